@@ -1,0 +1,5 @@
+"""python -m headstream"""
+
+from headstream.cli import run
+
+run()

@@ -1,0 +1,191 @@
+"""Y'UV and R'G'B', and moving chroma between samplings. Pure functions on arrays; used by every room."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any
+
+import cv2
+import numpy as np
+
+from headstream.types import LUMA_WEIGHTS, Colour, Matrix, Plane, Planes, Region, UInt8Array
+
+PAD = 127  # grey beyond a picture's border: 0 to a network, like a convolution's own padding
+_Affine = np.ndarray[Any, np.dtype[np.float32]]
+
+
+@lru_cache(maxsize=32)
+def rgb_from_yuv(matrix: Matrix, full_range: bool) -> _Affine:
+    """(3, 4) float32: R'G'B' (0..255) = M [Y, U, V, 1] at 8 bits. Source: ITU-R BT.601-7, 2.5; BT.709-6, 3; BT.2020-2."""
+    kr, kb = LUMA_WEIGHTS[matrix]
+    kg = 1 - kr - kb
+    luma, chroma, black = (1.0, 1.0, 0.0) if full_range else (255 / 219, 255 / 224, 16.0)
+    linear = np.array(
+        [
+            [luma, 0, 2 * (1 - kr) * chroma],
+            [luma, -2 * kb * (1 - kb) / kg * chroma, -2 * kr * (1 - kr) / kg * chroma],
+            [luma, 2 * (1 - kb) * chroma, 0],
+        ]
+    )
+    offset = -linear @ np.array([black, 128.0, 128.0])
+    return np.hstack([linear, offset[:, None]]).astype(np.float32)
+
+
+@lru_cache(maxsize=32)
+def yuv_from_rgb(matrix: Matrix, full_range: bool) -> _Affine:
+    """(3, 4) float32: the inverse of ``rgb_from_yuv``."""
+    forward = np.vstack([rgb_from_yuv(matrix, full_range).astype(np.float64), [0, 0, 0, 1]])
+    return np.linalg.inv(forward)[:3].astype(np.float32)
+
+
+def to_8_bits(plane: Plane, bits: int) -> UInt8Array:
+    """A plane of ``bits`` bits rounded to 8."""
+    if bits == 8:
+        return plane
+    return cv2.convertScaleAbs(plane, alpha=1 / (1 << (bits - 8)))  # rounds to nearest and saturates
+
+
+def upsample_chroma(plane: Plane, size_px: tuple[int, int], sub_w: int, sub_h: int) -> Plane:
+    """Chroma at luma size, bilinear. Sited as in MPEG-2, H.264 and HEVC: left in a row, half-way between rows."""
+    if (sub_w, sub_h) == (1, 1):
+        return plane
+    chroma_from_luma = np.array([[1 / sub_w, 0, 0], [0, 1 / sub_h, -0.25 if sub_h == 2 else 0]])
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return cv2.warpAffine(plane, chroma_from_luma, size_px, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+
+
+def subsample_chroma(plane: Plane, sub_w: int, sub_h: int) -> Plane:
+    """Chroma of luma size brought down, sited as ``upsample_chroma`` expects. Odd sizes round up."""
+    if (sub_w, sub_h) == (1, 1):
+        return plane
+    height, _width = plane.shape
+    if sub_w == 2:  # [1 2 1] / 4 around every other column keeps the left siting
+        plane = cv2.sepFilter2D(
+            plane, -1, np.array([0.25, 0.5, 0.25]), np.array([1.0]), borderType=cv2.BORDER_REPLICATE
+        )
+        plane = plane[:, ::2]
+    if sub_h == 2:
+        if height % 2:
+            plane = cv2.copyMakeBorder(plane, 0, 1, 0, 0, cv2.BORDER_REPLICATE)
+        plane = cv2.resize(plane, (plane.shape[1], plane.shape[0] // 2), interpolation=cv2.INTER_AREA)
+    return np.ascontiguousarray(plane)
+
+
+def resample_chroma(plane: Plane, size_px: tuple[int, int], have: tuple[int, int], want: tuple[int, int]) -> Plane:
+    """A chroma plane of subsampling ``have`` (w, h) at subsampling ``want``; untouched where they agree."""
+    if have == want:
+        return plane
+    return subsample_chroma(upsample_chroma(plane, size_px, *have), *want)
+
+
+def rgb_from_planes(planes: Planes) -> UInt8Array:
+    """(H, W, 3) uint8 R'G'B' of a picture."""
+    size = planes.size_px
+    y, u, v = (to_8_bits(p, planes.bits) for p in (planes.y, planes.u, planes.v))
+    u, v = (upsample_chroma(c, size, planes.sub_w, planes.sub_h) for c in (u, v))
+    matrix = rgb_from_yuv(planes.colour.matrix, planes.colour.full_range)
+    return cv2.transform(cv2.merge([y, u, v]), matrix)
+
+
+def planes_from_rgb(rgb: UInt8Array, colour: Colour, *, bits: int = 8, sub: tuple[int, int] = (1, 1)) -> Planes:
+    """R'G'B' as Y, U, V of ``colour``, at ``bits`` bits and chroma subsampling ``sub`` (w, h)."""
+    matrix = yuv_from_rgb(colour.matrix, colour.full_range)
+    if bits == 8:
+        y, u, v = cv2.split(cv2.transform(rgb, matrix))
+    else:
+        scale = float(1 << (bits - 8))
+        yuv = cv2.transform(rgb.astype(np.float32), matrix * scale)
+        y, u, v = cv2.split(np.clip(np.rint(yuv), 0, (1 << bits) - 1).astype(np.uint16))
+    u, v = (subsample_chroma(c, *sub) for c in (u, v))
+    return Planes(y, u, v, colour, bits=bits, sub_w=sub[0], sub_h=sub[1])
+
+
+def to_limited(planes: Planes, bits: int) -> Planes:
+    """The same picture at ``bits`` bits in limited range, for codecs whose players know no other."""
+    colour = planes.colour
+    if not colour.full_range:
+        return _at_depth(planes, bits)
+    peak, scale = (1 << planes.bits) - 1, 1 << (bits - 8)
+    y = planes.y.astype(np.float32) * (219 * scale / peak) + 16 * scale
+    u, v = (
+        (c.astype(np.float32) - (1 << (planes.bits - 1))) * (224 * scale / peak) + 128 * scale
+        for c in (planes.u, planes.v)
+    )
+    kind = np.uint8 if bits == 8 else np.uint16
+    y, u, v = (np.clip(np.rint(c), 0, (1 << bits) - 1).astype(kind) for c in (y, u, v))
+    return replace(planes, y=y, u=u, v=v, bits=bits, colour=replace(colour, full_range=False))
+
+
+def at_bits(planes: Planes, bits: int) -> Planes:
+    """The same picture, same range, at ``bits`` bits."""
+    if bits == planes.bits:
+        return planes
+    return _at_depth(planes, bits)
+
+
+def _at_depth(planes: Planes, bits: int) -> Planes:
+    y, u, v = (_shifted(p, bits - planes.bits, bits) for p in (planes.y, planes.u, planes.v))
+    return replace(planes, y=y, u=u, v=v, bits=bits)
+
+
+def _shifted(plane: Plane, shift: int, bits: int) -> Plane:
+    if shift == 0:
+        return plane
+    if shift > 0:
+        return cv2.convertScaleAbs(plane) if bits == 8 else plane.astype(np.uint16) << shift
+    if bits == 8:
+        return to_8_bits(plane, 8 - shift)
+    return np.minimum((plane.astype(np.uint32) + (1 << (-shift - 1))) >> -shift, (1 << bits) - 1).astype(np.uint16)
+
+
+def crop_resized(picture: Planes | UInt8Array, crop_px: Region, size: int) -> UInt8Array:
+    """(size, size, 3) uint8 R'G'B' of a square of a picture; grey where the square leaves it.
+
+    Only the crop is touched: it is scaled plane by plane and turned into RGB at ``size``. The corners of ``crop_px`` must
+    be even for subsampled planes.
+    """
+    if not isinstance(picture, Planes):
+        return _resized(_cut(picture, crop_px, PAD), size)
+    sub_w, sub_h = picture.sub_w, picture.sub_h
+    x0, y0, x1, y1 = crop_px
+    chroma_px = (x0 // sub_w, y0 // sub_h, x1 // sub_w, y1 // sub_h)
+    colour = picture.colour
+    grey = yuv_from_rgb(colour.matrix, colour.full_range) @ np.array([PAD, PAD, PAD, 1], np.float32)
+    scale = 1 << (picture.bits - 8)
+    parts = [
+        to_8_bits(_resized(_cut(plane, where, round(float(value) * scale)), size), picture.bits)
+        for plane, where, value in (
+            (picture.y, crop_px, grey[0]),
+            (picture.u, chroma_px, grey[1]),
+            (picture.v, chroma_px, grey[2]),
+        )
+    ]
+    return cv2.transform(cv2.merge(parts), rgb_from_yuv(colour.matrix, colour.full_range))
+
+
+def _cut(plane: Plane, region: Region, border: int) -> Plane:
+    """The part of a plane inside ``region``, filled with ``border`` where the region leaves it."""
+    height, width = plane.shape[:2]
+    x0, y0, x1, y1 = region
+    inside = plane[max(0, y0) : max(0, min(height, y1)), max(0, x0) : max(0, min(width, x1))]
+    top, left = max(0, -y0), max(0, -x0)
+    bottom, right = (y1 - y0) - top - inside.shape[0], (x1 - x0) - left - inside.shape[1]
+    if inside.size == 0:
+        return np.full((y1 - y0, x1 - x0, *plane.shape[2:]), border, plane.dtype)
+    if max(top, left, bottom, right) == 0:
+        return inside
+    return cv2.copyMakeBorder(inside, top, bottom, left, right, cv2.BORDER_CONSTANT, value=(border,) * 4)
+
+
+def _resized(plane: Plane, size: int) -> Plane:
+    """Scaled to (size, size). Halving first and interpolating then averages as well as it needs, at a third of the cost
+    of averaging over fractions of pixels."""
+    side = plane.shape[0]
+    while side >= 2 * size and side % 2 == 0:
+        side //= 2
+        plane = cv2.resize(plane, (side, side), interpolation=cv2.INTER_AREA)
+    if side == size:
+        return plane
+    far = side > 1.6 * size
+    return cv2.resize(plane, (size, size), interpolation=cv2.INTER_AREA if far else cv2.INTER_LINEAR)

@@ -1,0 +1,36 @@
+"""How long each stage of a frame takes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+Clock = Callable[[], float]
+
+
+class StageTimes:
+    """Mean milliseconds a frame per named stage. One thread writes each stage; any may read."""
+
+    def __init__(self, clock: Clock = time.perf_counter) -> None:
+        self._clock = clock
+        self._seconds: dict[str, float] = {}
+        self._counts: dict[str, int] = {}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Count the time spent in the block towards ``name``."""
+        start = self._clock()
+        try:
+            yield
+        finally:
+            self.add(name, self._clock() - start)
+
+    def add(self, name: str, seconds: float) -> None:
+        """Count ``seconds`` towards ``name``, as one frame."""
+        self._seconds[name] = self._seconds.get(name, 0.0) + seconds
+        self._counts[name] = self._counts.get(name, 0) + 1
+
+    def mean_ms(self) -> dict[str, float]:
+        """Stage -> mean milliseconds, in the order the stages first ran."""
+        return {name: round(1000 * total / self._counts[name], 2) for name, total in self._seconds.items()}

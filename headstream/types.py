@@ -1,0 +1,274 @@
+"""What passes between the rooms: pictures, heads, cut-outs, and the protocols of those who make and take them.
+
+Pictures stay on the planes they were decoded to. A decoded H.264 frame is three planes (Y, U, V); an alpha output of it
+is the same three planes and a fourth. RGB is a view made on demand, because turning a frame to RGB and back costs more
+than cutting it and shifts its colours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import numpy as np
+
+UInt8Array = np.ndarray[Any, np.dtype[np.uint8]]
+UInt16Array = np.ndarray[Any, np.dtype[np.uint16]]
+Float32Array = np.ndarray[Any, np.dtype[np.float32]]
+Plane = np.ndarray[Any, np.dtype[Any]]  # uint8, or uint16 above 8 bits
+Box = tuple[float, float, float, float]
+Region = tuple[int, int, int, int]
+Part = Literal["head", "hair"]
+Matrix = Literal["bt601", "bt709", "bt2020"]
+
+# Kr, Kb of Y' = Kr R' + (1 - Kr - Kb) G' + Kb B' (ITU-R BT.601-7, BT.709-6, BT.2020-2).
+LUMA_WEIGHTS: dict[Matrix, tuple[float, float]] = {
+    "bt601": (0.299, 0.114),
+    "bt709": (0.2126, 0.0722),
+    "bt2020": (0.2627, 0.0593),
+}
+
+
+@dataclass(frozen=True)
+class Colour:
+    """How to read Y, U and V, and what to write into an output so that others read them alike.
+
+    matrix: which luma weights.  full_range: 0..255 rather than 16..235 for Y and 16..240 for U and V (at 8 bits).
+    matrix_code, primaries_code, transfer_code: the stream's own code points of ITU-T H.273; 2 means not told.
+    """
+
+    matrix: Matrix = "bt709"
+    full_range: bool = False
+    matrix_code: int = 2
+    primaries_code: int = 2
+    transfer_code: int = 2
+
+
+@dataclass(frozen=True)
+class Planes:
+    """A picture as Y, U and V.
+
+    y: (H, W); u, v: (ceil(H / sub_h), ceil(W / sub_w)); uint8, or uint16 where ``bits`` > 8, low bits used.
+    sub_w, sub_h: chroma subsampling, 1 or 2.  alpha: (H, W) of the same type, or None: the source's own transparency.
+    """
+
+    y: Plane
+    u: Plane
+    v: Plane
+    colour: Colour = field(default_factory=Colour)
+    bits: int = 8
+    sub_w: int = 2
+    sub_h: int = 2
+    alpha: Plane | None = None
+
+    def __post_init__(self) -> None:
+        height, width = self.y.shape
+        chroma = (-(-height // self.sub_h), -(-width // self.sub_w))
+        if self.u.shape != chroma or self.v.shape != chroma:
+            raise ValueError(
+                f"chroma planes must be {chroma} for luma {self.y.shape}, got {self.u.shape}, {self.v.shape}"
+            )
+        if not 8 <= self.bits <= 16 or self.y.dtype != (np.uint8 if self.bits == 8 else np.uint16):
+            raise ValueError(f"{self.bits}-bit planes cannot be {self.y.dtype}")
+
+    @property
+    def size_px(self) -> tuple[int, int]:
+        """Width and height."""
+        return self.y.shape[1], self.y.shape[0]
+
+    @property
+    def black(self) -> tuple[int, int]:
+        """The luma of black, and the chroma of grey."""
+        return (0 if self.colour.full_range else 16 << (self.bits - 8)), 128 << (self.bits - 8)
+
+    def region(self, region: Region) -> Planes:
+        """Views of the part inside ``region`` (x0, y0, x1, y1), whose corners lie on chroma samples or on the border."""
+        x0, y0, x1, y1 = region
+        sw, sh = self.sub_w, self.sub_h
+        chroma = np.s_[y0 // sh : -(-y1 // sh), x0 // sw : -(-x1 // sw)]
+        alpha = None if self.alpha is None else self.alpha[y0:y1, x0:x1]
+        return replace(self, y=self.y[y0:y1, x0:x1], u=self.u[chroma], v=self.v[chroma], alpha=alpha)
+
+
+class Frame:
+    """One picture of a source, with its place in time. Immutable.
+
+    index: counts the frames the source made, from 0.  pts: Fraction, seconds from the first frame.
+    duration_s: Fraction or None, how long it is shown, where the source says so.
+    captured_s: monotonic clock when it arrived; 0.0 for files.
+    planes: Y, U, V as decoded, or None for a source that is RGB.
+    """
+
+    __slots__ = ("_rgb", "alpha", "captured_s", "duration_s", "index", "planes", "pts", "size_px")
+
+    def __init__(
+        self,
+        rgb: UInt8Array | None = None,
+        *,
+        planes: Planes | None = None,
+        index: int = 0,
+        pts: Fraction = Fraction(0),
+        duration_s: Fraction | None = None,
+        captured_s: float = 0.0,
+        alpha: UInt8Array | None = None,
+    ) -> None:
+        if (rgb is None) == (planes is None):
+            raise ValueError("a Frame holds either rgb or planes")
+        if rgb is not None:
+            if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8:
+                raise ValueError(f"rgb must be (H, W, 3) uint8, got {rgb.shape} {rgb.dtype}")
+            rgb = rgb.view()
+            rgb.flags.writeable = False
+        if alpha is not None and rgb is not None and alpha.shape != rgb.shape[:2]:
+            raise ValueError(f"alpha must be (H, W) like rgb, got {alpha.shape}")
+        size = planes.size_px if planes is not None else (rgb.shape[1], rgb.shape[0])  # type: ignore[union-attr]
+        values = (rgb, alpha, captured_s, duration_s, index, planes, pts, size)
+        for name, value in zip(self.__slots__, values, strict=True):
+            object.__setattr__(self, name, value)
+
+    _rgb: UInt8Array | None
+    alpha: UInt8Array | None
+    captured_s: float
+    duration_s: Fraction | None
+    index: int
+    planes: Planes | None
+    pts: Fraction
+    size_px: tuple[int, int]
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"Frame is immutable; cannot set {name}")
+
+    @property
+    def rgb(self) -> UInt8Array:
+        """(H, W, 3) uint8 R'G'B', read-only. Made from the planes at the first call."""
+        if self._rgb is None:
+            from headstream.colour import rgb_from_planes
+
+            assert self.planes is not None
+            rgb = rgb_from_planes(self.planes)
+            rgb.flags.writeable = False
+            object.__setattr__(self, "_rgb", rgb)
+        assert self._rgb is not None
+        return self._rgb
+
+    def __repr__(self) -> str:
+        kind = "rgb" if self.planes is None else f"{self.planes.bits}-bit planes"
+        return f"Frame({self.size_px[0]}x{self.size_px[1]} {kind}, index={self.index}, pts={float(self.pts):.3f} s)"
+
+
+@dataclass(frozen=True)
+class Head:
+    """One head in one frame.
+
+    track_id: stable number of the person, from 1.  box_px: x0, y0, x1, y1 of the face in frame pixels.
+    crop_from_frame: (2, 3) float64 affine, frame pixels (centres at .5) to the unit square of the crop.
+    crop_px: x0, y0, x1, y1 of that crop in the frame; reaches past the border where the head does.
+    landmarks_px: (6, 2) float32: right eye, left eye (the person's), nose tip, mouth, right and left ear.
+    score: 0..1, how sure the detector was.  unseen_frames: frames since it last saw the face.
+    """
+
+    track_id: int
+    box_px: Box
+    crop_px: Region
+    crop_from_frame: np.ndarray[Any, np.dtype[np.float64]]
+    landmarks_px: Float32Array
+    score: float
+    unseen_frames: int = 0
+
+    def __post_init__(self) -> None:
+        if self.crop_from_frame.shape != (2, 3):
+            raise ValueError(f"crop_from_frame must be (2, 3), got {self.crop_from_frame.shape}")
+
+
+@dataclass(frozen=True)
+class Cutout:
+    """A frame with its heads cut out.
+
+    frame: the picture it belongs to; matte and frame never part.  heads: those in the matte; empty means none was found.
+    region_px: x0, y0, x1, y1 around all that is not transparent; (0, 0, 0, 0) for nothing.
+    region_alpha: (y1 - y0, x1 - x0) uint8.  foreground: the region's colours with the background's spill taken out of
+    the soft edge, as Planes or (h, w, 3) uint8 like the frame, or None where the frame's own are to be used.
+    """
+
+    frame: Frame
+    heads: tuple[Head, ...] = ()
+    region_px: Region = (0, 0, 0, 0)
+    region_alpha: UInt8Array = field(default_factory=lambda: np.zeros((0, 0), np.uint8))
+    foreground: Planes | UInt8Array | None = None
+
+    def __post_init__(self) -> None:
+        x0, y0, x1, y1 = self.region_px
+        width, height = self.frame.size_px
+        if not (0 <= x0 <= x1 <= width and 0 <= y0 <= y1 <= height):
+            raise ValueError(f"region {self.region_px} does not lie in a {width}x{height} frame")
+        if self.region_alpha.shape != (y1 - y0, x1 - x0) or self.region_alpha.dtype != np.uint8:
+            raise ValueError(f"region_alpha must be uint8 {(y1 - y0, x1 - x0)}, got {self.region_alpha.shape}")
+
+    @property
+    def alpha(self) -> UInt8Array:
+        """(H, W) uint8: the whole frame's matte, made at each call."""
+        width, height = self.frame.size_px
+        full = np.zeros((height, width), np.uint8)
+        x0, y0, x1, y1 = self.region_px
+        full[y0:y1, x0:x1] = self.region_alpha
+        return full
+
+    def region_rgb(self) -> UInt8Array:
+        """(h, w, 3) uint8: the region's colours, spill taken out."""
+        from headstream.colour import rgb_from_planes
+
+        x0, y0, x1, y1 = self.region_px
+        if self.foreground is None:
+            planes = self.frame.planes
+            return self.frame.rgb[y0:y1, x0:x1] if planes is None else rgb_from_planes(planes.region(self.region_px))
+        return rgb_from_planes(self.foreground) if isinstance(self.foreground, Planes) else self.foreground
+
+    def rgba(self) -> UInt8Array:
+        """(H, W, 4) uint8, straight (not premultiplied) alpha; black where fully transparent."""
+        width, height = self.frame.size_px
+        out = np.zeros((height, width, 4), np.uint8)
+        x0, y0, x1, y1 = self.region_px
+        if x1 > x0 and y1 > y0:
+            part = out[y0:y1, x0:x1]
+            part[..., :3] = self.region_rgb()
+            part[..., 3] = self.region_alpha
+            part[self.region_alpha == 0] = 0
+        return out
+
+
+@runtime_checkable
+class Source(Protocol):
+    """Makes frames. Iterating raises SourceError when the input fails; it never ends early in silence.
+
+    size_px: displayed width and height.  rate: frames a second, nominal.  live: True if frames are lost when not taken.
+    """
+
+    @property
+    def size_px(self) -> tuple[int, int]: ...
+    @property
+    def rate(self) -> Fraction: ...
+    @property
+    def live(self) -> bool: ...
+    def __iter__(self) -> Iterator[Frame]: ...
+    def close(self) -> None:
+        """Free everything. Safe to call again, and from another thread than the one iterating."""
+
+
+class Segmenter(Protocol):
+    """Says which pixels of a crop belong to the head in its middle."""
+
+    def predict(self, rgb: UInt8Array, part: Part = "head") -> Float32Array:
+        """(N, H, W, 3) uint8 -> alpha (N, H, W) float32, 0..1. Any N and size; the picture is the crop."""
+        ...
+
+
+class Sink(Protocol):
+    """Takes cut-outs, in order, from one thread."""
+
+    def write(self, cutout: Cutout) -> None:
+        """Take one cut-out. Raises SinkError; after that only ``close`` may be called."""
+
+    def close(self) -> None:
+        """Flush and free. Safe to call again. What was written so far is complete and readable afterwards."""

@@ -1,0 +1,97 @@
+"""Fixtures for every room: a real portrait, real clips of it, the shipped network and detectors; and a leak guard."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from headstream.capture.photo import read_photo
+from headstream.demo import PORTRAIT
+from headstream.segment.onnx import OnnxSegmenter, load_segmenter
+from headstream.segment.registry import models_dir
+from headstream.track.finder import FaceFinder
+from headstream.types import UInt8Array
+from tests.media import pattern, write_video
+
+DATA = Path(os.environ.get("HEADSTREAM_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
+TOOLS = DATA.parent / "tools"
+
+
+@pytest.fixture(autouse=True)
+def _no_leaks(request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """No test leaves one of our threads behind, or an error in the log that it did not ask for."""
+    yield
+    left = [t.name for t in threading.enumerate() if t.name.startswith("headstream") and t.is_alive()]
+    assert not left, f"threads left running: {left}"
+    errors = [r.getMessage() for r in caplog.get_records("call") if r.levelno >= logging.ERROR and r.name != "libav"]
+    errors = [e for e in errors if not request.node.get_closest_marker("logs_errors")]
+    assert not errors, f"logged: {errors}"
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """Real faces and clips, where they are at hand."""
+    if not DATA.is_dir():
+        pytest.skip(f"no test data at {DATA} (set HEADSTREAM_DATA)")
+    return DATA
+
+
+@pytest.fixture(scope="session")
+def portrait() -> UInt8Array:
+    """(512, 512, 3) uint8: the portrait that comes with the package."""
+    return read_photo(PORTRAIT).rgb
+
+
+@pytest.fixture(scope="session")
+def segmenter() -> OnnxSegmenter:
+    return load_segmenter()
+
+
+@pytest.fixture(scope="session")
+def finder() -> Iterator[FaceFinder]:
+    with FaceFinder(models_dir()) as found:
+        yield found
+
+
+def moving_portrait(portrait: UInt8Array, count: int, size: tuple[int, int] = (320, 240)) -> list[UInt8Array]:
+    """The portrait drifting to the right before grey: ``count`` frames of ``size`` (w, h)."""
+    frames = []
+    for index in range(count):
+        scale = size[1] / 512 * 1.1
+        matrix = np.array([[scale, 0, size[0] * 0.15 + 1.5 * index - 40 * scale], [0, scale, 0.0]])
+        border = (110, 110, 110)
+        frames.append(cv2.warpAffine(portrait, matrix, size, flags=cv2.INTER_AREA, borderValue=border))
+    return frames
+
+
+@pytest.fixture(scope="session")
+def head_clip(portrait: UInt8Array, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """30 frames, 320x240, 25 a second, H.264 BT.709 and AAC: one person moving."""
+    path = tmp_path_factory.mktemp("clips") / "head.mp4"
+    return write_video(path, moving_portrait(portrait, 30), sound=True, colour=(1, 1, 1, 1), options={"crf": "12"})
+
+
+@pytest.fixture(scope="session")
+def plain_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """12 frames without anybody in them."""
+    path = tmp_path_factory.mktemp("clips") / "plain.mp4"
+    return write_video(path, [pattern(160, 120, i) for i in range(12)])
+
+
+@pytest.fixture
+def uneven_pts() -> list[int]:
+    """Ticks of 1/1000 s of a clip with a variable frame rate that does not start at 0."""
+    return [2500, 2533, 2600, 2633, 2800, 2833, 2850, 3100, 3133, 3166]
+
+
+def seconds(ticks: list[int]) -> list[Fraction]:
+    """Times from the first tick."""
+    return [Fraction(t - ticks[0], 1000) for t in ticks]

@@ -1,0 +1,132 @@
+"""Media made for tests: real codecs, known pixels and times; and what ffprobe says of a file."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+
+from headstream.types import UInt8Array
+
+REQUIRE = "HEADSTREAM_REQUIRE_FFMPEG"  # set where a missing ffmpeg must fail instead of skip
+
+
+def needs_ffmpeg() -> None:
+    """Skip the calling test where the ffmpeg programs are not installed, or fail it where they must be."""
+    if shutil.which("ffprobe") and shutil.which("ffmpeg"):
+        return
+    if os.environ.get(REQUIRE):
+        pytest.fail(f"{REQUIRE} is set but ffmpeg and ffprobe are not on the PATH")
+    pytest.skip("the ffmpeg and ffprobe programs are not installed")
+
+
+def pattern(width: int, height: int, index: int) -> UInt8Array:
+    """(H, W, 3) uint8: smooth colour ramps with a bright square that moves 4 px a frame."""
+    ys, xs = np.mgrid[:height, :width]
+    rgb = np.stack([xs * 255 // max(1, width - 1), ys * 255 // max(1, height - 1), (xs + ys) % 256], axis=-1)
+    rgb = rgb.astype(np.uint8)
+    x = 4 * index % max(1, width - 16)
+    rgb[height // 2 : height // 2 + 16, x : x + 16] = 255
+    return rgb
+
+
+def write_video(
+    path: Path,
+    frames: Sequence[UInt8Array],
+    *,
+    codec: str = "libx264",
+    pix_fmt: str = "yuv420p",
+    pts: Sequence[int] | None = None,
+    time_base: Fraction = Fraction(1, 1000),
+    rate: int = 25,
+    sound: bool = False,
+    options: dict[str, str] | None = None,
+    colour: tuple[int, int, int, int] | None = None,
+    container_options: dict[str, str] | None = None,
+) -> Path:
+    """Encode RGB pictures. pts: ticks of each; colour: (matrix, range, primaries, transfer) to tag and convert to."""
+    ticks = pts or [round(Fraction(i, rate) / time_base) for i in range(len(frames))]
+    height, width = frames[0].shape[:2]
+    with av.open(str(path), "w", options=container_options or {}) as container:
+        stream = container.add_stream(
+            codec, rate=rate, width=width, height=height, time_base=time_base, options=options or {}
+        )
+        stream.pix_fmt = pix_fmt
+        if colour is not None:
+            context = stream.codec_context
+            context.colorspace, context.color_range, context.color_primaries, context.color_trc = colour
+        audio = container.add_stream("aac", rate=48000, layout="mono") if sound else None
+        for rgb, tick in zip(frames, ticks, strict=True):
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb), format="rgb24")
+            if colour is not None:
+                space = {1: "ITU709", 5: "ITU601", 6: "ITU601", 9: 9}[colour[0]]
+                kind = {1: "MPEG", 2: "JPEG"}[colour[1]]
+                frame = frame.reformat(format=pix_fmt, dst_colorspace=space, dst_color_range=kind)
+            frame.pts, frame.time_base = tick, time_base
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+        if audio is not None:
+            seconds = float((max(ticks) + 1000 // rate) * time_base)
+            for piece in tone(seconds):
+                container.mux(audio.encode(piece))
+            container.mux(audio.encode(None))
+    return path
+
+
+def tone(seconds: float, rate: int = 48000) -> list[Any]:
+    """A mono 440 Hz tone in frames of 1024 samples."""
+    wave = (0.2 * np.sin(2 * np.pi * 440 * np.arange(int(seconds * rate)) / rate)).astype(np.float32)
+    pieces = []
+    for start in range(0, len(wave), 1024):
+        piece = av.AudioFrame.from_ndarray(wave[None, start : start + 1024], format="fltp", layout="mono")
+        piece.sample_rate, piece.pts, piece.time_base = rate, start, Fraction(1, rate)
+        pieces.append(piece)
+    return pieces
+
+
+def probe(path: Path) -> dict[str, Any]:
+    """What ffprobe says of a file's streams and format."""
+    needs_ffmpeg()
+    command = ["ffprobe", "-v", "error", "-show_streams", "-show_format", "-show_chapters", "-of", "json", str(path)]
+    result: dict[str, Any] = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
+    return result
+
+
+def video_stream(path: Path) -> dict[str, Any]:
+    """ffprobe's account of the first video stream."""
+    return next(s for s in probe(path)["streams"] if s["codec_type"] == "video")
+
+
+def frame_times(path: Path) -> list[float]:
+    """Presentation times of all pictures, by ffprobe."""
+    needs_ffmpeg()
+    command = ["ffprobe", "-v", "error", "-select_streams", "v:0", "-show_entries", "frame=best_effort_timestamp_time"]
+    text = subprocess.run([*command, "-of", "csv=p=0", str(path)], capture_output=True, check=True, text=True).stdout
+    return [float(line.strip(",")) for line in text.split() if line.strip(",")]
+
+
+def decoded(path: Path, pix_fmt: str, *, decoder: str | None = None, filters: str = "") -> UInt8Array:
+    """All pictures of a file, decoded by the ffmpeg program: (N, H, W, C) uint8 for rgb24, rgba or gray."""
+    needs_ffmpeg()
+    info = video_stream(path)
+    chosen = ["-c:v", decoder] if decoder else []
+    chain = f"{filters},format={pix_fmt}" if filters else f"format={pix_fmt}"
+    command = ["ffmpeg", "-v", "error", *chosen, "-i", str(path), "-vf", chain, "-fps_mode", "passthrough"]
+    raw = subprocess.run([*command, "-f", "rawvideo", "-pix_fmt", pix_fmt, "-"], capture_output=True, check=True).stdout
+    channels = {"rgb24": 3, "rgba": 4, "gray": 1}[pix_fmt]
+    return np.frombuffer(raw, np.uint8).reshape(-1, info["height"], info["width"], channels)
+
+
+def alpha_of(path: Path) -> UInt8Array:
+    """The alpha plane of every picture, by the ffmpeg program: (N, H, W) uint8."""
+    decoder = "libvpx-vp9" if path.suffix == ".webm" else None
+    return decoded(path, "gray", decoder=decoder, filters="format=yuva444p,alphaextract")[..., 0]

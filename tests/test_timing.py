@@ -1,0 +1,23 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from headstream.timing import StageTimes
+
+
+def test_means_in_the_order_of_first_use() -> None:
+    ticks: Iterator[float] = iter([0.0, 0.010, 1.0, 1.030, 2.0, 2.005])
+    times = StageTimes(clock=lambda: next(ticks))
+    for name in ("decode", "cut", "decode"):
+        with times.stage(name):
+            pass
+    assert times.mean_ms() == {"decode": 7.5, "cut": 30.0}
+
+
+def test_a_stage_that_raises_is_counted() -> None:
+    times = StageTimes()
+    with pytest.raises(RuntimeError), times.stage("x"):
+        raise RuntimeError
+    assert list(times.mean_ms()) == ["x"]

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from headstream.colour import planes_from_rgb
+from headstream.types import Colour, Cutout, Frame, Head, Planes
+from tests.media import pattern
+
+
+def grey(height: int = 4, width: int = 6) -> Planes:
+    chroma = (-(-height // 2), -(-width // 2))
+    return Planes(
+        np.full((height, width), 120, np.uint8), np.full(chroma, 128, np.uint8), np.full(chroma, 128, np.uint8)
+    )
+
+
+def test_planes_refuse_chroma_of_the_wrong_size() -> None:
+    y = np.zeros((4, 6), np.uint8)
+    with pytest.raises(ValueError, match=r"chroma planes must be \(2, 3\)"):
+        Planes(y, y, y)
+
+
+def test_planes_refuse_a_type_that_cannot_hold_the_bits() -> None:
+    part = grey()
+    with pytest.raises(ValueError, match="10-bit"):
+        Planes(part.y, part.u, part.v, bits=10)
+
+
+def test_odd_sizes_round_chroma_up() -> None:
+    part = grey(5, 7)
+    assert part.u.shape == (3, 4)
+    assert part.region((2, 2, 7, 5)).u.shape == (2, 3)
+
+
+def test_a_frame_is_immutable() -> None:
+    frame = Frame(pattern(8, 8, 0), index=3, pts=Fraction(1, 3))
+    with pytest.raises(AttributeError):
+        frame.index = 4
+    with pytest.raises(ValueError, match="read-only"):
+        frame.rgb[0, 0] = 1
+    assert "index=3" in repr(frame)
+
+
+def test_a_frame_holds_rgb_or_planes() -> None:
+    with pytest.raises(ValueError, match="either"):
+        Frame()
+    with pytest.raises(ValueError, match="either"):
+        Frame(pattern(8, 8, 0), planes=grey())
+    with pytest.raises(ValueError, match=r"\(H, W, 3\) uint8"):
+        Frame(np.zeros((8, 8), np.uint8))
+
+
+def test_rgb_of_planes_is_made_once_and_read_only() -> None:
+    frame = Frame(planes=grey())
+    assert frame.rgb is frame.rgb
+    assert not frame.rgb.flags.writeable
+    assert frame.size_px == (6, 4)
+
+
+def test_head_checks_its_transform() -> None:
+    with pytest.raises(ValueError, match=r"\(2, 3\)"):
+        Head(1, (0, 0, 1, 1), (0, 0, 2, 2), np.eye(3), np.zeros((6, 2), np.float32), 0.9)
+
+
+def test_cutout_checks_its_region() -> None:
+    frame = Frame(pattern(8, 8, 0))
+    with pytest.raises(ValueError, match="does not lie in"):
+        Cutout(frame, (), (0, 0, 9, 8), np.zeros((8, 9), np.uint8))
+    with pytest.raises(ValueError, match="region_alpha"):
+        Cutout(frame, (), (0, 0, 4, 4), np.zeros((3, 4), np.uint8))
+
+
+def test_an_empty_cutout_is_wholly_transparent() -> None:
+    cutout = Cutout(Frame(pattern(8, 6, 0)))
+    assert cutout.alpha.shape == (6, 8)
+    assert not cutout.rgba().any()
+
+
+@pytest.mark.parametrize("planar", [False, True])
+def test_rgba_is_straight_and_black_where_transparent(planar: bool) -> None:
+    rgb = pattern(16, 12, 0)
+    frame = Frame(planes=planes_from_rgb(rgb, Colour("bt709"))) if planar else Frame(rgb)
+    alpha = np.zeros((6, 8), np.uint8)
+    alpha[2:4, 2:6] = 128
+    rgba = Cutout(frame, (), (4, 2, 12, 8), alpha).rgba()
+    inside = np.s_[4:6, 6:10]
+    assert (rgba[inside][..., 3] == 128).all()
+    assert np.abs(rgba[inside][..., :3].astype(int) - rgb[inside]).max() <= 2  # not multiplied by alpha
+    rgba[inside] = 0
+    assert not rgba.any()
