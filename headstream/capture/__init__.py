@@ -1,0 +1,1 @@
+"""Room 1: where frames come from."""

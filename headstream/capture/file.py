@@ -1,0 +1,198 @@
+"""A video file as a source: every frame, its own time, upright, on its decoded planes."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from headstream.capture.unpack import Place, frame_from_video, orientation
+from headstream.errors import SourceError
+from headstream.types import Frame
+
+log = logging.getLogger(__name__)
+
+# What the demuxers of still pictures are called. A photo is a job for `headstream image`.
+_STILL_FORMATS = {"image2", "png_pipe", "jpeg_pipe", "webp_pipe", "tiff_pipe", "bmp_pipe", "jpegxl_pipe"}
+_MAX_PIXELS = 8192 * 8192
+
+
+class FileSource:
+    """Frames of a video file through PyAV, in display order.
+
+    Opening decodes the first picture, so that a file which cannot be read is refused here. Raises SourceError, saying
+    what the file is instead, when there is no video in it; and while iterating, when the file ends before its own index
+    says so. Packets that are damaged on their own are skipped and counted in ``damaged_packets``, as players do. Can be
+    iterated once.
+    """
+
+    live = False
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.damaged_packets = 0
+        self.warnings: list[str] = []
+        self._container = _open(self.path)
+        try:
+            self._stream = _video_stream(self._container, self.path)
+            self._stream.thread_type = "AUTO"
+            self._decoder = self._decoded()
+            self._first = self._first_picture()
+        except BaseException:
+            self._container.close()
+            raise
+        self._upright = orientation(self._first)
+        self._coded_size_px = (self._first.width, self._first.height)
+        turned = self._upright.transpose
+        self.size_px = self._coded_size_px[::-1] if turned else self._coded_size_px
+        self.rate = Fraction(self._stream.average_rate or self._stream.guessed_rate or 25)
+        self.time_base = Fraction(self._stream.time_base)
+        self.codec = self._stream.codec_context.name
+        aspect = Fraction(self._stream.sample_aspect_ratio or 1)
+        self.sample_aspect_ratio = 1 / aspect if turned else aspect
+        self.frames_expected = int(self._stream.frames) or self._frames_by_duration()
+        self.first_pts_s = Fraction(0)  # set by the first frame: where the video starts on the file's own clock
+
+    def _first_picture(self) -> Any:
+        context = self._stream.codec_context
+        width, height = context.width, context.height
+        if width * height > _MAX_PIXELS or min(width, height) < 2:
+            raise SourceError(
+                f"{self.path}: {width}x{height} is not a video size headstream can cut (2x2 to 8192x8192)"
+            )
+        for picture in self._decoder:
+            return picture
+        raise SourceError(f"{self.path}: no picture in it can be decoded ({context.name}); the file may be damaged")
+
+    def _frames_by_duration(self) -> int:
+        if self._container.duration is None:
+            return 0
+        return round(Fraction(self._container.duration, 1_000_000) * self.rate)
+
+    @property
+    def start_s(self) -> Fraction:
+        """Where the file's clock starts: the earliest time of any of its streams, in seconds."""
+        start = self._container.start_time
+        return Fraction(0) if start is None else Fraction(start, 1_000_000)
+
+    def __iter__(self) -> Iterator[Frame]:
+        first: Fraction | None = None
+        last = Fraction(-1)
+        step = 1 / self.rate
+        index = 0
+        pictures, self._first = itertools.chain([self._first], self._decoder), None
+        for decoded in pictures:
+            when = last + step if decoded.pts is None else decoded.pts * Fraction(decoded.time_base)
+            if first is None:
+                first = when if decoded.pts is not None else Fraction(0)
+                self.first_pts_s, when = first, first
+            elif when <= last:  # a broken clock must not cost a frame: the next tick is the nearest true thing
+                self._warn_once("some timestamps repeat or run backwards; those frames follow one tick after another")
+                when = last + self.time_base
+            last = when
+            length = Fraction(decoded.duration * Fraction(decoded.time_base)) if decoded.duration else None
+            place = Place(index, when - first, length)
+            yield frame_from_video(self._at_first_size(decoded), self._upright, place)
+            index += 1
+        self._check_complete(index, last - (first or 0))
+
+    def _decoded(self) -> Iterator[Any]:
+        import av
+
+        try:
+            for packet in self._container.demux(self._stream):
+                try:
+                    yield from packet.decode()
+                except av.error.InvalidDataError:
+                    self.damaged_packets += 1
+                    self._warn_once("some packets are damaged; what could not be decoded was skipped")
+        except (av.error.FFmpegError, OSError) as error:
+            raise SourceError(
+                f"{self.path}: reading failed part-way ({_reason(error)}); the file is cut off or damaged"
+            ) from error
+
+    def _at_first_size(self, decoded: Any) -> Any:
+        if (decoded.width, decoded.height) == self._coded_size_px:
+            return decoded
+        self._warn_once("the picture's size changes on the way; later frames are scaled to the first size")
+        scaled = decoded.reformat(width=self._coded_size_px[0], height=self._coded_size_px[1])
+        scaled.pts, scaled.time_base = decoded.pts, decoded.time_base
+        return scaled
+
+    def _check_complete(self, frames: int, last_s: Fraction) -> None:
+        indexed = int(self._stream.frames)
+        if indexed and frames + self.damaged_packets < 0.98 * indexed - 2:
+            raise SourceError(
+                f"{self.path}: ends after {frames} of the {indexed} frames its index lists; the file is cut off"
+            )
+        if not indexed and self._stream.duration:
+            promised = Fraction(self._stream.duration) * self.time_base
+            if last_s + 2 < promised:
+                self._warn_once(
+                    f"video ends at {float(last_s):.1f} s of {float(promised):.1f} s; the file may be cut off"
+                )
+
+    def _warn_once(self, message: str) -> None:
+        if message not in self.warnings:
+            self.warnings.append(message)
+            log.warning("%s: %s", self.path, message)
+
+    def close(self) -> None:
+        """Free the decoder. Safe to call again."""
+        self._container.close()
+
+    def __enter__(self) -> FileSource:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+def _open(path: Path) -> Any:
+    import av
+
+    if not path.exists():
+        raise SourceError(f"{path}: no such file")
+    if path.is_dir():
+        raise SourceError(f"{path}: is a folder; name a video file (for folders of photos: headstream image)")
+    try:
+        if path.stat().st_size == 0:
+            raise SourceError(f"{path}: is empty (0 bytes)")
+        with path.open("rb"):
+            pass
+    except PermissionError as error:
+        raise SourceError(f"{path}: no permission to read it") from error
+    except OSError as error:
+        raise SourceError(f"{path}: cannot be read: {error.strerror}") from error
+    try:
+        return av.open(str(path), metadata_errors="replace")
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        raise SourceError(f"{path}: not a video file headstream can read ({_reason(error)})") from error
+
+
+def _video_stream(container: Any, path: Path) -> Any:
+    pictures = [s for s in container.streams.video if not _is_cover(s)]
+    if not pictures:
+        kinds = sorted({s.type for s in container.streams} - {"video"}) or ["nothing"]
+        raise SourceError(f"{path}: holds {' and '.join(kinds)} but no video")
+    stream = pictures[0]
+    if container.format.name.split(",")[0] in _STILL_FORMATS:
+        raise SourceError(f"{path}: is a photo; use: headstream image {path} --out DIR")
+    if stream.codec_context is None or not stream.codec_context.width:
+        raise SourceError(f"{path}: its video cannot be decoded here (unknown codec or no picture size)")
+    return stream
+
+
+def _is_cover(stream: Any) -> bool:
+    """Cover art of a song or film is a video stream of one picture; it is not the video."""
+    import av
+
+    return bool(stream.disposition & av.stream.Disposition.attached_pic)
+
+
+def _reason(error: BaseException) -> str:
+    text = getattr(error, "strerror", None) or str(error)
+    return str(text).split(":")[0].strip() or type(error).__name__

@@ -1,0 +1,156 @@
+"""Photos of every common kind as upright 8-bit sRGB, with their own transparency. The only file that opens photos."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from headstream.errors import SourceError
+from headstream.types import UInt8Array
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".heic", ".heif", ".avif", ".bmp", ".tif", ".tiff", ".gif"})
+_MAX_PIXELS = 178_000_000  # Pillow's own limit against decompression bombs
+_MIN_SIDE_PX = 16
+
+
+@dataclass(frozen=True)
+class Photo:
+    """One photo, as it is meant to be seen.
+
+    rgb: (H, W, 3) uint8, upright.  alpha: (H, W) uint8 of the photo's own transparency, or None.
+    icc: colour profile that ``rgb`` is in, to be embedded in what is made of it; None means sRGB.
+    """
+
+    rgb: UInt8Array
+    alpha: UInt8Array | None
+    icc: bytes | None
+    path: Path | None = None
+
+
+def read_photo(path: Path) -> Photo:
+    """Read a photo: JPEG, PNG, WebP, HEIC, AVIF, TIFF, BMP, GIF (its first picture); any mode, depth and rotation.
+
+    Raises SourceError saying what is wrong with the file.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    if not path.exists():
+        raise SourceError(f"{path}: no such file")
+    if path.is_dir():
+        raise SourceError(f"{path}: is a folder")
+    _register_heif()
+    try:
+        if path.stat().st_size == 0:
+            raise SourceError(f"{path}: is empty (0 bytes)")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(path) as image:
+                _check_size(image.size, path)
+                return photo_from_image(image, path)
+    except PermissionError as error:
+        raise SourceError(f"{path}: no permission to read it") from error
+    except Image.DecompressionBombError as error:
+        raise SourceError(f"{path}: too large: {error}") from error
+    except UnidentifiedImageError as error:
+        raise SourceError(f"{path}: not a photo headstream can read (JPEG, PNG, WebP, HEIC, TIFF, ...)") from error
+    except (OSError, ValueError, SyntaxError, EOFError) as error:
+        raise SourceError(f"{path}: damaged or cut off: {error}") from error
+
+
+def photo_from_image(image: Any, path: Path | None = None) -> Photo:
+    """A PIL image as a ``Photo``: EXIF rotation applied, palette, CMYK, grey, 16-bit and alpha converted."""
+    from PIL import ImageOps
+
+    image.load()
+    image = ImageOps.exif_transpose(image)
+    icc = image.info.get("icc_profile")
+    alpha = None
+    if image.mode in {"RGBA", "LA", "PA", "La", "RGBa"} or "transparency" in image.info:
+        image = image.convert("RGBA")
+        alpha = np.asarray(image.getchannel("A"))
+        alpha = None if alpha.min() == 255 else alpha
+        image = image.convert("RGB")
+    elif image.mode in {"CMYK", "YCCK", "LAB"}:
+        image, icc = _to_srgb(image, icc), None
+    elif image.mode.startswith("I;16") or image.mode in {"I", "F"}:
+        image, icc = _from_deep(image), None
+    elif image.mode != "RGB":
+        if image.mode not in {"L", "1"}:
+            icc = None
+        image = image.convert("RGB")
+        icc = None  # a grey profile does not describe RGB
+    return Photo(np.ascontiguousarray(np.asarray(image, np.uint8)), alpha, icc, path)
+
+
+def _check_size(size: tuple[int, int], path: Path) -> None:
+    width, height = size
+    if width * height > _MAX_PIXELS:
+        raise SourceError(
+            f"{path}: {width}x{height} is {width * height / 1e6:.0f} megapixels; "
+            f"the most headstream takes is {_MAX_PIXELS / 1e6:.0f}; make it smaller first"
+        )
+    if min(width, height) < _MIN_SIDE_PX:
+        raise SourceError(
+            f"{path}: {width}x{height} is too small to hold a head; at least {_MIN_SIDE_PX}x{_MIN_SIDE_PX}"
+        )
+
+
+def _to_srgb(image: Any, icc: bytes | None) -> Any:
+    """CMYK and Lab through their own profile where there is one."""
+    from PIL import ImageCms
+
+    if icc:
+        try:
+            own = ImageCms.ImageCmsProfile(io.BytesIO(icc))
+            return ImageCms.profileToProfile(image, own, ImageCms.createProfile("sRGB"), outputMode="RGB")
+        except (ImageCms.PyCMSError, OSError):
+            pass  # a damaged profile: the plain conversion is what every viewer falls back to
+    return image.convert("RGB")
+
+
+def _from_deep(image: Any) -> Any:
+    """16-bit or float grey to 8 bits, by its full scale."""
+    from PIL import Image
+
+    values = np.asarray(image, np.float32)
+    peak = 65535.0 if values.max() > 255 else 255.0 if values.max() > 1 else 1.0
+    return Image.fromarray((np.clip(values / peak, 0, 1) * 255 + 0.5).astype(np.uint8)).convert("RGB")
+
+
+def _register_heif() -> None:
+    try:
+        import pi_heif
+    except ImportError:
+        return  # `headstream doctor` says so; Pillow then says that it cannot read the file
+    pi_heif.register_heif_opener()
+
+
+def find_photos(inputs: list[str]) -> tuple[list[Path], list[tuple[Path, str]]]:
+    """All photos that files, folders and glob patterns name, sorted within each, each once; and what could not be found.
+
+    A folder stands for all photos in it and below. A pattern the shell did not expand is expanded here.
+    """
+    import glob
+
+    found: dict[Path, None] = {}
+    problems: list[tuple[Path, str]] = []
+    for text in inputs:
+        path = Path(text)
+        if path.is_dir():
+            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+            if not inside:
+                problems.append((path, f"{path}: no photos in this folder"))
+            found.update(dict.fromkeys(inside))
+        elif path.exists() or not glob.has_magic(text):
+            found[path] = None
+        else:
+            matches = sorted(Path(p) for p in glob.glob(text, recursive=True))
+            if not matches:
+                problems.append((path, f"{text}: no file matches this pattern"))
+            found.update(dict.fromkeys(matches))
+    return list(found), problems

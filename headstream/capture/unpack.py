@@ -1,0 +1,120 @@
+"""From a decoded PyAV frame to a ``Frame``: planes without a copy where the format allows, upright."""
+
+from __future__ import annotations
+
+import dataclasses
+import struct
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from headstream.types import Colour, Frame, Matrix, Plane, Planes, UInt8Array
+
+# ITU-T H.273 matrix code points. 2 (not told) is read as most players read it: BT.709 from 720 lines or 1280 columns on.
+_MATRICES: dict[int, Matrix] = {1: "bt709", 4: "bt601", 5: "bt601", 6: "bt601", 7: "bt601", 9: "bt2020", 10: "bt2020"}
+_FULL_RANGE = 2  # AVCOL_RANGE_JPEG
+
+# Formats whose planes are taken as they are: name -> (bits, sub_w, sub_h, has alpha). "j" formats are full range.
+_SAMPLINGS = (("420", 2, 2), ("422", 2, 1), ("444", 1, 1), ("440", 1, 2))
+_DEPTHS = (("", 8), ("9le", 9), ("10le", 10), ("12le", 12), ("14le", 14), ("16le", 16))
+_PLANAR = {
+    f"yuv{a}{sampling}p{depth}": (bits, sub_w, sub_h, bool(a))
+    for a in ("", "a")
+    for sampling, sub_w, sub_h in _SAMPLINGS
+    for depth, bits in _DEPTHS
+} | {f"yuvj{sampling}p": (8, sub_w, sub_h, False) for sampling, sub_w, sub_h in _SAMPLINGS}
+
+
+@dataclass(frozen=True)
+class Orientation:
+    """How to show a picture: transpose first, then flip left-right, then flip top-bottom."""
+
+    transpose: bool = False
+    flip_x: bool = False
+    flip_y: bool = False
+
+    def apply(self, plane: Any) -> Any:
+        """``plane`` (H, W, ...) upright; the same object when nothing is to be done."""
+        if self.transpose:
+            plane = plane.swapaxes(0, 1)
+        if self.flip_x:
+            plane = plane[:, ::-1]
+        if self.flip_y:
+            plane = plane[::-1]
+        return plane if self == Orientation() else np.ascontiguousarray(plane)
+
+
+def orientation(decoded: Any) -> Orientation:
+    """The display matrix of a frame, to the nearest quarter turn with or without a mirror.
+
+    The matrix holds 16.16 fixed-point a, b, u, c, d, v, x, y, w with x' = a x + c y, y' = b x + d y (ISO/IEC 14496-12).
+    """
+    data = None
+    for index in range(len(decoded.side_data)):
+        side = decoded.side_data[index]
+        if getattr(side.type, "name", "") == "DISPLAYMATRIX":
+            data = bytes(side)
+    if data is None or len(data) < 36:
+        return Orientation()
+    a, b, _, c, d = struct.unpack("=5i", data[:20])
+    if abs(b) > abs(a):  # x' follows y and y' follows x
+        return Orientation(transpose=True, flip_x=c < 0, flip_y=b < 0)
+    return Orientation(flip_x=a < 0, flip_y=d < 0)
+
+
+def colour_of(decoded: Any) -> Colour:
+    """The colour tags of a decoded frame."""
+    code = int(decoded.colorspace)
+    large = decoded.height >= 720 or decoded.width >= 1280
+    matrix = _MATRICES.get(code, "bt709" if large else "bt601")
+    full = int(decoded.color_range) == _FULL_RANGE or decoded.format.name.startswith("yuvj")
+    return Colour(matrix, full, code, int(decoded.color_primaries), int(decoded.color_trc))
+
+
+@dataclass(frozen=True)
+class Place:
+    """A frame's number, its time from the first frame, and how long it is shown if known (seconds)."""
+
+    index: int = 0
+    pts: Fraction = Fraction(0)
+    duration_s: Fraction | None = None
+
+
+def frame_from_video(decoded: Any, upright: Orientation, place: Place) -> Frame:
+    """A ``Frame``. Planar YUV shares the decoder's memory; everything else is converted once."""
+    when = dataclasses.asdict(place)
+    name = decoded.format.name
+    if decoded.format.is_rgb or name in {"pal8", "monow", "monob"}:
+        rgb, alpha = _rgb(decoded, upright)
+        return Frame(rgb, alpha=alpha, **when)
+    if name in _PLANAR:
+        return Frame(planes=_planes(decoded, upright), **when)
+    deep = max(c.bits for c in decoded.format.components) > 8
+    planes = _planes(decoded.reformat(format="yuv444p10le" if deep else "yuv444p"), upright)
+    return Frame(planes=replace(planes, colour=colour_of(decoded)), **when)
+
+
+def _planes(decoded: Any, upright: Orientation) -> Planes:
+    bits, sub_w, sub_h, has_alpha = _PLANAR[decoded.format.name]
+    y, u, v, *rest = (upright.apply(_view(p, bits)) for p in decoded.planes)
+    if upright.transpose:
+        sub_w, sub_h = sub_h, sub_w
+    alpha = rest[0] if has_alpha else None
+    return Planes(y, u, v, colour_of(decoded), bits=bits, sub_w=sub_w, sub_h=sub_h, alpha=alpha)
+
+
+def _view(plane: Any, bits: int) -> Plane:
+    kind: Any = np.uint8 if bits == 8 else np.uint16
+    pixels: Plane = np.frombuffer(plane, kind).reshape(plane.height, -1)[:, : plane.width]
+    return pixels
+
+
+def _rgb(decoded: Any, upright: Orientation) -> tuple[UInt8Array, UInt8Array | None]:
+    see_through = decoded.format.name == "pal8" or any(c.is_alpha for c in decoded.format.components)
+    pixels: UInt8Array = upright.apply(decoded.to_ndarray(format="rgba" if see_through else "rgb24"))
+    if not see_through:
+        return pixels, None
+    alpha = np.ascontiguousarray(pixels[..., 3])
+    return np.ascontiguousarray(pixels[..., :3]), None if alpha.min() == 255 else alpha

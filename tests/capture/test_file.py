@@ -1,0 +1,260 @@
+"""Video files: every frame with its own time, upright, in its own colours; and files that are no such thing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import struct
+import subprocess
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from headstream.capture.file import FileSource
+from headstream.errors import SourceError
+from tests.conftest import seconds
+from tests.media import needs_ffmpeg, pattern, write_video
+
+ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
+
+
+def frames_of(count: int, width: int = 64, height: int = 48) -> list[np.ndarray]:
+    return [pattern(width, height, i) for i in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "pix_fmt", "tolerance"),
+    [
+        ("a.mp4", "libx264", "yuv420p", 12),
+        ("a.mkv", "libx265", "yuv420p", 12),
+        ("a.mkv", "libx265", "yuv420p10le", 12),
+        ("a.webm", "libvpx-vp9", "yuv420p", 16),
+        ("a.mkv", "libsvtav1", "yuv420p", 16),
+        ("a.mov", "prores_ks", "yuv422p10le", 10),
+        ("a.avi", "mjpeg", "yuvj420p", 14),
+        ("a.ts", "libx264", "yuv420p", 12),
+        ("a.mkv", "ffv1", "yuv444p", 4),
+        ("a.mkv", "ffv1", "bgr0", 0),
+        ("a.mkv", "ffv1", "gray", 255),
+        ("a.gif", "gif", "rgb8", 60),
+    ],
+)
+def test_codecs_and_containers(tmp_path: Path, name: str, codec: str, pix_fmt: str, tolerance: int) -> None:
+    pictures = frames_of(8, 96, 64)
+    options = {"libx265": {"log-level": "none", "x265-params": "log-level=none"}}.get(codec, {})
+    base = Fraction(1, 100) if codec == "gif" else Fraction(1, 25) if name.endswith(".avi") else Fraction(1, 1000)
+    path = write_video(tmp_path / name, pictures, codec=codec, pix_fmt=pix_fmt, time_base=base, options=options)
+    with FileSource(path) as source:
+        got = list(source)
+        assert source.size_px == (96, 64)
+    assert len(got) == 8
+    assert [f.index for f in got] == list(range(8))
+    assert all(abs(f.pts - Fraction(i, 25)) <= Fraction(1, 90) for i, f in enumerate(got))
+    assert np.abs(got[5].rgb.astype(int) - pictures[5]).mean() <= tolerance
+
+
+def test_variable_rate_and_late_start_keep_every_time(tmp_path: Path, uneven_pts: list[int]) -> None:
+    path = write_video(tmp_path / "v.mkv", frames_of(len(uneven_pts)), pts=uneven_pts)
+    with FileSource(path) as source:
+        assert [f.pts for f in source] == seconds(uneven_pts)
+
+
+def test_b_frames_come_in_display_order(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "b.mp4", frames_of(20), options={"bf": "3", "g": "20", "crf": "5"})
+    with FileSource(path) as source:
+        got = list(source)
+    times = [f.pts for f in got]
+    assert times == sorted(times)
+    assert times[0] == 0
+    squares = [float(np.nonzero(f.rgb.min(axis=2) > 235)[1].mean()) for f in got[:12]]
+    assert (np.diff(squares) > 2).all()  # the square moves right, 4 px a frame
+
+
+def turned(path: Path, degrees: int, out: Path) -> Path:
+    """The file with a display matrix, written into the track header: the way phones do it."""
+    matrices = {90: (0, 1, -1, 0), 180: (-1, 0, 0, -1), 270: (0, -1, 1, 0)}
+    a, b, c, d = (v << 16 for v in matrices[degrees])
+    data = path.read_bytes()
+    at = data.index(b"tkhd") + 4 + 40
+    matrix = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    out.write_bytes(data[:at] + matrix + data[at + 36 :])
+    return out
+
+
+@pytest.mark.parametrize("degrees", [90, 180, 270])
+def test_display_rotation_is_applied(tmp_path: Path, degrees: int) -> None:
+    needs_ffmpeg()
+    flat = write_video(tmp_path / "flat.mp4", frames_of(3, 64, 48), options={"crf": "5"})
+    path = turned(flat, degrees, tmp_path / "turned.mp4")
+    raw = subprocess.run(
+        ["ffmpeg", "-v", "error", "-i", str(path), "-f", "rawvideo", "-pix_fmt", "rgb24", "-"],
+        capture_output=True,
+        check=True,
+    ).stdout
+    with FileSource(path) as source:
+        got = list(source)
+        width, height = source.size_px
+    assert (width, height) == ((48, 64) if degrees != 180 else (64, 48))
+    expected = np.frombuffer(raw, np.uint8).reshape(-1, height, width, 3)
+    assert np.abs(got[1].rgb.astype(int) - expected[1]).mean() < 4
+
+
+@pytest.mark.parametrize("size", [(63, 47), (65, 48), (64, 33), (2, 2)])
+def test_odd_sizes(tmp_path: Path, size: tuple[int, int]) -> None:
+    path = write_video(tmp_path / "o.mkv", frames_of(3, *size), codec="ffv1")
+    with FileSource(path) as source:
+        got = list(source)
+        assert source.size_px == size
+    assert got[0].rgb.shape == (size[1], size[0], 3)
+
+
+@pytest.mark.parametrize(("code", "matrix"), [(1, "bt709"), (5, "bt601"), (9, "bt2020"), (2, "bt601")])
+@pytest.mark.parametrize("full", [False, True])
+def test_colour_tags(tmp_path: Path, code: int, matrix: str, full: bool) -> None:
+    rgb = frames_of(2, 96, 64)
+    colour = (code if code != 2 else 5, 2 if full else 1, 1, 1)
+    path = write_video(tmp_path / "c.mkv", rgb, codec="ffv1", pix_fmt="yuv444p", colour=colour)
+    if code == 2:
+        path = write_video(tmp_path / "c.mkv", rgb, codec="ffv1", pix_fmt="yuv444p")
+    with FileSource(path) as source:
+        frame = next(iter(source))
+    assert frame.planes is not None
+    assert frame.planes.colour.matrix == matrix
+    if code != 2:
+        assert frame.planes.colour.full_range == full
+        assert np.abs(frame.rgb.astype(int) - rgb[0]).mean() < 2
+
+
+def test_untagged_high_definition_is_read_as_players_read_it(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "hd.mp4", [pattern(1280, 720, 0)])
+    with FileSource(path) as source:
+        frame = next(iter(source))
+    assert frame.planes is not None
+    assert frame.planes.colour.matrix == "bt709"
+    assert frame.planes.colour.matrix_code == 2  # and passed on as untold
+
+
+def test_transparency_of_the_source_is_kept(tmp_path: Path) -> None:
+    import av
+
+    rgba = np.zeros((48, 64, 4), np.uint8)
+    rgba[:, :32] = (200, 50, 50, 255)
+    path = tmp_path / "a.mkv"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("ffv1", rate=25, width=64, height=48)
+        stream.pix_fmt = "yuva444p"
+        frame = av.VideoFrame.from_ndarray(rgba, format="rgba").reformat(format="yuva444p")
+        frame.pts = 0
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    with FileSource(path) as source:
+        got = next(iter(source))
+    assert got.planes is not None
+    assert got.planes.alpha is not None
+    assert got.planes.alpha[0, 0] == 255
+    assert got.planes.alpha[0, 63] == 0
+
+
+class TestRefused:
+    """What is no video says so in one line, before any work."""
+
+    def check(self, path: Path, words: str) -> None:
+        with pytest.raises(SourceError, match=words) as raised:
+            FileSource(path)
+        assert str(path) in str(raised.value)
+        assert "\n" not in str(raised.value)
+
+    def test_missing(self, tmp_path: Path) -> None:
+        self.check(tmp_path / "none.mp4", "no such file")
+
+    def test_folder(self, tmp_path: Path) -> None:
+        self.check(tmp_path, "is a folder")
+
+    def test_empty(self, tmp_path: Path) -> None:
+        (tmp_path / "e.mp4").touch()
+        self.check(tmp_path / "e.mp4", "is empty")
+
+    def test_text(self, tmp_path: Path) -> None:
+        (tmp_path / "t.mp4").write_text("this is not a film\n" * 50)
+        self.check(tmp_path / "t.mp4", "not a video file")
+
+    def test_random_bytes(self, tmp_path: Path) -> None:
+        (tmp_path / "r.mp4").write_bytes(np.random.default_rng(0).bytes(50_000))
+        self.check(tmp_path / "r.mp4", "not a video file|no video|cannot be decoded")
+
+    def test_index_missing(self, tmp_path: Path) -> None:
+        whole = write_video(tmp_path / "w.mp4", frames_of(30)).read_bytes()
+        (tmp_path / "m.mp4").write_bytes(whole[: whole.index(b"moov") - 4])
+        self.check(tmp_path / "m.mp4", "not a video file")
+
+    def test_sound_only(self, tmp_path: Path) -> None:
+        import av
+
+        from tests.media import tone
+
+        with av.open(str(tmp_path / "s.m4a"), "w", format="mp4") as container:
+            stream = container.add_stream("aac", rate=48000, layout="mono")
+            for piece in tone(0.5):
+                container.mux(stream.encode(piece))
+            container.mux(stream.encode(None))
+        self.check(tmp_path / "s.m4a", "holds audio but no video")
+
+    def test_photo(self, tmp_path: Path) -> None:
+        from PIL import Image
+
+        Image.fromarray(pattern(64, 48, 0)).save(tmp_path / "p.jpg")
+        self.check(tmp_path / "p.jpg", "headstream image")
+
+    @pytest.mark.skipif(ROOT, reason="root may read everything")
+    def test_no_permission(self, tmp_path: Path) -> None:
+        path = write_video(tmp_path / "w.mp4", frames_of(2))
+        path.chmod(0)
+        self.check(path, "no permission")
+
+
+def test_a_file_cut_in_the_middle_raises_after_its_frames(tmp_path: Path) -> None:
+    whole = write_video(
+        tmp_path / "w.mp4", [np.random.default_rng(i).integers(0, 256, (48, 64, 3), np.uint8) for i in range(60)],
+        container_options={"movflags": "+faststart"},
+    )  # fmt: skip
+    data = whole.read_bytes()
+    (tmp_path / "cut.mp4").write_bytes(data[: len(data) // 2])
+    count = 0
+    with FileSource(tmp_path / "cut.mp4") as source, pytest.raises(SourceError, match="cut off"):
+        for _ in source:
+            count += 1
+    assert 5 < count < 55
+
+
+def test_damage_inside_is_survived_and_told(tmp_path: Path) -> None:
+    whole = write_video(tmp_path / "w.mkv", frames_of(40, 160, 120), codec="mjpeg", pix_fmt="yuvj420p")
+    data = bytearray(whole.read_bytes())
+    data[len(data) // 2 : len(data) // 2 + 600] = bytes(600)
+    (tmp_path / "d.mkv").write_bytes(data)
+    with FileSource(tmp_path / "d.mkv") as source:
+        assert len(list(source)) >= 35
+
+
+def test_closing_twice_and_early(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "w.mp4", frames_of(10))
+    source = FileSource(path)
+    next(iter(source))
+    source.close()
+    source.close()
+
+
+def test_a_failed_open_leaves_nothing_open(tmp_path: Path) -> None:
+    (tmp_path / "t.mp4").write_text("no film")
+    descriptors = Path("/proc/self/fd")
+    if not descriptors.exists():
+        pytest.skip("needs /proc")
+    before = len(list(descriptors.iterdir()))
+    for _ in range(5):
+        with pytest.raises(SourceError):
+            FileSource(tmp_path / "t.mp4")
+    assert len(list(descriptors.iterdir())) <= before + 1
+    shutil.copy(write_video(tmp_path / "w.mp4", frames_of(2)), tmp_path / "t.mp4")
+    with FileSource(tmp_path / "t.mp4") as source:
+        assert len(list(source)) == 2

@@ -1,0 +1,175 @@
+"""Photos of every kind, as they are meant to be seen."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from headstream.capture.photo import find_photos, read_photo
+from headstream.errors import SourceError
+from tests.media import pattern
+
+RGB = pattern(64, 48, 0)
+ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
+
+
+def near(a: np.ndarray, b: np.ndarray, mean: float) -> bool:
+    return a.shape == b.shape and bool(np.abs(a.astype(int) - b).mean() <= mean)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "options", "mean"),
+    [
+        (".png", {}, 0),
+        (".jpg", {"quality": 97, "subsampling": 0}, 3),
+        (".webp", {"lossless": True}, 0),
+        (".bmp", {}, 0),
+        (".tiff", {}, 0),
+        (".gif", {}, 40),
+    ],
+)
+def test_file_kinds(tmp_path: Path, suffix: str, options: dict[str, object], mean: float) -> None:
+    path = tmp_path / f"p{suffix}"
+    Image.fromarray(RGB).save(path, **options)  # type: ignore[arg-type]
+    photo = read_photo(path)
+    assert near(photo.rgb, RGB, mean)
+    assert photo.alpha is None
+
+
+def test_heic() -> None:
+    pytest.importorskip("pi_heif")
+    assert near(read_photo(Path(__file__).parents[1] / "data" / "pattern.heic").rgb, RGB, 6)
+
+
+def test_damaged_heic(tmp_path: Path) -> None:
+    path = tmp_path / "broken.heic"
+    path.write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100))
+    with pytest.raises(SourceError, match=r"damaged|not a photo"):
+        read_photo(path)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_rotation(tmp_path: Path, orientation: int) -> None:
+    undo = {
+        1: lambda a: a,
+        2: lambda a: a[:, ::-1],
+        3: lambda a: a[::-1, ::-1],
+        4: lambda a: a[::-1],
+        5: lambda a: a.swapaxes(0, 1),
+        6: lambda a: np.rot90(a, 1),
+        7: lambda a: np.rot90(a, 2).swapaxes(0, 1),
+        8: lambda a: np.rot90(a, -1),
+    }
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / "r.png"
+    Image.fromarray(np.ascontiguousarray(undo[orientation](RGB))).save(path, exif=exif)
+    assert near(read_photo(path).rgb, RGB, 0)
+
+
+def test_grey_palette_and_one_bit(tmp_path: Path) -> None:
+    for mode, mean in (("L", 60), ("P", 30), ("1", 130)):
+        path = tmp_path / f"{mode}.png"
+        Image.fromarray(RGB).convert(mode).save(path)
+        rgb = read_photo(path).rgb
+        assert near(rgb, RGB, mean)
+        if mode != "P":
+            assert (rgb[..., 0] == rgb[..., 2]).all()
+
+
+def test_cmyk_without_a_profile(tmp_path: Path) -> None:
+    path = tmp_path / "c.jpg"
+    Image.fromarray(RGB).convert("CMYK").save(path, quality=97)
+    assert near(read_photo(path).rgb, RGB, 6)
+
+
+def test_sixteen_bits(tmp_path: Path) -> None:
+    grey = (np.linspace(0, 65535, 64)[None].repeat(48, 0)).astype(np.uint16)
+    Image.fromarray(grey).save(tmp_path / "d.png")
+    rgb = read_photo(tmp_path / "d.png").rgb
+    assert near(rgb[..., 0], (grey // 257).astype(np.uint8), 1)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_its_own_transparency_is_kept(tmp_path: Path, mode: str) -> None:
+    rgba = np.dstack([RGB, np.where(np.arange(64) < 20, 0, 255)[None].repeat(48, 0).astype(np.uint8)])
+    image = Image.fromarray(rgba)
+    path = tmp_path / "a.png"
+    if mode == "P":
+        image.quantize(64).save(path)
+    else:
+        image.convert(mode).save(path)
+    alpha = read_photo(path).alpha
+    assert alpha is not None
+    assert alpha[0, 0] == 0
+    assert alpha[0, 63] == 255
+
+
+def test_a_colour_profile_is_handed_on(tmp_path: Path) -> None:
+    from PIL import ImageCms
+
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    Image.fromarray(RGB).save(tmp_path / "i.png", icc_profile=profile)
+    assert read_photo(tmp_path / "i.png").icc == profile
+
+
+class TestRefused:
+    def check(self, path: Path, words: str) -> None:
+        with pytest.raises(SourceError, match=words) as raised:
+            read_photo(path)
+        assert str(path) in str(raised.value)
+
+    def test_missing(self, tmp_path: Path) -> None:
+        self.check(tmp_path / "no.jpg", "no such file")
+
+    def test_empty(self, tmp_path: Path) -> None:
+        (tmp_path / "e.jpg").touch()
+        self.check(tmp_path / "e.jpg", "empty")
+
+    def test_text(self, tmp_path: Path) -> None:
+        (tmp_path / "t.jpg").write_text("not a photo")
+        self.check(tmp_path / "t.jpg", "not a photo")
+
+    def test_cut_off(self, tmp_path: Path) -> None:
+        Image.fromarray(np.random.default_rng(0).integers(0, 255, (200, 200, 3), np.uint8)).save(tmp_path / "w.png")
+        data = (tmp_path / "w.png").read_bytes()
+        (tmp_path / "c.png").write_bytes(data[: len(data) // 2])
+        self.check(tmp_path / "c.png", "damaged or cut off")
+
+    def test_one_pixel(self, tmp_path: Path) -> None:
+        Image.new("RGB", (1, 1)).save(tmp_path / "o.png")
+        self.check(tmp_path / "o.png", "1x1 is too small")
+
+    def test_four_hundred_megapixels(self, tmp_path: Path) -> None:
+        Image.new("1", (20000, 20000)).save(tmp_path / "b.png")
+        self.check(tmp_path / "b.png", "20000x20000 is 400 megapixels|exceeds limit|too large")
+
+    @pytest.mark.skipif(ROOT, reason="root may read everything")
+    def test_no_permission(self, tmp_path: Path) -> None:
+        Image.fromarray(RGB).save(tmp_path / "p.png")
+        (tmp_path / "p.png").chmod(0)
+        self.check(tmp_path / "p.png", "no permission")
+
+
+def test_files_folders_and_patterns(tmp_path: Path) -> None:
+    for name in ("a.jpg", "b.png", "sub/c.webp", "notes.txt"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"x")
+    (tmp_path / "void").mkdir()
+    photos, problems = find_photos(
+        [
+            str(tmp_path / "a.jpg"),
+            str(tmp_path),
+            str(tmp_path / "*.png"),
+            str(tmp_path / "*.heic"),
+            str(tmp_path / "void"),
+        ]
+    )
+    assert [p.name for p in photos] == ["a.jpg", "b.png", "c.webp"]
+    assert [p.name for p, _ in problems] == ["*.heic", "void"]
+    assert "no file matches" in problems[0][1]
