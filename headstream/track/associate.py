@@ -1,0 +1,64 @@
+"""Which face goes with which track: small pure functions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from headstream.track.faces import Face
+from headstream.track.finder import even, overlap
+from headstream.types import Box, Float32Array, Region
+
+
+def centre(box: Box) -> Any:
+    """Middle of a box: (2,) float64."""
+    return np.array([(box[0] + box[2]) / 2, (box[1] + box[3]) / 2])
+
+
+def blended(old: Float32Array | None, new: Float32Array | None) -> Float32Array | None:
+    """A description that follows the latest one slowly."""
+    if old is None or new is None:
+        return new if old is None else old
+    return (0.8 * old + 0.2 * new).astype(np.float32)
+
+
+def distinct(faces: list[Face]) -> list[Face]:
+    """Each face once, the best scored, best first."""
+    kept: list[Face] = []
+    for face in sorted(faces, key=lambda f: -f.score):
+        if all(overlap(face.box_px, other.box_px) < 0.4 for other in kept):
+            kept.append(face)
+    return kept
+
+
+def best_pairs(costs: list[list[float]]) -> dict[int, int]:
+    """Row -> column, each used once: cheapest first, then swapped while that lowers the sum."""
+    order = sorted((c, i, j) for i, row in enumerate(costs) for j, c in enumerate(row) if np.isfinite(c))
+    pairs: dict[int, int] = {}
+    for _, i, j in order:
+        if i not in pairs and j not in pairs.values():
+            pairs[i] = j
+    better = True
+    while better:
+        better = False
+        for a in pairs:
+            for b in pairs:
+                swapped = costs[a][pairs[b]] + costs[b][pairs[a]]
+                if a < b and swapped < costs[a][pairs[a]] + costs[b][pairs[b]] - 1e-9:
+                    pairs[a], pairs[b], better = pairs[b], pairs[a], True
+    return pairs
+
+
+def steady_crop(wanted: Region, last: Region | None) -> Region:
+    """The last crop again while the wanted one is hardly elsewhere: a still head is then sampled on the same grid."""
+    if last is None:
+        return wanted
+    side, last_side = wanted[2] - wanted[0], last[2] - last[0]
+    moved = max(abs(wanted[k] + wanted[k + 2] - last[k] - last[k + 2]) / 2 for k in (0, 1))
+    if abs(side - last_side) < 0.04 * last_side:
+        if moved < 0.015 * last_side:
+            return last
+        left, top = (even((wanted[k] + wanted[k + 2] - last_side) / 2) for k in (0, 1))
+        return left, top, left + last_side, top + last_side
+    return wanted

@@ -1,0 +1,133 @@
+"""MediaPipe's face detectors behind one small class. The only file that imports mediapipe.
+
+Two BlazeFace networks, both Apache-2.0: "full" finds faces down to a few percent of the picture (12 ms a frame at most),
+"short" sees a face that fills a good part of what it is shown (half the time), so it suits a zoomed region.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import weakref
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from headstream.errors import ModelError
+from headstream.types import Box, UInt8Array
+
+Range = Literal["full", "short"]
+MODEL_FILES: dict[Range, str] = {
+    "full": "face_detection_full_range_sparse.tflite",
+    "short": "face_detection_short_range.tflite",
+}
+
+
+@dataclass(frozen=True)
+class Face:
+    """One detected face, in the pixels of the picture it was found in.
+
+    box_px: x0, y0, x1, y1, from brow to chin and cheek to cheek; may reach past the picture.
+    landmarks_px: (6, 2) float32: right eye, left eye (the person's), nose tip, mouth, right and left ear.
+    score: detector confidence, 0..1.
+    """
+
+    box_px: Box
+    landmarks_px: np.ndarray[Any, np.dtype[np.float32]]
+    score: float
+
+    def moved(self, scale: float, dx: float, dy: float) -> Face:
+        """The same face after the picture is scaled and then shifted."""
+        x0, y0, x1, y1 = self.box_px
+        return Face(
+            (x0 * scale + dx, y0 * scale + dy, x1 * scale + dx, y1 * scale + dy),
+            (self.landmarks_px * scale + (dx, dy)).astype(np.float32),
+            self.score,
+        )
+
+
+@contextlib.contextmanager
+def _native_stderr_muted() -> Iterator[None]:
+    """MediaPipe's C++ part writes start-up notes straight to file descriptor 2; keep them off the user's terminal."""
+    try:
+        sys.stderr.flush()
+        saved, sink = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    except (OSError, ValueError, AttributeError):
+        yield
+        return
+    os.dup2(sink, 2)
+    try:
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(sink)
+
+
+def _mediapipe() -> Any:
+    try:
+        import mediapipe
+    except (ImportError, OSError) as error:
+        raise ModelError(
+            f"mediapipe does not load ({error}); on a bare Linux it and OpenCV need system libraries: "
+            "apt install libgl1 libegl1 libgles2 libglib2.0-0"
+        ) from error
+    return mediapipe
+
+
+def _close(task: Any) -> None:
+    try:
+        with _native_stderr_muted():
+            task.close()
+    except RuntimeError:
+        # The interpreter is going down and MediaPipe's own thread with it; without a handle its destructor keeps quiet.
+        task._handle = None
+
+
+class FaceDetector:
+    """Finds faces in RGB pictures. Not safe to share between threads; a context manager; ``close`` is idempotent."""
+
+    def __init__(self, model: Path, *, min_score: float = 0.5) -> None:
+        with _native_stderr_muted():
+            self._mp = _mediapipe()
+            from mediapipe.tasks.python import BaseOptions, vision
+
+            if not model.is_file():
+                raise ModelError(f"face detector {model} is missing; reinstall headstream")
+            options = vision.FaceDetectorOptions(
+                base_options=BaseOptions(model_asset_buffer=model.read_bytes()), min_detection_confidence=min_score
+            )
+            try:
+                self._task: Any = vision.FaceDetector.create_from_options(options)
+            except (RuntimeError, ValueError) as error:
+                raise ModelError(f"face detector {model.name} does not load: {error}") from error
+            # Also runs when the interpreter goes down, where MediaPipe's own clean-up would print a traceback.
+            self._finalizer = weakref.finalize(self, _close, self._task)
+            self.detect(np.zeros((64, 64, 3), np.uint8))  # the first call builds the graph and prints
+
+    def detect(self, rgb: UInt8Array) -> list[Face]:
+        """Faces in ``rgb``, (H, W, 3) uint8, best score first."""
+        image = self._mp.Image(image_format=self._mp.ImageFormat.SRGB, data=np.ascontiguousarray(rgb))
+        height, width = rgb.shape[:2]
+        faces = []
+        for found in self._task.detect(image).detections:
+            box = found.bounding_box
+            points = np.array([(p.x * width, p.y * height) for p in found.keypoints], np.float32).reshape(-1, 2)
+            x, y = float(box.origin_x), float(box.origin_y)
+            corners = (x, y, x + box.width, y + box.height)
+            faces.append(Face(corners, points, float(found.categories[0].score)))
+        return sorted(faces, key=lambda face: -face.score)
+
+    def close(self) -> None:
+        """Free the native task. Safe to call again."""
+        self._finalizer()
+
+    def __enter__(self) -> FaceDetector:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()

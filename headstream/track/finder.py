@@ -1,0 +1,210 @@
+"""Faces in whole frames, in regions, and in photos where they may be anywhere and any size."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from headstream.colour import PAD, crop_resized
+from headstream.track.faces import MODEL_FILES, Face, FaceDetector
+from headstream.types import Box, Frame, Planes, Region, UInt8Array
+
+# The networks look at 192 and 128 px; what they are shown is a little finer, so that their own scaling has a choice.
+_SCAN_SIDE_PX = 384
+_LOOK_SIDE_PX = 192
+# Median over 2,500 portraits: how the full-range box relates to the short-range one of the same face.
+_FULL_FROM_SHORT_SIZE = 1.061
+_FULL_FROM_SHORT_SHIFT = (-0.013, -0.047)  # of the box side
+_SURE = 0.5  # score from which the full-range detector is believed alone
+_FAINT = 0.3  # and from which it is, where the short-range one agrees with this score
+_AGREED = 0.6
+_SURE_IN_TILE = 0.65  # many more places are looked at there
+_MIN_TILE_PX = 96
+_FAR_SHARE = 0.15  # of the picture's height: a larger face would have been found without tiles
+# A head is about half as high again as its face box.
+_HEAD_FROM_FACE_HEIGHT = 1.5
+_FULL_BODY_SHARE = 0.25
+_TOP_SHARE = 0.65
+
+
+class FaceFinder:
+    """MediaPipe's two detectors, used for what each is good at. One thread only; a context manager."""
+
+    def __init__(self, models: Path) -> None:
+        self._full = FaceDetector(models / MODEL_FILES["full"], min_score=_FAINT)
+        try:
+            self._short = FaceDetector(models / MODEL_FILES["short"], min_score=_SURE)
+        except BaseException:
+            self._full.close()
+            raise
+
+    def scan(self, frame: Frame) -> list[Face]:
+        """Faces anywhere in a frame, from about 5 % of its longer side to one that fills it."""
+        small, scale = small_rgb(frame)
+        found = [face for face in self._full.detect(small) if face.score >= _SURE] or self._close_up(small)
+        return [face.moved(1 / scale, 0, 0) for face in found]
+
+    def look(self, frame: Frame, region: Region) -> list[Face]:
+        """Faces in a square region of a frame, where one is expected to fill a good part of it."""
+        picture = frame.rgb if frame.planes is None else frame.planes
+        shown = crop_resized(picture, region, _LOOK_SIDE_PX)
+        scale = (region[2] - region[0]) / _LOOK_SIDE_PX
+        found = [face.moved(scale, region[0], region[1]) for face in self._short.detect(shown)]
+        return [Face(_like_full(face.box_px), face.landmarks_px, face.score) for face in found]
+
+    def search(self, rgb: UInt8Array) -> list[Face]:
+        """Faces in a photo, (H, W, 3) uint8, best first: the whole picture; with room around it for a face that fills
+        it; and where heads are small, the top of it and then tiles, for faces that are far away."""
+        height, width = rgb.shape[:2]
+        found = self._part(rgb, (0, 0, width, height))
+        if not found:
+            small, scale = small_rgb(Frame(rgb))
+            found = [face.moved(1 / scale, 0, 0) for face in self._close_up(small)]
+        largest = max((_height(face.box_px) for face in found), default=0.0)
+        if is_far(largest, height):
+            found = _merged(found + self._part(rgb, (0, 0, width, top_part(height))))
+            if not found:
+                found = [face for face in self._tiles(rgb) if _height(face.box_px) < _FAR_SHARE * height]
+        return sorted(found, key=lambda face: -face.score)
+
+    def _part(self, rgb: UInt8Array, region: Region) -> list[Face]:
+        x0, y0, x1, y1 = region
+        part = rgb[y0:y1, x0:x1]
+        scale = min(1.0, 2 * _SCAN_SIDE_PX / max(part.shape[:2]))
+        if scale < 1:
+            part = cv2.resize(part, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        return [face.moved(1 / scale, x0, y0) for face in self._full.detect(part) if face.score >= _SURE]
+
+    def _close_up(self, small: UInt8Array) -> list[Face]:
+        """A face too large for the full-range detector: it is shown the picture with room around it. Animals score
+        with one detector or the other; people score with both."""
+        edge = max(small.shape[:2]) // 3
+        framed = cv2.copyMakeBorder(small, edge, edge, edge, edge, cv2.BORDER_CONSTANT, value=(PAD, PAD, PAD))
+        faint = [face.moved(1.0, -edge, -edge) for face in self._full.detect(framed)]
+        if not faint:
+            return []
+        near = [_like_full(face.box_px) for face in self._short.detect(small) if face.score >= _AGREED]
+        return [f for f in faint if f.score >= _SURE or any(overlap(f.box_px, box) > 0.4 for box in near)]
+
+    def _tiles(self, rgb: UInt8Array) -> list[Face]:
+        """Overlapping squares of a half, a quarter, an eighth of the shorter side; the first size that sees a face is it."""
+        height, width = rgb.shape[:2]
+        for parts in (2, 4, 8):
+            side = min(height, width) // parts
+            if side < _MIN_TILE_PX:
+                break
+            found: list[Face] = []
+            for y in _steps(height, side):
+                for x in _steps(width, side):
+                    tile = (x, y, min(x + side, width), min(y + side, height))
+                    found += [
+                        face
+                        for face in self._part(rgb, tile)
+                        if face.score >= _SURE_IN_TILE and not _cut_by(face.box_px, tile, (width, height))
+                    ]
+            if found:
+                return _merged(found)
+        return []
+
+    def close(self) -> None:
+        """Free both detectors. Safe to call again."""
+        self._full.close()
+        self._short.close()
+
+    def __enter__(self) -> FaceFinder:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+def is_far(face_height: float, height: int) -> bool:
+    """Whether a face this high belongs to a head under a quarter of the picture's height: a full body, most often."""
+    return face_height * _HEAD_FROM_FACE_HEIGHT < _FULL_BODY_SHARE * height
+
+
+def top_part(height: int) -> int:
+    """Rows of the upper part in which a standing person's head is searched again."""
+    return round(_TOP_SHARE * height)
+
+
+def small_rgb(frame: Frame) -> tuple[UInt8Array, float]:
+    """The whole frame as RGB with a longer side of at most 384 px, straight from its planes, and how far it was scaled."""
+    width, height = frame.size_px
+    scale = min(1.0, _SCAN_SIDE_PX / max(width, height))
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    planes = frame.planes
+    if planes is None:
+        return cv2.resize(frame.rgb, size, interpolation=cv2.INTER_AREA), size[0] / width
+    if scale == 1.0:
+        return frame.rgb, 1.0
+    y = cv2.resize(planes.y, size, interpolation=cv2.INTER_AREA)
+    u, v = (cv2.resize(c, size, interpolation=cv2.INTER_AREA) for c in (planes.u, planes.v))
+    return Frame(planes=Planes(y, u, v, planes.colour, planes.bits, 1, 1)).rgb, size[0] / width
+
+
+def overlap(a: Box, b: Box) -> float:
+    """Intersection over union of two boxes."""
+    w = min(a[2], b[2]) - max(a[0], b[0])
+    h = min(a[3], b[3]) - max(a[1], b[1])
+    if w <= 0 or h <= 0:
+        return 0.0
+    both = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1])
+    return w * h / (both - w * h)
+
+
+def _merged(faces: list[Face]) -> list[Face]:
+    """One face for each that was found several times: the best scored."""
+    kept: list[Face] = []
+    for face in sorted(faces, key=lambda f: -f.score):
+        if all(overlap(face.box_px, other.box_px) < 0.3 for other in kept):
+            kept.append(face)
+    return kept
+
+
+def _like_full(box: Box) -> Box:
+    x0, y0, x1, y1 = box
+    side = max(x1 - x0, y1 - y0)
+    cx = (x0 + x1) / 2 + _FULL_FROM_SHORT_SHIFT[0] * side
+    cy = (y0 + y1) / 2 + _FULL_FROM_SHORT_SHIFT[1] * side
+    half = _FULL_FROM_SHORT_SIZE * side / 2
+    return cx - half, cy - half, cx + half, cy + half
+
+
+def _height(box: Box) -> float:
+    return box[3] - box[1]
+
+
+def _steps(length: int, side: int) -> list[int]:
+    """Starts of tiles of ``side`` that cover ``length`` with at least half overlapping."""
+    count = max(1, int(np.ceil((length - side) / (side / 2))) + 1)
+    return [int(x) for x in np.linspace(0, max(0, length - side), count)]
+
+
+def _cut_by(box: Box, tile: Region, size: tuple[int, int]) -> bool:
+    """Whether a box leaves its tile on a side where the picture goes on: another tile sees that face whole."""
+    x0, y0, x1, y1 = tile
+    return (
+        (box[0] < x0 and x0 > 0)
+        or (box[1] < y0 and y0 > 0)
+        or (box[2] > x1 and x1 < size[0])
+        or (box[3] > y1 and y1 < size[1])
+    )
+
+
+def even(value: float, multiple: int = 2) -> int:
+    """``value`` rounded to a multiple of 2, where chroma samples lie."""
+    return multiple * round(value / multiple)
+
+
+def crop_square(box: Box, padding: float = 2.4) -> Region:
+    """The square cut around a face box: its side is ``padding`` times the longer side of the box, its corners even.
+
+    2.4 is 120 % of the face beyond it, on all sides together: room for hair, a hat and a turn of the head.
+    """
+    x0, y0, x1, y1 = box
+    side = max(2, even(padding * max(x1 - x0, y1 - y0)))
+    left, top = even((x0 + x1 - side) / 2), even((y0 + y1 - side) / 2)
+    return left, top, left + side, top + side

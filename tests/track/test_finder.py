@@ -1,0 +1,107 @@
+"""The real detectors on a real face: anywhere, any size, and where there is none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from headstream.colour import planes_from_rgb
+from headstream.errors import ModelError
+from headstream.track.faces import FaceDetector
+from headstream.track.finder import FaceFinder, crop_square, is_far, overlap, small_rgb
+from headstream.types import Colour, Frame, UInt8Array
+from tests.media import pattern
+
+FACE = (167, 64, 287, 184)  # of the portrait, about
+
+
+def scene(portrait: UInt8Array, width: int, height: int, scale: float, x: int, y: int) -> UInt8Array:
+    out: UInt8Array = np.full((height, width, 3), 120, np.uint8)
+    small = cv2.resize(portrait, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    h, w = min(small.shape[0], height - y), min(small.shape[1], width - x)
+    out[y : y + h, x : x + w] = small[:h, :w]
+    return out
+
+
+@pytest.mark.parametrize("planar", [False, True])
+def test_a_scan_finds_the_face_where_it_is(portrait: UInt8Array, finder: FaceFinder, planar: bool) -> None:
+    rgb = scene(portrait, 1280, 720, 0.8, 500, 200)
+    frame = Frame(planes=planes_from_rgb(rgb, Colour("bt709"), sub=(2, 2))) if planar else Frame(rgb)
+    (face,) = finder.scan(frame)
+    expected = tuple(v * 0.8 + o for v, o in zip(FACE, (500, 200, 500, 200), strict=True))
+    assert overlap(face.box_px, expected) > 0.6  # type: ignore[arg-type]
+    assert face.landmarks_px.shape == (6, 2)
+    assert 0.5 <= face.score <= 1
+
+
+def test_a_look_agrees_with_the_scan(portrait: UInt8Array, finder: FaceFinder) -> None:
+    frame = Frame(scene(portrait, 1280, 720, 0.8, 500, 200))
+    (scanned,) = finder.scan(frame)
+    (looked,) = finder.look(frame, crop_square(scanned.box_px))
+    assert overlap(looked.box_px, scanned.box_px) > 0.75
+
+
+def test_nobody_is_nobody(finder: FaceFinder) -> None:
+    rgb = pattern(640, 480, 0)
+    assert finder.scan(Frame(rgb)) == []
+    assert finder.search(rgb) == []
+
+
+@pytest.mark.parametrize(
+    ("size", "scale", "at"),
+    [
+        ((800, 1200), 0.30, (280, 60)),  # head to foot: the head is small and at the top
+        ((3000, 2000), 0.22, (2100, 1500)),  # far away, in a corner
+        ((2400, 1800), 0.18, (300, 200)),
+    ],
+)
+def test_small_faces_are_searched_for(
+    portrait: UInt8Array, finder: FaceFinder, size: tuple[int, int], scale: float, at: tuple[int, int]
+) -> None:
+    found = finder.search(scene(portrait, *size, scale, *at))
+    expected = tuple(v * scale + o for v, o in zip(FACE, (*at, *at), strict=True))
+    assert any(overlap(face.box_px, expected) > 0.45 for face in found)  # type: ignore[arg-type]
+
+
+def test_a_face_that_fills_the_picture_is_found(portrait: UInt8Array, finder: FaceFinder) -> None:
+    close = cv2.resize(portrait[50:200, 155:300], (580, 600), interpolation=cv2.INTER_CUBIC)
+    assert len(finder.search(close)) == 1
+    assert len(finder.scan(Frame(close))) == 1
+
+
+def test_quarter_of_the_height_is_far() -> None:
+    assert is_far(100, 1000)
+    assert not is_far(200, 1000)
+
+
+def test_crop_square_is_the_stated_multiple_and_even() -> None:
+    x0, y0, x1, y1 = crop_square((100.3, 50.9, 171.0, 121.4))
+    assert x1 - x0 == y1 - y0 == 170
+    assert (x0 + x1) / 2 == pytest.approx(135.65, abs=1.1)
+    assert all(v % 2 == 0 for v in (x0, y0, x1, y1))
+
+
+def test_small_pictures_are_shown_as_they_are() -> None:
+    rgb = pattern(100, 80, 0)
+    small, scale = small_rgb(Frame(rgb))
+    assert scale == 1.0
+    assert (small == rgb).all()
+
+
+def test_a_missing_or_damaged_detector_says_so(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="missing"):
+        FaceDetector(tmp_path / "no.tflite")
+    (tmp_path / "bad.tflite").write_bytes(b"not a model at all")
+    with pytest.raises(ModelError, match="does not load"):
+        FaceDetector(tmp_path / "bad.tflite")
+
+
+def test_closing_twice(portrait: UInt8Array) -> None:
+    from headstream.segment.registry import models_dir
+
+    finder = FaceFinder(models_dir())
+    finder.close()
+    finder.close()

@@ -1,0 +1,247 @@
+"""Tracking against a made-up finder: what is found when is known exactly, so identities can be judged exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+
+import cv2
+import numpy as np
+import pytest
+
+from headstream.track.associate import best_pairs, steady_crop
+from headstream.track.faces import Face
+from headstream.track.finder import overlap
+from headstream.track.tracker import Evidence, Tracker, TrackOptions
+from headstream.types import Box, Frame, Head, Region, UInt8Array
+
+SIZE = (640, 360)
+Scene = Callable[[int], dict[str, tuple[float, float, float]]]  # frame -> person -> (cx, cy, side)
+COLOURS = {"ann": (200, 60, 60), "bob": (60, 90, 210), "cat": (70, 200, 90)}
+
+
+class StageFinder:
+    """Finds the people of a scene, drawn as coloured discs; whoever stands behind another is not seen."""
+
+    def __init__(self, scene: Scene) -> None:
+        self.scene, self.index = scene, 0
+        self.looks = self.scans = 0
+
+    def frame(self, index: int, rate: int = 30) -> Frame:
+        self.index = index
+        picture: UInt8Array = np.full((SIZE[1], SIZE[0], 3), 128, np.uint8)
+        for name, (cx, cy, side) in self.scene(index).items():
+            cv2.circle(picture, (round(cx), round(cy)), round(side * 0.8), COLOURS[name], -1)
+            cv2.circle(picture, (round(cx), round(cy)), round(side * 0.45), (225, 180, 150), -1)
+            cv2.rectangle(picture, (round(cx - side), round(cy + side)), (round(cx + side), SIZE[1]), COLOURS[name], -1)
+        return Frame(picture, index=index, pts=Fraction(index, rate))
+
+    def _seen(self) -> list[Face]:
+        faces: list[Face] = []
+        for cx, cy, side in reversed(self.scene(self.index).values()):
+            box = (cx - side / 2, cy - side / 2, cx + side / 2, cy + side / 2)
+            if all(overlap(box, other.box_px) < 0.3 for other in faces):
+                faces.append(Face(box, np.full((6, 2), (cx, cy), np.float32), 0.9))
+        return faces
+
+    def scan(self, frame: Frame) -> list[Face]:
+        self.scans += 1
+        return self._seen()
+
+    def look(self, frame: Frame, region: Region) -> list[Face]:
+        self.looks += 1
+        x0, y0, x1, y1 = region
+        return [f for f in self._seen() if x0 < f.landmarks_px[2, 0] < x1 and y0 < f.landmarks_px[2, 1] < y1]
+
+
+def play(scene: Scene, frames: int, options: TrackOptions | None = None) -> list[tuple[Head, ...]]:
+    """Heads of every frame; mattes always fill their boxes where somebody is."""
+    finder = StageFinder(scene)
+    tracker = Tracker(finder, options)
+    shown = []
+    for index in range(frames):
+        heads = tracker.update(finder.frame(index))
+        people = scene(index).values()
+        evidence = {
+            h.track_id: Evidence(0.9 if any(abs(centre(h)[0] - p[0]) < p[2] for p in people) else 0.0, centre(h), 1.0)
+            for h in heads
+        }
+        tracker.observe(evidence)
+        shown.append(heads)
+    return shown
+
+
+def centre(head: Head) -> tuple[float, float]:
+    x0, y0, x1, y1 = head.box_px
+    return (x0 + x1) / 2, (y0 + y1) / 2
+
+
+def who(heads: tuple[Head, ...], scene: dict[str, tuple[float, float, float]]) -> dict[int, str]:
+    """Number -> the person standing nearest."""
+    return {h.track_id: min(scene, key=lambda name: abs(scene[name][0] - centre(h)[0])) for h in heads}
+
+
+def test_one_still_person_costs_few_looks_and_keeps_its_crop() -> None:
+    finder = StageFinder(lambda i: {"ann": (320, 150, 80)})
+    tracker = Tracker(finder)
+    crops = set()
+    for index in range(60):
+        (head,) = tracker.update(finder.frame(index))
+        tracker.observe({1: Evidence(0.9, (320, 150), 1.0)})
+        crops.add(head.crop_px)
+        assert head.track_id == 1
+    assert len(crops) == 1
+    assert finder.looks <= 21
+    assert finder.scans <= 5
+
+
+def test_a_person_walking_is_in_the_middle_of_the_crop() -> None:
+    def scene(i: int) -> dict[str, tuple[float, float, float]]:
+        return {"ann": (100 + 4 * i, 150, 80)}
+
+    for index, heads in enumerate(play(scene, 90)):
+        (head,) = heads
+        if index > 15:
+            assert abs(centre(head)[0] - scene(index)["ann"][0]) < 4
+        x0, y0, x1, y1 = head.crop_px
+        assert (x1 - x0) == (y1 - y0)
+        assert all(v % 2 == 0 for v in head.crop_px)
+
+
+def crossing(i: int) -> dict[str, tuple[float, float, float]]:
+    """Ann walks right in front of Bob, who walks left; for about ten frames he is hidden."""
+    return {"bob": (520 - 4 * i, 150, 80), "ann": (120 + 4 * i, 152, 84)}
+
+
+def test_two_people_keep_their_numbers_through_a_crossing() -> None:
+    shown = play(crossing, 100)
+    before, after = who(shown[10], crossing(10)), who(shown[95], crossing(95))
+    assert set(before.values()) == {"ann", "bob"}
+    assert before == after
+
+
+def test_two_people_who_turn_back_when_they_meet_keep_their_numbers() -> None:
+    """Motion alone would swap them: only looks can tell."""
+
+    def scene(i: int) -> dict[str, tuple[float, float, float]]:
+        step = 4 * min(i, 100 - i)
+        return {"bob": (520 - step, 150, 80), "ann": (120 + step, 152, 84)}
+
+    shown = play(scene, 100)
+    assert who(shown[10], scene(10)) == who(shown[95], scene(95))
+
+
+@pytest.mark.parametrize("away", [10, 45, 150])
+def test_somebody_who_leaves_and_returns_keeps_the_number(away: int) -> None:
+    def scene(i: int) -> dict[str, tuple[float, float, float]]:
+        people = {"ann": (200.0, 150.0, 80.0)}
+        if not 30 <= i < 30 + away:
+            people["bob"] = (460.0 if i < 30 else 420.0, 150.0, 80.0)
+        return people
+
+    shown = play(scene, 60 + away)
+    assert who(shown[20], scene(20)) == who(shown[-1], scene(59 + away))
+    assert len(shown[28 + away // 2 + 10]) == (1 if away > 40 else len(shown[28 + away // 2 + 10]))
+
+
+def test_a_stranger_gets_a_new_number() -> None:
+    def scene(i: int) -> dict[str, tuple[float, float, float]]:
+        return {"ann": (200, 150, 80)} if i < 30 else {} if i < 80 else {"cat": (210, 150, 80)}
+
+    shown = play(scene, 120)
+    assert [h.track_id for h in shown[20]] == [1]
+    assert [h.track_id for h in shown[-1]] == [2]
+
+
+def test_a_face_that_hides_is_held_while_the_matte_goes_on_and_lost_when_it_ends() -> None:
+    def scene(i: int) -> dict[str, tuple[float, float, float]]:
+        return {"ann": (200, 150, 80)}
+
+    finder = StageFinder(scene)
+    tracker = Tracker(finder, TrackOptions(hold_s=2.0, doubted_s=0.2))
+    for index in range(30):
+        tracker.update(finder.frame(index))
+        tracker.observe({1: Evidence(0.9, (200, 150), 1.0)})
+    finder.scene = lambda i: {}
+    held = 0
+    for index in range(30, 120):
+        heads = tracker.update(
+            finder.frame(29, 30) if index < 30 else Frame(finder.frame(29).rgb, pts=Fraction(index, 30))
+        )
+        finder.index = 200
+        if not heads:
+            break
+        assert heads[0].unseen_frames > 0 or index < 33
+        held += 1
+        tracker.observe({1: Evidence(0.9, (200, 150), 1.0)} if index < 60 else {1: Evidence(0.0, (200, 150), 1.0)})
+    assert 28 <= held <= 45
+
+
+def test_a_box_without_a_head_in_it_is_not_believed_and_costs_no_number() -> None:
+    def scene(i: int) -> dict[str, tuple[float, float, float]]:
+        return {"ann": (200, 150, 80)}
+
+    finder = StageFinder(scene)
+    tracker = Tracker(finder)
+    (head,) = tracker.update(finder.frame(0))
+    assert tracker.observe({head.track_id: Evidence(0.1, (0, 0))}) == {head.track_id}
+    assert tracker.update(finder.frame(1)) == ()
+    again = [tracker.update(finder.frame(k)) for k in range(2, 50)]
+    assert [h.track_id for heads in again for h in heads][:1] == [1]
+
+
+def test_a_cut_is_seen_at_once() -> None:
+    def scene(i: int) -> dict[str, tuple[float, float, float]]:
+        return {"ann": (150, 150, 60)} if i < 20 else {"bob": (480, 200, 120)}
+
+    finder = StageFinder(scene)
+    tracker = Tracker(finder)
+    for index in range(24):
+        frame = finder.frame(index)
+        if index >= 20:
+            frame = Frame(frame.rgb // 3, index=index, pts=frame.pts)
+        heads = tracker.update(frame)
+        assert tracker.cut_before == (index == 20)
+        tracker.observe({h.track_id: Evidence(0.9, centre(h), 1.0) for h in heads})
+        assert abs(centre(heads[0])[0] - next(iter(scene(index).values()))[0]) < 5
+
+
+def test_long_hair_widens_the_crop() -> None:
+    finder = StageFinder(lambda i: {"ann": (320, 150, 80)})
+    tracker = Tracker(finder)
+    for index in range(40):
+        (head,) = tracker.update(finder.frame(index))
+        tracker.observe({1: Evidence(0.9, (320, 150), reach=1.5)})
+    assert (head.crop_px[2] - head.crop_px[0]) / 80 == pytest.approx(2 * 1.5 * 1.12, rel=0.05)
+
+
+def test_a_crop_stays_put_for_small_moves_only() -> None:
+    last = (100, 100, 300, 300)
+    assert steady_crop((102, 100, 302, 300), last) == last
+    assert steady_crop((110, 100, 310, 300), last) == (110, 100, 310, 300)
+    assert steady_crop((90, 90, 330, 330), last) == (90, 90, 330, 330)
+
+
+def test_pairs_are_the_cheapest_together_not_one_by_one() -> None:
+    # one by one, 0-0 (1.0) is taken first and leaves 1-1 (9.0); together, 0-1 and 1-0 cost 5.0
+    assert best_pairs([[1.0, 3.0], [2.0, 9.0]]) == {0: 1, 1: 0}
+    assert best_pairs([[np.inf, 3.0], [np.inf, 1.0]]) == {1: 1}
+
+
+def test_reset_forgets_everybody() -> None:
+    finder = StageFinder(lambda i: {"ann": (320, 150, 80), "bob": (120, 150, 80)})
+    tracker = Tracker(finder)
+    assert {h.track_id for h in tracker.update(finder.frame(0))} == {1, 2}
+    tracker.reset()
+    finder.scene = lambda i: {"cat": (320, 150, 80)}
+    assert {h.track_id for h in tracker.update(finder.frame(0))} == {1}
+
+
+def box_iou_by_hand() -> tuple[Box, Box, float]:
+    return (0, 0, 4, 4), (2, 2, 6, 6), 4 / 28
+
+
+def test_overlap_by_hand() -> None:
+    a, b, iou = box_iou_by_hand()
+    assert overlap(a, b) == pytest.approx(iou)
+    assert overlap(a, (10, 10, 12, 12)) == 0
