@@ -1,0 +1,1 @@
+"""torch modules. Imported by training, export and the torch back-end only: ONNX Runtime needs none of this."""

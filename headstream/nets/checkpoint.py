@@ -1,0 +1,50 @@
+"""Weights from files, whoever wrote them: safetensors, and pickles only where torch can read them without running them."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from headstream.errors import ModelError
+from headstream.nets.zoo import NetSpec, build
+
+
+def read_pickle(path: Path) -> dict[str, Any]:
+    """The contents of a .pt or .ckpt file, by ``weights_only`` loading. Raises ModelError for anything else."""
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, ValueError, TypeError, KeyError, EOFError, pickle.UnpicklingError) as error:
+        reason = str(error).splitlines()[0][:160]
+        raise ModelError(f"{path} cannot be loaded safely (weights only): {reason}") from error
+    if not isinstance(state, dict):
+        raise ModelError(f"{path} holds a {type(state).__name__}, not a checkpoint")
+    return state
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """A checkpoint of a headstream training run. Raises ModelError if it is not one."""
+    state = read_pickle(path)
+    if missing := {"ema", "spec"} - state.keys():
+        raise ModelError(f"{path} is not a headstream training checkpoint: {', '.join(sorted(missing))} missing")
+    return state
+
+
+def load_trained(path: Path) -> tuple[nn.Module, NetSpec]:
+    """The averaged network of a training checkpoint, ready to predict, and what it is."""
+    state = load_checkpoint(path)
+    spec = NetSpec.from_dict(state["spec"])
+    return fill(build(spec), state["ema"], path).eval(), spec
+
+
+def fill(net: nn.Module, state: dict[str, Tensor], path: Path) -> nn.Module:
+    """Load ``state`` into ``net``. Raises ModelError naming what does not fit."""
+    try:
+        net.load_state_dict(state)
+    except RuntimeError as error:
+        lines = [line.strip() for line in str(error).splitlines()[1:3]]
+        raise ModelError(f"{path} does not fit the network: {' '.join(lines)[:240]}") from error
+    return net

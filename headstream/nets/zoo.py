@@ -1,0 +1,98 @@
+"""Every network headstream trains, by name: how to build it, what it wants to see, how to ask it about any size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from headstream.errors import ModelError
+from headstream.nets.custom_cnn import CustomCNN
+from headstream.nets.deeplab import DeepLabV3
+from headstream.nets.head_unet import HeadUNet
+from headstream.nets.lite import LiteSpec, LiteUNet
+
+_HALF = ((127.5,) * 3, (127.5,) * 3)
+_IMAGENET = ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))  # of 0..255
+
+
+@dataclass(frozen=True)
+class NetSpec:
+    """All it takes to build a network again.
+
+    net: "lite", "unet34", "deeplabv3" or "custom-cnn".  outputs: names of its planes.  encoder, decoder: of the lite
+    U-Net.  output_stride: of DeepLabV3.
+    """
+
+    net: str = "lite"
+    outputs: tuple[str, ...] = ("head", "hair", "body")
+    encoder: str = "lite0"
+    decoder: tuple[int, ...] = (48, 32, 24, 16)
+    output_stride: int = 16
+
+    def __post_init__(self) -> None:
+        if self.net not in NETS:
+            raise ModelError(f"network {self.net!r} is not known; known: {', '.join(NETS)}")
+
+    def as_dict(self) -> dict[str, Any]:
+        """As kept in checkpoints."""
+        return asdict(self)
+
+    @staticmethod
+    def from_dict(raw: dict[str, Any]) -> NetSpec:
+        """From a checkpoint; keys that older ones lack keep their defaults."""
+        known: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in raw.items()}
+        return NetSpec(**known)
+
+
+def _lite(spec: NetSpec) -> nn.Module:
+    return LiteUNet(LiteSpec(spec.encoder, spec.decoder, spec.outputs))
+
+
+# name -> (builder, (mean, std) of 0..255 input, what sizes must be a multiple of)
+NETS: dict[str, tuple[Callable[[NetSpec], nn.Module], tuple[tuple[float, ...], tuple[float, ...]], int]] = {
+    "lite": (_lite, _HALF, 32),
+    "unet34": (lambda spec: HeadUNet(len(spec.outputs)), _IMAGENET, 32),
+    "deeplabv3": (lambda spec: DeepLabV3(len(spec.outputs), output_stride=spec.output_stride), _IMAGENET, 16),
+    "custom-cnn": (lambda spec: CustomCNN(len(spec.outputs)), _HALF, 16),
+}
+
+
+def build(spec: NetSpec) -> nn.Module:
+    """A new network."""
+    return NETS[spec.net][0](spec)
+
+
+class Sees(nn.Module):
+    """A network as it is called from outside: (N, 3, H, W) of 0..255 in, logits (N, outputs, H, W) out, any size.
+
+    Normalises, pads the right and lower border to the sizes the network takes, and crops the answer.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, net: nn.Module, mean: tuple[float, ...], std: tuple[float, ...], multiple: int) -> None:
+        super().__init__()
+        self.net, self.multiple = net, multiple
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, rgb: Tensor) -> Tensor:
+        height, width = rgb.shape[2:]
+        x = (rgb - self.mean) / self.std
+        right, below = -width % self.multiple, -height % self.multiple
+        if right or below:
+            x = F.pad(x, (0, right, 0, below), mode="replicate")
+        logits: Tensor = self.net(x)
+        return logits[:, :, :height, :width] if right or below else logits
+
+
+def as_called(net: nn.Module, spec: NetSpec) -> Sees:
+    """``net`` wrapped for pictures of 0..255 and any size."""
+    _, (mean, std), multiple = NETS[spec.net]
+    return Sees(net, mean, std, multiple)

@@ -1,0 +1,100 @@
+"""The shipped weights: where they are, what their cards say, and that they are what the cards say."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from headstream.errors import ModelError
+
+DEFAULT_MODEL = "lite"
+
+
+def models_dir() -> Path:
+    """The folder of weights: inside the installed package, or beside it in a checkout."""
+    package = Path(__file__).resolve().parent.parent
+    for folder in (package / "models", package.parent / "models"):
+        if folder.is_dir():
+            return folder
+    raise ModelError(f"the models folder is missing beside {package}; reinstall headstream")
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What a weight file's JSON card says of it.
+
+    kind: "segmenter" or "face-detector".  side: pixels of the square input.  outputs: planes in order.
+    mean, std: of 0..255 input, for a network that does not normalise by itself; None where it does.
+    details: the whole card.
+    """
+
+    name: str
+    kind: str
+    file: Path
+    sha256: str
+    licence: str
+    side: int = 0
+    outputs: tuple[str, ...] = ()
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    details: dict[str, Any] = field(default_factory=dict)
+
+    def check(self) -> None:
+        """Raise ModelError unless the file is there and is the one the card describes."""
+        if not self.file.is_file():
+            raise ModelError(f"weights {self.file} are missing; reinstall headstream")
+        found = hashlib.sha256(self.file.read_bytes()).hexdigest()
+        if found != self.sha256:
+            raise ModelError(
+                f"weights {self.file} are damaged: sha256 {found[:12]}..., card says {self.sha256[:12]}..."
+            )
+
+
+def read_card(path: Path) -> ModelCard:
+    """The card at ``path``. Raises ModelError if it is not one."""
+    try:
+        raw = json.loads(path.read_text())
+        return ModelCard(
+            name=path.stem,
+            kind=raw["kind"],
+            file=path.parent / raw["file"],
+            sha256=raw["sha256"],
+            licence=raw["licence"],
+            side=int(raw.get("side", 0)),
+            outputs=tuple(raw.get("outputs", ())),
+            mean=tuple(raw["mean"]) if "mean" in raw else None,
+            std=tuple(raw["std"]) if "std" in raw else None,
+            details=raw,
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{path} is not a model card: {error}") from error
+
+
+def shipped_models() -> list[ModelCard]:
+    """Cards of all shipped weights, by name."""
+    return [read_card(path) for path in sorted(models_dir().glob("*.json"))]
+
+
+def find_model(name: str) -> ModelCard:
+    """The card of a shipped segmenter, or of an .onnx file that has its card beside it.
+
+    Raises ModelError naming what there is.
+    """
+    path = Path(name)
+    if path.suffix == ".onnx":
+        beside = path.with_suffix(".json")
+        if not path.is_file():
+            raise ModelError(f"model {name}: no such file")
+        if not beside.is_file():
+            raise ModelError(f"model {name} has no card; expected {beside} (see: headstream models info lite)")
+        return read_card(beside)
+    wanted = DEFAULT_MODEL if name == "default" else name
+    segmenters = [card for card in shipped_models() if card.kind == "segmenter"]
+    for card in segmenters:
+        if card.name == wanted:
+            return card
+    known = ", ".join(card.name for card in segmenters) or "none"
+    raise ModelError(f"model {name!r} is not known; shipped: {known}; or name an .onnx file with its card beside it")

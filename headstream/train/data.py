@@ -1,0 +1,331 @@
+"""Pictures with truth, from data sets that each know a different part of it.
+
+Every set yields the same ``Picture``: target planes (head, hair, the body below the head, and others on request) and, for
+each, where its truth is known. A hair-only set knows the hair everywhere and the head only where there is hair; the loss
+is taken where the truth is known. Soft labels predicted by a teacher can fill in the rest (``pseudo``). Nothing is held
+in memory: a set is a folder and a list of names.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from headstream.errors import UsageError
+from headstream.types import Box, UInt8Array
+
+BASE_PLANES = ("head", "hair", "body")
+HEAD, HAIR, BODY = range(3)
+# The 18 parts of CelebAMask-HQ, in the order of its flat label maps, from 1 on.
+PARTS = (
+    "skin", "nose", "glasses", "left_eye", "right_eye", "left_brow", "right_brow", "left_ear", "right_ear",
+    "mouth", "upper_lip", "lower_lip", "hair", "hat", "earring", "necklace", "neck", "cloth",
+)  # fmt: skip
+# Names of the same parts in the files of CelebAMask-HQ as it is distributed.
+_PART_FILES = (
+    "skin", "nose", "eye_g", "l_eye", "r_eye", "l_brow", "r_brow", "l_ear", "r_ear",
+    "mouth", "u_lip", "l_lip", "hair", "hat", "ear_r", "neck_l", "neck", "cloth",
+)  # fmt: skip
+# What each plane is made of, as numbers of the flat label maps.
+PLANE_CLASSES: dict[str, tuple[int, ...]] = {part: (k,) for k, part in enumerate(PARTS, 1)} | {
+    "head": tuple(range(1, 16)),
+    "body": (16, 17, 18),
+    "face": (1, 2, 3, 4, 5, 6, 7, 10, 11, 12),
+}
+TARGETS: dict[str, tuple[str, ...]] = {
+    "head": ("head",),
+    "hair": ("hair",),
+    "face": ("face",),
+    "parts": tuple(PARTS),
+}
+_WORN_ON_HEAD = {"hair", "hat", "glasses", "sunglasses"}
+_LARGEST_SIDE_PX = 640  # of a picture in memory: over twice the side of a network input
+_PICTURES = {".jpg", ".jpeg", ".png"}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A training picture.
+
+    rgb: (H, W, 3) uint8.  target: (H, W, P) uint8, alpha 0..255 of each plane; the first three are head, hair and body.
+    known: (H, W, P) uint8, 255 where that truth is known, else 0.
+    person: (H, W) uint8 alpha of head and body together if it can be cut out, else None.
+    face_px: face box x0, y0, x1, y1, or None where no face was found.
+    """
+
+    rgb: UInt8Array
+    target: UInt8Array
+    known: UInt8Array
+    person: UInt8Array | None
+    face_px: Box | None
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """One folder of pictures and truth.
+
+    kind: "celebamask" (images/, labels/ of 19 classes), "celebamask-hq" (as distributed: CelebA-HQ-img/ and
+    CelebAMask-HQ-mask-anno/), "hair" (images/, hair/ of 0 and 255), "masks" (images/, masks/ of 0 and 255, of
+    ``plane``), "lfw-parts" (images/, labels/ in the three colours of LFW part labels), "fullbody" (images/, labels/ and
+    labels.txt), "pictures" (images/ or the folder itself; no truth) or "packed" (a file of ``headstream pack``).
+    planes: what to load; the first three are always head, hair and body.
+    weight: how often it is drawn, relative to the others.  names: stems to use; empty means all.  exclude: stems never
+    to use.  pseudo: folder of NAME.png soft labels (R head, G hair, B body) that fill in what is unknown.
+    """
+
+    kind: str
+    root: Path
+    weight: float = 1.0
+    names: tuple[str, ...] = ()
+    exclude: frozenset[str] = frozenset()
+    pseudo: Path | None = None
+    plane: str = "head"
+    planes: tuple[str, ...] = BASE_PLANES
+    faces: dict[str, Box] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise UsageError(f"data set kind {self.kind!r} is not known; known: {', '.join(KINDS)}")
+        if not self.root.exists():
+            raise UsageError(f"data set {self.root} does not exist")
+        if self.planes[:3] != BASE_PLANES:
+            raise ValueError(f"planes must begin with {BASE_PLANES}, got {self.planes}")
+        if not self.names:
+            stems = self._all_names()
+            object.__setattr__(self, "names", tuple(s for s in stems if s not in self.exclude))
+        if not self.names:
+            raise UsageError(f"data set {self.root} holds no .jpg or .png")
+
+    def _all_names(self) -> list[str]:
+        if self.kind == "packed":
+            from headstream.train.packed import packed_names
+
+            return packed_names(self.root)
+        return sorted(p.stem for p in self.images.iterdir() if p.suffix.lower() in _PICTURES)
+
+    @property
+    def images(self) -> Path:
+        """Where the pictures are."""
+        inner = self.root / ("CelebA-HQ-img" if self.kind == "celebamask-hq" else "images")
+        return inner if inner.is_dir() else self.root
+
+    def image_path(self, name: str) -> Path:
+        """The file of a picture."""
+        path = self.images / f"{name}.jpg"
+        return path if path.exists() else self.images / f"{name}.png"
+
+    def rgb(self, name: str) -> UInt8Array:
+        """The picture alone, (H, W, 3) uint8."""
+        if self.kind == "packed":
+            from headstream.train.packed import load_packed
+
+            return load_packed(self, name).rgb
+        return read_rgb(self.image_path(name))
+
+    def load(self, name: str) -> Picture:
+        """Read one picture and its truth. Raises OSError for a damaged file."""
+        if self.kind == "packed":
+            from headstream.train.packed import load_packed
+
+            return load_packed(self, name)
+        rgb = read_rgb(self.image_path(name))
+        face = self.faces.get(name)
+        target, known = KINDS[self.kind](self, name, rgb.shape[:2], face)
+        if self.pseudo is not None and (path := self.pseudo / f"{name}.png").exists():
+            soft = _fit(read_rgb(path), rgb.shape[:2])
+            base = np.s_[..., :3]
+            target[base] = np.where(known[base] > 0, target[base], soft)
+            known[base] = 255
+        return bounded(finished(rgb, target, known, face))
+
+
+def finished(rgb: UInt8Array, target: UInt8Array, known: UInt8Array, face: Box | None) -> Picture:
+    """A ``Picture``, with the person's cut-out where head and body are known everywhere."""
+    person = None
+    if known[..., HEAD].min() > 0 and known[..., BODY].min() > 0:
+        # Sharpened: where a teacher was unsure, half a background would come along.
+        person = cv2.max(np.ascontiguousarray(target[..., HEAD]), np.ascontiguousarray(target[..., BODY]))
+        person = cv2.convertScaleAbs(cv2.subtract(person, 64), alpha=2.0)
+    return Picture(rgb, target, known, person, face)
+
+
+def read_rgb(path: Path) -> UInt8Array:
+    """(H, W, 3) uint8 of any picture OpenCV reads."""
+    bgr = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if bgr is None:
+        raise OSError(f"cannot read picture {path}")
+    return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+
+
+def read_grey(path: Path) -> UInt8Array:
+    """(H, W) uint8 of a mask or label map; palettes are read as their numbers."""
+    with Image.open(path) as image:
+        values = np.asarray(image if image.mode in {"L", "P"} else image.convert("L"))
+    return values
+
+
+def _fit(mask: UInt8Array, shape: tuple[int, int], *, nearest: bool = False) -> UInt8Array:
+    if mask.shape[:2] == shape:
+        return mask
+    return cv2.resize(mask, shape[::-1], interpolation=cv2.INTER_NEAREST if nearest else cv2.INTER_LINEAR)
+
+
+def by_planes(image: UInt8Array, change: Callable[[UInt8Array], UInt8Array]) -> UInt8Array:
+    """``change`` applied to an (H, W, P) picture four planes at a time, which is as many as OpenCV moves at once."""
+    if image.ndim == 2 or image.shape[2] <= 4:
+        return change(image)
+    parts = [change(np.ascontiguousarray(image[..., k : k + 4])) for k in range(0, image.shape[2], 4)]
+    return np.dstack(parts)
+
+
+def bounded(picture: Picture, side: int = _LARGEST_SIDE_PX) -> Picture:
+    """The picture with a longer side of at most ``side``."""
+    scale = side / max(picture.rgb.shape[:2])
+    if scale >= 1:
+        return picture
+
+    def small(x: UInt8Array) -> UInt8Array:
+        return by_planes(x, lambda part: cv2.resize(part, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA))
+
+    known = np.where(small(picture.known) == 255, 255, 0).astype(np.uint8)
+    person = None if picture.person is None else small(picture.person)
+    face = None
+    if picture.face_px is not None:
+        x0, y0, x1, y1 = (v * scale for v in picture.face_px)
+        face = (x0, y0, x1, y1)
+    return Picture(small(picture.rgb), small(picture.target), known, person, face)
+
+
+def _truth(planes: tuple[str, ...], shape: tuple[int, int], found: dict[str, tuple[Any, Any]]) -> Any:
+    """Target and known (H, W, P) from plane -> (where it is, where that is known); other planes are unknown."""
+    target = np.zeros((*shape, len(planes)), np.uint8)
+    known = np.zeros_like(target)
+    for k, plane in enumerate(planes):
+        if plane in found:
+            where, sure = found[plane]
+            target[..., k] = np.where(where, 255, 0)
+            known[..., k] = np.where(sure, 255, 0)
+    return target, known
+
+
+def _from_label_map(data: DataSet, label: UInt8Array) -> tuple[UInt8Array, UInt8Array]:
+    table = np.zeros((256, len(data.planes)), np.uint8)
+    for k, plane in enumerate(data.planes):
+        table[list(PLANE_CLASSES[plane]), k] = 255
+    target: UInt8Array = table[label]
+    return target, np.full_like(target, 255)
+
+
+def _celebamask(data: DataSet, name: str, shape: tuple[int, int], face: Box | None) -> tuple[UInt8Array, UInt8Array]:
+    return _from_label_map(data, _fit(read_grey(data.root / "labels" / f"{name}.png"), shape, nearest=True))
+
+
+def _celebamask_hq(data: DataSet, name: str, shape: tuple[int, int], face: Box | None) -> tuple[UInt8Array, UInt8Array]:
+    """One file a part, in folders of 2,000; a part that is not in a picture has no file. Later parts lie over earlier."""
+    number = int(name)
+    folder = data.root / "CelebAMask-HQ-mask-anno" / str(number // 2000)
+    label: UInt8Array = np.zeros((512, 512), np.uint8)
+    for value, part in enumerate(_PART_FILES, 1):
+        path = folder / f"{number:05d}_{part}.png"
+        if path.exists():
+            mask = read_grey(path)
+            if label.shape != mask.shape:
+                label = _fit(label, mask.shape, nearest=True)
+            label[mask > 127] = value
+    return _from_label_map(data, _fit(label, shape, nearest=True))
+
+
+def _from_hair(data: DataSet, hair: Any, background: Any = None) -> tuple[UInt8Array, UInt8Array]:
+    """Where there is hair there is head and nothing else; elsewhere only background, if told, is no head."""
+    nothing, everywhere = np.zeros_like(hair), np.ones_like(hair)
+    sure = hair if background is None else hair | background
+    found: dict[str, tuple[Any, Any]] = {plane: (nothing, sure) for plane in data.planes}
+    found |= {"head": (hair, sure), "hair": (hair, everywhere)}
+    return _truth(data.planes, hair.shape, found)
+
+
+def _hair(data: DataSet, name: str, shape: tuple[int, int], face: Box | None) -> tuple[UInt8Array, UInt8Array]:
+    return _from_hair(data, _fit(read_grey(data.root / "hair" / f"{name}.png"), shape) > 127)
+
+
+def _lfw_parts(data: DataSet, name: str, shape: tuple[int, int], face: Box | None) -> tuple[UInt8Array, UInt8Array]:
+    """Red hair, green skin (face and neck alike), blue background."""
+    folder = data.root / "labels"
+    path = next((p for p in (folder / f"{name}.ppm", folder / f"{name}.png") if p.exists()), folder / f"{name}.png")
+    strongest = _fit(read_rgb(path), shape, nearest=True).argmax(axis=2)
+    return _from_hair(data, strongest == 0, strongest == 2)
+
+
+def _masks(data: DataSet, name: str, shape: tuple[int, int], face: Box | None) -> tuple[UInt8Array, UInt8Array]:
+    where = _fit(read_grey(data.root / "masks" / f"{name}.png"), shape) > 127
+    if data.plane == "hair":
+        return _from_hair(data, where)
+    return _truth(data.planes, shape, {data.plane: (where, np.ones_like(where))})
+
+
+def _fullbody(data: DataSet, name: str, shape: tuple[int, int], face: Box | None) -> tuple[UInt8Array, UInt8Array]:
+    """Hair, hats and glasses are head, clothes are not; skin is head by the face box, and unknown around the chin."""
+    label = _fit(read_grey(data.root / "labels" / f"{name}.png"), shape, nearest=True)
+    classes = (data.root / "labels.txt").read_text().split()
+    worn = np.isin(label, [i for i, c in enumerate(classes) if c in _WORN_ON_HEAD])
+    hair = label == classes.index("hair")
+    skin = label == classes.index("skin")
+    ground = label == classes.index("null")
+    face_skin, unknown = np.zeros_like(skin), skin
+    if face is not None:
+        x0, y0, x1, y1 = face
+        side = max(x1 - x0, y1 - y0)
+        ys, xs = np.ogrid[: shape[0], : shape[1]]
+        beside = np.abs(xs - (x0 + x1) / 2) < 0.62 * side
+        face_skin = skin & beside & (ys < y1 - 0.15 * side)
+        below = skin & ((ys > y1 + 0.35 * side) | ~beside)
+        unknown = skin & ~face_skin & ~below
+    head = worn | face_skin
+    found = {"head": (head, ~unknown), "hair": (hair, np.ones_like(hair)), "body": (~head & ~ground, ~unknown)}
+    return _truth(data.planes, shape, found)
+
+
+def _pictures(data: DataSet, name: str, shape: tuple[int, int], face: Box | None) -> tuple[UInt8Array, UInt8Array]:
+    return _truth(data.planes, shape, {})
+
+
+_Loader = Callable[[DataSet, str, tuple[int, int], "Box | None"], tuple[UInt8Array, UInt8Array]]
+KINDS: dict[str, _Loader] = {
+    "celebamask": _celebamask,
+    "celebamask-hq": _celebamask_hq,
+    "hair": _hair,
+    "masks": _masks,
+    "lfw-parts": _lfw_parts,
+    "fullbody": _fullbody,
+    "pictures": _pictures,
+    "packed": _pictures,
+}
+
+
+def find_faces(data: DataSet, cache: Path) -> dict[str, Box]:
+    """Face box of every picture of a set where there is one, kept as JSON in ``cache``."""
+    if data.kind == "packed":
+        return {}
+    if cache.exists():
+        return {name: tuple(box) for name, box in json.loads(cache.read_text()).items()}
+    from headstream.segment.registry import models_dir
+    from headstream.track.faces import MODEL_FILES, FaceDetector
+
+    boxes: dict[str, Box] = {}
+    full_model, short_model = (models_dir() / MODEL_FILES[kind] for kind in ("full", "short"))
+    with FaceDetector(full_model) as full, FaceDetector(short_model) as short:
+        for name in data.names:
+            rgb = read_rgb(data.image_path(name))
+            found = full.detect(rgb) or short.detect(rgb)
+            if found:
+                boxes[name] = max(found, key=lambda f: (f.box_px[2] - f.box_px[0]) * f.score).box_px
+    cache.parent.mkdir(parents=True, exist_ok=True)
+    cache.write_text(json.dumps(boxes))
+    return boxes

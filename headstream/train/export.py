@@ -1,0 +1,109 @@
+"""From a checkpoint to what ships: one .onnx file and its card."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from headstream.nets.checkpoint import load_checkpoint
+from headstream.nets.zoo import NetSpec, as_called
+
+SIDE_PX = 256  # of the crops networks are trained on and called with
+
+
+class Deployed(nn.Module):
+    """The network as it is called: (N, S, S, 3) uint8 in, (N, planes, S, S) float32 alpha out."""
+
+    def __init__(self, net: nn.Module, spec: NetSpec, planes: int) -> None:
+        super().__init__()
+        self.net, self.planes = as_called(net, spec), planes
+
+    def forward(self, rgb: Tensor) -> Tensor:
+        alpha: Tensor = torch.sigmoid(self.net(rgb.permute(0, 3, 1, 2).float())[:, : self.planes])
+        return alpha
+
+
+def shipped_planes(spec: NetSpec) -> tuple[str, ...]:
+    """The outputs worth exporting: the body is only there to teach the head what it is not."""
+    return tuple(name for name in spec.outputs if name != "body")
+
+
+def export_onnx(
+    net: nn.Module, spec: NetSpec, out: Path, *, side: int = SIDE_PX, half: bool = True, planes: int | None = None
+) -> None:
+    """Write ``net`` as ONNX with a dynamic batch.
+
+    half: store weights in half precision; they are used in single all the same, and the file is half the size.
+    planes: how many of the outputs to keep; None keeps ``shipped_planes``.
+    """
+    model = Deployed(net, spec, planes or len(shipped_planes(spec))).eval()
+    out.parent.mkdir(parents=True, exist_ok=True)
+    example = torch.zeros((1, side, side, 3), dtype=torch.uint8)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter's notes on its own future
+        torch.onnx.export(
+            model,
+            (example,),
+            str(out),
+            input_names=["rgb"],
+            output_names=["alpha"],
+            dynamic_axes={"rgb": {0: "n"}, "alpha": {0: "n"}},
+            opset_version=17,
+            dynamo=False,
+        )
+    if half:
+        _store_weights_in_half(out)
+
+
+def _store_weights_in_half(path: Path) -> None:
+    """Halve the file: large float32 initialisers become float16 with a Cast behind, which any runtime folds at load."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    model = onnx.load(str(path))
+    casts = []
+    for tensor in model.graph.initializer:
+        if tensor.data_type != TensorProto.FLOAT:
+            continue
+        values = numpy_helper.to_array(tensor)
+        if values.size < 256:
+            continue
+        name = tensor.name
+        tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), name + "_half"))
+        casts.append(helper.make_node("Cast", [name + "_half"], [name], to=TensorProto.FLOAT))
+    nodes = casts + list(model.graph.node)
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    onnx.checker.check_model(model)
+    onnx.save(model, str(path))
+
+
+def write_card(onnx_file: Path, details: dict[str, Any]) -> Path:
+    """Write the JSON card beside an .onnx file; file name and sha256 are filled in."""
+    digest = hashlib.sha256(onnx_file.read_bytes()).hexdigest()
+    card = {"file": onnx_file.name, "sha256": digest} | details
+    path = onnx_file.with_suffix(".json")
+    path.write_text(json.dumps(card, indent=2) + "\n")
+    return path
+
+
+def card_details(net: nn.Module, spec: NetSpec, checkpoint: Path) -> dict[str, Any]:
+    """What can be told of a network from its checkpoint alone; scores and data are for its trainer to add."""
+    state = load_checkpoint(checkpoint)
+    shape = f", {spec.encoder} encoder, decoder {'-'.join(map(str, spec.decoder))}" if spec.net == "lite" else ""
+    return {
+        "kind": "segmenter",
+        "licence": "unknown: that of its training data and of its initial weights",
+        "side": SIDE_PX,
+        "outputs": list(shipped_planes(spec)),
+        "parameters": sum(p.numel() for p in net.parameters()),
+        "network": f"{spec.net}{shape}",
+        "trained_steps": int(state["step"]),
+    }

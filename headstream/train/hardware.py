@@ -1,0 +1,94 @@
+"""What a run computes on: one CPU, a GPU, Apple's, or several processes started by torchrun."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from headstream.errors import ModelError
+from headstream.train.config import Amp
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """device: where tensors live.  precision: of autocast, or None.  rank, world: this process among how many."""
+
+    device: torch.device
+    precision: torch.dtype | None
+    rank: int = 0
+    world: int = 1
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process writes files and speaks."""
+        return self.rank == 0
+
+    def autocast(self) -> contextlib.AbstractContextManager[Any]:
+        """The context a forward pass runs in."""
+        return torch.autocast(self.device.type, self.precision or torch.bfloat16, enabled=self.precision is not None)
+
+    def scaler(self) -> torch.amp.GradScaler:
+        """Loss scaling, which only half precision needs."""
+        return torch.amp.GradScaler(self.device.type, enabled=self.precision == torch.float16)
+
+    def spread(self, net: nn.Module) -> nn.Module:
+        """``net`` with gradients averaged over all processes; ``net`` itself where there is one."""
+        if self.world == 1:
+            return net
+        return nn.parallel.DistributedDataParallel(
+            net, device_ids=[self.device] if self.device.type == "cuda" else None
+        )
+
+
+def choose_device(wanted: str = "auto") -> torch.device:
+    """The device asked for, or the fastest. One that is not here is an error, never a silent fall-back."""
+    here = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if wanted == "auto":
+        return torch.device(next(name for name in ("cuda", "mps", "cpu") if here[name]))
+    kind = wanted.split(":")[0]
+    if kind not in here:
+        raise ModelError(f"device {wanted!r} is not known; known: auto, {', '.join(here)}")
+    if not here[kind]:
+        found = ", ".join(name for name, there in here.items() if there)
+        raise ModelError(f"device {wanted!r} is not here: torch {torch.__version__} found {found}; use --device cpu")
+    return torch.device(wanted)
+
+
+def _precision(amp: Amp, device: torch.device) -> torch.dtype | None:
+    if amp == "auto":
+        if device.type == "cuda":
+            return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+        return None
+    return {"off": None, "bf16": torch.bfloat16, "fp16": torch.float16}[amp]
+
+
+@contextlib.contextmanager
+def hardware(wanted: str = "auto", amp: Amp = "auto") -> Iterator[Hardware]:
+    """What to train on. Under torchrun it joins the other processes and leaves them at the end."""
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    device = choose_device(wanted)
+    if world == 1:
+        yield Hardware(device, _precision(amp, device))
+        return
+    rank, local = int(os.environ["RANK"]), int(os.environ["LOCAL_RANK"])
+    if device.type == "cuda":
+        device = torch.device("cuda", local)
+        torch.cuda.set_device(device)
+    torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield Hardware(device, _precision(amp, device), rank, world)
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an exception means that memory ran out, on any device."""
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or (
+        isinstance(error, RuntimeError) and ("out of memory" in str(error) or "not enough memory" in str(error))
+    )

@@ -1,0 +1,176 @@
+"""From a configuration to endless, reproducible batches: sample number i depends on the seed and i alone."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from headstream.errors import UsageError
+from headstream.train.augment import Composer
+from headstream.train.config import DataConfig, TrainConfig
+from headstream.train.data import BASE_PLANES, BODY, HEAD, DataSet, Picture, find_faces
+from headstream.types import UInt8Array
+
+Rng = np.random.Generator
+
+
+@dataclass(frozen=True)
+class OpenedData:
+    """The sets of a configuration: to train on, to take backgrounds from, to score."""
+
+    train: tuple[DataSet, ...]
+    backdrops: tuple[DataSet, ...]
+    validation: tuple[DataSet, ...]
+
+
+def read_names(path: Path) -> frozenset[str]:
+    """Stems listed in a file, one a line."""
+    if not path.is_file():
+        raise UsageError(f"list of names {path} does not exist")
+    return frozenset(path.read_text().split())
+
+
+def loaded_planes(config: TrainConfig) -> tuple[str, ...]:
+    """Planes to load: head, hair and body, which the augmentation needs, then what the network is to learn besides."""
+    return BASE_PLANES + tuple(plane for plane in config.outputs if plane not in BASE_PLANES)
+
+
+def open_data(config: TrainConfig, data_root: Path, config_dir: Path, cache: Path) -> OpenedData:
+    """All sets of a configuration, held-out and validation names left out of training, each with its face boxes."""
+    train, validation = [], []
+    planes = loaded_planes(config)
+    for entry in config.data:
+        held = frozenset[str]().union(*(read_names(config_dir / name) for name in entry.hold_out))
+        pseudo = None if entry.pseudo is None else config_dir / entry.pseudo
+        opened = DataSet(
+            entry.kind,
+            data_root / entry.folder,
+            weight=entry.weight,
+            exclude=held,
+            pseudo=pseudo,
+            plane=entry.plane,
+            planes=planes,
+        )
+        chosen = _validation_names(entry, opened, config_dir, config.seed)
+        if chosen:
+            validation.append(dataclasses.replace(opened, names=tuple(sorted(chosen)), pseudo=None))
+            left = tuple(name for name in opened.names if name not in chosen)
+            if not left:
+                raise UsageError(f"{entry.folder}: nothing is left to train on beside the {len(chosen)} validated")
+            opened = dataclasses.replace(opened, names=left)
+        faces = find_faces(opened, cache / f"faces-{entry.folder.replace('/', '-')}.json")
+        train.append(dataclasses.replace(opened, faces=faces))
+    backdrops = [data for data, entry in zip(train, config.data, strict=True) if entry.backdrops]
+    return OpenedData(tuple(train), tuple(backdrops), tuple(validation))
+
+
+def _validation_names(entry: DataConfig, opened: DataSet, config_dir: Path, seed: int) -> frozenset[str]:
+    if not entry.validate:
+        return frozenset()
+    if not entry.validate.endswith("%"):
+        return read_names(config_dir / entry.validate)
+    try:
+        share = float(entry.validate[:-1]) / 100
+    except ValueError:
+        raise UsageError(f"validate = {entry.validate!r}: expected a file of names or a share like '5%'") from None
+    shuffled = list(opened.names)
+    random.Random(seed).shuffle(shuffled)
+    return frozenset(shuffled[: max(1, round(share * len(shuffled)))])
+
+
+class Backdrops:
+    """Windows without people, from the sets whose truth tells where nobody is."""
+
+    def __init__(self, sets: tuple[DataSet, ...]) -> None:
+        self._sets = sets
+
+    def __call__(self, rng: Rng) -> UInt8Array:
+        for _ in range(8):
+            if not self._sets:
+                break
+            data = self._sets[rng.integers(len(self._sets))]
+            picture = data.load(data.names[rng.integers(len(data.names))])
+            empty = (picture.target[..., HEAD] < 8) & (picture.target[..., BODY] < 8) & (picture.known[..., HEAD] > 0)
+            height, width = empty.shape
+            for _ in range(6):
+                side = int(min(height, width) * rng.uniform(0.2, 0.6))
+                y, x = rng.integers(0, height - side + 1), rng.integers(0, width - side + 1)
+                if empty[y : y + side, x : x + side].mean() > 0.97:
+                    return picture.rgb[y : y + side, x : x + side]
+        noise = rng.normal(0, 1, (64, 64, 3)).astype(np.float32)
+        smooth = cv2.GaussianBlur(noise, (0, 0), rng.uniform(0.5, 12))
+        smooth = smooth / (smooth.std() + 1e-6) * rng.uniform(5, 60) + rng.uniform(0, 255, 3)
+        return np.clip(smooth, 0, 255).astype(np.uint8)
+
+
+class SampleDataset(Dataset[tuple[Tensor, Tensor, Tensor]]):
+    """Map-style set of ``steps * batch`` samples, each made from its own number."""
+
+    def __init__(self, config: TrainConfig, data: OpenedData) -> None:
+        self._config, self._sets = config, data.train
+        weights = np.array([s.weight for s in data.train], np.float64)
+        self._weights = weights / weights.sum()
+        people = [s for s in data.train if s.kind.startswith("celebamask") or s.kind == "packed"]
+        self._people = people or list(data.train)
+        planes = loaded_planes(config)
+        self._wanted = [planes.index(plane) for plane in config.outputs]
+        self._composer = Composer(self._draw, self._draw_person, Backdrops(data.backdrops), planes=len(planes))
+
+    def _draw(self, rng: Rng) -> Picture:
+        data = self._sets[rng.choice(len(self._sets), p=self._weights)]
+        return data.load(data.names[rng.integers(len(data.names))])
+
+    def _draw_person(self, rng: Rng) -> Picture:
+        data = self._people[rng.integers(len(self._people))]
+        return data.load(data.names[rng.integers(len(data.names))])
+
+    def __len__(self) -> int:
+        return self._config.steps * self._config.batch
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor, Tensor]:
+        rng = np.random.default_rng((self._config.seed, index))
+        sample = self._composer.sample(rng, self._config.size_at(index // self._config.batch))
+        target, known = sample.target[..., self._wanted], sample.known[..., self._wanted]
+        rgb, target_t, known_t = (
+            torch.from_numpy(np.ascontiguousarray(x.transpose(2, 0, 1))) for x in (sample.rgb, target, known)
+        )
+        return rgb, target_t, known_t
+
+
+def _one_thread(worker: int) -> None:
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)
+
+
+def batches(
+    config: TrainConfig, data: OpenedData, *, first_step: int, rank: int = 0, world: int = 1
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """(rgb, target, known) uint8 (n, C, S, S), ``accumulate`` of them for every step from ``first_step`` on.
+
+    Each process of ``world`` gets its share of every batch, so that together they see what one alone would.
+    """
+    share = config.batch // config.accumulate
+    if share % world:
+        raise UsageError(f"batches of {share} cannot be shared out over {world} processes")
+    mine = share // world
+    numbers = [
+        range(start + rank * mine, start + (rank + 1) * mine)
+        for step in range(first_step, config.steps)
+        for start in range(step * config.batch, (step + 1) * config.batch, share)
+    ]
+    options: dict[str, Any] = {}
+    if config.workers:
+        # A forked worker inherits OpenCV's and MediaPipe's locks but not their threads, and hangs.
+        options = {"prefetch_factor": 4, "worker_init_fn": _one_thread, "multiprocessing_context": "spawn"}
+    dataset = SampleDataset(config, data)
+    yield from DataLoader(dataset, batch_sampler=numbers, num_workers=config.workers, **options)

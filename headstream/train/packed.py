@@ -1,0 +1,99 @@
+"""A data set in one file: pictures small enough to be read fast, truth, face boxes. An ordinary zip, nothing compressed twice.
+
+NAME.jpg is the picture, NAME.N.png hold the target planes three at a time, NAME.known.N.png where they are known (left out
+where that is everywhere), index.json the planes and the face boxes.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+
+from headstream.errors import UsageError
+from headstream.train.data import Picture, bounded, finished
+
+if TYPE_CHECKING:
+    from headstream.train.data import DataSet
+    from headstream.types import UInt8Array
+
+_JPEG_QUALITY = 92
+
+
+def pack(data: DataSet, out: Path, *, side: int, progress: Callable[[int, int], None] | None = None) -> None:
+    """Write a set into one file, pictures scaled down to a longer side of ``side``."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    part = out.with_suffix(".part")
+    boxes: dict[str, Any] = {}
+    with zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as file:
+        for number, name in enumerate(data.names, 1):
+            picture = bounded(data.load(name), side)
+            boxes[name] = picture.face_px
+            file.writestr(f"{name}.jpg", _encoded(".jpg", picture.rgb, cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY))
+            for index, planes in enumerate(_threes(picture.target)):
+                file.writestr(f"{name}.{index}.png", _encoded(".png", planes))
+            if picture.known.min() < 255:
+                for index, planes in enumerate(_threes(picture.known)):
+                    file.writestr(f"{name}.known.{index}.png", _encoded(".png", planes))
+            if progress is not None:
+                progress(number, len(data.names))
+        file.writestr("index.json", json.dumps({"planes": data.planes, "faces": boxes}))
+    part.replace(out)
+
+
+def packed_names(path: Path) -> list[str]:
+    """Stems of the pictures in a packed file."""
+    return sorted(_opened(str(path))[1]["faces"])
+
+
+def load_packed(data: DataSet, name: str) -> Picture:
+    """One picture of a packed file, with the planes the set asks for."""
+    file, index = _opened(str(data.root))
+    there = index["planes"]
+    missing = [plane for plane in data.planes if plane not in there]
+    if missing:
+        raise UsageError(f"{data.root} was packed without {', '.join(missing)}; pack it again with these planes")
+    rgb = _decoded(file.read(f"{name}.jpg"))
+    count = -(-len(there) // 3)
+    target = np.dstack([_decoded(file.read(f"{name}.{k}.png")) for k in range(count)])[..., : len(there)]
+    known = np.full_like(target, 255)
+    if f"{name}.known.0.png" in file.NameToInfo:
+        known = np.dstack([_decoded(file.read(f"{name}.known.{k}.png")) for k in range(count)])[..., : len(there)]
+    if tuple(there) != data.planes:
+        order = [there.index(plane) for plane in data.planes]
+        target, known = target[..., order], known[..., order]
+    face = index["faces"][name]
+    return finished(rgb, np.ascontiguousarray(target), np.ascontiguousarray(known), tuple(face) if face else None)
+
+
+@lru_cache(maxsize=16)
+def _opened(path: str) -> tuple[zipfile.ZipFile, dict[str, Any]]:
+    """The file and its index, opened once in each process."""
+    try:
+        file = zipfile.ZipFile(path)
+        return file, json.loads(file.read("index.json"))
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise UsageError(f"{path} is not a packed data set: {error}") from error
+
+
+def _threes(planes: UInt8Array) -> list[UInt8Array]:
+    """(H, W, P) as pictures of three planes each, the last one filled up with nothing."""
+    short = -planes.shape[2] % 3
+    full = np.pad(planes, ((0, 0), (0, 0), (0, short)))
+    return [full[..., k : k + 3] for k in range(0, full.shape[2], 3)]
+
+
+def _encoded(kind: str, rgb: UInt8Array, *options: int) -> bytes:
+    _, data = cv2.imencode(kind, cv2.cvtColor(np.ascontiguousarray(rgb), cv2.COLOR_RGB2BGR), list(options))
+    return bytes(data)
+
+
+def _decoded(data: bytes) -> UInt8Array:
+    bgr: Any = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)

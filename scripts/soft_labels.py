@@ -1,0 +1,61 @@
+#!/usr/bin/env python3
+"""Label data sets with trained networks, for students to learn from.
+
+    scripts/soft_labels.py --data DIR --out DIR --teacher best.pt [--teacher other.pt] KIND:FOLDER [KIND:FOLDER ...]
+
+Writes OUT/FOLDER/NAME.png (R head, G hair, B body). Name the folders as `pseudo` in a training configuration.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+
+from headstream.cli.console import progress_bar, say
+from headstream.nets.checkpoint import load_trained
+from headstream.train.data import DataSet, find_faces
+from headstream.train.export import SIDE_PX, export_onnx
+from headstream.train.pseudo import Predict, write_soft_labels
+
+
+def teacher(checkpoint: Path) -> Predict:
+    """The averaged network of a checkpoint as a function on pictures; on a CPU, ONNX Runtime is three times as fast."""
+    net, spec = load_trained(checkpoint)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "teacher.onnx"
+        export_onnx(net, spec, path, planes=len(spec.outputs))
+        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+
+    def predict(rgb: Any) -> Any:
+        return session.run(None, {"rgb": np.ascontiguousarray(rgb)})[0].transpose(0, 2, 3, 1)
+
+    return predict
+
+
+def main() -> None:
+    """Parse, label, say."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--teacher", type=Path, action="append", required=True)
+    parser.add_argument("sets", nargs="+", metavar="KIND:FOLDER")
+    options = parser.parse_args()
+    teachers = [teacher(path) for path in options.teacher]
+    for entry in options.sets:
+        kind, folder = entry.split(":")
+        data = DataSet(kind, options.data / folder)
+        faces = find_faces(data, options.out / f"faces-{folder}.json")
+        data = dataclasses.replace(data, faces=faces)
+        with progress_bar(folder, unit="pictures") as progress:
+            write_soft_labels(data, teachers, options.out / folder, side=SIDE_PX, progress=progress)
+        say(f"{folder}: {len(data.names)} pictures labelled in {options.out / folder}")
+
+
+if __name__ == "__main__":
+    main()

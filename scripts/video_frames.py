@@ -1,0 +1,33 @@
+#!/usr/bin/env python3
+"""Take evenly spaced frames out of video files, as training pictures: VIDEO... --out DIR [--each 25]."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import cv2
+
+from headstream.capture.file import FileSource
+
+
+def main() -> None:
+    """Write DIR/images/STEM-INDEX.jpg."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("videos", nargs="+", type=Path)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--each", type=int, default=25)
+    options = parser.parse_args()
+    (options.out / "images").mkdir(parents=True, exist_ok=True)
+    for path in options.videos:
+        with FileSource(path) as source:
+            step = max(1, source.frames_expected // options.each)
+            for frame in source:
+                if frame.index % step == 0:
+                    bgr = cv2.cvtColor(frame.rgb, cv2.COLOR_RGB2BGR)
+                    name = options.out / "images" / f"{path.stem}-{frame.index:05d}.jpg"
+                    cv2.imwrite(str(name), bgr, [cv2.IMWRITE_JPEG_QUALITY, 95])
+
+
+if __name__ == "__main__":
+    main()

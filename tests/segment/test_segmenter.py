@@ -1,0 +1,145 @@
+"""Weights, their cards, and what the shipped network says of a real face."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from headstream.errors import ModelError
+from headstream.segment.onnx import OnnxSegmenter, load_segmenter
+from headstream.segment.registry import find_model, models_dir, read_card, shipped_models
+from headstream.types import UInt8Array
+
+CROP = (83, 0, 371, 288)  # of the portrait: 2.4 face boxes
+
+
+@pytest.fixture
+def crop(portrait: UInt8Array) -> UInt8Array:
+    x0, y0, x1, y1 = CROP
+    return cv2.resize(portrait[y0:y1, x0:x1], (256, 256), interpolation=cv2.INTER_AREA)
+
+
+def test_every_shipped_file_matches_its_card() -> None:
+    cards = shipped_models()
+    assert {c.kind for c in cards} == {"segmenter", "face-detector"}
+    for card in cards:
+        card.check()
+        assert card.licence
+        assert card.details.keys() >= {"source", "use"}
+
+
+def test_the_shipped_weights_stay_small() -> None:
+    assert sum(p.stat().st_size for p in models_dir().iterdir()) < 12e6
+
+
+def test_the_head_is_where_it_is_and_the_body_is_not(segmenter: OnnxSegmenter, crop: UInt8Array) -> None:
+    alpha = segmenter.predict(crop[None])[0]
+    assert alpha.shape == (256, 256)
+    assert alpha.dtype == np.float32
+    assert 0 <= alpha.min() <= alpha.max() <= 1
+    assert alpha[60:140, 95:160].mean() > 0.97  # face and hair
+    assert alpha[230:].mean() < 0.05  # the suit
+    assert alpha[:, :30].mean() < 0.03  # the flag
+
+
+def test_hair_is_part_of_the_head(segmenter: OnnxSegmenter, crop: UInt8Array) -> None:
+    head, hair = (segmenter.predict(crop[None], part)[0] for part in ("head", "hair"))
+    assert hair[30:60, 100:150].mean() > 0.8
+    assert hair[115:150, 115:140].mean() < 0.2  # the face
+    assert (hair > head + 0.3).mean() < 0.01
+
+
+@pytest.mark.parametrize("size", [(256, 256), (100, 180), (31, 33), (512, 512)])
+def test_any_size_in_same_size_out(segmenter: OnnxSegmenter, crop: UInt8Array, size: tuple[int, int]) -> None:
+    picture = cv2.resize(crop, size, interpolation=cv2.INTER_AREA)
+    alpha = segmenter.predict(np.stack([picture, picture]))
+    assert alpha.shape == (2, size[1], size[0])
+
+
+def test_a_batch_is_what_its_pictures_are_alone(segmenter: OnnxSegmenter, crop: UInt8Array) -> None:
+    batch = np.stack([crop, crop[:, ::-1], np.zeros_like(crop)])
+    together = segmenter.predict(batch)
+    for k in range(3):
+        assert np.abs(together[k] - segmenter.predict(batch[k : k + 1])[0]).max() < 1e-4
+    assert segmenter.predict(batch[:0]).shape == (0, 256, 256)
+
+
+def test_several_threads_may_ask_at_once(segmenter: OnnxSegmenter, crop: UInt8Array) -> None:
+    expected = segmenter.predict(crop[None])
+    wrong: list[float] = []
+
+    def ask() -> None:
+        for _ in range(5):
+            wrong.append(float(np.abs(segmenter.predict(crop[None]) - expected).max()))
+
+    threads = [threading.Thread(target=ask) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert max(wrong) < 1e-4
+
+
+@pytest.mark.parametrize(
+    "bad", [np.zeros((256, 256, 3), np.uint8), np.zeros((1, 8, 8, 4), np.uint8), np.zeros((1, 8, 8, 3))]
+)
+def test_other_shapes_are_refused(segmenter: OnnxSegmenter, bad: np.ndarray) -> None:
+    with pytest.raises(ValueError, match=r"\(N, H, W, 3\) uint8"):
+        segmenter.predict(bad)
+
+
+def test_unknown_names_say_what_there_is() -> None:
+    with pytest.raises(ModelError, match=r"'nothing' is not known; shipped: .*lite"):
+        find_model("nothing")
+    with pytest.raises(ModelError, match="no such file"):
+        find_model("nowhere/net.onnx")
+
+
+def test_a_device_that_is_not_here_is_an_error() -> None:
+    with pytest.raises(ModelError, match="'cuda' is not here: this ONNX Runtime offers .*CPUExecutionProvider"):
+        load_segmenter(device="cuda")
+    with pytest.raises(ModelError, match="'abacus' is not known"):
+        load_segmenter(device="abacus")
+
+
+def test_unknown_parts_are_refused(segmenter: OnnxSegmenter, crop: UInt8Array) -> None:
+    with pytest.raises(ModelError, match="knows head, hair"):
+        segmenter.predict(crop[None], "nose")  # type: ignore[arg-type]
+
+
+def copied(folder: Path) -> Path:
+    card = find_model("default")
+    shutil.copy(card.file, folder / "net.onnx")
+    raw = dict(card.details) | {"file": "net.onnx"}
+    (folder / "net.json").write_text(json.dumps(raw))
+    return folder / "net.onnx"
+
+
+def test_a_file_of_ones_own_with_its_card(tmp_path: Path, segmenter: OnnxSegmenter, crop: UInt8Array) -> None:
+    own = load_segmenter(str(copied(tmp_path)))
+    assert np.abs(own.predict(crop[None]) - segmenter.predict(crop[None])).max() < 1e-6
+
+
+def test_a_file_without_a_card_or_with_a_broken_one(tmp_path: Path) -> None:
+    path = copied(tmp_path)
+    (tmp_path / "net.json").write_text("{}")
+    with pytest.raises(ModelError, match="not a model card"):
+        read_card(tmp_path / "net.json")
+    (tmp_path / "net.json").unlink()
+    with pytest.raises(ModelError, match="has no card"):
+        load_segmenter(str(path))
+
+
+def test_damaged_weights_are_noticed(tmp_path: Path) -> None:
+    path = copied(tmp_path)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(ModelError, match="are damaged"):
+        load_segmenter(str(path))

