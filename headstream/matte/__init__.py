@@ -1,0 +1,1 @@
+"""Room 4: how good the edge is."""

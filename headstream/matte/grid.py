@@ -1,0 +1,52 @@
+"""Between a crop's own small grid and frame pixels: which part of the frame a matte covers, and planes brought up to it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+
+from headstream.types import Float32Array, Region
+
+_MARGIN = 2  # grid cells around everything visible, so that interpolation fades out inside
+
+
+def visible_region(alpha: Float32Array, crop_px: Region, size_px: tuple[int, int], threshold: float) -> Region:
+    """Frame pixels that ``alpha`` (S, S) over ``crop_px`` can reach above ``threshold``: x0, y0, x1, y1, even corners
+    where the frame allows; (0, 0, 0, 0) if nothing is visible or all of it lies outside the frame."""
+    seen = alpha > threshold
+    rows, columns = np.flatnonzero(seen.any(axis=1)), np.flatnonzero(seen.any(axis=0))
+    if len(rows) == 0:
+        return (0, 0, 0, 0)
+    cell = (crop_px[2] - crop_px[0]) / alpha.shape[0]
+    width, height = size_px
+    x0 = max(0, int(crop_px[0] + (columns[0] - _MARGIN) * cell) // 2 * 2)
+    y0 = max(0, int(crop_px[1] + (rows[0] - _MARGIN) * cell) // 2 * 2)
+    x1 = min(width, -(-int(crop_px[0] + (columns[-1] + 1 + _MARGIN) * cell + 1) // 2) * 2)
+    y1 = min(height, -(-int(crop_px[1] + (rows[-1] + 1 + _MARGIN) * cell + 1) // 2) * 2)
+    return (x0, y0, x1, y1) if x1 > x0 and y1 > y0 else (0, 0, 0, 0)
+
+
+def grid_from_region(region: Region, crop_px: Region, side: int, sub: tuple[int, int] = (1, 1)) -> Any:
+    """(2, 3) float64 affine from the index of a pixel (or chroma sample) of ``region`` to an index of the small grid.
+
+    Pixel centres lie at .5; chroma samples are taken as centred on the pixels they cover, which is near enough for
+    anything as smooth as what is brought up from this grid.
+    """
+    scale = side / (crop_px[2] - crop_px[0])
+    (sx, sy), (x0, y0, _, _) = sub, region
+    return np.array(
+        [
+            [scale * sx, 0.0, (x0 + 0.5 * sx - crop_px[0]) * scale - 0.5],
+            [0.0, scale * sy, (y0 + 0.5 * sy - crop_px[1]) * scale - 0.5],
+        ]
+    )
+
+
+def brought_up(plane: Float32Array, grid_from_pixel: Any, size_px: tuple[int, int]) -> Float32Array:
+    """A plane of the small grid sampled, bilinear, for every pixel of a region of ``size_px`` (w, h)."""
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return cv2.warpAffine(
+        plane, grid_from_pixel, size_px, flags=flags, borderMode=cv2.BORDER_CONSTANT, borderValue=(0.0,)
+    )

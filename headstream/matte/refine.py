@@ -1,0 +1,197 @@
+"""From the network's small matte to the frame's own pixels: steadied, guided, without spill."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import cv2
+import numpy as np
+
+from headstream.colour import LUMA_WEIGHTS, to_8_bits, yuv_from_rgb
+from headstream.matte.clean import largest_piece
+from headstream.matte.grid import brought_up, grid_from_region, visible_region
+from headstream.matte.guided import guide_coefficients, levels
+from headstream.matte.spill import spill_correction
+from headstream.matte.temporal import MatteState, Stabiliser
+from headstream.types import Float32Array, Frame, Matrix, Planes, Region, UInt8Array
+
+
+@dataclass(frozen=True)
+class MatteOptions:
+    """How mattes are finished.
+
+    stability: 0..1, share of the moved last matte in the new one; 0 for single pictures.
+    guide_radius, guide_epsilon: see ``guide_coefficients``.  low, high: alpha that becomes 0 and 1.
+    spill: whether background colour is taken out of the soft edge.
+    """
+
+    stability: float = 0.7
+    guide_radius: int = 2
+    guide_epsilon: float = 2e-3
+    low: float = 0.15
+    high: float = 0.85
+    spill: bool = True
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One head's part of a cut-out; fields as in ``Cutout``."""
+
+    region_px: Region
+    alpha: UInt8Array
+    foreground: Planes | UInt8Array | None
+
+
+class HeadMatte:
+    """Finishes the mattes of one head, in order. ``reset`` forgets the past (a cut, a head that was lost)."""
+
+    def __init__(self, options: MatteOptions | None = None) -> None:
+        self.options = options or MatteOptions()
+        self._stabiliser = Stabiliser(self.options.stability)
+        self._state: MatteState | None = None
+
+    def reset(self) -> None:
+        """Start anew with the next matte."""
+        self._state = None
+
+    def update(self, alpha: Float32Array, crop_rgb: UInt8Array, crop_px: Region, frame: Frame) -> Layer:
+        """Finish one matte. alpha: (S, S) float32 over ``crop_px`` of ``frame``; crop_rgb: (S, S, 3), what it was made of."""
+        options = self.options
+        matrix = frame.planes.colour.matrix if frame.planes is not None else "bt709"
+        luma = _luma(crop_rgb, matrix)
+        self._state = self._stabiliser.update(largest_piece(alpha), luma, crop_px, self._state)
+        alpha = self._state.alpha
+        region = visible_region(alpha, crop_px, frame.size_px, options.low)
+        if region == (0, 0, 0, 0):
+            return Layer(region, np.zeros((0, 0), np.uint8), None)
+        full = self._full_size(alpha, luma, region, crop_px, frame)
+        correction = spill_correction(crop_rgb, np.clip(alpha, 0, 1)) if options.spill else None
+        colours = None if correction is None else _corrected(frame, region, crop_px, correction, full)
+        return Layer(region, _times_own_alpha(full, frame, region), colours)
+
+    def _full_size(
+        self, alpha: Float32Array, luma: UInt8Array, region: Region, crop_px: Region, frame: Frame
+    ) -> UInt8Array:
+        options = self.options
+        x0, y0, x1, y1 = region
+        a, b = guide_coefficients(alpha, _unit(luma), radius=options.guide_radius, epsilon=options.guide_epsilon)
+        lift = grid_from_region(region, crop_px, alpha.shape[0])
+        size = (x1 - x0, y1 - y0)
+        full = cv2.multiply(brought_up(a, lift, size), _region_luma(frame, region))
+        cv2.add(full, brought_up(b, lift, size), dst=full)
+        levels(full, options.low, options.high)
+        return cv2.convertScaleAbs(full, alpha=255)
+
+
+def _luma(rgb: UInt8Array, matrix: Matrix) -> UInt8Array:
+    """(S, S) uint8 luma, 0..255, of R'G'B'."""
+    kr, kb = LUMA_WEIGHTS[matrix]
+    return cv2.transform(rgb, np.array([[kr, 1 - kr - kb, kb]], np.float32))
+
+
+def _unit(luma: UInt8Array) -> Float32Array:
+    return luma.astype(np.float32) * np.float32(1 / 255)
+
+
+def _region_luma(frame: Frame, region: Region) -> Float32Array:
+    """(h, w) float32, 0..1: the region's luma in the same measure as ``_luma``."""
+    x0, y0, x1, y1 = region
+    planes = frame.planes
+    if planes is None:
+        return _unit(_luma(frame.rgb[y0:y1, x0:x1], "bt709"))
+    scale = 1 << (planes.bits - 8)
+    black, span = (0, 255 * scale) if planes.colour.full_range else (16 * scale, 219 * scale)
+    luma = planes.y[y0:y1, x0:x1].astype(np.float32)
+    luma -= black
+    luma *= 1 / span
+    return luma
+
+
+def _corrected(
+    frame: Frame, region: Region, crop_px: Region, correction: Float32Array, alpha: UInt8Array
+) -> Planes | UInt8Array:
+    """The region's colours with ``correction`` (S, S, 3; R'G'B' 0..255) added where ``alpha`` is soft."""
+    side = correction.shape[0]
+    solid = alpha == 255
+    planes = frame.planes
+    if planes is None:
+        x0, y0, x1, y1 = region
+        own = frame.rgb[y0:y1, x0:x1]
+        more = brought_up(correction, grid_from_region(region, crop_px, side), (x1 - x0, y1 - y0))
+        fixed = cv2.add(own, more, dtype=cv2.CV_8U)
+        fixed[solid] = own[solid]
+        return fixed
+    part = planes.region(region)
+    linear = yuv_from_rgb(planes.colour.matrix, planes.colour.full_range)[:, :3] * (1 << (planes.bits - 8))
+    steps = cv2.split(cv2.transform(correction, linear))
+    chroma_solid = solid[:: planes.sub_h, :: planes.sub_w]
+    chroma = (planes.sub_w, planes.sub_h)
+    bits = planes.bits
+    y = _added(part.y, steps[0], grid_from_region(region, crop_px, side), solid, bits)
+    lift = grid_from_region(region, crop_px, side, chroma)
+    u, v = (_added(p, s, lift, chroma_solid, bits) for p, s in ((part.u, steps[1]), (part.v, steps[2])))
+    return replace(part, y=y, u=u, v=v)
+
+
+def _added(plane: Any, step: Float32Array, lift: Any, solid: Any, bits: int) -> Any:
+    """``plane`` plus the brought-up ``step``, kept within ``bits``; ``solid`` pixels as they were."""
+    height, width = plane.shape
+    more = brought_up(step, lift, (width, height))
+    more[solid] = 0
+    if bits == 8:
+        return cv2.add(plane, more, dtype=cv2.CV_8U)
+    return np.minimum(cv2.add(plane, more, dtype=cv2.CV_16U), (1 << bits) - 1)
+
+
+def _times_own_alpha(alpha: UInt8Array, frame: Frame, region: Region) -> UInt8Array:
+    """What the source itself shows through stays so."""
+    x0, y0, x1, y1 = region
+    own: UInt8Array | None = frame.alpha
+    if frame.planes is not None and frame.planes.alpha is not None:
+        own = to_8_bits(frame.planes.alpha[y0:y1, x0:x1], frame.planes.bits)
+    elif own is not None:
+        own = own[y0:y1, x0:x1]
+    return alpha if own is None else cv2.multiply(alpha, own, scale=1 / 255)
+
+
+def merged(layers: list[Layer], frame: Frame) -> Layer:
+    """Several heads as one: the union of their regions, the larger alpha, the colours of the head that has it."""
+    layers = [layer for layer in layers if layer.alpha.size]
+    if len(layers) < 2:
+        return layers[0] if layers else Layer((0, 0, 0, 0), np.zeros((0, 0), np.uint8), None)
+    corners = list(zip(*(layer.region_px for layer in layers), strict=True))
+    x0, y0, x1, y1 = min(corners[0]), min(corners[1]), max(corners[2]), max(corners[3])
+    alpha = np.zeros((y1 - y0, x1 - x0), np.uint8)
+    colours = _own_colours(frame, (x0, y0, x1, y1))
+    for layer in layers:
+        lx0, ly0, lx1, ly1 = layer.region_px
+        inner = (lx0 - x0, ly0 - y0, lx1 - x0, ly1 - y0)
+        target = alpha[inner[1] : inner[3], inner[0] : inner[2]]
+        wins = layer.alpha > target
+        if layer.foreground is not None:
+            _put_colours(colours, layer.foreground, inner, wins)
+        np.maximum(target, layer.alpha, out=target)
+    return Layer((x0, y0, x1, y1), alpha, colours)
+
+
+def _own_colours(frame: Frame, region: Region) -> Planes | UInt8Array:
+    x0, y0, x1, y1 = region
+    if frame.planes is None:
+        return frame.rgb[y0:y1, x0:x1].copy()
+    part = frame.planes.region(region)
+    return replace(part, y=part.y.copy(), u=part.u.copy(), v=part.v.copy())
+
+
+def _put_colours(into: Planes | UInt8Array, colours: Planes | UInt8Array, inner: Region, where: Any) -> None:
+    x0, y0, x1, y1 = inner
+    if not isinstance(into, Planes) or not isinstance(colours, Planes):
+        assert isinstance(into, np.ndarray)
+        assert isinstance(colours, np.ndarray)
+        into[y0:y1, x0:x1][where] = colours[where]
+        return
+    chroma_where = where[:: into.sub_h, :: into.sub_w]
+    sw, sh = into.sub_w, into.sub_h
+    into.y[y0:y1, x0:x1][where] = colours.y[where]
+    for target, own in ((into.u, colours.u), (into.v, colours.v)):
+        target[y0 // sh : -(-y1 // sh), x0 // sw : -(-x1 // sw)][chroma_where] = own[chroma_where]

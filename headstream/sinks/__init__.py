@@ -1,0 +1,1 @@
+"""Room 5: where cut-outs go."""

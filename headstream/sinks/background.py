@@ -1,0 +1,195 @@
+"""What a head is put on where the output has no transparency: a colour, the blurred scene, a picture, a video."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+
+from headstream.colour import planes_from_rgb, resample_chroma
+from headstream.errors import SourceError, UsageError
+from headstream.sinks.pack import RGB_AS_YUV, chroma_region, region_planes
+from headstream.types import Colour, Cutout, Planes, UInt8Array
+
+_PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
+
+
+class Background(Protocol):
+    """Gives the picture behind a cut-out, in the colours and planes of that cut-out's frame."""
+
+    def behind(self, cutout: Cutout) -> Planes: ...
+    def close(self) -> None: ...
+
+
+def parse_background(text: str) -> str | tuple[int, int, int] | Path:
+    """What --background asks for: "transparent", "blur", a colour (r, g, b), or a file. Raises UsageError."""
+    if text in {"transparent", "blur"}:
+        return text
+    if text.startswith("#"):
+        digits = text[1:]
+        if len(digits) == 3:
+            digits = "".join(c * 2 for c in digits)
+        try:
+            value = bytes.fromhex(digits)
+        except ValueError:
+            value = b""
+        if len(value) != 3:
+            raise UsageError(f"--background {text}: a colour is written '#rrggbb', like '#00b140'")
+        return value[0], value[1], value[2]
+    path = Path(text)
+    if not path.is_file():
+        raise UsageError(f"--background {text}: expected transparent, blur, '#rrggbb' or a picture or video file")
+    return path
+
+
+def open_background(wanted: str | tuple[int, int, int] | Path, open_frames: Any) -> Background | None:
+    """The background to composite on, or None for transparency. ``open_frames`` opens a video file as a Source."""
+    if wanted == "transparent":
+        return None
+    if wanted == "blur":
+        return BlurredScene()
+    if isinstance(wanted, tuple):
+        return FixedPicture(np.array([[wanted]], np.uint8))
+    path = Path(wanted)
+    if path.suffix.lower() in _PICTURES:
+        bgr = cv2.imread(str(path), cv2.IMREAD_COLOR)
+        if bgr is None:
+            raise SourceError(f"{path}: the background is not a picture that can be read")
+        return FixedPicture(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB))
+    return VideoBackground(path, open_frames)
+
+
+def colour_like(cutout: Cutout) -> Colour:
+    """The colour tags an opaque output of this frame gets."""
+    return RGB_AS_YUV if cutout.frame.planes is None else cutout.frame.planes.colour
+
+
+def covering(picture: UInt8Array, size_px: tuple[int, int]) -> UInt8Array:
+    """A picture scaled and cropped about its middle to fill ``size_px``, never stretched."""
+    width, height = size_px
+    scale = max(width / picture.shape[1], height / picture.shape[0])
+    grown = (max(width, round(picture.shape[1] * scale)), max(height, round(picture.shape[0] * scale)))
+    resized = cv2.resize(picture, grown, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+    x, y = (grown[0] - width) // 2, (grown[1] - height) // 2
+    return np.ascontiguousarray(resized[y : y + height, x : x + width])
+
+
+class FixedPicture:
+    """One picture behind every frame; (1, 1, 3) is a plain colour."""
+
+    def __init__(self, rgb: UInt8Array) -> None:
+        self._rgb = rgb
+        self._planes: Planes | None = None
+        self._key: Any = None
+
+    def behind(self, cutout: Cutout) -> Planes:
+        """The picture at the frame's size, converted once."""
+        key = (cutout.frame.size_px, colour_like(cutout))
+        if self._planes is None or key != self._key:
+            self._planes = planes_from_rgb(covering(self._rgb, key[0]), key[1], sub=(2, 2))
+            self._key = key
+        return self._planes
+
+    def close(self) -> None:
+        """Nothing to free."""
+
+
+class BlurredScene:
+    """The frame itself out of focus, the head left out so that no halo of it remains."""
+
+    def behind(self, cutout: Cutout) -> Planes:
+        """The blurred scene, at an eighth of the size: that is all a blur holds."""
+        width, height = cutout.frame.size_px
+        small = (max(2, width // 8), max(2, height // 8))
+        planes = cutout.frame.planes
+        if planes is None:
+            planes = planes_from_rgb(cutout.frame.rgb, RGB_AS_YUV, sub=(2, 2))
+        keep = 1 - cv2.resize(cutout.alpha, small, interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+        sigma = max(small) / 40
+        weight = cv2.GaussianBlur(keep, (0, 0), sigma) + 1e-3
+        chroma_size = (-(-width // 2), -(-height // 2))
+        limit = (1 << planes.bits) - 1
+        blurred = []
+        for plane, size in ((planes.y, (width, height)), (planes.u, chroma_size), (planes.v, chroma_size)):
+            lean = cv2.resize(plane, small, interpolation=cv2.INTER_AREA).astype(np.float32)
+            mean = cv2.GaussianBlur(lean, (0, 0), sigma)
+            soft = (cv2.GaussianBlur(lean * keep, (0, 0), sigma) + 1e-3 * mean) / weight
+            full = cv2.resize(soft, size, interpolation=cv2.INTER_LINEAR)
+            blurred.append(np.clip(full + 0.5, 0, limit).astype(plane.dtype))
+        y, u, v = blurred
+        return Planes(y, u, v, planes.colour, bits=planes.bits)
+
+    def close(self) -> None:
+        """Nothing to free."""
+
+
+class VideoBackground:
+    """A video behind the head, at its own pace, from the start again when it ends."""
+
+    def __init__(self, path: Path, open_frames: Any) -> None:
+        self._path, self._open = path, open_frames
+        self._source: Any = None
+        self._frames: Iterator[Any] = iter(())
+        self._from = Fraction(0)  # the clip's time at which this pass of the background began
+        self._shown: Any = None
+        self._next: Any = None
+        self._restart(Fraction(0))
+
+    def _restart(self, at: Fraction) -> None:
+        if self._source is not None:
+            self._source.close()
+        self._source = self._open(self._path)
+        self._frames, self._from = iter(self._source), at
+        self._next = next(self._frames)
+
+    def behind(self, cutout: Cutout) -> Planes:
+        """The background's frame for the cut-out's time."""
+        now = cutout.frame.pts
+        while self._next is None or self._from + self._next.pts <= now:
+            if self._next is None:
+                self._restart(now)
+            self._shown, self._next = self._next, next(self._frames, None)
+        shown = self._shown if self._shown is not None else self._next
+        rgb = covering(shown.rgb, cutout.frame.size_px)
+        return planes_from_rgb(rgb, colour_like(cutout), sub=(2, 2))
+
+    def close(self) -> None:
+        """Free the decoder."""
+        self._source.close()
+
+
+def composite(cutout: Cutout, background: Background) -> Planes:
+    """The head over its background: 4:2:0, at the depth of the background's planes, only the region blended."""
+    back = background.behind(cutout)
+    x0, y0, x1, y1 = cutout.region_px
+    if x1 == x0:
+        return back
+    own = region_planes(cutout)
+    size = (x1 - x0, y1 - y0)
+    y, u, v = back.y.copy(), back.u.copy(), back.v.copy()
+    shift = own.bits - back.bits
+    _blend(y[y0:y1, x0:x1], _at(own.y, shift), cutout.region_alpha)
+    height, width = cutout.region_alpha.shape
+    padded = np.pad(cutout.region_alpha, ((0, height % 2), (0, width % 2)), mode="edge")
+    lean = cv2.resize(padded, (padded.shape[1] // 2, padded.shape[0] // 2), interpolation=cv2.INTER_AREA)
+    for target, plane in ((u, own.u), (v, own.v)):
+        chroma = resample_chroma(plane, size, (own.sub_w, own.sub_h), (2, 2))
+        _blend(target[chroma_region(cutout.region_px, (2, 2))], _at(chroma, shift), lean)
+    return Planes(y, u, v, back.colour, bits=back.bits)
+
+
+def _at(plane: Any, shift: int) -> Any:
+    if shift > 0:
+        return cv2.convertScaleAbs(plane, alpha=1 / (1 << shift))
+    return plane if shift == 0 else plane.astype(np.uint16) << -shift
+
+
+def _blend(target: Any, front: Any, alpha: UInt8Array) -> None:
+    """target += (front - target) alpha / 255, rounded; exact where alpha is 0 or 255."""
+    weight = alpha.astype(np.int32)
+    mixed = (target * (255 - weight) + front * weight + 127) // 255
+    target[:] = mixed.astype(target.dtype)

@@ -1,0 +1,182 @@
+"""The kinds of output there are: what a file name asks for, and whether it can be had. Checked before any work."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from headstream.errors import UsageError
+
+Layout = Literal["planes", "prores", "rgba", "palette", "opaque"]
+
+
+@dataclass(frozen=True)
+class OutputFormat:
+    """One kind of output.
+
+    container: FFmpeg's name of the muxer.  codec: of the picture.  layout: how a cut-out is packed for it.
+    alpha: whether it can be transparent.  streams: whether sound, subtitles and chapters have a place in it.
+    options, muxer_options: FFmpeg's own.  viewers: where its transparency shows.
+    """
+
+    name: str
+    container: str
+    codec: str
+    layout: Layout
+    alpha: bool
+    streams: bool
+    options: tuple[tuple[str, str], ...]
+    muxer_options: tuple[tuple[str, str], ...]
+    viewers: str
+
+
+_PRORES = OutputFormat(
+    "ProRes 4444",
+    "mov",
+    "prores_ks",
+    "prores",
+    alpha=True,
+    streams=True,
+    options=(("profile", "4444"), ("vendor", "apl0"), ("alpha_bits", "8"), ("threads", "auto")),
+    muxer_options=(("movflags", "+write_colr"),),
+    viewers="Final Cut, Premiere, DaVinci Resolve, After Effects, QuickTime; VLC and browsers ignore the alpha or refuse",
+)
+_VP9 = OutputFormat(
+    "VP9 with alpha",
+    "webm",
+    "libvpx-vp9",
+    "planes",
+    alpha=True,
+    streams=True,
+    options=(
+        ("crf", "20"),
+        ("b", "0"),
+        ("deadline", "good"),
+        ("cpu-used", "5"),
+        ("row-mt", "1"),
+        ("auto-alt-ref", "0"),
+        ("threads", "auto"),
+    ),
+    muxer_options=(),
+    viewers="Chrome, Edge, Firefox, OBS (browser source); VLC and Safari ignore the alpha",
+)
+_FFV1 = OutputFormat(
+    "FFV1",
+    "matroska",
+    "ffv1",
+    "planes",
+    alpha=True,
+    streams=True,
+    options=(("level", "3"), ("slices", "4"), ("slicecrc", "1"), ("threads", "auto")),
+    muxer_options=(),
+    viewers="lossless, for ffmpeg, Blender, Kdenlive and archives; play it with mpv or ffplay",
+)
+_H264 = OutputFormat(
+    "H.264",
+    "mp4",
+    "libx264",
+    "opaque",
+    alpha=False,
+    streams=True,
+    options=(("crf", "17"), ("preset", "veryfast"), ("threads", "auto")),
+    muxer_options=(("movflags", "+faststart+write_colr"),),
+    viewers="everything; it has no transparency",
+)
+_PNGS = OutputFormat(
+    "PNG sequence",
+    "image2",
+    "png",
+    "rgba",
+    alpha=True,
+    streams=False,
+    options=(("pred", "mixed"), ("compression_level", "4")),
+    muxer_options=(),
+    viewers="every editor that imports image sequences",
+)
+_WEBP = OutputFormat(
+    "animated WebP",
+    "webp",
+    "libwebp_anim",
+    "rgba",
+    alpha=True,
+    streams=False,
+    options=(("quality", "80"), ("compression_level", "2")),
+    muxer_options=(("loop", "0"),),
+    viewers="browsers and chat programs",
+)
+_APNG = OutputFormat(
+    "APNG", "apng", "apng", "rgba", alpha=True, streams=False, options=(("pred", "mixed"),),
+    muxer_options=(("plays", "0"),), viewers="browsers",
+)  # fmt: skip
+_GIF = OutputFormat(
+    "GIF", "gif", "gif", "palette", alpha=True, streams=False, options=(), muxer_options=(("loop", "0"),),
+    viewers="everything; its transparency is all or nothing",
+)  # fmt: skip
+
+_BY_SUFFIX = {
+    ".mov": _PRORES,
+    ".webm": _VP9,
+    ".mkv": _FFV1,
+    ".mp4": _H264,
+    ".webp": _WEBP,
+    ".apng": _APNG,
+    ".gif": _GIF,
+}
+_BY_CODEC = {"prores": _PRORES, "vp9": _VP9, "ffv1": _FFV1, "h264": _H264}
+_CONTAINERS = {".mov": "mov", ".webm": "webm", ".mkv": "matroska", ".mp4": "mp4"}
+# Codecs a container takes besides its own; the first row is the default of each.
+_ALLOWED = {
+    ".mov": ("prores", "h264"),
+    ".webm": ("vp9",),
+    ".mkv": ("ffv1", "vp9", "prores", "h264"),
+    ".mp4": ("h264",),
+}
+
+
+def output_format(path: Path, *, codec: str | None = None, transparent: bool = True) -> OutputFormat:
+    """The format an output's name asks for. Raises UsageError, saying what to ask for instead.
+
+    A name without a suffix, or with %06d in it, is a PNG sequence.
+    """
+    suffix = path.suffix.lower()
+    if "%" in path.name or suffix == "":
+        chosen = _PNGS
+        if "%" in path.name and suffix != ".png":
+            raise UsageError(f"{path}: a numbered sequence is written as PNG; name it like frames/%06d.png")
+    elif suffix not in _BY_SUFFIX:
+        known = ", ".join(_BY_SUFFIX)
+        raise UsageError(f"{path}: no output format is called {suffix!r}; use {known}, a folder or %06d.png")
+    else:
+        chosen = _BY_SUFFIX[suffix]
+    if codec is not None:
+        chosen = _with_codec(path, suffix, codec)
+    if transparent and not chosen.alpha:
+        where = f"{chosen.name} in {suffix}"
+        raise UsageError(
+            f"{path}: {where} has no transparency; name the output .mov, .webm or .mkv, or choose a --background"
+        )
+    return chosen
+
+
+def _with_codec(path: Path, suffix: str, codec: str) -> OutputFormat:
+    if codec not in _BY_CODEC:
+        raise UsageError(f"--codec {codec}: unknown; known: {', '.join(_BY_CODEC)}")
+    allowed = _ALLOWED.get(suffix, ())
+    if codec not in allowed:
+        raise UsageError(
+            f"--codec {codec}: not possible in {path.name}; {suffix} takes {', '.join(allowed) or 'no choice'}"
+        )
+    chosen = _BY_CODEC[codec]
+    muxer = () if suffix == ".mkv" else chosen.muxer_options
+    return OutputFormat(
+        chosen.name,
+        _CONTAINERS[suffix],
+        chosen.codec,
+        chosen.layout,
+        chosen.alpha,
+        chosen.streams,
+        chosen.options,
+        muxer,
+        chosen.viewers,
+    )

@@ -1,0 +1,115 @@
+"""Nothing half-written under a final name: outputs are made beside it and renamed when they are whole."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from pathlib import Path
+
+from headstream.errors import SinkError
+
+
+class PartialFile:
+    """A file in the making. Exactly one of ``keep`` and ``discard`` ends it; both are safe to call again.
+
+    path: where to write.  final: where it goes. Raises SinkError when the place cannot be written to.
+    """
+
+    def __init__(self, final: Path) -> None:
+        self.final = final
+        self.path = final.with_name(f".{final.stem}.part{final.suffix}")
+        if final.is_dir():
+            raise SinkError(f"{final}: is a folder; name a file")
+        make_parents(final)
+
+    def keep(self) -> None:
+        """Move the finished file to its final name, over whatever was there."""
+        if self.path.exists():
+            try:
+                self.path.replace(self.final)
+            except OSError as error:
+                raise sink_error(self.final, error) from error
+
+    def keep_as(self, final: Path) -> None:
+        """Move it to another name: it is readable, but not all that was asked for."""
+        self.final = final
+        self.keep()
+
+    def discard(self) -> None:
+        """Remove it."""
+        self.path.unlink(missing_ok=True)
+
+
+class PartialFolder:
+    """Like ``PartialFile``, for a folder of files; files already in the final folder stay, same names are replaced."""
+
+    def __init__(self, final: Path) -> None:
+        self.final = final
+        self.path = final.with_name(f".{final.name}.part")
+        make_parents(final)
+        if final.exists() and not final.is_dir():
+            raise SinkError(f"{final}: is a file; name a folder for the frames")
+        shutil.rmtree(self.path, ignore_errors=True)
+        try:
+            self.path.mkdir(parents=True)
+        except OSError as error:
+            raise sink_error(final, error) from error
+
+    def keep(self) -> None:
+        """Move the finished files to their final folder."""
+        if not self.path.exists():
+            return
+        try:
+            if not self.final.exists():
+                self.path.replace(self.final)
+                return
+            for file in self.path.iterdir():
+                file.replace(self.final / file.name)
+            self.path.rmdir()
+        except OSError as error:
+            raise sink_error(self.final, error) from error
+
+    def keep_as(self, final: Path) -> None:
+        """Move them to another folder: they are readable, but not all that was asked for."""
+        self.final = final
+        self.keep()
+
+    def discard(self) -> None:
+        """Remove them."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
+
+def check_writable(final: Path) -> None:
+    """Raise SinkError unless something can be created at ``final``. Nothing is created yet."""
+    folder = final.absolute().parent
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    if not folder.is_dir():
+        raise SinkError(f"{final}: {folder} is a file, not a folder")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise SinkError(f"{final}: no permission to write in {folder}")
+
+
+def make_parents(final: Path) -> None:
+    """Make the folders ``final`` goes into. Raises SinkError."""
+    check_writable(final)
+    try:
+        final.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise sink_error(final.parent, error) from error
+
+
+def sink_error(path: Path, error: BaseException) -> SinkError:
+    """What went wrong while writing, in a person's words."""
+    code = getattr(error, "errno", None)
+    if code in {errno.ENOSPC, errno.EDQUOT}:
+        free = ""
+        if path.parent.exists():
+            free = f" ({shutil.disk_usage(path.parent).free // 2**20} MiB left there)"
+        return SinkError(f"{path}: the disk is full{free}; free some space or write elsewhere")
+    if code in {errno.EACCES, errno.EPERM, errno.EROFS}:
+        return SinkError(f"{path}: no permission to write it")
+    if code == errno.EFBIG:
+        return SinkError(f"{path}: the file grew past the size allowed here")
+    return SinkError(f"{path}: cannot be written: {getattr(error, 'strerror', None) or error}")

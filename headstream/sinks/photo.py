@@ -1,0 +1,133 @@
+"""What is written for one photo: the head, its masks, and on request a figure of all stages."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from headstream.errors import SinkError
+from headstream.sinks.partial import check_writable, sink_error
+from headstream.types import Cutout, Float32Array, Region, UInt8Array
+
+
+def write_photo(
+    folder: Path,
+    cutout: Cutout,
+    crops: list[Float32Array],
+    *,
+    icc: bytes | None = None,
+    figure: UInt8Array | None = None,
+) -> list[Path]:
+    """Write one photo's results into ``folder``, all or nothing; returns the files.
+
+    head_only.png: RGBA at the photo's size.  full_mask.png: 8-bit, same size.  head_mask_crop.png: the zoomed crop's
+    mask; with several heads head_mask_crop_2.png and so on.  stages.png: ``figure``.
+    """
+    from PIL import Image
+
+    check_writable(folder)
+    part = folder.with_name(f".{folder.name}.part")
+    pictures: dict[str, UInt8Array] = {"head_only.png": cutout.rgba(), "full_mask.png": cutout.alpha}
+    for number, crop in enumerate(crops, 1):
+        name = "head_mask_crop.png" if number == 1 else f"head_mask_crop_{number}.png"
+        pictures[name] = (np.clip(crop, 0, 1) * 255 + 0.5).astype(np.uint8)
+    if figure is not None:
+        pictures["stages.png"] = figure
+    try:
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
+        for name, pixels in pictures.items():
+            profile = icc if name == "head_only.png" else None
+            Image.fromarray(pixels).save(part / name, compress_level=4, icc_profile=profile)
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in pictures:
+            (part / name).replace(folder / name)
+    except OSError as error:
+        raise sink_error(folder, error) from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return [folder / name for name in pictures]
+
+
+def stages_figure(
+    rgb: UInt8Array, heads: list[Any], searched: Region, cutout: Cutout, *, tile: int = 360
+) -> UInt8Array:
+    """One picture of all stages: original, portrait, zoom, mask, full mask, result. (H, W, 3) uint8.
+
+    heads: what ``PhotoResult.heads`` holds; the first is shown in the zoom.  searched: the part of the photo the faces
+    were found in.
+    """
+    first = heads[0]
+    boxed = rgb.copy()
+    thick = max(2, max(rgb.shape[:2]) // 250)
+    for stage in heads:
+        _draw_box(boxed, stage.head.crop_px, (70, 150, 255), thick)
+        _draw_box(boxed, stage.head.box_px, (90, 220, 120), thick)
+    x0, y0, x1, y1 = searched
+    grey = cv2.cvtColor((np.clip(first.crop_alpha, 0, 1) * 255).astype(np.uint8), cv2.COLOR_GRAY2RGB)
+    full = cv2.cvtColor(cutout.alpha, cv2.COLOR_GRAY2RGB)
+    steps = [
+        ("1 original: face and crop", boxed),
+        ("2 portrait", rgb[y0:y1, x0:x1]),
+        ("3 zoom", first.crop),
+        ("4 mask of the zoom", grey),
+        ("5 full mask", full),
+        ("6 result", on_checkerboard(cutout.rgba())),
+    ]
+    tiles = [_captioned(_fitted(np.ascontiguousarray(picture), tile), title) for title, picture in steps]
+    return np.vstack([np.hstack(tiles[:3]), np.hstack(tiles[3:])])
+
+
+def on_checkerboard(rgba: UInt8Array, cell: int | None = None) -> UInt8Array:
+    """(H, W, 3) uint8: a transparent picture as editors show it."""
+    height, width = rgba.shape[:2]
+    cell = cell or max(8, max(height, width) // 48)
+    ys, xs = np.ogrid[:height, :width]
+    board = np.where(((ys // cell + xs // cell) % 2)[..., None] == 0, 235, 200).astype(np.float32)
+    alpha = rgba[..., 3:].astype(np.float32) / 255
+    return (rgba[..., :3] * alpha + board * (1 - alpha) + 0.5).astype(np.uint8)
+
+
+def _draw_box(picture: UInt8Array, box: Any, colour: tuple[int, int, int], thick: int) -> None:
+    x0, y0, x1, y1 = (round(v) for v in box)
+    cv2.rectangle(picture, (x0, y0), (x1, y1), colour, thick)
+
+
+def _fitted(picture: UInt8Array, tile: int) -> UInt8Array:
+    scale = min(tile / picture.shape[0], tile / picture.shape[1])
+    size = (max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale)))
+    small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+    out = np.full((tile, tile, 3), 24, np.uint8)
+    y, x = (tile - size[1]) // 2, (tile - size[0]) // 2
+    out[y : y + size[1], x : x + size[0]] = small
+    return out
+
+
+def _captioned(picture: UInt8Array, text: str) -> UInt8Array:
+    from PIL import Image, ImageDraw, ImageFont
+
+    bar = Image.new("RGB", (picture.shape[1], 34), (24, 24, 24))
+    ImageDraw.Draw(bar).text((10, 7), text, fill=(240, 240, 240), font=ImageFont.load_default(18))
+    return np.vstack([np.asarray(bar), picture, np.full((6, picture.shape[1], 3), 24, np.uint8)])
+
+
+def result_folder(out: Path, photo: Path, taken: set[Path]) -> Path:
+    """DIR/STEM for a photo, or DIR/STEM-2 and so on where another photo of this run has that name."""
+    folder = out / photo.stem
+    number = 2
+    while folder in taken:
+        folder = out / f"{photo.stem}-{number}"
+        number += 1
+    taken.add(folder)
+    return folder
+
+
+def check_folder(out: Path) -> None:
+    """Raise SinkError unless results can be written into ``out``."""
+    if out.exists() and not out.is_dir():
+        raise SinkError(f"{out}: is a file; --out names a folder")
+    check_writable(out / "x")

@@ -1,0 +1,262 @@
+"""Sound, subtitles, chapters and tags of the source, carried over: copied where the container takes them, transcoded
+where it does not, and said either way."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+log = logging.getLogger(__name__)
+
+# What a stream becomes where its own codec has no place: container -> codec.
+_SOUND = {"webm": "libopus", "mov": "aac", "mp4": "aac", "matroska": "aac"}
+_LOSSLESS = {"flac", "alac", "tta", "wavpack", "truehd", "mlp"}
+_TEXT = {"webm": "webvtt", "mov": "mov_text", "mp4": "mov_text", "matroska": "subrip"}
+_TEXT_CODECS = {"subrip", "srt", "ass", "ssa", "webvtt", "mov_text", "text"}
+# Tags the muxer writes itself, or that described the old picture.
+_OWN_TAGS = {"encoder", "major_brand", "minor_version", "compatible_brands", "rotate", "handler_name", "vendor_id"}
+_BIT_RATE = 160_000  # per pair of channels
+
+
+class StreamCarrier:
+    """Brings everything but the picture from a source file into an output container.
+
+    Streams are added when it is made, before the output's header is written; ``advance(t)`` writes all that belongs
+    before second ``t`` of the output, ``finish(t)`` the rest (or all up to ``t``). ``notes`` says what became of each.
+    """
+
+    def __init__(self, source: Path, output: Any, *, start_s: Fraction, only: str | None = None) -> None:
+        import av
+
+        self.notes: list[str] = []
+        self._output, self._start_s = output, start_s
+        self._input = av.open(str(source), metadata_errors="replace")
+        self._container = output.format.name.split(",")[0]
+        self._routes: dict[int, _Route] = {}
+        for stream in self._input.streams:
+            if stream.type in {"audio", "subtitle", "attachment"} and (only is None or stream.type == only):
+                self._add(stream)
+        self._carry_tags_and_chapters()
+        wanted = [s for s in self._input.streams if s.index in self._routes]
+        self._packets: Iterator[Any] = iter(self._input.demux(wanted)) if wanted else iter(())
+        self._held: Any = None
+        self._last_dts: dict[int, int] = {}
+
+    def _add(self, stream: Any) -> None:
+        name = stream.codec_context.name if stream.codec_context is not None else stream.type
+        try:
+            out = self._output.add_stream_from_template(stream)
+            if stream.type != "attachment":
+                self._routes[stream.index] = _Copy(out)
+                self.notes.append(f"{stream.type} {stream.index}: {name} copied")
+        except (ValueError, RuntimeError, AttributeError):
+            self._transcode(stream, name)
+            return
+        _carry_stream_tags(stream, out)
+
+    def _transcode(self, stream: Any, name: str) -> None:
+        import av
+
+        try:
+            if stream.type == "audio":
+                route: _Route = _Sound(stream, self._output, self._sound_codec(name))
+            elif stream.type == "subtitle" and name in _TEXT_CODECS:
+                route = _Text(stream, self._output, _TEXT[self._container])
+            else:
+                raise ValueError("no such stream in this container")
+        except (ValueError, KeyError, RuntimeError, av.error.FFmpegError) as error:
+            note = f"{stream.type} {stream.index}: {name} left out, {self._container} has no place for it ({error})"
+            log.warning(note)
+        else:
+            self._routes[stream.index] = route
+            _carry_stream_tags(stream, route.out)
+            note = f"{stream.type} {stream.index}: {name} -> {route.codec}, {self._container} does not take {name}"
+        self.notes.append(note)
+
+    def _sound_codec(self, name: str) -> str:
+        if self._container == "mov" and (name in _LOSSLESS or name.startswith("pcm_")):
+            return "alac"
+        return _SOUND[self._container]
+
+    def _carry_tags_and_chapters(self) -> None:
+        for key, value in self._input.metadata.items():
+            if key.lower() not in _OWN_TAGS:
+                self._output.metadata[key] = value
+        chapters = self._input.chapters()
+        if chapters:
+            shifted = []
+            for chapter in chapters:
+                base = Fraction(chapter["time_base"])
+                ticks = round(self._start_s / base)
+                moved = {"start": max(0, chapter["start"] - ticks), "end": max(0, chapter["end"] - ticks)}
+                shifted.append(chapter | moved)
+            self._output.set_chapters(shifted)
+            self.notes.append(f"{len(chapters)} chapters copied")
+
+    def advance(self, until_s: Fraction) -> None:
+        """Write what comes before ``until_s`` seconds of the output."""
+        while True:
+            packet = self._held if self._held is not None else next(self._packets, None)
+            self._held = None
+            if packet is None:
+                return
+            if packet.dts is None and packet.pts is None:
+                continue
+            when = Fraction(packet.dts if packet.dts is not None else packet.pts) * packet.time_base - self._start_s
+            if when >= until_s:
+                self._held = packet
+                return
+            self._write(packet)
+
+    def _write(self, packet: Any) -> None:
+        route = self._routes[packet.stream.index]
+        for made in route.convert(packet, self._start_s):
+            if made.dts is not None:  # a muxer refuses time running backwards; keep order, lose nothing
+                last = self._last_dts.get(made.stream.index)
+                if last is not None and made.dts <= last and isinstance(route, _Copy):
+                    made.dts = last + 1
+                    if made.pts is not None and made.pts < made.dts:
+                        made.pts = made.dts
+                self._last_dts[made.stream.index] = made.dts
+            self._output.mux(made)
+
+    def finish(self, until_s: Fraction | None = None) -> None:
+        """Write the rest, or the rest before ``until_s``, and flush the encoders."""
+        self.advance(Fraction(10**9) if until_s is None else until_s)
+        for route in self._routes.values():
+            for made in route.flush():
+                self._output.mux(made)
+
+    def close(self) -> None:
+        """Free the source. Safe to call again."""
+        self._input.close()
+
+
+def _carry_stream_tags(stream: Any, out: Any) -> None:
+    for key, value in stream.metadata.items():
+        if key.lower() not in _OWN_TAGS and key.lower() != "duration":
+            out.metadata[key] = value
+    out.disposition = stream.disposition
+
+
+class _Route:
+    """How one stream's packets come into the output."""
+
+    out: Any
+    codec: str = ""
+
+    def convert(self, packet: Any, start_s: Fraction) -> list[Any]:
+        raise NotImplementedError
+
+    def flush(self) -> list[Any]:
+        """What an encoder still holds at the end."""
+        return []
+
+
+class _Copy(_Route):
+    def __init__(self, out: Any) -> None:
+        self.out = out
+
+    def convert(self, packet: Any, start_s: Fraction) -> list[Any]:
+        ticks = round(start_s / packet.time_base)
+        if packet.pts is not None:
+            packet.pts -= ticks
+        if packet.dts is not None:
+            packet.dts -= ticks
+        packet.stream = self.out
+        return [packet]
+
+
+class _Sound(_Route):
+    """Decode, resample to what the encoder takes, encode; times follow the samples from the first one on."""
+
+    def __init__(self, stream: Any, output: Any, codec: str) -> None:
+        import av
+
+        context = stream.codec_context
+        rate = 48000 if codec == "libopus" else context.sample_rate
+        layout = _layout(context)
+        self.codec = codec.removeprefix("lib")
+        self.out = output.add_stream(codec, rate=rate, layout=layout)
+        encoder = self.out.codec_context
+        if codec != "alac":
+            encoder.bit_rate = _BIT_RATE * max(1, context.channels // 2)
+        encoder.time_base = Fraction(1, rate)
+        frame_size = 960 if codec == "libopus" else 1024 if codec == "aac" else 4096
+        self._resampler = av.AudioResampler(encoder.format.name, layout, rate, frame_size=frame_size)
+        self._next: int | None = None
+        self._rate = rate
+        self._lead = 0
+
+    def convert(self, packet: Any, start_s: Fraction) -> list[Any]:
+        import av
+
+        made: list[Any] = []
+        try:
+            frames = packet.decode()
+        except av.error.InvalidDataError:
+            return made
+        for frame in frames:
+            if self._next is None:
+                first = Fraction(frame.pts or 0) * Fraction(frame.time_base) - start_s
+                self._next = round(first * self._rate)
+            frame.pts = None
+            for piece in self._resampler.resample(frame):
+                made += self._encode(piece)
+        return made
+
+    def _encode(self, piece: Any) -> list[Any]:
+        piece.pts, piece.time_base = self._next, Fraction(1, self._rate)
+        self._next = (self._next or 0) + piece.samples
+        packets: list[Any] = self.out.encode(piece)
+        return packets
+
+    def flush(self) -> list[Any]:
+        """The resampler's rest and the encoder's."""
+        made: list[Any] = []
+        if self._next is None:
+            return made
+        for piece in self._resampler.resample(None):
+            made += self._encode(piece)
+        return made + self.out.encode(None)
+
+
+class _Text(_Route):
+    """Text subtitles from one text format to another."""
+
+    def __init__(self, stream: Any, output: Any, codec: str) -> None:
+        self.codec = codec
+        self._decoder = stream.codec_context
+        self._decoder.open(strict=False)
+        self.out = output.add_stream(codec)
+        self.out.codec_context.subtitle_header = self._decoder.subtitle_header or _PLAIN_HEADER
+        self.out.time_base = self.out.codec_context.time_base = Fraction(1, 1000)
+
+    def convert(self, packet: Any, start_s: Fraction) -> list[Any]:
+        subtitles = self._decoder.decode2(packet)
+        if subtitles is None or not len(subtitles):
+            return []
+        made = self.out.codec_context.encode_subtitle(subtitles)
+        when = round((Fraction(packet.pts) * packet.time_base - start_s) * 1000)
+        made.stream, made.time_base = self.out, Fraction(1, 1000)
+        made.pts = made.dts = when
+        made.duration = round(Fraction(packet.duration or 0) * packet.time_base * 1000)
+        return [made]
+
+
+_PLAIN_HEADER = (
+    b"[Script Info]\r\nScriptType: v4.00+\r\n\r\n[V4+ Styles]\r\nFormat: Name, Fontname, Fontsize\r\n"
+    b"Style: Default,Arial,16\r\n\r\n[Events]\r\nFormat: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV,"
+    b" Effect, Text\r\n"
+)
+
+
+def _layout(context: Any) -> str:
+    """The channel layout, by name; one or two channels of a file that names none."""
+    name = context.layout.name
+    if name and "channels" not in name:
+        return str(name)
+    return "mono" if context.channels == 1 else "stereo"

@@ -1,0 +1,79 @@
+"""Sinks made of sinks: one that writes in a thread of its own, one that writes to several."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+from headstream.channel import Channel
+from headstream.types import Cutout, Sink
+
+
+class ThreadedSink:
+    """Writes to another sink in a thread of its own, behind a bounded queue that makes the writer wait.
+
+    An error of the inner sink is raised by the next ``write`` or by ``close``, once. ``close`` waits until all is
+    written, closes the inner sink and is safe to call again.
+    """
+
+    def __init__(self, inner: Sink, *, capacity: int = 4) -> None:
+        self._inner = inner
+        self._channel: Channel[Cutout] = Channel(capacity)
+        self._error: BaseException | None = None
+        self._ended = False
+        self._thread = threading.Thread(target=self._run, name="headstream-sink", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            for cutout in self._channel:
+                self._inner.write(cutout)
+        except BaseException as error:  # raised again where somebody can act on it
+            self._error = error
+        finally:
+            self._channel.close()
+
+    def write(self, cutout: Cutout) -> None:
+        """Queue one cut-out."""
+        if not self._channel.put(cutout):
+            self._raise_error()
+
+    def close(self) -> None:
+        """Finish what is queued, then close the inner sink."""
+        if self._ended:
+            return
+        self._ended = True
+        self._channel.finish()
+        self._thread.join()
+        try:
+            self._inner.close()
+        finally:
+            self._raise_error()
+
+    def _raise_error(self) -> None:
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
+
+
+class TeeSink:
+    """Writes to several sinks in turn. ``close`` closes them all, whatever any of them raises, then raises the first."""
+
+    def __init__(self, sinks: Sequence[Sink]) -> None:
+        self._sinks = tuple(sinks)
+
+    def write(self, cutout: Cutout) -> None:
+        """Write to each."""
+        for sink in self._sinks:
+            sink.write(cutout)
+
+    def close(self) -> None:
+        """Close each."""
+        errors: list[BaseException] = []
+        for sink in self._sinks:
+            try:
+                sink.close()
+            except Exception as error:
+                errors.append(error)
+        if errors:
+            raise errors[0]

@@ -1,0 +1,413 @@
+"""Video outputs, read back by ffprobe and ffmpeg: times, sizes, alpha, colours, sound, and what happens when it fails."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from headstream.capture.file import FileSource
+from headstream.colour import planes_from_rgb, rgb_from_planes
+from headstream.errors import SinkError, UsageError
+from headstream.sinks.background import open_background, parse_background
+from headstream.sinks.formats import output_format
+from headstream.sinks.video import ClipInfo, VideoSink
+from headstream.types import Colour, Cutout, Frame, Region, UInt8Array
+from tests.conftest import seconds
+from tests.media import alpha_of, decoded, frame_times, pattern, probe, video_stream, write_video
+
+ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
+REGION: Region = (20, 10, 60, 42)
+
+
+def matte(index: int = 0) -> UInt8Array:
+    """(32, 40) uint8: opaque in the middle, half-way around it, nothing at the border."""
+    alpha = np.zeros((32, 40), np.uint8)
+    alpha[2:-2, 2:-2] = 128
+    alpha[8:-8, 8 + index % 4 : -8] = 255
+    return alpha
+
+
+def cutouts(ticks: list[int] | None = None, size: tuple[int, int] = (96, 64), **planes: Any) -> Iterator[Cutout]:
+    for index, pts in enumerate(seconds(ticks or [40 * i for i in range(8)])):
+        rgb = pattern(*size, index)
+        frame = (
+            Frame(planes=planes_from_rgb(rgb, **planes), index=index, pts=pts)
+            if planes
+            else Frame(rgb, index=index, pts=pts)
+        )
+        yield Cutout(frame, (), REGION, matte(index))
+
+
+def clip(size: tuple[int, int] = (96, 64), **more: Any) -> ClipInfo:
+    return ClipInfo(size, Fraction(25), Fraction(1, 12800), **more)
+
+
+def write(path: Path, items: Iterator[Cutout], info: ClipInfo, background: str | None = None, **more: Any) -> VideoSink:
+    behind = open_background(parse_background(background), FileSource) if background else None
+    codec = more.pop("codec", None)
+    kind = output_format(path, codec=codec, transparent=behind is None and more.get("what") != "matte")
+    with VideoSink(path, kind, info, background=behind, **more) as sink:
+        for item in items:
+            sink.write(item)
+    return sink
+
+
+YUV420: dict[str, Any] = {"colour": Colour("bt709", False, 1, 1, 1), "sub": (2, 2)}
+
+
+@pytest.mark.parametrize("suffix", [".mov", ".webm", ".mkv"])
+@pytest.mark.parametrize("size", [(96, 64), (97, 65), (81, 64)])
+def test_alpha_video_keeps_frames_times_and_size(
+    tmp_path: Path, suffix: str, size: tuple[int, int], uneven_pts: list[int]
+) -> None:
+    path = tmp_path / f"o{suffix}"
+    write(path, cutouts(uneven_pts, size, **YUV420), clip(size))
+    stream = video_stream(path)
+    assert (stream["width"], stream["height"]) == size
+    times = frame_times(path)
+    expected = [float(s) for s in seconds(uneven_pts)]
+    assert np.allclose(np.array(times) - times[0], expected, atol=0.0015)
+    alpha = alpha_of(path)
+    assert alpha.shape == (10, size[1], size[0])
+    tolerance = 12 if suffix == ".webm" else 1
+    full = np.zeros((size[1], size[0]))
+    full[10:42, 20:60] = matte(3)
+    assert np.abs(alpha[3].astype(int) - full).mean() <= tolerance
+    assert alpha[:, :8].max() <= 2
+
+
+@pytest.mark.parametrize("suffix", [".mov", ".mkv"])
+@pytest.mark.parametrize(("code", "matrix", "full"), [(1, "bt709", False), (5, "bt601", False), (1, "bt709", True)])
+@pytest.mark.parametrize(("bits", "sub"), [(8, (2, 2)), (10, (2, 1)), (8, (1, 1))])
+def test_colours_inside_do_not_shift_and_are_tagged(
+    tmp_path: Path, suffix: str, code: int, matrix: Any, full: bool, bits: int, sub: tuple[int, int]
+) -> None:
+    path = tmp_path / f"o{suffix}"
+    colour = Colour(matrix, full, code, code, code)
+    items = list(cutouts(colour=colour, bits=bits, sub=sub))
+    write(path, iter(items), clip())
+    stream = video_stream(path)
+    names = {1: "bt709", 5: "bt470bg"}
+    assert stream["color_space"] == names[code]
+    assert stream["color_primaries"] == names[code]
+    assert stream["color_range"] == ("pc" if full and suffix == ".mkv" else "tv")
+    with FileSource(path) as source:
+        got = list(source)
+    inside = np.s_[20:32, 34:48]  # opaque
+    for item, frame in zip(items, got, strict=True):
+        error = np.abs(frame.rgb[inside].astype(int) - item.frame.rgb[inside])
+        assert error.mean() < 1.5
+    outside = rgb_from_planes(got[0].planes)[:8] if got[0].planes is not None else got[0].rgb[:8]
+    assert outside.max() <= 2  # black where nothing can be seen
+
+
+def test_ffv1_copies_the_sources_planes(tmp_path: Path) -> None:
+    items = list(cutouts(**YUV420))
+    write(tmp_path / "o.mkv", iter(items), clip())
+    with FileSource(tmp_path / "o.mkv") as source:
+        got = list(source)
+    for item, frame in zip(items, got, strict=True):
+        assert item.frame.planes is not None
+        assert frame.planes is not None
+        assert (frame.planes.y[20:32, 34:48] == item.frame.planes.y[20:32, 34:48]).all()
+        assert (frame.planes.u[10:16, 17:24] == item.frame.planes.u[10:16, 17:24]).all()
+        assert (frame.planes.alpha == item.alpha).all()  # type: ignore[union-attr]
+
+
+def test_an_rgb_source_stays_rgb_in_ffv1(tmp_path: Path) -> None:
+    items = list(cutouts())
+    write(tmp_path / "o.mkv", iter(items), clip())
+    assert video_stream(tmp_path / "o.mkv")["pix_fmt"] == "bgra"
+    assert (decoded(tmp_path / "o.mkv", "rgba")[2] == items[2].rgba()).all()
+
+
+def test_png_sequence(tmp_path: Path) -> None:
+    from PIL import Image
+
+    items = list(cutouts())
+    sink = write(tmp_path / "frames", iter(items), clip())
+    files = sorted((tmp_path / "frames").iterdir())
+    assert [f.name for f in files] == [f"{i:06d}.png" for i in range(1, 9)]
+    assert (np.asarray(Image.open(files[4])) == items[4].rgba()).all()
+    assert not sink.notes or "left out" in sink.notes[0]
+    write(tmp_path / "named" / "head_%04d.png", iter(items), clip())
+    assert (tmp_path / "named" / "head_0001.png").exists()
+
+
+@pytest.mark.parametrize("suffix", [".webp", ".apng", ".gif"])
+def test_animated_pictures(tmp_path: Path, suffix: str) -> None:
+    from PIL import Image
+
+    path = tmp_path / f"o{suffix}"
+    items = list(cutouts())
+    write(path, iter(items), clip())
+    image = Image.open(path)
+    assert image.n_frames == 8  # type: ignore[attr-defined]
+    assert image.size == (96, 64)
+    image.seek(3)
+    rgba = np.asarray(image.convert("RGBA"))
+    assert rgba[0, 0, 3] == 0
+    assert rgba[26, 40, 3] == 255
+    assert np.abs(rgba[26, 40, :3].astype(int) - items[3].rgba()[26, 40, :3]).max() < 30
+
+
+@pytest.mark.parametrize("size", [(96, 64), (97, 65)])
+@pytest.mark.parametrize("background", ["#00b140", "blur", "picture", "video"])
+def test_mp4_over_a_background(tmp_path: Path, size: tuple[int, int], background: str) -> None:
+    from PIL import Image
+
+    wanted = background
+    if background == "picture":
+        wanted = str(tmp_path / "b.png")
+        Image.new("RGB", (30, 20), (10, 20, 200)).save(wanted)
+    if background == "video":
+        blue: UInt8Array = np.full((48, 64, 3), (10, 20, 200), np.uint8)
+        wanted = str(write_video(tmp_path / "b.mp4", [blue] * 3, colour=(1, 1, 1, 1)))
+    items = list(cutouts(size=size, **YUV420))
+    write(tmp_path / "o.mp4", iter(items), clip(size), wanted)
+    stream = video_stream(tmp_path / "o.mp4")
+    assert (stream["width"], stream["height"]) == (size[0] + size[0] % 2, size[1] + size[1] % 2)
+    got = decoded(tmp_path / "o.mp4", "rgb24")
+    assert len(got) == 8
+    assert np.abs(got[5][22:30, 36:46].astype(int) - items[5].frame.rgb[22:30, 36:46]).mean() < 8
+    corner = got[5][:6, :6].reshape(-1, 3).mean(axis=0)
+    expected = {"#00b140": (0, 177, 64), "picture": (10, 20, 200), "video": (10, 20, 200)}
+    if background in expected:
+        assert np.abs(corner - expected[background]).max() < 8
+
+
+def test_the_matte_as_its_own_video(tmp_path: Path) -> None:
+    items = list(cutouts(**YUV420))
+    for name in ("m.mkv", "m.mov", "m.mp4", "m.webm"):
+        write(tmp_path / name, iter(items), clip(), what="matte")
+        got = decoded(tmp_path / name, "gray")[..., 0]
+        assert np.abs(got[3].astype(int) - items[3].alpha).mean() < 6, name
+
+
+def test_a_head_that_comes_late(tmp_path: Path) -> None:
+    frames = [Frame(pattern(96, 64, i), index=i, pts=Fraction(i, 25)) for i in range(6)]
+    items = [Cutout(f) if i < 3 else Cutout(f, (), REGION, matte(i)) for i, f in enumerate(frames)]
+    for name in ("o.mov", "o.webm", "o.mkv"):
+        write(tmp_path / name, iter(items), clip())
+        alpha = alpha_of(tmp_path / name)
+        assert alpha[:3].max() <= 2
+        assert alpha[3:].max() > 240
+
+
+class TestRefusedBeforeWork:
+    def check(self, name: str, words: str, **more: Any) -> None:
+        with pytest.raises(UsageError, match=words):
+            output_format(Path(name), **more)
+
+    def test_alpha_in_mp4(self) -> None:
+        self.check("o.mp4", r"no transparency; name the output .mov, .webm or .mkv")
+
+    def test_unknown_suffix(self) -> None:
+        self.check("o.flv", r"no output format is called '.flv'; use .mov, .webm")
+
+    def test_numbered_jpegs(self) -> None:
+        self.check("f/%06d.jpg", "written as PNG")
+
+    def test_codecs(self) -> None:
+        self.check("o.mov", "unknown; known: prores", codec="wmv")
+        self.check("o.webm", "takes vp9", codec="prores")
+        assert output_format(Path("o.mkv"), codec="vp9").codec == "libvpx-vp9"
+
+    def test_backgrounds(self, tmp_path: Path) -> None:
+        for text in ("#12", "#gggggg", "no-such-file.png", str(tmp_path)):
+            with pytest.raises(UsageError, match="--background"):
+                parse_background(text)
+        assert parse_background("#fff") == (255, 255, 255)
+
+
+class TestFailures:
+    def test_nothing_under_the_final_name_until_it_is_whole(self, tmp_path: Path) -> None:
+        path = tmp_path / "o.mkv"
+        path.write_text("an older result")
+        with VideoSink(path, output_format(path), clip()) as sink:
+            for item in cutouts():
+                sink.write(item)
+                assert path.read_text() == "an older result"
+        assert path.stat().st_size > 100
+        assert [p.name for p in tmp_path.iterdir()] == ["o.mkv"]
+
+    def test_an_error_leaves_nothing(self, tmp_path: Path) -> None:
+        with pytest.raises(RuntimeError), VideoSink(tmp_path / "o.mov", output_format(Path("o.mov")), clip()) as sink:
+            sink.write(next(cutouts()))
+            raise RuntimeError("something else went wrong")
+        assert list(tmp_path.iterdir()) == []
+
+    def test_closing_without_a_frame_or_twice(self, tmp_path: Path) -> None:
+        sink = VideoSink(tmp_path / "o.mov", output_format(Path("o.mov")), clip())
+        sink.close()
+        sink.close()
+        assert list(tmp_path.iterdir()) == []
+
+    def test_an_incomplete_output_gets_another_name(self, tmp_path: Path) -> None:
+        sink = VideoSink(tmp_path / "o.mkv", output_format(Path("o.mkv")), clip())
+        for item in cutouts():
+            sink.write(item)
+        sink.incomplete()
+        sink.close()
+        assert [p.name for p in tmp_path.iterdir()] == ["o.partial.mkv"]
+        assert len(frame_times(tmp_path / "o.partial.mkv")) == 8
+
+    @pytest.mark.skipif(ROOT, reason="root may write everywhere")
+    def test_no_permission(self, tmp_path: Path) -> None:
+        tmp_path.chmod(0o500)
+        with pytest.raises(SinkError, match="no permission"):
+            VideoSink(tmp_path / "o.mov", output_format(Path("o.mov")), clip())
+
+    def test_a_file_in_the_way_of_a_folder(self, tmp_path: Path) -> None:
+        (tmp_path / "f").write_text("x")
+        with pytest.raises(SinkError):
+            VideoSink(tmp_path / "f" / "o.mov", output_format(Path("o.mov")), clip())
+        with pytest.raises(SinkError, match="is a file"):
+            VideoSink(tmp_path / "f", output_format(Path("f")), clip())
+
+    @pytest.mark.skipif(sys.platform == "win32", reason="needs setrlimit")
+    @pytest.mark.parametrize("suffix", [".mkv", ".mov", ".webm"])
+    def test_a_file_that_may_grow_no_more_is_said_and_removed(self, tmp_path: Path, suffix: str) -> None:
+        """A limit on file size stands in for a full disk: the write fails part-way in the same place."""
+        code = f"""
+import resource, signal
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
+import numpy as np
+from fractions import Fraction
+from pathlib import Path
+from headstream.errors import SinkError
+from headstream.sinks.formats import output_format
+from headstream.sinks.video import ClipInfo, VideoSink
+from headstream.types import Cutout, Frame
+path = Path({str(tmp_path)!r}) / "o{suffix}"
+rng = np.random.default_rng(0)
+try:
+    with VideoSink(path, output_format(path), ClipInfo((320, 240), Fraction(25))) as sink:
+        for i in range(60):
+            frame = Frame(rng.integers(0, 256, (240, 320, 3), np.uint8), index=i, pts=Fraction(i, 25))
+            sink.write(Cutout(frame, (), (0, 0, 320, 240), np.full((240, 320), 255, np.uint8)))
+except SinkError as error:
+    print("said:", error)
+"""
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+        assert "said:" in done.stdout, done.stderr
+        assert "grew past" in done.stdout or "cannot be written" in done.stdout
+        assert list(tmp_path.iterdir()) == []
+
+
+def source_with(path: Path, count: int = 20) -> Path:
+    return write_video(path, [pattern(96, 64, i) for i in range(count)], sound=True)
+
+
+def info_of(source: FileSource) -> ClipInfo:
+    return ClipInfo(
+        source.size_px,
+        source.rate,
+        source.time_base,
+        video_start_s=source.first_pts_s - source.start_s,
+        path=source.path,
+        start_s=source.start_s,
+    )
+
+
+def cut_all(source_path: Path, out: Path) -> VideoSink:
+    with FileSource(source_path) as source:
+        frames = list(source)
+        return write(out, iter([Cutout(f, (), REGION, matte(f.index)) for f in frames]), info_of(source))
+
+
+def packet_bytes(path: Path, stream: str) -> bytes:
+    command = ["ffmpeg", "-v", "error", "-i", str(path), "-map", stream, "-c", "copy", "-f", "data", "-"]
+    return subprocess.run(command, capture_output=True, check=True).stdout
+
+
+@pytest.mark.parametrize("suffix", [".mov", ".mkv", ".mp4"])
+def test_sound_is_copied_byte_for_byte(tmp_path: Path, suffix: str) -> None:
+    source = source_with(tmp_path / "s.mp4")
+    out = tmp_path / f"o{suffix}"
+    if suffix == ".mp4":
+        with FileSource(source) as opened:
+            frames = list(opened)
+            items = [Cutout(f, (), REGION, matte(f.index)) for f in frames]
+            sink = write(out, iter(items), info_of(opened), "#000000")
+    else:
+        sink = cut_all(source, out)
+    assert "audio 1: aac copied" in sink.notes
+    assert packet_bytes(out, "0:a:0") == packet_bytes(source, "0:a:0")
+
+
+def test_sound_becomes_opus_in_webm_and_keeps_its_length(tmp_path: Path) -> None:
+    sink = cut_all(source_with(tmp_path / "s.mp4", 50), tmp_path / "o.webm")
+    assert any("aac -> opus" in note for note in sink.notes)
+    streams = probe(tmp_path / "o.webm")["streams"]
+    assert [s["codec_name"] for s in streams] == ["vp9", "opus"]
+    raw = subprocess.run(
+        ["ffmpeg", "-v", "error", "-i", str(tmp_path / "o.webm"), "-f", "f32le", "-ac", "1", "-ar", "48000", "-"],
+        capture_output=True, check=True,
+    ).stdout  # fmt: skip
+    samples = np.frombuffer(raw, np.float32)
+    assert abs(len(samples) / 48000 - 2.04) < 0.06
+    spectrum = np.abs(np.fft.rfft(samples[4800:52800]))
+    assert abs(int(spectrum.argmax()) - 440) <= 2  # the tone that went in
+
+
+def test_subtitles_chapters_tags_and_several_languages(tmp_path: Path) -> None:
+    base = source_with(tmp_path / "s.mp4", 50)
+    (tmp_path / "t.srt").write_text(
+        "1\n00:00:00,200 --> 00:00:01,000\nHello <i>there</i>\n\n2\n00:00:01,200 --> 00:00:01,900\nBye\n"
+    )
+    (tmp_path / "c.txt").write_text(
+        ";FFMETADATA1\ntitle=A talk\n[CHAPTER]\nTIMEBASE=1/1000\nSTART=0\nEND=1000\ntitle=One\n"
+        "[CHAPTER]\nTIMEBASE=1/1000\nSTART=1000\nEND=2000\ntitle=Two\n"
+    )
+    rich = tmp_path / "rich.mkv"
+    command = ["ffmpeg", "-v", "error", "-y", "-i", base, "-i", tmp_path / "t.srt", "-i", tmp_path / "c.txt"]
+    command += ["-map", "0:v", "-map", "0:a", "-map", "0:a", "-map", "1", "-map_metadata", "2", "-map_chapters", "2"]
+    command += ["-metadata:s:a:0", "language=eng", "-metadata:s:a:1", "language=fra", "-c", "copy", "-c:s", "srt", rich]
+    probe(base)  # skips without ffmpeg
+    subprocess.run([str(part) for part in command], check=True)
+    for suffix, text in ((".mkv", "subrip"), (".mov", "mov_text"), (".webm", "webvtt")):
+        out = tmp_path / f"o{suffix}"
+        cut_all(rich, out)
+        info = probe(out)
+        kinds = [s["codec_type"] for s in info["streams"]]
+        assert kinds.count("audio") == 2, suffix
+        assert [s["codec_name"] for s in info["streams"] if s["codec_type"] == "subtitle"] == [text]
+        languages = [s["tags"].get("language") for s in info["streams"] if s["codec_type"] == "audio"]
+        assert languages == ["eng", "fra"]
+        assert [c["tags"]["title"] for c in info["chapters"]] == ["One", "Two"]
+        assert float(info["chapters"][1]["start_time"]) == pytest.approx(1.0, abs=0.01)
+        tags = {k.lower(): v for k, v in info["format"]["tags"].items()}
+        assert tags["title"] == "A talk"
+        shown = subprocess.run(
+            ["ffmpeg", "-v", "error", "-i", str(out), "-map", "0:s:0", "-f", "srt", "-"], capture_output=True, text=True
+        ).stdout
+        assert "there" in shown
+        assert "00:00:01,2" in shown
+
+
+def test_a_late_picture_stays_in_step_with_the_sound(tmp_path: Path) -> None:
+    """In a transport stream nothing starts at 0; picture and sound keep their distance."""
+    base = source_with(tmp_path / "s.mp4", 30)
+    probe(base)
+    late = tmp_path / "late.ts"
+    command = ["ffmpeg", "-v", "error", "-y", "-itsoffset", "0.5", "-i", base, "-i", base, "-map", "0:v", "-map", "1:a"]
+    subprocess.run([*map(str, command), "-c", "copy", str(late)], check=True)
+
+    def gap(path: Path) -> float:
+        streams = {s["codec_type"]: float(s["start_time"]) for s in probe(path)["streams"]}
+        return streams["video"] - streams["audio"]
+
+    for suffix in (".mkv", ".mov"):
+        cut_all(late, tmp_path / f"o{suffix}")
+        assert gap(tmp_path / f"o{suffix}") == pytest.approx(gap(late), abs=0.03)
+        assert len(frame_times(tmp_path / f"o{suffix}")) == 30
