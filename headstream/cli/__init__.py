@@ -1,0 +1,95 @@
+"""The command line: parse, build, call. Every command's work is done by a function elsewhere that Python can call too.
+
+Exit status: 0 done; 1 failed; 2 wrong usage or an input that cannot be read; 3 ran, but no head was found anywhere;
+130 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from types import FrameType
+
+import typer
+
+from headstream.cli import bench, demo, doctor, image, models, train, video
+from headstream.cli.console import say
+from headstream.errors import HeadstreamError, SourceError, UsageError
+
+app = typer.Typer(
+    name="headstream",
+    help="Cut the head (face, hair, beard; no neck, no body) out of videos and photos.",
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback(invoke_without_command=True)
+def _main(
+    version: bool = typer.Option(False, "--version", help="Show the version and exit.", is_eager=True),
+) -> None:
+    if version:
+        from headstream import __version__
+
+        print(f"headstream {__version__}")
+        raise typer.Exit
+
+
+app.command(name="demo")(demo.demo)
+app.command(name="image")(image.image)
+app.command(name="video")(video.video)
+app.command(name="train")(train.train)
+app.command(name="export")(train.export)
+app.add_typer(models.app, name="models")
+app.add_typer(bench.app, name="bench")
+app.command(name="doctor")(doctor.doctor)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command line; returns the exit status. Every failure is one line on stderr."""
+    try:
+        signal.signal(signal.SIGTERM, _interrupt)
+    except ValueError:
+        pass  # not in the main thread: whoever runs us there handles signals
+    try:
+        result = app(arguments, standalone_mode=False)
+    except HeadstreamError as error:
+        say(f"headstream: {_one_line(error)}")
+        return 2 if isinstance(error, (UsageError, SourceError)) else 1
+    except typer.Abort:
+        return 130
+    except KeyboardInterrupt:
+        say("headstream: interrupted")
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:
+        if type(error).__name__ == "NoArgsIsHelpError":
+            say(str(error))
+            return 2
+        if hasattr(error, "format_message"):  # typer's own errors of usage
+            command = getattr(getattr(error, "ctx", None), "command_path", "headstream")
+            say(f"headstream: {_one_line(error.format_message())} (see: {command} --help)")
+            return 2
+        if os.environ.get("HEADSTREAM_DEBUG"):
+            raise
+        say(f"headstream: internal error: {type(error).__name__}: {_one_line(error)} (HEADSTREAM_DEBUG=1 shows where)")
+        return 1
+    return result if isinstance(result, int) else 0
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _one_line(text: object) -> str:
+    return " ".join(str(text).split())
+
+
+def run() -> None:
+    """Entry point of the ``headstream`` program."""
+    sys.exit(main())

@@ -1,0 +1,35 @@
+"""Options that several commands share, with one wording."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from headstream.errors import UsageError
+from headstream.pipeline import Heads
+from headstream.types import Part
+
+HeadsOption = Annotated[
+    str, typer.Option("--heads", metavar="largest|all|ID", help="Whose head: the largest, all, or a person's number.")
+]
+PartOption = Annotated[str, typer.Option("--part", metavar="head|hair", help="The whole head, or the hair alone.")]
+ModelOption = Annotated[str, typer.Option("--model", help="Weights by name, or an .onnx file with its card beside it.")]
+DeviceOption = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda", help="Where the network runs.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object with the result on stdout.")]
+
+
+def parse_heads(text: str) -> Heads:
+    """What --heads means. Raises UsageError."""
+    if text == "largest" or text == "all":
+        return text  # type: ignore[return-value]
+    if text.isdigit() and int(text) > 0:
+        return int(text)
+    raise UsageError(f"--heads {text}: expected largest, all or a person's number (1, 2, ...)")
+
+
+def parse_part(text: str) -> Part:
+    """What --part means. Raises UsageError."""
+    if text not in ("head", "hair"):
+        raise UsageError(f"--part {text}: expected head or hair")
+    return text  # type: ignore[return-value]

@@ -1,0 +1,110 @@
+"""headstream train, headstream export"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from headstream.cli.console import progress_bar, say
+from headstream.errors import UsageError
+
+
+def train(
+    config: Annotated[Path, typer.Option(help="TOML file, see configs/ in the repository.")],
+    data: Annotated[Path, typer.Option(help="Folder that holds the data sets' folders.")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Folder of the run: checkpoints, log.csv, curves.png, model.")
+    ],
+    net: Annotated[str | None, typer.Option(metavar="lite|unet34|deeplabv3|custom-cnn", help="Network.")] = None,
+    target: Annotated[str | None, typer.Option(metavar="head|hair|face|parts", help="What to learn.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Updates.")] = None,
+    batch: Annotated[int | None, typer.Option(help="Pictures an update.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed.")] = None,
+    device: Annotated[str, typer.Option(metavar="auto|cpu|cuda|mps", help="Where to train.")] = "auto",
+) -> int:
+    """Train a network. Called again with the same --out it goes on where it stopped; at the end it writes ONNX and card.
+
+    Several GPUs: torchrun --nproc-per-node N -m headstream train ...
+    """
+    _need_torch()
+    from headstream.train.config import load_config
+    from headstream.train.hardware import hardware
+    from headstream.train.loop import Progress, Trainer
+
+    settings = load_config(config, net=net, target=target, steps=steps, batch=batch, seed=seed)
+    if not data.is_dir():
+        raise UsageError(f"--data {data}: no such folder")
+    with hardware(device, settings.amp) as on:
+        trainer = Trainer(settings, data_root=data, config_dir=config.resolve().parent, out=out, on=on)
+        if trainer.resume() and on.leads:
+            say(f"going on from step {trainer.step} of {settings.steps}")
+        if on.leads:
+            _tell_duplicates(trainer.data)
+            say(
+                f"{settings.net} for {settings.target} on {on.device}"
+                + (f", {on.world} processes" if on.world > 1 else "")
+            )
+        with progress_bar("training", unit="steps", quiet=not on.leads) as bar:
+
+            def report(progress: Progress) -> None:
+                bar(progress.step, progress.steps)
+                if on.leads and (progress.score is not None or progress.step % 100 == 0):
+                    scores = f"  {progress.score}" if progress.score is not None else ""
+                    say(
+                        f"step {progress.step}/{progress.steps}  loss {progress.loss:.4f}  "
+                        f"{progress.pictures_per_s:.0f} pictures/s  {progress.seconds_left / 60:.0f} min left{scores}"
+                    )
+
+            trainer.run(report)
+        if on.leads:
+            best = out / "best.pt"
+            export(best if best.exists() else out / "last.pt", out / "model.onnx")
+    return 0
+
+
+def _tell_duplicates(data: object) -> None:
+    """Say which pictures are both trained on and validated, as far as looks tell."""
+    from headstream.train.leaks import duplicates_between
+    from headstream.train.loader import OpenedData
+
+    assert isinstance(data, OpenedData)
+    found = duplicates_between(data.train, data.validation)
+    for pair in found[:10]:
+        say(f"warning: {pair.first} is trained on and looks like {pair.second}, which is validated")
+    if len(found) > 10:
+        say(f"warning: and {len(found) - 10} more such pairs")
+
+
+def export(
+    checkpoint: Annotated[Path, typer.Argument(help="best.pt or last.pt of a training run.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The .onnx file; its card is written beside it.")],
+    int8: Annotated[bool, typer.Option("--int8", help="8-bit weights and activations; needs --calibrate.")] = False,
+    calibrate: Annotated[list[Path] | None, typer.Option(help="Folder of pictures to take ranges from.")] = None,
+) -> None:
+    """Write a checkpoint's averaged weights as ONNX, with a model card."""
+    _need_torch()
+    from headstream.nets.checkpoint import load_trained
+    from headstream.train.export import card_details, export_onnx, write_card
+
+    if not checkpoint.is_file():
+        raise UsageError(f"{checkpoint}: no such checkpoint")
+    if int8 and not calibrate:
+        raise UsageError("--int8 needs --calibrate FOLDER, with a hundred pictures of people or so")
+    net, spec = load_trained(checkpoint)
+    if int8 and calibrate:
+        from headstream.train.quantise import crops_of_folders, export_int8
+
+        export_int8(net, spec, out, crops_of_folders(calibrate))
+    else:
+        export_onnx(net, spec, out)
+    card = write_card(out, card_details(net, spec, checkpoint))
+    say(f"wrote {out} and {card.name}; use it with --model {out}")
+
+
+def _need_torch() -> None:
+    try:
+        import torch  # noqa: F401
+    except ImportError as error:
+        raise UsageError("training needs torch: pip install 'headstream[train]'") from error

@@ -1,0 +1,98 @@
+"""headstream video"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from headstream.cli.console import emit_json, progress_bar, say
+from headstream.cli.options import (
+    DeviceOption,
+    HeadsOption,
+    JsonOption,
+    ModelOption,
+    PartOption,
+    parse_heads,
+    parse_part,
+)
+
+if TYPE_CHECKING:
+    from headstream.video import VideoReport
+
+
+def video(
+    source: Annotated[Path, typer.Argument(metavar="IN", help="A video file.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out",
+            "-o",
+            help=".mov (ProRes 4444), .webm (VP9 with alpha), .mkv (FFV1, lossless), a folder or %06d.png (PNG sequence), "
+            ".webp, .apng, .gif; .mp4 (H.264) with a background.",
+        ),
+    ],
+    background: Annotated[
+        str, typer.Option(metavar="transparent|'#rrggbb'|blur|FILE", help="What is behind the head.")
+    ] = "transparent",
+    matte: Annotated[Path | None, typer.Option(help="Also write the matte as its own grey video.")] = None,
+    codec: Annotated[str | None, typer.Option(metavar="prores|vp9|ffv1|h264", help="Another codec than usual.")] = None,
+    heads: HeadsOption = "largest",
+    part: PartOption = "head",
+    model: ModelOption = "default",
+    device: DeviceOption = "auto",
+    json: JsonOption = False,
+) -> int:
+    """Cut the head out of a video file. Every frame keeps its time; sound, subtitles and chapters come along."""
+    from headstream.pipeline import CutOptions
+    from headstream.video import VideoJob, cut_video_file
+
+    options = CutOptions(heads=parse_heads(heads), part=parse_part(part))
+    job = VideoJob(source, out, background, matte, codec, options, model, device)
+    with progress_bar(source.name) as progress:
+        report = cut_video_file(job, progress)
+    if json:
+        emit_json(as_json(report))
+    else:
+        _tell(report)
+    if report.interrupted:
+        say("headstream: interrupted" + ("" if report.outputs else "; nothing was written"))
+        return 130
+    if not report.frames_with_head:
+        say(f"headstream: {source}: no head was found in any of its {report.frames_in} frames")
+        return 3
+    return 0
+
+
+def _tell(report: VideoReport) -> None:
+    for note in report.notes:
+        say(f"  {note}")
+    people = ", ".join(f"#{number} in {count}" for number, count in sorted(report.heads.items()))
+    say(
+        f"{report.frames_out} frames, {report.frames_with_head} with a head"
+        + (f" ({people})" if len(report.heads) > 1 else "")
+        + f"; {report.seconds:.1f} s, {report.fps:.1f} frames/s; {report.model} on {report.device}"
+    )
+    for path in report.outputs:
+        say(f"wrote {path}")
+    if report.outputs:
+        say(f"shows in: {report.viewers}")
+
+
+def as_json(report: VideoReport) -> dict[str, object]:
+    """A report as --json prints it."""
+    return {
+        "frames_in": report.frames_in,
+        "frames_out": report.frames_out,
+        "frames_with_head": report.frames_with_head,
+        "heads": {str(k): v for k, v in sorted(report.heads.items())},
+        "seconds": round(report.seconds, 3),
+        "fps": round(report.fps, 2),
+        "stages_ms": report.stages_ms,
+        "device": report.device,
+        "model": report.model,
+        "outputs": [str(path) for path in report.outputs],
+        "notes": report.notes,
+        "interrupted": report.interrupted,
+    }

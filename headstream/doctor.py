@@ -1,0 +1,123 @@
+"""What this machine has, what is missing, and how to get it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import sys
+from dataclasses import dataclass
+
+from headstream.errors import HeadstreamError
+
+_REQUIRED = ("numpy", "opencv-contrib-python", "mediapipe", "onnxruntime", "av", "pillow", "typer")
+_OPTIONAL = {
+    "pi-heif": "HEIC and AVIF photos: pip install pi-heif",
+    "torch": "training and the torch back-end: pip install 'headstream[train]'",
+}
+_ENCODERS = {
+    "prores_ks": ".mov with alpha (ProRes 4444)",
+    "libvpx-vp9": ".webm with alpha (VP9)",
+    "ffv1": ".mkv with alpha, lossless (FFV1)",
+    "libx264": ".mp4 over a background (H.264)",
+    "png": "PNG sequences",
+    "libwebp_anim": "animated .webp",
+    "apng": ".apng",
+    "gif": ".gif",
+    "aac": "AAC sound",
+    "libopus": "Opus sound for .webm",
+}
+_DECODERS = ("h264", "hevc", "vp9", "libdav1d", "prores", "mjpeg", "gif", "ffv1", "mpeg4")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the report. state: "ok", "missing" (something works less) or "broken" (the main job fails)."""
+
+    topic: str
+    name: str
+    state: str
+    note: str
+
+
+def examine() -> list[Finding]:
+    """Everything headstream depends on here, tried for real: imports, encoders, weights, detectors, one inference."""
+    found = [
+        Finding("system", "python", "ok", f"{platform.python_version()} at {sys.executable}"),
+        Finding("system", "platform", "ok", f"{platform.platform()}, {os.cpu_count()} cores"),
+    ]
+    return found + _packages() + _codecs() + _models() + _devices() + _inference()
+
+
+def _packages() -> list[Finding]:
+    rows = []
+    for name in _REQUIRED:
+        try:
+            rows.append(Finding("package", name, "ok", importlib.metadata.version(name)))
+        except importlib.metadata.PackageNotFoundError:
+            rows.append(Finding("package", name, "broken", "not installed: pip install --force-reinstall headstream"))
+    for name, why in _OPTIONAL.items():
+        try:
+            rows.append(Finding("package", name, "ok", importlib.metadata.version(name)))
+        except importlib.metadata.PackageNotFoundError:
+            rows.append(Finding("package", name, "missing", why))
+    return rows
+
+
+def _codecs() -> list[Finding]:
+    try:
+        import av
+    except ImportError as error:
+        return [Finding("codec", "av", "broken", str(error))]
+    rows = []
+    for mode, names in (("w", tuple(_ENCODERS)), ("r", _DECODERS)):
+        for name in names:
+            try:
+                av.Codec(name, mode)
+                state = "ok"
+            except (ValueError, av.error.FFmpegError):
+                state = "missing"
+            note = _ENCODERS[name] if mode == "w" else "decodes"
+            rows.append(Finding("encoder" if mode == "w" else "decoder", name, state, note))
+    return rows
+
+
+def _models() -> list[Finding]:
+    from headstream.segment.registry import shipped_models
+
+    rows = []
+    try:
+        for card in shipped_models():
+            try:
+                card.check()
+                rows.append(Finding("model", card.name, "ok", f"sha256 {card.sha256[:16]}... {card.licence}"))
+            except HeadstreamError as error:
+                rows.append(Finding("model", card.name, "broken", str(error)))
+    except HeadstreamError as error:
+        rows.append(Finding("model", "models", "broken", str(error)))
+    return rows
+
+
+def _devices() -> list[Finding]:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        return [Finding("device", "onnxruntime", "broken", str(error))]
+    offered = onnxruntime.get_available_providers()
+    rows = [Finding("device", "cpu", "ok", "ONNX Runtime, the default")]
+    here = "CUDAExecutionProvider" in offered
+    note = "ONNX Runtime" if here else "needs an NVIDIA GPU and onnxruntime-gpu in place of onnxruntime"
+    return [*rows, Finding("device", "cuda", "ok" if here else "missing", note)]
+
+
+def _inference() -> list[Finding]:
+    """The detectors and the network on the portrait that comes along: found, or what went wrong."""
+    try:
+        from headstream.api import cut_image
+        from headstream.demo import PORTRAIT
+
+        found = len(cut_image(PORTRAIT))
+    except (HeadstreamError, ImportError, OSError) as error:
+        return [Finding("run", "portrait", "broken", str(error))]
+    state = "ok" if found == 1 else "broken"
+    return [Finding("run", "portrait", state, f"{found} head found and cut")]

@@ -1,0 +1,155 @@
+"""The life of a photo: find the faces, zoom in, segment, and bring the matte back to the photo's own pixels.
+
+The stages of the notebook this project grew from, one function each: ``search`` (in track), ``zoom``, ``segment``,
+``paste``. A photo has no past to steady its matte and no next frame waiting, so it is looked at more closely: mirrored
+too, and a second time around the head that was found, where a face box says little about the hair.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import cv2
+import numpy as np
+
+from headstream.colour import crop_resized
+from headstream.matte.refine import HeadMatte, MatteOptions, merged
+from headstream.pipeline import CutOptions, matte_evidence
+from headstream.track.faces import Face
+from headstream.track.finder import FaceFinder, crop_square, even, is_far, overlap, top_part
+from headstream.types import Box, Cutout, Float32Array, Frame, Head, Region, Segmenter, UInt8Array
+
+_MAX_ZOOM_OUT = 3.6  # of the face box: beyond it the network was never trained
+_ROOM = 1.25  # around a head that was found
+
+
+@dataclass(frozen=True)
+class HeadStages:
+    """What each stage made of one head. crop: (S, S, 3) uint8; crop_alpha: (S, S) float32; head and layer as cut."""
+
+    head: Head
+    crop: UInt8Array
+    crop_alpha: Float32Array
+    cutout: Cutout
+
+
+@dataclass(frozen=True)
+class PhotoResult:
+    """A cut photo.
+
+    faces: all that were found.  heads: those that were believed and cut, largest first.  searched_px: the part of the
+    photo that shows them: all of it, or its top where it shows people from head to foot.
+    """
+
+    frame: Frame
+    faces: tuple[Face, ...] = ()
+    heads: tuple[HeadStages, ...] = ()
+
+    @property
+    def searched_px(self) -> Region:
+        """The photo, or its top 65 % for a full body."""
+        width, height = self.frame.size_px
+        tallest = max((stage.head.box_px[3] - stage.head.box_px[1] for stage in self.heads), default=height)
+        lowest = max((stage.head.crop_px[3] for stage in self.heads), default=height)
+        full_body = is_far(tallest, height) and lowest <= top_part(height)
+        return (0, 0, width, top_part(height) if full_body else height)
+
+    @property
+    def cutout(self) -> Cutout:
+        """All heads in one cut-out; without heads, an empty one."""
+        if len(self.heads) == 1:
+            return self.heads[0].cutout
+        layers = [_layer(stage.cutout) for stage in self.heads]
+        layer = merged(layers, self.frame)
+        heads = tuple(stage.head for stage in self.heads)
+        return Cutout(self.frame, heads, layer.region_px, layer.alpha, layer.foreground)
+
+
+def _layer(cutout: Cutout) -> Any:
+    from headstream.matte.refine import Layer
+
+    return Layer(cutout.region_px, cutout.region_alpha, cutout.foreground)
+
+
+@dataclass
+class PhotoCutter:
+    """Cuts heads out of single pictures. Not safe to share between threads."""
+
+    segmenter: Segmenter
+    finder: FaceFinder
+    options: CutOptions = field(default_factory=lambda: CutOptions(matte=MatteOptions(stability=0.0)))
+    side: int = 256
+
+    def cut(self, rgb: UInt8Array, alpha: UInt8Array | None = None) -> PhotoResult:
+        """Cut a picture, (H, W, 3) uint8 with its own transparency (H, W) or None."""
+        frame = Frame(rgb, alpha=alpha)
+        faces = self.finder.search(frame.rgb)
+        ordered = sorted(faces, key=lambda f: -(f.box_px[2] - f.box_px[0]) * f.score)
+        stages: list[HeadStages] = []
+        for face in ordered:
+            stage = self._cut_head(frame, face, len(stages) + 1)
+            if stage is None or any(overlap(stage.head.box_px, s.head.box_px) > 0.3 for s in stages):
+                continue
+            stages.append(stage)
+            if self.options.heads == "largest" or len(stages) == self.options.heads:
+                break
+        if isinstance(self.options.heads, int):
+            stages = stages[self.options.heads - 1 :]
+        return PhotoResult(frame, tuple(faces), tuple(stages))
+
+    def _cut_head(self, frame: Frame, face: Face, number: int) -> HeadStages | None:
+        crop_px = crop_square(face.box_px, self.options.track.padding)
+        crop, alpha = self._segment(frame, crop_px, "head")
+        head = make_head(face, crop_px, number)
+        if matte_evidence(alpha, head).fill < self.options.track.min_fill:
+            return None
+        closer = closer_crop(alpha, crop_px, face.box_px)
+        if closer != crop_px:
+            crop_px, head = closer, make_head(face, closer, number)
+            crop, alpha = self._segment(frame, crop_px, "head")
+        if self.options.part != "head":
+            crop, alpha = self._segment(frame, crop_px, self.options.part)
+        layer = HeadMatte(self.options.matte).update(alpha, crop, crop_px, frame)
+        cutout = Cutout(frame, (head,), layer.region_px, layer.alpha, layer.foreground)
+        return HeadStages(head, crop, alpha, cutout)
+
+    def _segment(self, frame: Frame, crop_px: Region, part: Any) -> tuple[UInt8Array, Float32Array]:
+        """The crop and its matte: the mean of the matte of the crop and of its mirror image."""
+        side = getattr(self.segmenter, "side", self.side)
+        crop = crop_resized(frame.rgb, crop_px, side)
+        plain, mirrored = self.segmenter.predict(np.stack([crop, crop[:, ::-1]]), part)
+        return crop, (plain + mirrored[:, ::-1]) / 2
+
+
+def make_head(face: Face, crop_px: Region, number: int) -> Head:
+    """A detected face as a ``Head`` of a picture without past."""
+    x0, y0, x1, _ = crop_px
+    scale = 1.0 / (x1 - x0)
+    matrix = np.array([[scale, 0, -x0 * scale], [0, scale, -y0 * scale]])
+    return Head(number, face.box_px, crop_px, matrix, face.landmarks_px, face.score)
+
+
+def closer_crop(alpha: Float32Array, crop_px: Region, face: Box) -> Region:
+    """A square with the head that was found in its middle and room around it; never wider than the network knows."""
+    seen = cv2.morphologyEx((alpha > 0.5).astype(np.uint8), cv2.MORPH_OPEN, np.ones((5, 5), np.uint8))
+    rows, columns = np.flatnonzero(seen.any(axis=1)), np.flatnonzero(seen.any(axis=0))
+    if len(rows) == 0:
+        return crop_px
+    cell = (crop_px[2] - crop_px[0]) / alpha.shape[0]
+    x0, x1 = crop_px[0] + columns[0] * cell, crop_px[0] + (columns[-1] + 1) * cell
+    y0, y1 = crop_px[1] + rows[0] * cell, crop_px[1] + (rows[-1] + 1) * cell
+    span = max(face[2] - face[0], face[3] - face[1])
+    side = float(np.clip(_ROOM * max(x1 - x0, y1 - y0), 1.7 * span, _MAX_ZOOM_OUT * span))
+    wide = even(side)
+    cx, cy = (
+        _towards((x0 + x1) / 2, (face[0] + face[2]) / 2, side),
+        _towards((y0 + y1) / 2, (face[1] + face[3]) / 2, side),
+    )
+    left, top = even(cx - wide / 2), even(cy - wide / 2)
+    return left, top, left + wide, top + wide
+
+
+def _towards(wanted: float, face: float, side: float) -> float:
+    """The middle of the head, but with the face's own middle never further than a fifth of the crop away from it."""
+    return float(np.clip(wanted, face - 0.2 * side, face + 0.2 * side))

@@ -1,0 +1,166 @@
+"""The life of a frame. Start reading here.
+
+    source -> [grab thread] -> tracker -> segmenter -> matte -> Cutout -> [sink thread] -> sink
+
+``HeadCutter.cut`` is one frame's way through the middle rooms; ``cut_stream`` runs a whole source through it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+from headstream.channel import Policy, Producer
+from headstream.colour import crop_resized
+from headstream.matte.refine import HeadMatte, Layer, MatteOptions, merged
+from headstream.segment.onnx import OnnxSegmenter, load_segmenter
+from headstream.segment.registry import models_dir
+from headstream.timing import StageTimes
+from headstream.track.finder import FaceFinder
+from headstream.track.tracker import Evidence, Finder, Tracker, TrackOptions
+from headstream.types import Cutout, Float32Array, Frame, Head, Part, Segmenter, Source
+
+Heads = Literal["largest", "all"] | int
+_SWITCH_RATIO = 1.35  # another head must be this much larger before "largest" moves over to it
+
+
+@dataclass(frozen=True)
+class CutOptions:
+    """What to cut. heads: "largest", "all" or a person's number.  part: "head" or "hair"."""
+
+    heads: Heads = "largest"
+    part: Part = "head"
+    matte: MatteOptions = field(default_factory=MatteOptions)
+    track: TrackOptions = field(default_factory=TrackOptions)
+
+
+class HeadCutter:
+    """Cuts the heads out of the frames of one clip, in order. Not safe to share between threads.
+
+    ``times`` holds the mean milliseconds of each stage. ``close`` frees the detectors; it is idempotent.
+    """
+
+    def __init__(
+        self, segmenter: Segmenter, finder: Finder, options: CutOptions | None = None, *, side: int = 256
+    ) -> None:
+        self.options = options or CutOptions()
+        self._segmenter, self._side = segmenter, getattr(segmenter, "side", side)
+        self._tracker = Tracker(finder, self.options.track)
+        self._mattes: dict[int, HeadMatte] = {}
+        self._largest: int | None = None
+        self.times = StageTimes()
+
+    def cut(self, frame: Frame) -> Cutout:
+        """One frame with its heads cut out; ``heads`` is empty if there are none."""
+        with self.times.stage("track"):
+            candidates = self._tracker.update(frame)
+        if self._tracker.cut_before:
+            self._mattes.clear()
+        layers: list[Layer] = []
+        kept: list[Head] = []
+        while candidates and (wanted := self._wanted(candidates)):
+            alphas, crops = self._segment(frame, wanted)
+            evidence = {h.track_id: matte_evidence(a, h) for h, a in zip(wanted, alphas, strict=True)}
+            if self.options.part != "head":
+                with self.times.stage("segment"):
+                    alphas = self._segmenter.predict(crops, self.options.part)
+            refused = self._tracker.observe(evidence)
+            believed = [k for k, head in enumerate(wanted) if head.track_id not in refused]
+            with self.times.stage("matte"):
+                layers += [self._finish(alphas[k], crops[k], wanted[k], frame) for k in believed]
+            kept += [wanted[k] for k in believed]
+            if not refused or self.options.heads == "all":
+                break
+            candidates = tuple(h for h in candidates if h.track_id not in refused)  # the next largest may be real
+        self._forget(kept)
+        layer = merged(layers, frame)
+        return Cutout(frame, tuple(kept), layer.region_px, layer.alpha, layer.foreground)
+
+    def _wanted(self, heads: tuple[Head, ...]) -> list[Head]:
+        if self.options.heads == "all":
+            return list(heads)
+        if isinstance(self.options.heads, int):
+            return [head for head in heads if head.track_id == self.options.heads]
+        largest = max(heads, key=_size)
+        current = next((head for head in heads if head.track_id == self._largest), None)
+        if current is not None and _size(largest) < _SWITCH_RATIO * _size(current):
+            return [current]
+        self._largest = largest.track_id
+        return [largest]
+
+    def _segment(self, frame: Frame, heads: list[Head]) -> tuple[Float32Array, Any]:
+        picture = frame.rgb if frame.planes is None else frame.planes
+        with self.times.stage("crop"):
+            crops = np.stack([crop_resized(picture, head.crop_px, self._side) for head in heads])
+        with self.times.stage("segment"):
+            return self._segmenter.predict(crops, "head"), crops
+
+    def _finish(self, alpha: Float32Array, crop: Any, head: Head, frame: Frame) -> Layer:
+        matte = self._mattes.setdefault(head.track_id, HeadMatte(self.options.matte))
+        return matte.update(alpha, crop, head.crop_px, frame)
+
+    def _forget(self, heads: list[Head]) -> None:
+        present = {head.track_id for head in heads}
+        for track_id in [t for t in self._mattes if t not in present]:
+            del self._mattes[track_id]
+
+
+def _size(head: Head) -> float:
+    return head.box_px[2] - head.box_px[0]
+
+
+def matte_evidence(alpha: Float32Array, head: Head) -> Evidence:
+    """What a head matte, (S, S) over the head's crop, says of the face box it was made for."""
+    side = alpha.shape[0]
+    x0, y0, x1, _ = head.crop_px
+    cell = (x1 - x0) / side
+    bx0, by0, bx1, by1 = ((v - o) / cell for v, o in zip(head.box_px, (x0, y0, x0, y0), strict=True))
+    inset = 0.15 * (bx1 - bx0)  # the box's corners are not face
+    inner = alpha[
+        max(0, round(by0 + inset)) : max(0, round(by1 - inset)), max(0, round(bx0 + inset)) : max(0, round(bx1 - inset))
+    ]
+    fill = float(inner.mean()) if inner.size else 0.0
+    total = float(alpha.sum()) + 1e-6
+    columns, rows = alpha.sum(axis=0), alpha.sum(axis=1)
+    steps = np.arange(side) + 0.5
+    centre = (x0 + float(columns @ steps) / total * cell, y0 + float(rows @ steps) / total * cell)
+    return Evidence(fill, centre, _reach(columns, rows, ((bx0 + bx1) / 2, (by0 + by1) / 2)) / max(bx1 - bx0, 1e-6))
+
+
+def _reach(columns: Float32Array, rows: Float32Array, middle: tuple[float, float]) -> float:
+    """How far the matte reaches from a point, in cells along either axis; a few stray cells do not count."""
+    reach = 0.0
+    for sums, at in zip((columns, rows), middle, strict=True):
+        seen = np.flatnonzero(sums > 3.0)
+        if len(seen):
+            reach = max(reach, at - float(seen[0]), float(seen[-1]) + 1 - at)
+    return reach
+
+
+def cut_stream(source: Source, cutter: HeadCutter, *, policy: Policy = "every", capacity: int = 4) -> Iterator[Cutout]:
+    """Cut-outs of every frame of a source, which is read in a thread of its own. Closing the iterator stops it."""
+    with Producer(_timed(source, cutter.times), name="headstream-grab", capacity=capacity, policy=policy) as frames:
+        for frame in frames:
+            yield cutter.cut(frame)
+
+
+def _timed(source: Source, times: StageTimes) -> Iterator[Frame]:
+    frames = iter(source)
+    while True:
+        with times.stage("decode"):
+            frame = next(frames, None)
+        if frame is None:
+            return
+        yield frame
+
+
+def open_cutter(
+    *, model: str = "default", device: str = "auto", options: CutOptions | None = None
+) -> tuple[HeadCutter, OnnxSegmenter, FaceFinder]:
+    """A cutter with the shipped detectors and the named weights. The finder is the caller's to close."""
+    segmenter = load_segmenter(model, device=device)
+    finder = FaceFinder(models_dir())
+    return HeadCutter(segmenter, finder, options), segmenter, finder

@@ -1,0 +1,255 @@
+"""What a person types and sees: outputs, messages, exit status."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from headstream.cli import main
+from headstream.types import UInt8Array
+from tests.media import frame_times, pattern, write_video
+
+ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
+
+
+def run(*arguments: object) -> int:
+    return main([str(a) for a in arguments])
+
+
+@pytest.fixture
+def photo(portrait: UInt8Array, tmp_path: Path) -> Path:
+    path = tmp_path / "ada.jpg"
+    Image.fromarray(portrait).save(path, quality=95)
+    return path
+
+
+class TestImage:
+    def test_writes_what_it_promises(self, photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        assert run("image", photo, "--out", tmp_path / "cut", "--stages") == 0
+        folder = tmp_path / "cut" / "ada"
+        assert {p.name for p in folder.iterdir()} == {
+            "head_only.png",
+            "full_mask.png",
+            "head_mask_crop.png",
+            "stages.png",
+        }
+        head, mask = Image.open(folder / "head_only.png"), Image.open(folder / "full_mask.png")
+        assert (head.mode, head.size) == ("RGBA", (512, 512))
+        assert (mask.mode, mask.size) == ("L", (512, 512))
+        assert (np.asarray(head)[..., 3] == np.asarray(mask)).all()
+        assert np.asarray(mask)[100:160, 200:260].mean() > 250
+        assert np.asarray(mask)[300:].mean() < 3
+        assert not np.asarray(head)[np.asarray(mask) == 0].any()
+        assert "1 photo cut" in capsys.readouterr().err
+
+    def test_one_bad_file_never_stops_the_rest(
+        self, photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        (tmp_path / "bad.png").write_text("no photo")
+        Image.fromarray(pattern(200, 150, 0)).save(tmp_path / "nobody.png")
+        status = run("image", tmp_path / "bad.png", photo, tmp_path / "nobody.png", "--out", tmp_path / "cut", "--json")
+        out, err = capsys.readouterr()
+        result = json.loads(out)
+        assert status == 1
+        assert len(result["done"]) == 1
+        assert result["no_head"] == [str(tmp_path / "nobody.png")]
+        assert result["failed"][0]["input"] == str(tmp_path / "bad.png")
+        assert "bad.png: not a photo" in err
+        assert "nobody.png: no head found" in err
+        assert "Traceback" not in err
+
+    def test_exit_status(self, tmp_path: Path) -> None:
+        Image.fromarray(pattern(200, 150, 0)).save(tmp_path / "nobody.png")
+        assert run("image", tmp_path / "nobody.png", "--out", tmp_path / "cut") == 3
+        assert run("image", tmp_path / "missing.png", "--out", tmp_path / "cut") == 2
+        assert run("image", tmp_path / "nobody.png", "--out", tmp_path / "nobody.png") == 1
+
+    def test_same_names_from_different_folders(self, photo: Path, tmp_path: Path) -> None:
+        other = tmp_path / "more" / "ada.png"
+        other.parent.mkdir()
+        Image.open(photo).save(other)
+        assert run("image", photo, other.parent, "--out", tmp_path / "cut") == 0
+        assert sorted(p.name for p in (tmp_path / "cut").iterdir()) == ["ada", "ada-2"]
+
+    def test_two_heads(self, portrait: UInt8Array, tmp_path: Path) -> None:
+        both = np.hstack([portrait, portrait[:, ::-1]])
+        Image.fromarray(both).save(tmp_path / "two.png")
+        assert run("image", tmp_path / "two.png", "--out", tmp_path / "a", "--heads", "all") == 0
+        assert run("image", tmp_path / "two.png", "--out", tmp_path / "b") == 0
+        all_heads = np.asarray(Image.open(tmp_path / "a" / "two" / "full_mask.png"))
+        one = np.asarray(Image.open(tmp_path / "b" / "two" / "full_mask.png"))
+        assert (all_heads > 128).sum() > 1.8 * (one > 128).sum()
+        assert (tmp_path / "a" / "two" / "head_mask_crop_2.png").exists()
+
+    def test_hair(self, photo: Path, tmp_path: Path) -> None:
+        assert run("image", photo, "--out", tmp_path / "cut", "--part", "hair") == 0
+        mask = np.asarray(Image.open(tmp_path / "cut" / "ada" / "full_mask.png"))
+        assert mask[45:65, 210:250].mean() > 200
+        assert mask[125:155, 215:240].mean() < 60
+
+    def test_exif_rotation(self, portrait: UInt8Array, tmp_path: Path) -> None:
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        Image.fromarray(np.rot90(portrait[:, :400], 1).copy()).save(tmp_path / "r.jpg", exif=exif, quality=95)
+        assert run("image", tmp_path / "r.jpg", "--out", tmp_path / "cut") == 0
+        assert Image.open(tmp_path / "cut" / "r" / "head_only.png").size == (400, 512)
+
+
+class TestVideo:
+    def test_json(self, head_clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        assert run("video", head_clip, "--out", tmp_path / "o.mkv", "--json") == 0
+        result = json.loads(capsys.readouterr().out)
+        assert (result["frames_in"], result["frames_out"], result["frames_with_head"]) == (30, 30, 30)
+        assert result["device"] == "cpu"
+        assert result["outputs"] == [str(tmp_path / "o.mkv")]
+        assert {"decode", "track", "segment", "matte"} <= result["stages_ms"].keys()
+
+    def test_nobody_in_it(self, plain_clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        assert run("video", plain_clip, "--out", tmp_path / "o.mkv") == 3
+        assert "no head was found in any of its 12 frames" in capsys.readouterr().err
+        assert len(frame_times(tmp_path / "o.mkv")) == 12
+
+    def test_over_a_background(self, head_clip: Path, tmp_path: Path) -> None:
+        assert run("video", head_clip, "--out", tmp_path / "o.mp4", "--background", "blur") == 0
+        assert len(frame_times(tmp_path / "o.mp4")) == 30
+
+    @pytest.mark.parametrize(
+        ("arguments", "words"),
+        [
+            (["IN", "--out", "OUT.mp4"], "no transparency"),
+            (["IN", "--out", "OUT.xyz"], "no output format"),
+            (["IN"], "--out"),
+            (["IN", "--out", "OUT.mov", "--nonsense"], "No such option"),
+            (["IN", "--out", "OUT.mov", "--heads", "both"], "expected largest, all or"),
+            (["IN", "--out", "OUT.mov", "--part", "nose"], "expected head or hair"),
+            (["IN", "--out", "OUT.mov", "--codec", "wmv"], "unknown; known"),
+            (["IN", "--out", "OUT.mov", "--background", "plaid"], "--background"),
+            (["missing.mp4", "--out", "OUT.mov"], "no such file"),
+            (["FOLDER", "--out", "OUT.mov"], "is a folder"),
+            (["TEXT", "--out", "OUT.mov"], "not a video"),
+            (["EMPTY", "--out", "OUT.mov"], "is empty"),
+        ],
+    )
+    def test_bad_input_is_one_clear_line_and_status_2(
+        self, arguments: list[str], words: str, head_clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        (tmp_path / "text.mp4").write_text("words, words")
+        (tmp_path / "empty.mp4").touch()
+        places = {"IN": head_clip, "TEXT": tmp_path / "text.mp4", "EMPTY": tmp_path / "empty.mp4", "FOLDER": tmp_path}
+        given = [str(places.get(a, a)).replace("OUT", str(tmp_path / "out")) for a in arguments]
+        assert run("video", *given) == 2
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert words in err
+        assert len(err.strip().splitlines()) == 1
+        assert {p.name for p in tmp_path.iterdir()} == {"text.mp4", "empty.mp4"}
+
+    def test_a_device_that_is_not_here(
+        self, head_clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert run("video", head_clip, "--out", tmp_path / "o.mov", "--device", "cuda") == 1
+        assert "'cuda' is not here" in capsys.readouterr().err
+
+    @pytest.mark.skipif(ROOT, reason="root may write everywhere")
+    def test_an_unwritable_output(self, head_clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        tmp_path.chmod(0o500)
+        assert run("video", head_clip, "--out", tmp_path / "o.mov") == 1
+        assert "no permission" in capsys.readouterr().err
+
+    @pytest.mark.skipif(sys.platform == "win32", reason="signals")
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+    def test_ctrl_c_leaves_a_playable_file_and_130(self, tmp_path: Path, portrait: UInt8Array, number: int) -> None:
+        from tests.conftest import moving_portrait
+
+        clip = write_video(tmp_path / "long.mp4", moving_portrait(portrait, 60) * 20, sound=True)
+        out = tmp_path / "o.mkv"
+        process = subprocess.Popen(
+            [sys.executable, "-m", "headstream", "video", str(clip), "--out", str(out)],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        part = tmp_path / ".o.part.mkv"
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and not (part.exists() and part.stat().st_size > 50_000):
+            time.sleep(0.05)
+        process.send_signal(number)
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == 130, err
+        assert "interrupted" in err
+        assert "Traceback" not in err
+        count = len(frame_times(out))
+        assert 3 < count < 1200
+        assert not part.exists()
+
+
+class TestOthers:
+    def test_version_and_help(self, capsys: pytest.CaptureFixture[str]) -> None:
+        import headstream
+
+        assert run("--version") == 0
+        assert headstream.__version__ in capsys.readouterr().out
+        assert run("--help") == 0
+        for command in ("demo", "image", "video", "train", "export", "models", "bench", "doctor"):
+            assert command in capsys.readouterr().out or run(command, "--help") == 0
+
+    def test_doctor(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert run("doctor", "--json") == 0
+        result = json.loads(capsys.readouterr().out)
+        assert result["ok"]
+        states = {(f["topic"], f["name"]): f["state"] for f in result["findings"]}
+        assert states["model", "lite"] == "ok"
+        assert states["encoder", "prores_ks"] == "ok"
+        assert states["run", "portrait"] == "ok"
+        assert run("doctor") == 0
+        assert "all that the main job needs is here" in capsys.readouterr().out
+
+    def test_models(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert run("models", "list", "--json") == 0
+        assert {"lite"} <= {m["name"] for m in json.loads(capsys.readouterr().out)["models"]}
+        assert run("models", "info", "lite", "--json") == 0
+        info = json.loads(capsys.readouterr().out)
+        assert info["file_state"] == "matches the card"
+        assert run("models", "info", "nobody") == 1
+
+    def test_bench(self, head_clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        assert run("bench", "file", head_clip, "--json") == 0
+        result = json.loads(capsys.readouterr().out)
+        assert result["frames"] == 30
+        assert {"fps", "frames", "seconds", "rss_mb", "stages_ms"} <= result.keys()
+        assert run("bench", "model", "--json") == 0
+        assert {"crop_ms", "threads", "parameters"} <= json.loads(capsys.readouterr().out).keys()
+
+    def test_demo(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        assert run("demo", "--out", tmp_path / "d") == 0
+        names = {p.name for p in (tmp_path / "d").iterdir()}
+        assert names == {"portrait.jpg", "portrait.mp4", "head.webm", "head_only.png", "full_mask.png", "view.html"}
+        err = capsys.readouterr().err
+        assert "90 frames, 90 with a head" in err
+        assert str((tmp_path / "d").resolve()) in err
+        assert len(frame_times(tmp_path / "d" / "head.webm")) == 90
+
+    def test_completion_is_offered(self, capsys: pytest.CaptureFixture[str]) -> None:
+        run("--help")
+        assert "--install-completion" in capsys.readouterr().out
+
+    def test_an_unforeseen_error_is_one_line(
+        self, head_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        def broken(*arguments: object) -> None:
+            raise ZeroDivisionError("by\nzero")
+
+        monkeypatch.setattr("headstream.video.cut_video_file", broken)
+        assert run("video", head_clip, "--out", tmp_path / "o.mov") == 1
+        assert capsys.readouterr().err.startswith("headstream: internal error: ZeroDivisionError: by zero")
+        monkeypatch.setenv("HEADSTREAM_DEBUG", "1")
+        with pytest.raises(ZeroDivisionError):
+            run("video", head_clip, "--out", tmp_path / "o.mov")

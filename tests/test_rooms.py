@@ -1,0 +1,117 @@
+"""The order of the house: who may import whom, what an import costs, and that nothing is sent anywhere."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import headstream
+
+PACKAGE = Path(headstream.__file__).parent
+ROOMS = {"capture", "track", "segment", "matte", "sinks"}
+SHARED = {"types", "errors", "colour", "channel", "timing"}
+HEAVY = ("torch", "mediapipe", "av", "cv2", "onnxruntime", "PIL", "typer", "rich", "matplotlib", "numpy")
+
+
+def imports(path: Path) -> set[str]:
+    """Names below headstream that a file imports, anywhere in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("headstream"):
+            parts = str(node.module).split(".")
+            found |= {parts[1]} if len(parts) > 1 else {alias.name for alias in node.names}
+        elif isinstance(node, ast.Import):
+            found |= {a.name.split(".")[1] for a in node.names if a.name.startswith("headstream.")}
+    return found
+
+
+@pytest.mark.parametrize("room", sorted(ROOMS))
+def test_rooms_import_only_what_is_shared(room: str) -> None:
+    for path in (PACKAGE / room).rglob("*.py"):
+        assert imports(path) <= SHARED | {room}, f"{path.name} imports {imports(path) - SHARED - {room}}"
+
+
+def test_shared_modules_import_no_room() -> None:
+    for name in SHARED:
+        assert imports(PACKAGE / f"{name}.py") <= SHARED
+
+
+def test_nothing_at_run_time_imports_training() -> None:
+    for path in PACKAGE.rglob("*.py"):
+        inside = path.relative_to(PACKAGE).parts[0]
+        if inside in {"train", "evaluate", "nets"} or path.relative_to(PACKAGE) == Path("cli/train.py"):
+            continue
+        assert not imports(path) & {"train", "evaluate", "nets"}, path
+
+
+@pytest.mark.parametrize(
+    ("package", "home"),
+    [
+        ("mediapipe", "track/faces.py"),
+        ("onnxruntime", "segment/onnx.py"),
+        ("PIL.Image", "capture/photo.py"),
+    ],
+)
+def test_optional_or_heavy_packages_have_one_home(package: str, home: str) -> None:
+    name = package.split(".")[0]
+    users = {
+        str(path.relative_to(PACKAGE))
+        for path in PACKAGE.rglob("*.py")
+        if any(line.strip().startswith((f"import {name}", f"from {name}")) for line in path.read_text().splitlines())
+    }
+    assert home in users
+    others = {user for user in users if not user.startswith("train/")}  # label maps are pictures too
+    assert others <= {home, "doctor.py", "sinks/photo.py"}
+
+
+def test_importing_headstream_imports_nothing_heavy() -> None:
+    code = f"import sys, headstream; print([m for m in {HEAVY!r} if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
+
+
+def test_public_names_exist() -> None:
+    for name in headstream.__all__:
+        assert getattr(headstream, name) is not None
+    assert set(headstream.__all__) == set(dir(headstream))
+    with pytest.raises(AttributeError, match="no_such_name"):
+        _ = headstream.no_such_name
+
+
+def test_cutting_opens_no_socket(head_clip: Path, tmp_path: Path) -> None:
+    """Python's own sockets and, through ctypes' view of libc, every connect of the process are refused and recorded."""
+    code = f"""
+import socket, sys
+opened = []
+class Refused(socket.socket):
+    def connect(self, address):
+        opened.append(address)
+        raise OSError("refused by the test")
+    connect_ex = connect
+socket.socket = Refused
+sys.argv = ["headstream"]
+from headstream.cli import main
+status = main(["video", {str(head_clip)!r}, "--out", {str(tmp_path / "o.mkv")!r}])
+print(status, opened)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.stdout.strip() == "0 []", done.stderr
+
+
+@pytest.mark.slow
+def test_no_system_call_reaches_for_the_network(head_clip: Path, tmp_path: Path) -> None:
+    import shutil
+
+    if not shutil.which("strace"):
+        pytest.skip("strace is not installed")
+    log = tmp_path / "calls"
+    command = ["strace", "-f", "-qq", "-e", "trace=connect,sendto", "-o", str(log)]
+    command += [sys.executable, "-m", "headstream", "video", str(head_clip), "--out", str(tmp_path / "o.mkv")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240)
+    if "PTRACE" in done.stderr or "Operation not permitted" in done.stderr:
+        pytest.skip("strace may not trace here")
+    assert done.returncode == 0, done.stderr
+    assert "AF_INET" not in log.read_text()
