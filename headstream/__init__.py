@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from headstream.api import cut_image, cut_video
     from headstream.errors import HeadstreamError, ModelError, SinkError, SourceError, UsageError
     from headstream.pipeline import CutOptions, HeadCutter, cut_stream
-    from headstream.segment.onnx import load_segmenter
+    from headstream.segment.load import load_segmenter
     from headstream.types import Cutout, Frame, Head, Segmenter, Sink, Source
 
 __version__ = "0.1.0"
@@ -24,7 +24,7 @@ _HOMES = {
     "headstream.api": ("cut_image", "cut_video"),
     "headstream.errors": ("HeadstreamError", "ModelError", "SinkError", "SourceError", "UsageError"),
     "headstream.pipeline": ("CutOptions", "HeadCutter", "cut_stream"),
-    "headstream.segment.onnx": ("load_segmenter",),
+    "headstream.segment.load": ("load_segmenter",),
     "headstream.types": ("Cutout", "Frame", "Head", "Segmenter", "Sink", "Source"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

@@ -14,7 +14,7 @@ from headstream.capture.photo import photo_from_image, read_photo
 from headstream.errors import UsageError
 from headstream.photos import PhotoCutter
 from headstream.pipeline import CutOptions, HeadCutter, Heads, cut_stream
-from headstream.segment.onnx import load_segmenter
+from headstream.segment.load import load_segmenter
 from headstream.segment.registry import models_dir
 from headstream.track.finder import FaceFinder
 from headstream.types import Cutout, Part, UInt8Array

@@ -13,7 +13,8 @@ from headstream.errors import HeadstreamError
 _REQUIRED = ("numpy", "opencv-contrib-python", "mediapipe", "onnxruntime", "av", "pillow", "typer")
 _OPTIONAL = {
     "pi-heif": "HEIC and AVIF photos: pip install pi-heif",
-    "torch": "training and the torch back-end: pip install 'headstream[train]'",
+    "torch": "training and the torch back-end: pip install 'headstream[train]' or 'headstream[torch]'",
+    "diffusers": "head networks from folders and the hub: pip install 'headstream[torch]'",
 }
 _ENCODERS = {
     "prores_ks": ".mov with alpha (ProRes 4444)",

@@ -16,7 +16,8 @@ import numpy as np
 from headstream.channel import Policy, Producer
 from headstream.colour import crop_resized
 from headstream.matte.refine import HeadMatte, Layer, MatteOptions, merged
-from headstream.segment.onnx import OnnxSegmenter, load_segmenter
+from headstream.segment.crops import CropSegmenter
+from headstream.segment.load import load_segmenter
 from headstream.segment.registry import models_dir
 from headstream.timing import StageTimes
 from headstream.track.finder import FaceFinder
@@ -159,7 +160,7 @@ def _timed(source: Source, times: StageTimes) -> Iterator[Frame]:
 
 def open_cutter(
     *, model: str = "default", device: str = "auto", options: CutOptions | None = None
-) -> tuple[HeadCutter, OnnxSegmenter, FaceFinder]:
+) -> tuple[HeadCutter, CropSegmenter, FaceFinder]:
     """A cutter with the shipped detectors and the named weights. The finder is the caller's to close."""
     segmenter = load_segmenter(model, device=device)
     finder = FaceFinder(models_dir())

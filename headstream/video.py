@@ -11,7 +11,7 @@ from pathlib import Path
 from headstream.capture.file import FileSource
 from headstream.errors import SinkError, SourceError, UsageError
 from headstream.pipeline import CutOptions, HeadCutter, cut_stream
-from headstream.segment.onnx import load_segmenter
+from headstream.segment.load import load_segmenter
 from headstream.segment.registry import models_dir
 from headstream.sinks.background import open_background, parse_background
 from headstream.sinks.formats import OutputFormat, output_format

@@ -26,7 +26,7 @@ import numpy as np
 
 from headstream.capture.file import FileSource
 from headstream.pipeline import CutOptions, HeadCutter, cut_stream
-from headstream.segment.onnx import load_segmenter
+from headstream.segment.load import load_segmenter
 from headstream.segment.registry import models_dir
 from headstream.track.finder import FaceFinder
 from headstream.train.data import read_rgb

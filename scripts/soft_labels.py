@@ -29,7 +29,7 @@ def teacher(checkpoint: Path) -> Predict:
     net, spec = load_trained(checkpoint)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "teacher.onnx"
-        export_onnx(net, spec, path, planes=len(spec.outputs))
+        export_onnx(net, spec, path, planes=spec.outputs)
         session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
 
     def predict(rgb: Any) -> Any:

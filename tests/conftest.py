@@ -15,7 +15,8 @@ import pytest
 
 from headstream.capture.photo import read_photo
 from headstream.demo import PORTRAIT
-from headstream.segment.onnx import OnnxSegmenter, load_segmenter
+from headstream.segment.crops import CropSegmenter
+from headstream.segment.load import load_segmenter
 from headstream.segment.registry import models_dir
 from headstream.track.finder import FaceFinder
 from headstream.types import UInt8Array
@@ -51,7 +52,7 @@ def portrait() -> UInt8Array:
 
 
 @pytest.fixture(scope="session")
-def segmenter() -> OnnxSegmenter:
+def segmenter() -> CropSegmenter:
     return load_segmenter()
 
 

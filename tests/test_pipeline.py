@@ -15,7 +15,7 @@ import headstream
 from headstream.capture.file import FileSource
 from headstream.errors import SourceError, UsageError
 from headstream.pipeline import CutOptions, HeadCutter, cut_stream, matte_evidence
-from headstream.segment.onnx import OnnxSegmenter
+from headstream.segment.crops import CropSegmenter
 from headstream.track.finder import FaceFinder
 from headstream.types import Cutout, Float32Array, Frame, Head, Part, UInt8Array
 from headstream.video import VideoJob, check_job, cut_video_file
@@ -44,7 +44,7 @@ class ListSource:
 
 
 def test_every_frame_comes_out_with_its_head(
-    portrait: UInt8Array, segmenter: OnnxSegmenter, finder: FaceFinder
+    portrait: UInt8Array, segmenter: CropSegmenter, finder: FaceFinder
 ) -> None:
     cutter = HeadCutter(segmenter, finder)
     pictures = moving_portrait(portrait, 24)
@@ -61,7 +61,7 @@ def test_every_frame_comes_out_with_its_head(
         assert alpha[:, 240:].mean() < 0.03  # nobody
 
 
-def test_the_matte_belongs_to_its_own_frame(portrait: UInt8Array, segmenter: OnnxSegmenter, finder: FaceFinder) -> None:
+def test_the_matte_belongs_to_its_own_frame(portrait: UInt8Array, segmenter: CropSegmenter, finder: FaceFinder) -> None:
     """Its middle moves with the picture, 1.5 px a frame, and fits no other frame better."""
     pictures = moving_portrait(portrait, 40)
     cutouts = list(cut_stream(ListSource(pictures), HeadCutter(segmenter, finder)))
@@ -79,13 +79,13 @@ def test_the_matte_belongs_to_its_own_frame(portrait: UInt8Array, segmenter: Onn
     assert max(fit.values()) < 2.0
 
 
-def test_frames_without_anybody_are_empty_not_errors(segmenter: OnnxSegmenter, finder: FaceFinder) -> None:
+def test_frames_without_anybody_are_empty_not_errors(segmenter: CropSegmenter, finder: FaceFinder) -> None:
     cutouts = list(cut_stream(ListSource([pattern(320, 240, i) for i in range(6)]), HeadCutter(segmenter, finder)))
     assert len(cutouts) == 6
     assert all(c.heads == () and not c.alpha.any() for c in cutouts)
 
 
-def test_hair_alone_is_less_than_the_head(portrait: UInt8Array, segmenter: OnnxSegmenter, finder: FaceFinder) -> None:
+def test_hair_alone_is_less_than_the_head(portrait: UInt8Array, segmenter: CropSegmenter, finder: FaceFinder) -> None:
     pictures = moving_portrait(portrait, 3)
     head, hair = (
         list(cut_stream(ListSource(pictures), HeadCutter(segmenter, finder, CutOptions(part=part))))[-1]
@@ -107,7 +107,7 @@ def two_people(portrait: UInt8Array, index: int) -> UInt8Array:
 
 @pytest.mark.parametrize(("heads", "count"), [("largest", 1), ("all", 2), (2, 1), (7, 0)])
 def test_choice_of_heads(
-    portrait: UInt8Array, segmenter: OnnxSegmenter, finder: FaceFinder, heads: Any, count: int
+    portrait: UInt8Array, segmenter: CropSegmenter, finder: FaceFinder, heads: Any, count: int
 ) -> None:
     pictures = [two_people(portrait, i) for i in range(4)]
     cutouts = list(cut_stream(ListSource(pictures), HeadCutter(segmenter, finder, CutOptions(heads=heads))))
@@ -119,7 +119,7 @@ def test_choice_of_heads(
 
 
 def test_a_source_that_fails_half_way_says_so_after_its_frames(
-    portrait: UInt8Array, segmenter: OnnxSegmenter, finder: FaceFinder
+    portrait: UInt8Array, segmenter: CropSegmenter, finder: FaceFinder
 ) -> None:
     got: list[Cutout] = []
     with pytest.raises(SourceError, match="unplugged"):
@@ -140,7 +140,7 @@ def test_a_stage_that_fails_stops_the_grab_thread(portrait: UInt8Array, finder: 
 
 
 def test_stopping_early_stops_the_grab_thread(
-    portrait: UInt8Array, segmenter: OnnxSegmenter, finder: FaceFinder
+    portrait: UInt8Array, segmenter: CropSegmenter, finder: FaceFinder
 ) -> None:
     stream = cut_stream(ListSource(moving_portrait(portrait, 30)), HeadCutter(segmenter, finder))
     next(stream)
@@ -249,7 +249,7 @@ class TestPythonInterface:
 
 @pytest.mark.slow
 def test_two_real_faces_keep_their_numbers_through_a_crossing(
-    portrait: UInt8Array, segmenter: OnnxSegmenter, finder: FaceFinder
+    portrait: UInt8Array, segmenter: CropSegmenter, finder: FaceFinder
 ) -> None:
     """One walks right, in front; the other, who looks different, walks left and is hidden for a while."""
     near = cv2.resize(portrait[0:300, 100:360], (156, 180), interpolation=cv2.INTER_AREA)

@@ -13,7 +13,7 @@ from types import FrameType
 
 import typer
 
-from headstream.cli import bench, demo, doctor, image, models, train, video
+from headstream.cli import bench, demo, doctor, evaluate, image, models, train, video
 from headstream.cli.console import say
 from headstream.errors import HeadstreamError, SourceError, UsageError
 
@@ -42,6 +42,7 @@ app.command(name="demo")(demo.demo)
 app.command(name="image")(image.image)
 app.command(name="video")(video.video)
 app.command(name="train")(train.train)
+app.command(name="evaluate")(evaluate.evaluate)
 app.command(name="export")(train.export)
 app.add_typer(models.app, name="models")
 app.add_typer(bench.app, name="bench")

@@ -43,7 +43,7 @@ def image(
     from headstream.matte.refine import MatteOptions
     from headstream.photos import PhotoCutter
     from headstream.pipeline import CutOptions
-    from headstream.segment.onnx import load_segmenter
+    from headstream.segment.load import load_segmenter
     from headstream.segment.registry import models_dir
     from headstream.sinks.photo import check_folder
     from headstream.track.finder import FaceFinder

@@ -12,8 +12,6 @@ from torch.nn import functional as F
 
 from headstream.nets.resnet import ResNet34Encoder
 
-_DECODER = (512, 256, 128, 64, 32)
-
 
 def _conv(inputs: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(
@@ -40,11 +38,11 @@ class UpBlock(nn.Module):
 class UNetDecoder(nn.Module):
     """Five blocks, from stride 32 to full size; the last has no skip."""
 
-    def __init__(self, channels: tuple[int, ...]) -> None:
+    def __init__(self, channels: tuple[int, ...], widths: tuple[int, ...]) -> None:
         super().__init__()
         skips = (*reversed(channels[:-1]), 0)
-        inputs = (channels[-1], *_DECODER[:-1])
-        self.blocks = nn.ModuleList(UpBlock(i, s, o) for i, s, o in zip(inputs, skips, _DECODER, strict=True))
+        inputs = (channels[-1], *widths[:-1])
+        self.blocks = nn.ModuleList(UpBlock(i, s, o) for i, s, o in zip(inputs, skips, widths, strict=True))
 
     def forward(self, features: list[Tensor]) -> Tensor:
         x = features[-1]
@@ -55,13 +53,17 @@ class UNetDecoder(nn.Module):
 
 
 class HeadUNet(nn.Module):
-    """Picture (N, 3, H, W), normalised by ImageNet's mean and std -> logits (N, outputs, H, W); H, W multiples of 32."""
+    """Picture (N, 3, H, W), normalised by ImageNet's mean and std -> logits (N, outputs, H, W); H, W multiples of 32.
 
-    def __init__(self, outputs: int = 2) -> None:
+    width: channels of the first decoder block; each further one has half as many.
+    """
+
+    def __init__(self, outputs: int = 2, *, width: int = 512) -> None:
         super().__init__()
+        widths = tuple(width // 2**level for level in range(5))
         self.encoder = ResNet34Encoder()
-        self.decoder = UNetDecoder(self.encoder.channels)
-        self.segmentation_head = nn.Sequential(nn.Conv2d(_DECODER[-1], outputs, 3, padding=1))
+        self.decoder = UNetDecoder(self.encoder.channels, widths)
+        self.segmentation_head = nn.Sequential(nn.Conv2d(widths[-1], outputs, 3, padding=1))
 
     def forward(self, x: Tensor) -> Tensor:
         logits: Tensor = self.segmentation_head(self.decoder(self.encoder(x)))

@@ -92,6 +92,11 @@ class Sees(nn.Module):
         return logits[:, :, :height, :width] if right or below else logits
 
 
+def alpha_of(logits: Tensor, outputs: tuple[str, ...]) -> Tensor:
+    """Logits (N, outputs, H, W) -> alpha 0..1 of each: exclusive classes where one is "background", else each its own."""
+    return torch.softmax(logits, 1) if "background" in outputs else torch.sigmoid(logits)
+
+
 def as_called(net: nn.Module, spec: NetSpec) -> Sees:
     """``net`` wrapped for pictures of 0..255 and any size."""
     _, (mean, std), multiple = NETS[spec.net]

@@ -26,8 +26,10 @@ def models_dir() -> Path:
 class ModelCard:
     """What a weight file's JSON card says of it.
 
-    kind: "segmenter" or "face-detector".  side: pixels of the square input.  outputs: planes in order.
+    kind: "segmenter" or "face-detector".  side: pixels of the square input.  outputs: planes in order; one may be
+    "background".  sha256: of the file; "" in a card of one's own means that nobody promised one.
     mean, std: of 0..255 input, for a network that does not normalise by itself; None where it does.
+    layout: "nhwc" or "nchw" of the input.  activation: what turns the output into alpha: "none", "sigmoid" or "softmax".
     details: the whole card.
     """
 
@@ -40,12 +42,16 @@ class ModelCard:
     outputs: tuple[str, ...] = ()
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
+    layout: str = "nhwc"
+    activation: str = "none"
     details: dict[str, Any] = field(default_factory=dict)
 
     def check(self) -> None:
         """Raise ModelError unless the file is there and is the one the card describes."""
         if not self.file.is_file():
             raise ModelError(f"weights {self.file} are missing; reinstall headstream")
+        if not self.sha256:
+            return
         found = hashlib.sha256(self.file.read_bytes()).hexdigest()
         if found != self.sha256:
             raise ModelError(
@@ -57,18 +63,25 @@ def read_card(path: Path) -> ModelCard:
     """The card at ``path``. Raises ModelError if it is not one."""
     try:
         raw = json.loads(path.read_text())
-        return ModelCard(
+        normalises = "mean" in raw
+        card = ModelCard(
             name=path.stem,
             kind=raw["kind"],
             file=path.parent / raw["file"],
-            sha256=raw["sha256"],
-            licence=raw["licence"],
+            sha256=raw.get("sha256", ""),
+            licence=raw.get("licence", "not told"),
             side=int(raw.get("side", 0)),
             outputs=tuple(raw.get("outputs", ())),
-            mean=tuple(raw["mean"]) if "mean" in raw else None,
-            std=tuple(raw["std"]) if "std" in raw else None,
+            mean=tuple(map(float, raw["mean"])) if normalises else None,
+            std=tuple(map(float, raw["std"])) if normalises else None,
+            layout=raw.get("layout", "nchw" if normalises else "nhwc"),
+            activation=raw.get("activation", "none"),
             details=raw,
         )
+        for key, known in (("layout", ("nhwc", "nchw")), ("activation", ("none", "sigmoid", "softmax"))):
+            if getattr(card, key) not in known:
+                raise ValueError(f"{key} is {getattr(card, key)!r}, expected one of {', '.join(known)}")
+        return card
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{path} is not a model card: {error}") from error
 

@@ -309,6 +309,13 @@ KINDS: dict[str, _Loader] = {
 }
 
 
+def read_names(path: Path) -> frozenset[str]:
+    """Stems listed in a file, one a line."""
+    if not path.is_file():
+        raise UsageError(f"list of names {path} does not exist")
+    return frozenset(path.read_text().split())
+
+
 def find_faces(data: DataSet, cache: Path) -> dict[str, Box]:
     """Face box of every picture of a set where there is one, kept as JSON in ``cache``."""
     if data.kind == "packed":

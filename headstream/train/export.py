@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from headstream.nets.checkpoint import load_checkpoint
-from headstream.nets.zoo import NetSpec, as_called
+from headstream.nets.zoo import NetSpec, alpha_of, as_called
 
 SIDE_PX = 256  # of the crops networks are trained on and called with
 
@@ -21,29 +21,31 @@ SIDE_PX = 256  # of the crops networks are trained on and called with
 class Deployed(nn.Module):
     """The network as it is called: (N, S, S, 3) uint8 in, (N, planes, S, S) float32 alpha out."""
 
-    def __init__(self, net: nn.Module, spec: NetSpec, planes: int) -> None:
+    def __init__(self, net: nn.Module, spec: NetSpec, planes: tuple[str, ...]) -> None:
         super().__init__()
-        self.net, self.planes = as_called(net, spec), planes
+        self.net, self.outputs = as_called(net, spec), spec.outputs
+        self.keep = [spec.outputs.index(plane) for plane in planes]
 
     def forward(self, rgb: Tensor) -> Tensor:
-        alpha: Tensor = torch.sigmoid(self.net(rgb.permute(0, 3, 1, 2).float())[:, : self.planes])
-        return alpha
+        alpha = alpha_of(self.net(rgb.permute(0, 3, 1, 2).float()), self.outputs)
+        first, last = self.keep[0], self.keep[-1]
+        return alpha[:, first : last + 1] if len(self.keep) == last - first + 1 else alpha[:, self.keep]
 
 
 def shipped_planes(spec: NetSpec) -> tuple[str, ...]:
     """The outputs worth exporting: the body is only there to teach the head what it is not."""
-    return tuple(name for name in spec.outputs if name != "body")
+    return tuple(name for name in spec.outputs if name not in {"body", "background"})
 
 
 def export_onnx(
-    net: nn.Module, spec: NetSpec, out: Path, *, side: int = SIDE_PX, half: bool = True, planes: int | None = None
+    net: nn.Module, spec: NetSpec, out: Path, *, side: int = SIDE_PX, half: bool = True, planes: tuple[str, ...] = ()
 ) -> None:
     """Write ``net`` as ONNX with a dynamic batch.
 
     half: store weights in half precision; they are used in single all the same, and the file is half the size.
-    planes: how many of the outputs to keep; None keeps ``shipped_planes``.
+    planes: the outputs to keep; none named keeps ``shipped_planes``.
     """
-    model = Deployed(net, spec, planes or len(shipped_planes(spec))).eval()
+    model = Deployed(net, spec, planes or shipped_planes(spec)).eval()
     out.parent.mkdir(parents=True, exist_ok=True)
     example = torch.zeros((1, side, side, 3), dtype=torch.uint8)
     with warnings.catch_warnings():

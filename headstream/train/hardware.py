@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from headstream.errors import ModelError
+from headstream.nets.device import choose_device
 from headstream.train.config import Amp
 
 
@@ -44,20 +44,6 @@ class Hardware:
         return nn.parallel.DistributedDataParallel(
             net, device_ids=[self.device] if self.device.type == "cuda" else None
         )
-
-
-def choose_device(wanted: str = "auto") -> torch.device:
-    """The device asked for, or the fastest. One that is not here is an error, never a silent fall-back."""
-    here = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if wanted == "auto":
-        return torch.device(next(name for name in ("cuda", "mps", "cpu") if here[name]))
-    kind = wanted.split(":")[0]
-    if kind not in here:
-        raise ModelError(f"device {wanted!r} is not known; known: auto, {', '.join(here)}")
-    if not here[kind]:
-        found = ", ".join(name for name, there in here.items() if there)
-        raise ModelError(f"device {wanted!r} is not here: torch {torch.__version__} found {found}; use --device cpu")
-    return torch.device(wanted)
 
 
 def _precision(amp: Amp, device: torch.device) -> torch.dtype | None:

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 from headstream.errors import UsageError
 from headstream.train.augment import Composer
 from headstream.train.config import DataConfig, TrainConfig
-from headstream.train.data import BASE_PLANES, BODY, HEAD, DataSet, Picture, find_faces
+from headstream.train.data import BASE_PLANES, BODY, HEAD, DataSet, Picture, find_faces, read_names
 from headstream.types import UInt8Array
 
 Rng = np.random.Generator
@@ -31,13 +31,6 @@ class OpenedData:
     train: tuple[DataSet, ...]
     backdrops: tuple[DataSet, ...]
     validation: tuple[DataSet, ...]
-
-
-def read_names(path: Path) -> frozenset[str]:
-    """Stems listed in a file, one a line."""
-    if not path.is_file():
-        raise UsageError(f"list of names {path} does not exist")
-    return frozenset(path.read_text().split())
 
 
 def loaded_planes(config: TrainConfig) -> tuple[str, ...]:

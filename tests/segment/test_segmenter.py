@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from headstream.errors import ModelError
-from headstream.segment.onnx import OnnxSegmenter, load_segmenter
+from headstream.segment.crops import CropSegmenter
+from headstream.segment.load import load_segmenter
 from headstream.segment.registry import find_model, models_dir, read_card, shipped_models
 from headstream.types import UInt8Array
 
@@ -38,7 +39,7 @@ def test_the_shipped_weights_stay_small() -> None:
     assert sum(p.stat().st_size for p in models_dir().iterdir()) < 12e6
 
 
-def test_the_head_is_where_it_is_and_the_body_is_not(segmenter: OnnxSegmenter, crop: UInt8Array) -> None:
+def test_the_head_is_where_it_is_and_the_body_is_not(segmenter: CropSegmenter, crop: UInt8Array) -> None:
     alpha = segmenter.predict(crop[None])[0]
     assert alpha.shape == (256, 256)
     assert alpha.dtype == np.float32
@@ -48,7 +49,7 @@ def test_the_head_is_where_it_is_and_the_body_is_not(segmenter: OnnxSegmenter, c
     assert alpha[:, :30].mean() < 0.03  # the flag
 
 
-def test_hair_is_part_of_the_head(segmenter: OnnxSegmenter, crop: UInt8Array) -> None:
+def test_hair_is_part_of_the_head(segmenter: CropSegmenter, crop: UInt8Array) -> None:
     head, hair = (segmenter.predict(crop[None], part)[0] for part in ("head", "hair"))
     assert hair[30:60, 100:150].mean() > 0.8
     assert hair[115:150, 115:140].mean() < 0.2  # the face
@@ -56,13 +57,13 @@ def test_hair_is_part_of_the_head(segmenter: OnnxSegmenter, crop: UInt8Array) ->
 
 
 @pytest.mark.parametrize("size", [(256, 256), (100, 180), (31, 33), (512, 512)])
-def test_any_size_in_same_size_out(segmenter: OnnxSegmenter, crop: UInt8Array, size: tuple[int, int]) -> None:
+def test_any_size_in_same_size_out(segmenter: CropSegmenter, crop: UInt8Array, size: tuple[int, int]) -> None:
     picture = cv2.resize(crop, size, interpolation=cv2.INTER_AREA)
     alpha = segmenter.predict(np.stack([picture, picture]))
     assert alpha.shape == (2, size[1], size[0])
 
 
-def test_a_batch_is_what_its_pictures_are_alone(segmenter: OnnxSegmenter, crop: UInt8Array) -> None:
+def test_a_batch_is_what_its_pictures_are_alone(segmenter: CropSegmenter, crop: UInt8Array) -> None:
     batch = np.stack([crop, crop[:, ::-1], np.zeros_like(crop)])
     together = segmenter.predict(batch)
     for k in range(3):
@@ -70,7 +71,7 @@ def test_a_batch_is_what_its_pictures_are_alone(segmenter: OnnxSegmenter, crop: 
     assert segmenter.predict(batch[:0]).shape == (0, 256, 256)
 
 
-def test_several_threads_may_ask_at_once(segmenter: OnnxSegmenter, crop: UInt8Array) -> None:
+def test_several_threads_may_ask_at_once(segmenter: CropSegmenter, crop: UInt8Array) -> None:
     expected = segmenter.predict(crop[None])
     wrong: list[float] = []
 
@@ -89,7 +90,7 @@ def test_several_threads_may_ask_at_once(segmenter: OnnxSegmenter, crop: UInt8Ar
 @pytest.mark.parametrize(
     "bad", [np.zeros((256, 256, 3), np.uint8), np.zeros((1, 8, 8, 4), np.uint8), np.zeros((1, 8, 8, 3))]
 )
-def test_other_shapes_are_refused(segmenter: OnnxSegmenter, bad: np.ndarray) -> None:
+def test_other_shapes_are_refused(segmenter: CropSegmenter, bad: np.ndarray) -> None:
     with pytest.raises(ValueError, match=r"\(N, H, W, 3\) uint8"):
         segmenter.predict(bad)
 
@@ -108,7 +109,7 @@ def test_a_device_that_is_not_here_is_an_error() -> None:
         load_segmenter(device="abacus")
 
 
-def test_unknown_parts_are_refused(segmenter: OnnxSegmenter, crop: UInt8Array) -> None:
+def test_unknown_parts_are_refused(segmenter: CropSegmenter, crop: UInt8Array) -> None:
     with pytest.raises(ModelError, match="knows head, hair"):
         segmenter.predict(crop[None], "nose")  # type: ignore[arg-type]
 
@@ -121,7 +122,7 @@ def copied(folder: Path) -> Path:
     return folder / "net.onnx"
 
 
-def test_a_file_of_ones_own_with_its_card(tmp_path: Path, segmenter: OnnxSegmenter, crop: UInt8Array) -> None:
+def test_a_file_of_ones_own_with_its_card(tmp_path: Path, segmenter: CropSegmenter, crop: UInt8Array) -> None:
     own = load_segmenter(str(copied(tmp_path)))
     assert np.abs(own.predict(crop[None]) - segmenter.predict(crop[None])).max() < 1e-6
 

@@ -18,7 +18,7 @@ from headstream.errors import ModelError, UsageError  # noqa: E402
 from headstream.nets.checkpoint import load_checkpoint  # noqa: E402
 from headstream.nets.lite import EfficientNetLiteEncoder, LiteSpec, LiteUNet  # noqa: E402
 from headstream.nets.zoo import NetSpec, build  # noqa: E402
-from headstream.segment.onnx import load_segmenter  # noqa: E402
+from headstream.segment.load import load_segmenter  # noqa: E402
 from headstream.train.augment import PAD, Composer, below_picture, framing, warp  # noqa: E402
 from headstream.train.config import TrainConfig, load_config  # noqa: E402
 from headstream.train.data import BODY, HAIR, HEAD, DataSet, Picture  # noqa: E402
@@ -277,7 +277,7 @@ class TestNet:
         segmenter = load_segmenter(str(tmp_path / "n.onnx"))
         rgb = np.random.default_rng(0).integers(0, 256, (3, 256, 256, 3), dtype=np.uint8)
         with torch.no_grad():
-            expected = Deployed(net, SMALL, 2)(torch.from_numpy(rgb)).numpy()
+            expected = Deployed(net, SMALL, ("head", "hair"))(torch.from_numpy(rgb)).numpy()
         assert np.abs(segmenter.predict(rgb, "head") - expected[:, 0]).max() < 1e-3
         assert np.abs(segmenter.predict(rgb, "hair") - expected[:, 1]).max() < 1e-3
         assert (tmp_path / "n.onnx").stat().st_size < 2.5 * sum(p.numel() for p in net.parameters())

@@ -1,0 +1,128 @@
+"""headstream evaluate"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from headstream.cli.console import emit_json, progress_bar, say
+from headstream.cli.options import DeviceOption, JsonOption, PartOption, parse_part
+from headstream.errors import UsageError
+
+if TYPE_CHECKING:
+    from headstream.train.data import DataSet
+
+
+def evaluate(
+    models: Annotated[list[str], typer.Argument(metavar="MODEL...", help="Anything --model takes; one or more.")],
+    data: Annotated[
+        str, typer.Option(metavar="KIND:FOLDER", help="Pictures with truth, of a kind that `train` takes.")
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Folder for scores, mattes, the worst pictures, the report.")
+    ],
+    names: Annotated[Path | None, typer.Option(help="File of names, one a line: only these pictures.")] = None,
+    part: PartOption = "head",
+    pipeline: Annotated[
+        bool, typer.Option("--pipeline", help="Find, crop and paste as `image` does, not the network alone.")
+    ] = False,
+    compare: Annotated[bool, typer.Option("--compare", help="Write report.html with the models side by side.")] = False,
+    pictures: Annotated[int, typer.Option(help="How many pictures the report shows.")] = 24,
+    device: DeviceOption = "auto",
+    json: JsonOption = False,
+) -> None:
+    """Score networks against the truth: IoU, Dice, boundary F, MAD, neck leak, curves, the worst pictures."""
+    from headstream.evaluate.run import evaluate as run
+    from headstream.evaluate.run import write_results
+
+    chosen = parse_part(part)
+    opened = _opened(data, names)
+    results, mattes, logs = [], [], []
+    for label, model in zip(_labels(models), models, strict=True):
+        folder = out / label
+        with progress_bar(label, unit="pictures") as progress:
+            matte, segmenter = _matte(model, chosen, device, pipeline)
+            result = run(label, matte, opened, chosen, out=folder / "mattes", progress=progress)
+        result.parameters, result.file_mb = _size(segmenter)
+        write_results(result, opened, folder / "mattes", folder)
+        results.append(result)
+        mattes.append(folder / "mattes")
+        log = Path(model).parent / "log.csv"
+        logs.append(log if Path(model).suffix and log.is_file() else None)
+        if not json:
+            _tell(result.summary)
+    if compare:
+        from headstream.evaluate.report import write_report
+
+        write_report(results, opened, mattes, out / "report.html", pictures=pictures, logs=logs)
+        say(f"wrote {out / 'report.html'}")
+    if json:
+        emit_json({"out": str(out), "data": data, "models": [result.summary for result in results]})
+    else:
+        say(f"wrote {out}: summary.json, pictures.csv, curves.json, worst.jpg and mattes/ for each model")
+
+
+def _tell(summary: dict[str, Any]) -> None:
+    print(" ".join(f"{key}={value}" for key, value in summary.items()))
+
+
+def _labels(models: list[str]) -> list[str]:
+    """A folder name for each model: its own, made different where two are called the same."""
+    labels: list[str] = []
+    for model in models:
+        path = Path(model)
+        plain = path.stem if path.suffix in {".onnx", ".pt", ".ckpt", ".safetensors"} else model
+        if plain in {"best", "last", "model"} and path.parent.name:
+            plain = path.parent.name
+        plain = plain.strip("/").replace("/", "-") or "model"
+        label, number = plain, 2
+        while label in labels:
+            label, number = f"{plain}-{number}", number + 1
+        labels.append(label)
+    return labels
+
+
+def _opened(data: str, names: Path | None) -> DataSet:
+    from headstream.train.data import DataSet, read_names
+
+    kind, colon, folder = data.partition(":")
+    if not colon:
+        raise UsageError(f"--data {data}: expected KIND:FOLDER, such as celebamask:faces/")
+    opened = DataSet(kind, Path(folder))
+    if names is None:
+        return opened
+    wanted = read_names(names)
+    if unknown := sorted(wanted - set(opened.names)):
+        raise UsageError(
+            f"{names}: {unknown[0]} is not in {folder}" + (f", nor {len(unknown) - 1} others" * (len(unknown) > 1))
+        )
+    return DataSet(kind, Path(folder), names=tuple(sorted(wanted)))
+
+
+def _matte(model: str, part: Any, device: str, pipeline: bool) -> Any:
+    """The function to score, and the segmenter in it."""
+    from headstream.segment.load import load_segmenter
+
+    segmenter = load_segmenter(model, device=device)
+    if not pipeline:
+        from headstream.evaluate.run import matte_of
+
+        return matte_of(segmenter, part), segmenter
+    import numpy as np
+
+    from headstream.matte.refine import MatteOptions
+    from headstream.photos import PhotoCutter
+    from headstream.pipeline import CutOptions
+    from headstream.segment.registry import models_dir
+    from headstream.track.finder import FaceFinder
+
+    cutter = PhotoCutter(segmenter, FaceFinder(models_dir()), CutOptions(part=part, matte=MatteOptions(stability=0.0)))
+    return lambda rgb: cutter.cut(rgb).cutout.alpha.astype(np.float32) / 255, segmenter
+
+
+def _size(segmenter: Any) -> tuple[int, float]:
+    card = segmenter.card
+    size = card.file.stat().st_size / 1e6 if card.file.is_file() else 0.0
+    return int(card.details.get("parameters", 0)), size

@@ -1,0 +1,1 @@
+"""How good a network is: scores, curves, and reports that show pictures beside the numbers."""

@@ -1,0 +1,147 @@
+"""A network over a data set: scores of each picture, curves, the mattes themselves, the worst pictures to look at."""
+
+from __future__ import annotations
+
+import csv
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from headstream.errors import ModelError
+from headstream.evaluate.metrics import (
+    PictureScore,
+    calibration_curve,
+    histograms,
+    score_picture,
+    summarise,
+    threshold_curve,
+)
+from headstream.evaluate.pictures import contact_sheet, error_map, overlaid
+from headstream.train.data import BASE_PLANES, BODY, DataSet, Picture
+from headstream.types import Float32Array, Part, Segmenter, UInt8Array
+
+_WARM_UP = 2
+Matte = Callable[[UInt8Array], Float32Array]
+
+
+@dataclass
+class Evaluation:
+    """What came of it.
+
+    model: its name.  part: what was asked for.  scores: by picture, in the set's order.  counts: (2, 256) histograms of
+    alpha on background and foreground.  parameters, file_mb: size, 0 where unknown.
+    """
+
+    model: str
+    part: str
+    scores: list[PictureScore] = field(default_factory=list)
+    counts: Any = field(default_factory=lambda: np.zeros((2, 256), np.int64))
+    parameters: int = 0
+    file_mb: float = 0.0
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """All figures that go into summary.json."""
+        size = {"parameters": self.parameters, "file_mb": round(self.file_mb, 2)}
+        return {"model": self.model, "part": self.part} | summarise(self.scores) | size
+
+    def worst(self, count: int) -> list[PictureScore]:
+        """The pictures with the lowest IoU, the worst first."""
+        return sorted(self.scores, key=lambda s: s.iou)[:count]
+
+
+def matte_of(segmenter: Segmenter, part: Part) -> Matte:
+    """The network alone: the whole picture is the crop."""
+
+    def matte(rgb: UInt8Array) -> Float32Array:
+        return segmenter.predict(rgb[None], part)[0]
+
+    return matte
+
+
+def evaluate(
+    model: str,
+    matte: Matte,
+    data: DataSet,
+    part: Part,
+    *,
+    out: Path | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Evaluation:
+    """Ask for the matte of every picture of a set and score it. ``out``: a folder for the mattes, NAME.png.
+
+    Raises ModelError where the set does not know the part anywhere.
+    """
+    result = Evaluation(model, part)
+    plane = BASE_PLANES.index(part)
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+    for number, name in enumerate(data.names):
+        picture = data.load(name)
+        if number == 0:
+            for _ in range(_WARM_UP):
+                matte(picture.rgb)
+        started = time.perf_counter()
+        alpha = matte(picture.rgb)
+        ms = (time.perf_counter() - started) * 1000
+        known = picture.known[..., plane] > 0
+        truth = picture.target[..., plane] > 127
+        result.scores.append(score_picture(name, alpha, truth, known=known, below=_below(picture, part), ms=ms))
+        result.counts += histograms(alpha, truth, known)
+        if out is not None:
+            cv2.imwrite(str(out / f"{name}.png"), (alpha * 255 + 0.5).astype(np.uint8))
+        if progress is not None:
+            progress(number + 1, len(data.names))
+    if not result.counts.sum():
+        raise ModelError(f"{data.root} does not know the {part} of any picture; evaluate another part or set")
+    return result
+
+
+def _below(picture: Picture, part: Part) -> Any:
+    if part != "head":
+        return None
+    below: Any = (picture.target[..., BODY] > 127) & (picture.known[..., BODY] > 0)
+    return below
+
+
+def write_results(result: Evaluation, data: DataSet, masks: Path, out: Path, *, worst: int = 12) -> None:
+    """Write summary.json, pictures.csv, curves.json and worst.jpg into a folder."""
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "summary.json").write_text(json.dumps(result.summary, indent=2) + "\n")
+    rows = [score.as_row() for score in result.scores]
+    with (out / "pictures.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    curves = {"threshold": threshold_curve(result.counts), "calibration": calibration_curve(result.counts)}
+    (out / "curves.json").write_text(json.dumps(curves) + "\n")
+    sheet = contact_sheet([panels(data, s, masks, result.part) for s in result.worst(worst)])
+    cv2.imwrite(str(out / "worst.jpg"), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 88])
+
+
+def panels(data: DataSet, score: PictureScore, masks: Path, part: str) -> list[tuple[str, UInt8Array]]:
+    """Captioned pictures of one result: the picture, the truth over it, the matte over it, where they differ."""
+    picture = data.load(score.name)
+    plane = BASE_PLANES.index(part)
+    truth, known = picture.target[..., plane], picture.known[..., plane]
+    alpha = read_matte(masks, score.name, truth.shape)
+    return [
+        (score.name[:18], picture.rgb),
+        ("truth", overlaid(picture.rgb, truth)),
+        (f"IoU {score.iou:.3f}", overlaid(picture.rgb, alpha)),
+        ("error", error_map(picture.rgb, alpha, truth, known)),
+    ]
+
+
+def read_matte(masks: Path, name: str, shape: tuple[int, ...]) -> UInt8Array:
+    """The matte ``evaluate`` wrote for a picture."""
+    alpha = cv2.imread(str(masks / f"{name}.png"), cv2.IMREAD_GRAYSCALE)
+    if alpha is None or alpha.shape != shape:
+        raise ModelError(f"{masks / name}.png is not the matte of that picture; evaluate again into an empty folder")
+    return alpha

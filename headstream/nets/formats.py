@@ -1,0 +1,140 @@
+"""Networks from whatever they were saved as: by headstream, by diffusers, by Lightning; locally or on the hub.
+
+Safetensors and ONNX hold numbers only. A pickle is read where torch can do so without running it, and refused otherwise.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from headstream.errors import ModelError, UsageError
+from headstream.nets.checkpoint import fill, load_trained, read_pickle
+from headstream.nets.head_unet import HeadUNet
+from headstream.nets.zoo import NetSpec
+
+_OURS_PX, _HEAD_UNET_PX = 256, 512
+_LIGHTNING_PREFIX = "neural_net."
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network ready to predict. side: pixels of the square it was trained on.  file: what it was read from."""
+
+    name: str
+    net: nn.Module
+    spec: NetSpec
+    side: int
+    file: Path
+
+
+def load_network(name: str) -> Network:
+    """A network by file, folder or hub name ("owner/name", "owner/name@revision"). Raises ModelError, UsageError."""
+    path = Path(name)
+    if path.is_dir():
+        return _from_diffusers(str(path), path)
+    if path.suffix and not path.is_file() and path.suffix in {".pt", ".ckpt", ".safetensors"}:
+        raise ModelError(f"model {name}: no such file")
+    if path.suffix == ".safetensors":
+        return _head_unet(_read_safetensors(path), path, _HEAD_UNET_PX)
+    if path.suffix == ".ckpt":
+        return _from_lightning(path)
+    if path.suffix == ".pt":
+        net, spec = load_trained(path)
+        return Network(path.stem, net, spec, _OURS_PX, path)
+    return _from_diffusers(name, None)
+
+
+def _head_unet(state: dict[str, Tensor], path: Path, side: int) -> Network:
+    """The ResNet-34 U-Net; how wide it is and how many outputs it has is read off its weights."""
+    try:
+        outputs = state["segmentation_head.0.weight"].shape[0]
+        width = state["decoder.blocks.0.conv1.0.weight"].shape[0]
+    except KeyError as error:
+        raise ModelError(f"{path} does not hold a head-segmentation U-Net: {error} is missing") from error
+    names = {1: ("head",), 2: ("background", "head")}.get(outputs)
+    if names is None:
+        raise ModelError(f"{path} has {outputs} outputs; expected head, or background and head")
+    net = fill(HeadUNet(outputs, width=width), state, path).eval()
+    return Network(path.stem, net, NetSpec("unet34", names), side, path)
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    try:
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+    except ImportError as error:
+        raise UsageError("safetensors files need a package: pip install 'headstream[torch]'") from error
+    try:
+        state: dict[str, Tensor] = load_file(path)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise ModelError(f"{path} is not a safetensors file: {error}") from error
+    return state
+
+
+def _from_lightning(path: Path) -> Network:
+    """A checkpoint of the original project: weights under neural_net., the input size in its hyper-parameters."""
+    raw = read_pickle(path)
+    weights, settings = raw.get("state_dict"), raw.get("hyper_parameters", {})
+    if not isinstance(weights, dict):
+        raise ModelError(f"{path} is not a Lightning checkpoint: no state_dict in it")
+    own = {k.removeprefix(_LIGHTNING_PREFIX): v for k, v in weights.items() if k.startswith(_LIGHTNING_PREFIX)}
+    encoder = settings.get("encoder_name", "resnet34")
+    if encoder != "resnet34":
+        raise ModelError(f"{path} has the encoder {encoder}; only resnet34 is known")
+    return _head_unet(own, path, int(settings.get("nn_image_input_resolution", _HEAD_UNET_PX)))
+
+
+def _from_diffusers(name: str, folder: Path | None) -> Network:
+    """diffusers' format, from a folder or the hub."""
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("DISABLE_TELEMETRY", "1")
+    try:
+        from headstream.nets.diffusers_model import HeadSegmentationModel
+    except ImportError as error:
+        raise UsageError(f"model {name} needs diffusers: pip install 'headstream[torch]' ({error})") from error
+    label, _, revision = name.partition("@") if folder is None else (name, "", "")
+    # strict: a weight that is missing must not be made up at random, which diffusers does with a warning.
+    options: dict[str, Any] = {"use_safetensors": True, "low_cpu_mem_usage": False, "revision": revision or None}
+    try:
+        model = _cached_or_fetched(HeadSegmentationModel, label, options, local=folder is not None)
+    except ModelError:
+        raise
+    except Exception as error:  # diffusers and the hub raise many classes, some of them private
+        raise ModelError(f"model {name} does not load: {' '.join(str(error).split())[:300]}") from error
+    names = ("background", "head") if model.config.out_channels == 2 else ("head",)
+    file = (folder or Path(label)) / "diffusion_pytorch_model.safetensors"
+    return Network(Path(label).name, model.eval(), NetSpec("unet34", names), int(model.config.input_resolution), file)
+
+
+def _cached_or_fetched(kind: Any, name: str, options: dict[str, Any], *, local: bool) -> Any:
+    """The cache is asked first: weights that were fetched once are used without asking anyone again."""
+    try:
+        return _complete(kind, name, options | {"local_files_only": True})
+    except OSError as error:
+        if local:
+            raise ModelError(f"model folder {name}: {' '.join(str(error).split())[:300]}") from error
+        if os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}:
+            raise ModelError(
+                f"model {name} is not in the hub's cache and HF_HUB_OFFLINE is set; fetch it once without, or name a folder"
+            ) from error
+    try:
+        return _complete(kind, name, options)
+    except OSError as error:
+        raise ModelError(
+            f"model {name} is not in the cache and could not be fetched from the hub; without a network, copy its folder "
+            f"here and name that ({' '.join(str(error).split())[:200]})"
+        ) from error
+
+
+def _complete(kind: Any, name: str, options: dict[str, Any]) -> Any:
+    model, told = kind.from_pretrained(name, output_loading_info=True, **options)
+    wrong = [key for what in ("missing_keys", "mismatched_keys", "unexpected_keys") for key in told.get(what, ())]
+    wrong = [str(key) for key in wrong if not str(key).endswith("num_batches_tracked")]
+    if wrong:
+        raise ModelError(f"model {name} is not a head-segmentation U-Net: {', '.join(wrong[:3])} do not fit")
+    return model

@@ -1,0 +1,49 @@
+"""What every back-end does the same way: check what comes in, fit it to the network's size, pick the plane asked for."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import cv2
+import numpy as np
+
+from headstream.errors import ModelError
+from headstream.segment.registry import ModelCard
+from headstream.types import Float32Array, Part, UInt8Array
+
+
+class CropSegmenter(ABC):
+    """A network that looks at squares.
+
+    card: what is known of it.  side: pixels of that square; crops of that size are passed on unscaled.
+    device: what it runs on.  threads: of the CPU it may use.
+    """
+
+    def __init__(self, card: ModelCard, device: str, threads: int) -> None:
+        self.card, self.side, self.device, self.threads = card, card.side, device, threads
+
+    def predict(self, rgb: UInt8Array, part: Part = "head") -> Float32Array:
+        """(N, H, W, 3) uint8 -> alpha (N, H, W) float32, 0..1. The picture is the crop. Raises ValueError for another
+        shape, ModelError for a part the network does not know."""
+        if rgb.ndim != 4 or rgb.shape[3] != 3 or rgb.dtype != np.uint8:
+            raise ValueError(f"rgb must be (N, H, W, 3) uint8, got {rgb.shape} {rgb.dtype}")
+        if part not in self.card.outputs:
+            known = ", ".join(name for name in self.card.outputs if name != "background")
+            raise ModelError(f"model {self.card.name} knows {known}, not {part!r}")
+        count, height, width = rgb.shape[:3]
+        if count == 0:
+            return np.zeros((0, height, width), np.float32)
+        same = (height, width) == (self.side, self.side)
+        crops = rgb if same else np.stack([_resized(p, self.side, self.side) for p in rgb])
+        alpha = self._run(crops)[:, self.card.outputs.index(part)]
+        return alpha if same else np.stack([_resized(a, height, width) for a in alpha])
+
+    @abstractmethod
+    def _run(self, crops: UInt8Array) -> Float32Array:
+        """(N, side, side, 3) uint8 -> alpha (N, outputs, side, side) float32, 0..1."""
+
+
+def _resized(image: Any, height: int, width: int) -> Any:
+    shrinks = image.shape[0] > height
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)

@@ -1,0 +1,245 @@
+"""Scores by hand and against independent arithmetic; a report made of real mattes and read back as a page."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytest.importorskip("jinja2")
+
+from headstream.cli import main
+from headstream.errors import ModelError
+from headstream.evaluate.charts import Series, chart
+from headstream.evaluate.metrics import (
+    boundary_f,
+    calibration_curve,
+    histograms,
+    outline,
+    score_picture,
+    summarise,
+    threshold_curve,
+)
+from headstream.evaluate.report import best_of, choose
+from headstream.evaluate.run import Evaluation, evaluate
+from headstream.train.data import DataSet
+from headstream.types import UInt8Array
+
+TOOL = Path(__file__).resolve().parents[3] / "shared" / "tools" / "score_heads.py"
+
+
+def square(x0: int, x1: int, side: int = 40) -> Any:
+    mask = np.zeros((side, side), np.bool_)
+    mask[10:30, x0:x1] = True
+    return mask
+
+
+class TestMetrics:
+    def test_one_picture_by_hand(self) -> None:
+        truth = square(10, 30)  # 400 pixels
+        alpha = np.where(square(15, 35), 0.8, 0.0).astype(np.float32)  # 300 of them right, 100 beside
+        score = score_picture("a", alpha, truth)
+        assert (score.tp, score.fp, score.fn, score.tn) == (300, 100, 100, 1100)
+        assert score.iou == pytest.approx(300 / 500)
+        assert score.dice == pytest.approx(600 / 800)
+        assert score.precision == score.recall == pytest.approx(0.75)
+        assert score.accuracy == pytest.approx(1400 / 1600)
+        assert score.mad == pytest.approx((300 * 0.2 + 100 * 0.8 + 100) / 1600 * 1000, rel=1e-5)
+
+    def test_unknown_pixels_do_not_count(self) -> None:
+        truth, known = square(10, 30), np.ones((40, 40), np.bool_)
+        known[:, 30:] = False
+        score = score_picture("a", square(10, 40).astype(np.float32), truth, known=known)
+        assert (score.iou, score.mad) == (1.0, 0.0)
+
+    def test_the_neck(self) -> None:
+        alpha = np.full((40, 40), 0.25, np.float32)
+        assert score_picture("a", alpha, square(0, 9), below=square(10, 30)).neck_leak == pytest.approx(0.25)
+        assert score_picture("a", alpha, square(0, 9), below=np.zeros((40, 40), np.bool_)).neck_leak is None
+
+    def test_outlines(self) -> None:
+        mask = square(10, 30)
+        assert outline(mask).sum() == 4 * 20 - 4
+        assert boundary_f(mask, mask, 1) == 1.0
+        assert boundary_f(square(10, 30), square(11, 31), 1) == 1.0
+        assert 0 < boundary_f(square(10, 30), square(14, 34), 1) < 0.8
+        assert boundary_f(mask, np.zeros_like(mask), 1) == 0.0
+        assert boundary_f(np.zeros_like(mask), np.zeros_like(mask), 1) == 1.0
+
+    def test_empty_pictures_that_are_left_empty_are_right(self) -> None:
+        nothing = np.zeros((8, 8), np.bool_)
+        assert score_picture("a", nothing.astype(np.float32), nothing).iou == 1.0
+
+    def test_sizes_must_agree(self) -> None:
+        with pytest.raises(ValueError, match=r"\(4, 4\) against a truth of \(5, 5\)"):
+            score_picture("a", np.zeros((4, 4), np.float32), np.zeros((5, 5), np.bool_))
+
+    def test_global_and_mean(self) -> None:
+        big = score_picture("big", square(10, 30).astype(np.float32), square(10, 30))
+        off = score_picture("off", np.zeros((40, 40), np.float32), square(10, 20))
+        both = summarise([big, off])
+        assert both["iou"] == pytest.approx(400 / 600, abs=1e-5)
+        assert both["mean_iou"] == pytest.approx(0.5)
+        assert "neck_leak" not in both
+        assert summarise([]) == {"n": 0}
+
+    def test_curves_agree_with_counting(self) -> None:
+        rng = np.random.default_rng(0)
+        alpha = rng.random((60, 60)).astype(np.float32)
+        truth = rng.random((60, 60)) < alpha  # means what it says
+        counts = histograms(alpha, truth)
+        assert counts.sum() == 3600
+        for threshold, iou, precision, recall in threshold_curve(counts):
+            hit = np.round(alpha * 255) / 255 > threshold
+            assert iou == pytest.approx((hit & truth).sum() / (hit | truth).sum(), abs=1e-9)
+            assert precision == pytest.approx((hit & truth).sum() / hit.sum(), abs=1e-9)
+            assert recall == pytest.approx((hit & truth).sum() / truth.sum(), abs=1e-9)
+        rows = calibration_curve(counts)
+        assert len(rows) == 10
+        assert sum(row[2] for row in rows) == pytest.approx(1)
+        assert all(abs(mean - share) < 0.08 for mean, share, _ in rows)
+        assert len(calibration_curve(histograms(truth.astype(np.float32), truth))) == 2
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The portrait that ships, four times, with a drawn truth."""
+    import headstream
+
+    root = tmp_path_factory.mktemp("faces")
+    (root / "images").mkdir()
+    (root / "labels").mkdir()
+    portrait = Image.open(Path(headstream.__file__).parent / "assets" / "astronaut.jpg").convert("RGB")
+    for number in range(4):
+        crop = portrait.crop((83 - 6 * number, 0, 371 - 6 * number, 288)).resize((200, 200))
+        crop.save(root / "images" / f"{number}.png")
+        label: UInt8Array = np.zeros((200, 200), np.uint8)
+        label[25:125, 65 + 4 * number : 130 + 4 * number] = 1
+        label[60:75, 65:75] = 13
+        label[130:] = 18
+        Image.fromarray(label).save(root / "labels" / f"{number}.png")
+    return root
+
+
+class Page(HTMLParser):
+    """Counts what is on a page and notes what it would load from elsewhere."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: dict[str, int] = {}
+        self.elsewhere: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags[tag] = self.tags.get(tag, 0) + 1
+        for key, value in attrs:
+            if key in {"src", "href"} and not (value or "").startswith("data:"):
+                self.elsewhere.append(str(value))
+
+
+class TestCommand:
+    def test_a_comparison_as_a_user_runs_it(self, faces: Path, tmp_path: Path, capsys: Any) -> None:
+        arguments = ["evaluate", "--compare", "lite", "default", "--data", f"celebamask:{faces}", "--json"]
+        assert main([*arguments, "--out", str(tmp_path)]) == 0
+        told = json.loads(capsys.readouterr().out)
+        assert [m["model"] for m in told["models"]] == ["lite", "default"]
+        assert told["models"][0]["iou"] == told["models"][1]["iou"] > 0.6
+        assert told["models"][0]["n"] == 4
+        assert told["models"][0]["file_mb"] > 1
+        with (tmp_path / "lite" / "pictures.csv").open() as file:
+            rows = list(csv.DictReader(file))
+        assert [row["name"] for row in rows] == ["0", "1", "2", "3"]
+        assert Image.open(tmp_path / "lite" / "worst.jpg").size == (4 * 192, 4 * 210)
+        text = (tmp_path / "report.html").read_text()
+        page = Page(text)
+        assert page.elsewhere == []
+        assert page.tags["svg"] == 3
+        assert page.tags["img"] == 4 * (2 + 2 * 3)
+        assert "prefers-color-scheme: dark" in text
+        assert f"{told['models'][0]['iou']:.4f}" in text
+
+    def test_it_scores_as_the_release_tool_does(self, faces: Path, tmp_path: Path, capsys: Any) -> None:
+        if not TOOL.exists():
+            pytest.skip("the scoring tool is not beside the checkout")
+        data = ["--data", f"celebamask:{faces}"]
+        assert main(["evaluate", "lite", *data, "--out", str(tmp_path), "--json"]) == 0
+        ours = json.loads(capsys.readouterr().out)["models"][0]
+        command = [sys.executable, str(TOOL), "--pred", str(tmp_path / "lite" / "mattes"), "--json"]
+        done = subprocess.run([*command, "--labels", str(faces / "labels")], capture_output=True, text=True, check=True)
+        theirs = json.loads(done.stdout)
+        for key in ("iou", "mean_iou", "precision", "recall", "boundary_f", "neck_leak"):
+            assert ours[key] == pytest.approx(theirs[key], abs=2e-3), key
+        assert ours["mad"] == pytest.approx(theirs["mad"], abs=1.5)  # theirs sees the matte in 256 levels
+
+    def test_through_the_pipeline(self, faces: Path, tmp_path: Path, capsys: Any) -> None:
+        (tmp_path / "names").write_text("1\n2\n")
+        arguments = ["--names", str(tmp_path / "names"), "--pipeline", "--json", "--out", str(tmp_path / "o")]
+        assert main(["evaluate", "lite", "--data", f"celebamask:{faces}", *arguments]) == 0
+        told = json.loads(capsys.readouterr().out)["models"][0]
+        assert told["n"] == 2
+        assert told["iou"] > 0.6
+
+    def test_wrong_usage(self, faces: Path, tmp_path: Path, capsys: Any) -> None:
+        def fails(words: str, *arguments: str) -> None:
+            assert main(["evaluate", *arguments, "--out", str(tmp_path / "o")]) in {1, 2}
+            error = capsys.readouterr().err
+            assert re.search(words, error), error
+            assert "Traceback" not in error
+
+        (tmp_path / "names").write_text("7\n8\n")
+        fails("expected KIND:FOLDER", "lite", "--data", str(faces))
+        fails("kind 'nose' is not known", "lite", "--data", f"nose:{faces}")
+        fails("'nothing' is not known", "nothing", "--data", f"celebamask:{faces}")
+        fails("7 is not in .*nor 1 other", "lite", "--data", f"celebamask:{faces}", "--names", str(tmp_path / "names"))
+        fails("knows head, hair, not 'nose'|expected head or hair", "lite", "--data", f"hair:{faces}", "--part", "nose")
+
+
+def test_a_set_that_does_not_know_the_part(faces: Path) -> None:
+    with pytest.raises(ModelError, match="does not know the head of any picture"):
+        evaluate("m", lambda rgb: np.zeros(rgb.shape[:2], np.float32), DataSet("pictures", faces), "head")
+
+
+def evaluation(ious: list[int]) -> Evaluation:
+    """Pictures of 100 pixels of which so many are right."""
+    result = Evaluation("m", "head")
+    for number, right in enumerate(ious):
+        truth = np.ones((10, 10), np.bool_)
+        alpha = (np.arange(100).reshape(10, 10) < right).astype(np.float32)
+        result.scores.append(score_picture(f"p{number}", alpha, truth))
+    return result
+
+
+def test_half_of_the_pictures_shown_are_the_hardest() -> None:
+    chosen = choose([evaluation([90, 10, 80, 20, 95, 96, 97, 98])], 4)
+    assert chosen[:2] == ["p1", "p3"]
+    assert len(set(chosen)) == 4
+    assert len(choose([evaluation([50, 60])], 10)) == 2
+
+
+def test_the_best_of_each_column() -> None:
+    best = best_of([{"iou": 0.9, "mad": 5.0}, {"iou": 0.8, "mad": 4.0, "neck_leak": 0.1}])
+    assert best == {"iou": 0.9, "mad": 4.0}
+
+
+class TestChart:
+    def test_points_lie_where_they_should(self) -> None:
+        svg = chart([Series("a<b", ((0.0, 0.0), (10.0, 1.0), (5.0, 0.5)))], x="x", y="y")
+        places = [tuple(map(float, p.split(","))) for p in re.findall(r'points="([^"]+)"', svg)[0].split()]
+        assert places[0][0] < places[2][0] < places[1][0]
+        assert places[0][1] > places[2][1] > places[1][1]
+        assert places[2][0] == pytest.approx((places[0][0] + places[1][0]) / 2, abs=0.1)
+        assert "a&lt;b" in svg
+
+    def test_nothing_to_draw_and_one_point(self) -> None:
+        assert chart([Series("a", ())], x="x", y="y") == ""
+        assert chart([Series("a", ((float("nan"), 1.0),))], x="x", y="y") == ""
+        assert "<circle" in chart([Series("a", ((3.0, 0.9),), line=False)], x="x", y="y", log_x=True)

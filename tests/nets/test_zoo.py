@@ -1,0 +1,130 @@
+"""Every network through the same tests, whoever wrote it: forward, backward, odd sizes, save and load, ONNX parity."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from headstream.errors import ModelError  # noqa: E402
+from headstream.nets.checkpoint import load_trained  # noqa: E402
+from headstream.nets.resnet import ResNet34Encoder  # noqa: E402
+from headstream.nets.zoo import NETS, NetSpec, alpha_of, as_called, build  # noqa: E402
+from headstream.segment.load import load_segmenter  # noqa: E402
+from headstream.train.export import Deployed, export_onnx, shipped_planes, write_card  # noqa: E402
+
+SPECS = [
+    NetSpec("lite", decoder=(16, 16, 8, 8)),
+    NetSpec("custom-cnn", outputs=("hair",)),
+    NetSpec("deeplabv3", outputs=("head",)),
+    NetSpec("deeplabv3", outputs=("head",), output_stride=8),
+    NetSpec("unet34", outputs=("background", "head")),
+]
+every_net = pytest.mark.parametrize("spec", SPECS, ids=lambda s: f"{s.net}-{s.output_stride}")
+
+
+def test_all_networks_are_here() -> None:
+    assert {spec.net for spec in SPECS} == set(NETS)
+
+
+@every_net
+def test_it_learns_with_every_weight(spec: NetSpec) -> None:
+    torch.manual_seed(0)
+    net = build(spec).train()
+    called = as_called(net, spec)
+    rgb = torch.rand(2, 3, 64, 64) * 255
+    logits = called(rgb)
+    assert logits.shape == (2, len(spec.outputs), 64, 64)
+    target = (rgb[:, :1] > 127).float().expand_as(logits)
+    loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, target)
+    loss.backward()
+    assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in net.parameters())
+    with torch.no_grad():
+        for p in net.parameters():
+            assert p.grad is not None
+            p -= 1e-3 * p.grad / (p.grad.norm() + 1e-9)
+    again = torch.nn.functional.binary_cross_entropy_with_logits(called(rgb), target)
+    assert float(again.detach()) < float(loss.detach())
+
+
+@every_net
+@pytest.mark.parametrize("size", [(33, 65), (50, 31), (64, 97)])
+def test_odd_sizes_come_back_as_they_were(spec: NetSpec, size: tuple[int, int]) -> None:
+    called = as_called(build(spec).eval(), spec)
+    with torch.no_grad():
+        assert called(torch.rand(1, 3, *size) * 255).shape == (1, len(spec.outputs), *size)
+
+
+@every_net
+def test_a_batch_of_one_trains(spec: NetSpec) -> None:
+    as_called(build(spec).train(), spec)(torch.rand(1, 3, 64, 64) * 255).sum().backward()
+
+
+@every_net
+def test_saved_and_loaded_it_says_the_same(spec: NetSpec, tmp_path: Path) -> None:
+    net = build(spec).eval()
+    torch.save({"ema": net.state_dict(), "spec": spec.as_dict(), "step": 1}, tmp_path / "n.pt")
+    again, told = load_trained(tmp_path / "n.pt")
+    assert told == spec
+    x = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        assert torch.equal(net(x), again(x))
+
+
+@every_net
+def test_onnx_agrees_with_torch(spec: NetSpec, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    net = build(spec).eval()
+    export_onnx(net, spec, tmp_path / "n.onnx", side=64)
+    planes = shipped_planes(spec)
+    write_card(tmp_path / "n.onnx", {"kind": "segmenter", "licence": "none", "side": 64, "outputs": planes})
+    segmenter = load_segmenter(str(tmp_path / "n.onnx"))
+    rgb = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
+    with torch.no_grad():
+        expected = Deployed(net, spec, planes)(torch.from_numpy(rgb)).numpy()
+    for k, plane in enumerate(planes):
+        assert np.abs(segmenter.predict(rgb, plane) - expected[:, k]).max() < 1e-3  # type: ignore[arg-type]
+
+
+def test_the_head_unet_is_the_published_one() -> None:
+    """Parameters, and the state-dict names of okaris/head-segmentation."""
+    net = build(NetSpec("unet34", ("background", "head")))
+    assert sum(p.numel() for p in net.parameters()) == 29_943_042
+    names = set(net.state_dict())
+    for name in (
+        "encoder.conv1.weight",
+        "encoder.bn1.running_var",
+        "encoder.layer1.0.conv1.weight",
+        "encoder.layer2.0.downsample.0.weight",
+        "encoder.layer2.0.downsample.1.weight",
+        "encoder.layer4.2.bn2.bias",
+        "decoder.blocks.0.conv1.0.weight",
+        "decoder.blocks.0.conv1.1.weight",
+        "decoder.blocks.4.conv2.1.running_mean",
+        "segmentation_head.0.bias",
+    ):
+        assert name in names
+    assert net.state_dict()["decoder.blocks.0.conv1.0.weight"].shape == (512, 768, 3, 3)
+    assert net.state_dict()["decoder.blocks.4.conv2.0.weight"].shape == (32, 32, 3, 3)
+
+
+@pytest.mark.parametrize(("stride", "smallest"), [(32, 2), (16, 4), (8, 8)])
+def test_the_encoder_stops_shrinking_at_its_output_stride(stride: int, smallest: int) -> None:
+    features = ResNet34Encoder(stride).eval()(torch.zeros(1, 3, 64, 64))
+    assert features[-1].shape[-1] == smallest
+    with pytest.raises(ValueError, match="must be 8, 16 or 32"):
+        ResNet34Encoder(4)
+
+
+def test_exclusive_classes_and_independent_ones() -> None:
+    logits = torch.tensor([0.0, 2.0]).view(1, 2, 1, 1)
+    assert float(alpha_of(logits, ("background", "head"))[0, 1]) == pytest.approx(1 / (1 + np.exp(-2)))
+    assert float(alpha_of(logits, ("head", "hair"))[0, 0]) == pytest.approx(0.5)
+
+
+def test_unknown_networks_are_refused() -> None:
+    with pytest.raises(ModelError, match="'transformer' is not known; known: lite, unet34"):
+        NetSpec("transformer")
