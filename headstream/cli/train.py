@@ -103,6 +103,33 @@ def export(
     say(f"wrote {out} and {card.name}; use it with --model {out}")
 
 
+def pack(
+    data: Annotated[str, typer.Argument(metavar="KIND:FOLDER", help="A data set as a configuration names it.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help='The packed file (.zip); use it as kind = "packed".')],
+    side: Annotated[int, typer.Option(help="Longer side of the pictures in it, in pixels.")] = 512,
+    target: Annotated[str, typer.Option(metavar="head|hair|face|parts", help="What it is to teach.")] = "head",
+) -> None:
+    """Put a data set into one file: pictures scaled down once, truth, face boxes. It reads several times faster."""
+    import tempfile
+    from dataclasses import replace
+
+    from headstream.train.data import BASE_PLANES, TARGETS, DataSet, find_faces
+    from headstream.train.packed import pack as write
+
+    kind, colon, folder = data.partition(":")
+    if not colon:
+        raise UsageError(f"{data}: expected KIND:FOLDER, such as celebamask-hq:CelebAMask-HQ/")
+    if target not in TARGETS:
+        raise UsageError(f"--target {target}: expected one of {', '.join(TARGETS)}")
+    planes = BASE_PLANES + tuple(plane for plane in TARGETS[target] if plane not in BASE_PLANES)
+    opened = DataSet(kind, Path(folder), planes=planes)
+    with tempfile.TemporaryDirectory() as cache:
+        opened = replace(opened, faces=find_faces(opened, Path(cache) / "faces.json"))
+    with progress_bar("packing", unit="pictures") as progress:
+        write(opened, out, side=side, progress=progress)
+    say(f"wrote {out}: {len(opened.names)} pictures, {out.stat().st_size / 1e6:.1f} MB")
+
+
 def _need_torch() -> None:
     try:
         import torch  # noqa: F401

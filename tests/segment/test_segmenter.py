@@ -144,3 +144,48 @@ def test_damaged_weights_are_noticed(tmp_path: Path) -> None:
     path.write_bytes(data)
     with pytest.raises(ModelError, match="are damaged"):
         load_segmenter(str(path))
+
+
+def brightness_net(folder: Path, card: dict[str, object], *, planes: int = 2) -> Path:
+    """Someone's network: NCHW float in, logits of (dark, bright) out, written with nothing but onnx."""
+    onnx = pytest.importorskip("onnx")
+    helper, kind = onnx.helper, onnx.TensorProto.FLOAT
+    weights = np.zeros((planes, 3, 1, 1), np.float32)
+    weights[-1] = 2.0
+    graph = helper.make_graph(
+        [helper.make_node("Conv", ["x", "w"], ["y"])],
+        "brightness",
+        [helper.make_tensor_value_info("x", kind, ["n", 3, 16, 16])],
+        [helper.make_tensor_value_info("y", kind, ["n", planes, 16, 16])],
+        [onnx.numpy_helper.from_array(weights, "w")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    onnx.save(model, str(folder / "b.onnx"))
+    (folder / "b.json").write_text(json.dumps({"kind": "segmenter", "file": "b.onnx", "side": 16} | card))
+    return folder / "b.onnx"
+
+
+@pytest.mark.parametrize(
+    ("activation", "planes", "outputs"),
+    [("softmax", 2, ["background", "head"]), ("sigmoid", 1, ["head"])],
+)
+def test_someone_elses_network_by_a_small_card(
+    tmp_path: Path, activation: str, planes: int, outputs: list[str]
+) -> None:
+    card = {"outputs": outputs, "activation": activation, "mean": [127.5] * 3, "std": [127.5] * 3}
+    path = brightness_net(tmp_path, card, planes=planes)
+    rgb = np.zeros((2, 16, 16, 3), np.uint8)
+    rgb[0] = 255
+    alpha = load_segmenter(str(path)).predict(rgb)
+    assert alpha[0] == pytest.approx(1 / (1 + np.exp(-6.0)), abs=1e-5)
+    assert alpha[1] == pytest.approx(1 / (1 + np.exp(6.0)), abs=1e-5)
+    assert load_segmenter(str(path)).predict(np.zeros((1, 40, 30, 3), np.uint8)).shape == (1, 40, 30)
+
+
+def test_a_card_that_does_not_fit_its_network(tmp_path: Path) -> None:
+    path = brightness_net(tmp_path, {"outputs": ["head"], "mean": [0] * 3, "std": [1] * 3})
+    with pytest.raises(ModelError, match=r"answers \(1, 2, 16, 16\); its card promises \(n, 1, height, width\)"):
+        load_segmenter(str(path)).predict(np.zeros((1, 16, 16, 3), np.uint8))
+    brightness_net(tmp_path, {"outputs": ["head"], "activation": "relu"})
+    with pytest.raises(ModelError, match="activation is 'relu', expected one of none, sigmoid, softmax"):
+        load_segmenter(str(path))

@@ -1,0 +1,150 @@
+"""What a run computes on, and what it does when that is not enough."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from headstream.errors import ModelError, UsageError  # noqa: E402
+from headstream.nets.device import choose_device  # noqa: E402
+from headstream.train.config import TrainConfig, load_config  # noqa: E402
+from headstream.train.hardware import Hardware, hardware, out_of_memory  # noqa: E402
+from headstream.train.loop import Trainer, rate_factor  # noqa: E402
+from headstream.train.losses import below_loss, matte_loss  # noqa: E402
+from tests.train.test_training import CONFIG, config, sets  # noqa: E402, F401
+
+
+def test_a_device_that_is_not_here_is_an_error() -> None:
+    assert choose_device("cpu").type == "cpu"
+    with pytest.raises(ModelError, match="'abacus' is not known to torch; known: auto, cpu"):
+        choose_device("abacus")
+    if not torch.cuda.is_available():
+        with pytest.raises(ModelError, match="'cuda' is not here: torch .* found cpu"):
+            choose_device("cuda")
+
+
+def test_precision_by_device() -> None:
+    with hardware("cpu", "auto") as on:
+        assert on.precision is None
+        assert not on.scaler().is_enabled()
+    with hardware("cpu", "bf16") as on, on.autocast():
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.bfloat16
+    assert Hardware(torch.device("cpu"), torch.float16).scaler().is_enabled()
+
+
+def trainer(sets: Path, config: Path, **changes: Any) -> Trainer:  # noqa: F811
+    settings = dataclasses.replace(load_config(config), **changes)
+    return Trainer(settings, data_root=sets, config_dir=config.parent, out=config.parent / "run")
+
+
+@pytest.mark.parametrize("net", ["lite", "custom-cnn"])
+def test_reduced_precision_trains(sets: Path, config: Path, net: str) -> None:  # noqa: F811
+    settings = dataclasses.replace(load_config(config), net=net, steps=3, plane_weights=())
+    with hardware("cpu", "bf16") as on:
+        run = Trainer(settings, data_root=sets, config_dir=config.parent, out=config.parent / net, on=on)
+        run.run()
+    assert run.step == 3
+    assert all(torch.isfinite(v).all() for v in run.ema.state_dict().values())
+
+
+def test_accumulated_batches_weigh_as_one(sets: Path, config: Path) -> None:  # noqa: F811
+    """Without batch statistics in between, two halves and a whole would agree exactly; with them, nearly."""
+    losses: dict[int, list[float]] = {1: [], 2: []}
+    for accumulate, seen in losses.items():
+        run = trainer(sets, config, accumulate=accumulate, steps=1)
+        run.run(lambda progress, seen=seen: seen.append(progress.loss))  # type: ignore[misc]
+    assert losses[2][0] == pytest.approx(losses[1][0], rel=0.1)
+
+
+def test_it_stops_early_when_nothing_gets_better(sets: Path, config: Path) -> None:  # noqa: F811
+    run = trainer(sets, config, evaluate_every=1, patience=2, steps=50, encoder_lr=0.0, decoder_lr=0.0)
+    run.best = 2.0  # no score will ever beat it
+    run.run()
+    assert run.step == 2
+
+
+def test_running_out_of_memory_is_saved_and_explained(
+    sets: Path,  # noqa: F811
+    config: Path,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run = trainer(sets, config)
+    whole = run._train_step
+
+    def short(parts: Any, weights: Any) -> float:
+        if run.step == 3:
+            raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: not enough memory: you tried")
+        return whole(parts, weights)
+
+    monkeypatch.setattr(run, "_train_step", short)
+    with pytest.raises(ModelError, match=r"step 3 with batches of 4 at 64 px on cpu.*set accumulate = 2"):
+        run.run()
+    again = trainer(sets, config)
+    assert again.resume()
+    assert again.step == 3
+    assert out_of_memory(torch.OutOfMemoryError("x"))
+    assert not out_of_memory(RuntimeError("another"))
+
+
+def test_one_cycle_goes_up_and_down() -> None:
+    settings = TrainConfig(steps=100, schedule="one-cycle")
+    rates = [rate_factor(step, settings) for step in range(101)]
+    top = rates.index(max(rates))
+    assert 25 <= top <= 31
+    assert max(rates) == pytest.approx(1.0)
+    assert rates[0] < 0.1
+    assert rates[100] == pytest.approx(0.0)
+    assert rates[: top + 1] == sorted(rates[: top + 1])
+    with pytest.raises(UsageError, match="schedule"):
+        TrainConfig(schedule="linear")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("target", "count"), [("head", 1), ("hair", 1), ("face", 1), ("parts", 18)])
+def test_every_target_trains(sets: Path, config: Path, target: str, count: int) -> None:  # noqa: F811
+    run = trainer(sets, config, net="custom-cnn", target=target, plane_weights=(), steps=1)
+    run.run()
+    assert len(run.spec.outputs) == count
+
+
+def test_every_picture_counts_the_same_below_the_head() -> None:
+    logits = torch.full((2, 3, 20, 20), 3.0)
+    target = torch.zeros(2, 3, 20, 20)
+    target[0, 2, 10:] = 1  # 200 pixels of body
+    target[1, 2, 19] = 1  # 20
+    known = torch.ones_like(target)
+    wrong = float(torch.nn.functional.softplus(torch.tensor(3.0)))
+    assert float(below_loss(logits, target, known)) == pytest.approx(wrong, rel=1e-5)
+    logits[0, 0, 10:] = -30.0
+    assert float(below_loss(logits, target, known)) == pytest.approx(wrong / 2, rel=1e-5)
+    known[1, 2] = 0
+    assert float(below_loss(logits, target, known)) == pytest.approx(0, abs=1e-5)
+    weights = torch.ones(3)
+    plain = matte_loss(logits, target, torch.ones_like(target), weights)
+    assert float(matte_loss(logits, target, torch.ones_like(target), weights, neck_weight=2.0) - plain) > 1.0
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one(sets: Path, tmp_path: Path) -> None:  # noqa: F811
+    """torchrun with gloo: batch statistics differ a little, the pictures seen and the files written do not."""
+    (tmp_path / "held.txt").write_text("04\n05\n")
+    (tmp_path / "c.toml").write_text(CONFIG.format(steps=4))
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29513"]
+    command += ["-m", "headstream", "train", "--config", str(tmp_path / "c.toml"), "--device", "cpu"]
+    command += ["--data", str(sets), "--out", str(tmp_path / "run")]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=280, env=environment)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stderr.count("step 4/4") == 1
+    state = torch.load(tmp_path / "run" / "last.pt", weights_only=True)
+    assert state["step"] == 4
+    card = json.loads((tmp_path / "run" / "model.json").read_text())
+    assert card["outputs"] == ["head", "hair"]

@@ -1,0 +1,176 @@
+"""Data sets as their makers distribute them, packed files, and pictures that hide in two splits."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from headstream.cli import main
+from headstream.errors import UsageError
+from headstream.train.data import BASE_PLANES, BODY, HAIR, HEAD, PARTS, TARGETS, DataSet, read_names
+from headstream.train.leaks import difference_hash, duplicates_between
+from headstream.train.packed import pack
+from headstream.types import UInt8Array
+
+pytest.importorskip("torch")
+from tests.train.test_training import SIDE, face
+
+
+def folders(root: Path, *names: str) -> None:
+    for name in names:
+        (root / name).mkdir(parents=True, exist_ok=True)
+
+
+@pytest.fixture
+def hq(tmp_path: Path) -> Path:
+    """CelebAMask-HQ as distributed: 1024-px pictures in one folder, one 512-px file a part in folders of 2,000."""
+    root = tmp_path / "CelebAMask-HQ"
+    folders(root, "CelebA-HQ-img", "CelebAMask-HQ-mask-anno/0", "CelebAMask-HQ-mask-anno/1")
+    for number in (7, 2001):
+        rgb, label = face(number)
+        Image.fromarray(rgb).resize((2 * SIDE, 2 * SIDE), Image.Resampling.NEAREST).save(
+            root / "CelebA-HQ-img" / f"{number}.jpg"
+        )
+        for part, value in (("skin", 1), ("hair", 13), ("neck", 17), ("cloth", 18)):
+            mask = np.where(label == value, 255, 0).astype(np.uint8)
+            name = f"{number:05d}_{part}.png"
+            Image.fromarray(np.dstack([mask] * 3)).save(root / "CelebAMask-HQ-mask-anno" / str(number // 2000) / name)
+    return root
+
+
+class TestKinds:
+    def test_celebamask_hq_as_distributed(self, hq: Path) -> None:
+        data = DataSet("celebamask-hq", hq)
+        assert data.names == ("2001", "7")
+        for name in data.names:
+            _, label = face(int(name))
+            picture = data.load(name)
+            assert picture.rgb.shape == (2 * SIDE, 2 * SIDE, 3)
+            small = picture.target[::2, ::2]
+            assert ((small[..., HEAD] > 0) == np.isin(label, [1, 13])).all()
+            assert ((small[..., HAIR] > 0) == (label == 13)).all()
+            assert ((small[..., BODY] > 0) == np.isin(label, [17, 18])).all()
+            assert (picture.known == 255).all()
+
+    def test_all_parts_beside_head_hair_and_body(self, hq: Path) -> None:
+        planes = BASE_PLANES + tuple(p for p in TARGETS["parts"] if p not in BASE_PLANES)
+        picture = DataSet("celebamask-hq", hq, planes=planes).load("7")
+        _, label = face(7)
+        for part in ("skin", "neck", "cloth", "nose"):
+            found = picture.target[::2, ::2, planes.index(part)] > 0
+            assert (found == (label == PARTS.index(part) + 1)).all()
+
+    def test_a_folder_of_pictures_and_masks(self, tmp_path: Path) -> None:
+        folders(tmp_path, "images", "masks")
+        rgb, label = face(1)
+        Image.fromarray(rgb).save(tmp_path / "images" / "a.png")
+        head = np.isin(label, [1, 13])
+        Image.fromarray(np.where(head, 255, 0).astype(np.uint8)).save(tmp_path / "masks" / "a.png")
+        picture = DataSet("masks", tmp_path).load("a")
+        assert ((picture.target[..., HEAD] > 0) == head).all()
+        assert picture.known.reshape(-1, 3).min(axis=0).tolist() == [255, 0, 0]
+        hair = DataSet("masks", tmp_path, plane="hair").load("a")
+        assert ((hair.known[..., HEAD] > 0) == head).all()
+
+    @pytest.mark.parametrize("suffix", [".ppm", ".png"])
+    def test_lfw_part_labels(self, tmp_path: Path, suffix: str) -> None:
+        folders(tmp_path, "images", "labels")
+        rgb, label = face(2)
+        Image.fromarray(rgb).save(tmp_path / "images" / "a.jpg")
+        colours: UInt8Array = np.zeros((SIDE, SIDE, 3), np.uint8)
+        colours[..., 2] = 255
+        colours[label > 0] = (0, 255, 0)
+        colours[label == 13] = (255, 0, 0)
+        Image.fromarray(colours).save(tmp_path / "labels" / f"a{suffix}")
+        picture = DataSet("lfw-parts", tmp_path).load("a")
+        assert ((picture.target[..., HAIR] > 0) == (label == 13)).all()
+        assert (picture.known[..., HEAD][label == 0] == 255).all()
+        assert (picture.known[..., HEAD][label == 1] == 0).all()  # face and neck are one colour
+
+    def test_damaged_truth_is_an_error_that_names_the_file(self, hq: Path) -> None:
+        (hq / "CelebA-HQ-img" / "7.jpg").write_bytes(b"no picture")
+        with pytest.raises(OSError, match=r"7\.jpg"):
+            DataSet("celebamask-hq", hq).load("7")
+
+    def test_lists_of_names(self, tmp_path: Path) -> None:
+        (tmp_path / "names.txt").write_text("a\nb\n\n")
+        assert read_names(tmp_path / "names.txt") == {"a", "b"}
+        with pytest.raises(UsageError, match="does not exist"):
+            read_names(tmp_path / "none.txt")
+
+
+class TestPacked:
+    def test_it_holds_what_the_folder_holds(self, hq: Path, tmp_path: Path) -> None:
+        data = DataSet("celebamask-hq", hq, faces={"7": (20.0, 30.0, 120.0, 130.0)})
+        pack(data, tmp_path / "p.zip", side=SIDE)
+        packed = DataSet("packed", tmp_path / "p.zip")
+        assert packed.names == data.names
+        before, after = data.load("7"), packed.load("7")
+        assert after.rgb.shape == (SIDE, SIDE, 3)
+        small = cv2.resize(before.target, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+        assert (after.target == small).all()
+        assert (after.known == 255).all()
+        assert after.face_px == (10.0, 15.0, 60.0, 65.0)
+        assert np.abs(after.rgb.astype(int) - cv2.resize(before.rgb, (SIDE, SIDE), interpolation=3)).mean() < 4
+        assert packed.load("2001").face_px is None
+
+    def test_partly_known_truth_and_many_planes(self, hq: Path, tmp_path: Path) -> None:
+        planes = BASE_PLANES + tuple(p for p in TARGETS["parts"] if p not in BASE_PLANES)
+        folders(tmp_path / "h", "images", "hair")
+        rgb, label = face(3)
+        Image.fromarray(rgb).save(tmp_path / "h" / "images" / "a.png")
+        Image.fromarray(np.where(label == 13, 255, 0).astype(np.uint8)).save(tmp_path / "h" / "hair" / "a.png")
+        data = DataSet("hair", tmp_path / "h", planes=planes)
+        pack(data, tmp_path / "p.zip", side=SIDE)
+        again = DataSet("packed", tmp_path / "p.zip", planes=planes).load("a")
+        assert (again.known == data.load("a").known).all()
+        assert (again.target == data.load("a").target).all()
+        pack(replace(data, planes=BASE_PLANES), tmp_path / "q.zip", side=SIDE)
+        with pytest.raises(UsageError, match="packed without skin, nose"):
+            DataSet("packed", tmp_path / "q.zip", planes=planes).load("a")
+
+    def test_the_command(self, hq: Path, tmp_path: Path, capsys: Any) -> None:
+        out = tmp_path / "hq.zip"
+        assert main(["pack", f"celebamask-hq:{hq}", "--out", str(out), "--side", "64", "--target", "parts"]) == 0
+        assert "2 pictures" in capsys.readouterr().err
+        assert len(DataSet("packed", out).names) == 2
+        assert main(["pack", str(hq), "--out", str(out)]) == 2
+        assert main(["pack", f"celebamask-hq:{hq}", "--out", str(out), "--target", "nose"]) == 2
+
+    def test_another_file_is_no_packed_set(self, tmp_path: Path) -> None:
+        (tmp_path / "x.zip").write_bytes(b"PK no")
+        with pytest.raises(UsageError, match="is not a packed data set"):
+            DataSet("packed", tmp_path / "x.zip")
+
+
+class TestLeaks:
+    def test_the_same_picture_under_another_name_is_found(self, tmp_path: Path) -> None:
+        rng = np.random.default_rng(0)
+        for split in ("train", "test"):
+            folders(tmp_path / split, "images")
+        pictures = [
+            cv2.GaussianBlur(rng.integers(0, 256, (80, 80, 3), dtype=np.uint8), (0, 0), 6).astype(np.float32)
+            for _ in range(6)
+        ]
+        for number, picture in enumerate(pictures):
+            flat = cv2.normalize(picture, np.empty_like(picture), 0, 255, cv2.NORM_MINMAX).astype(np.uint8)
+            split = "train" if number < 4 else "test"
+            Image.fromarray(flat).save(tmp_path / split / "images" / f"{number}.png")
+            if number == 2:  # smaller, brighter, and a JPEG
+                small = cv2.resize(cv2.convertScaleAbs(flat, alpha=0.8, beta=30), (50, 50), interpolation=3)
+                Image.fromarray(small).save(tmp_path / "test" / "images" / "copy.jpg", quality=70)
+        train, test = (DataSet("pictures", tmp_path / split) for split in ("train", "test"))
+        found = duplicates_between([train], [test])
+        assert [(p.first, p.second) for p in found] == [("train/2", "test/copy")]
+        assert duplicates_between([train], []) == []
+
+    def test_a_hash_is_64_bits(self) -> None:
+        ramp = np.tile(np.arange(0, 180, dtype=np.uint8)[None, :, None], (80, 1, 3))
+        assert difference_hash(ramp).tolist() == [255] * 8
+        assert difference_hash(np.ascontiguousarray(ramp[:, ::-1])).tolist() == [0] * 8
