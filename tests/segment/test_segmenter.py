@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 
 import cv2
@@ -146,7 +147,7 @@ def test_damaged_weights_are_noticed(tmp_path: Path) -> None:
         load_segmenter(str(path))
 
 
-def brightness_net(folder: Path, card: dict[str, object], *, planes: int = 2) -> Path:
+def brightness_net(folder: Path, card: Mapping[str, object], *, planes: int = 2) -> Path:
     """Someone's network: NCHW float in, logits of (dark, bright) out, written with nothing but onnx."""
     onnx = pytest.importorskip("onnx")
     helper, kind = onnx.helper, onnx.TensorProto.FLOAT
@@ -161,7 +162,7 @@ def brightness_net(folder: Path, card: dict[str, object], *, planes: int = 2) ->
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
     onnx.save(model, str(folder / "b.onnx"))
-    (folder / "b.json").write_text(json.dumps({"kind": "segmenter", "file": "b.onnx", "side": 16} | card))
+    (folder / "b.json").write_text(json.dumps({"kind": "segmenter", "file": "b.onnx", "side": 16} | dict(card)))
     return folder / "b.onnx"
 
 
