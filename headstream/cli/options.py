@@ -14,8 +14,22 @@ HeadsOption = Annotated[
     str, typer.Option("--heads", metavar="largest|all|ID", help="Whose head: the largest, all, or a person's number.")
 ]
 PartOption = Annotated[str, typer.Option("--part", metavar="head|hair", help="The whole head, or the hair alone.")]
-ModelOption = Annotated[str, typer.Option("--model", help="Weights by name, or an .onnx file with its card beside it.")]
-DeviceOption = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda", help="Where the network runs.")]
+ModelOption = Annotated[
+    str,
+    typer.Option(
+        "--model",
+        help="Weights by name; an .onnx file with its card beside it; with torch also .pt, .safetensors, .ckpt, a folder, "
+        "or owner/name on the hub.",
+    ),
+]
+DeviceOption = Annotated[
+    str,
+    typer.Option(
+        "--device",
+        metavar="auto|cpu|cuda|...",
+        help="Where the network runs; also tensorrt, coreml, directml (ONNX) and mps (torch).",
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object with the result on stdout.")]
 
 
