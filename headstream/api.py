@@ -45,7 +45,7 @@ def cut_video(
     Raises SourceError, ModelError.
     """
     options = CutOptions(heads=heads, part=part)
-    segmenter = load_segmenter(model, device=device)
+    segmenter = load_segmenter(model, device=device, fast=True)
     with FileSource(path) as source, FaceFinder(models_dir()) as finder:
         yield from cut_stream(source, HeadCutter(segmenter, finder, options))
 

@@ -28,7 +28,7 @@ def bench_file(
 ) -> dict[str, Any]:
     """Decode, track, segment and matte a file without encoding; frames/s over all frames, loading left out."""
     sink = CountingSink()
-    segmenter = load_segmenter(model, device=device)
+    segmenter = load_segmenter(model, device=device, fast=True)
     with FileSource(path) as source, FaceFinder(models_dir()) as finder:
         cutter = HeadCutter(segmenter, finder, options)
         started = time.perf_counter()

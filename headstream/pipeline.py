@@ -162,6 +162,6 @@ def open_cutter(
     *, model: str = "default", device: str = "auto", options: CutOptions | None = None
 ) -> tuple[HeadCutter, CropSegmenter, FaceFinder]:
     """A cutter with the shipped detectors and the named weights. The finder is the caller's to close."""
-    segmenter = load_segmenter(model, device=device)
+    segmenter = load_segmenter(model, device=device, fast=True)
     finder = FaceFinder(models_dir())
     return HeadCutter(segmenter, finder, options), segmenter, finder

@@ -68,7 +68,7 @@ def cut_video_file(job: VideoJob, progress: Callable[[int, int], None] | None = 
     """
     kind, matte_kind = check_job(job)
     with FileSource(job.source) as source:
-        segmenter = load_segmenter(job.model, device=job.device)
+        segmenter = load_segmenter(job.model, device=job.device, fast=True)
         report = VideoReport(device=segmenter.device, model=segmenter.card.name, viewers=kind.viewers)
         with FaceFinder(models_dir()) as finder:
             cutter = HeadCutter(segmenter, finder, job.options)

@@ -69,7 +69,7 @@ def test_folder(place: Place, data_set: str, truth: str) -> Path:
 
 def heads(place: Place) -> dict[str, Any]:
     """Share of all frames of all clips with a head."""
-    segmenter = load_segmenter(place.model)
+    segmenter = load_segmenter(place.model, fast=True)
     total = found = 0
     people: dict[str, int] = {}
     with FaceFinder(models_dir()) as finder:

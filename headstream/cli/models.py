@@ -15,7 +15,7 @@ app = typer.Typer(help="The weights that come with headstream.", no_args_is_help
 @app.command("list")
 def list_models(json: JsonOption = False) -> None:
     """List them."""
-    from headstream.segment.registry import DEFAULT_MODEL, shipped_models
+    from headstream.segment.registry import DEFAULT_FAST_MODEL, DEFAULT_MODEL, shipped_models
 
     cards = shipped_models()
     if json:
@@ -25,7 +25,7 @@ def list_models(json: JsonOption = False) -> None:
         return
     for card in cards:
         size = card.file.stat().st_size / 1e6 if card.file.exists() else 0.0
-        mark = "  (default)" if card.name == DEFAULT_MODEL else ""
+        mark = {DEFAULT_MODEL: "  (default)", DEFAULT_FAST_MODEL: "  (default for video)"}.get(card.name, "")
         print(f"{card.name:40} {card.kind:14} {size:5.1f} MB  {card.licence}{mark}")
 
 

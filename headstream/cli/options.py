@@ -18,8 +18,8 @@ ModelOption = Annotated[
     str,
     typer.Option(
         "--model",
-        help="Weights by name; an .onnx file with its card beside it; with torch also .pt, .safetensors, .ckpt, a folder, "
-        "or owner/name on the hub.",
+        help="Weights by name (see: headstream models list); an .onnx file with its card beside it; with torch also .pt, "
+        ".safetensors, .ckpt, a folder, or owner/name on the hub.",
     ),
 ]
 DeviceOption = Annotated[

@@ -60,7 +60,7 @@ def train(
             trainer.run(report)
         if on.leads:
             best = out / "best.pt"
-            export(best if best.exists() else out / "last.pt", out / "model.onnx")
+            export([best if best.exists() else out / "last.pt"], out / "model.onnx")
     return 0
 
 
@@ -78,28 +78,31 @@ def _tell_duplicates(data: object) -> None:
 
 
 def export(
-    checkpoint: Annotated[Path, typer.Argument(help="best.pt or last.pt of a training run.")],
+    checkpoints: Annotated[
+        list[Path], typer.Argument(metavar="CHECKPOINT...", help="best.pt or last.pt; of several, the mean is written.")
+    ],
     out: Annotated[Path, typer.Option("--out", "-o", help="The .onnx file; its card is written beside it.")],
     int8: Annotated[bool, typer.Option("--int8", help="8-bit weights and activations; needs --calibrate.")] = False,
     calibrate: Annotated[list[Path] | None, typer.Option(help="Folder of pictures to take ranges from.")] = None,
 ) -> None:
     """Write a checkpoint's averaged weights as ONNX, with a model card."""
     _need_torch()
-    from headstream.nets.checkpoint import load_trained
+    from headstream.nets.checkpoint import load_averaged
     from headstream.train.export import card_details, export_onnx, write_card
 
-    if not checkpoint.is_file():
-        raise UsageError(f"{checkpoint}: no such checkpoint")
+    for checkpoint in checkpoints:
+        if not checkpoint.is_file():
+            raise UsageError(f"{checkpoint}: no such checkpoint")
     if int8 and not calibrate:
         raise UsageError("--int8 needs --calibrate FOLDER, with a hundred pictures of people or so")
-    net, spec = load_trained(checkpoint)
+    net, spec = load_averaged(checkpoints)
     if int8 and calibrate:
         from headstream.train.quantise import crops_of_folders, export_int8
 
         export_int8(net, spec, out, crops_of_folders(calibrate))
     else:
         export_onnx(net, spec, out)
-    card = write_card(out, card_details(net, spec, checkpoint))
+    card = write_card(out, card_details(net, spec, checkpoints[-1]))
     say(f"wrote {out} and {card.name}; use it with --model {out}")
 
 

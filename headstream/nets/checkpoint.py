@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,23 @@ def load_trained(path: Path) -> tuple[nn.Module, NetSpec]:
     state = load_checkpoint(path)
     spec = NetSpec.from_dict(state["spec"])
     return fill(build(spec), state["ema"], path).eval(), spec
+
+
+def load_averaged(paths: Sequence[Path]) -> tuple[nn.Module, NetSpec]:
+    """The mean of several checkpoints of one network: often better than each (Wortsman et al., arXiv:2203.05482).
+
+    They must lie on one training path or start from one network. Raises ModelError if they are different networks.
+    """
+    net, spec = load_trained(paths[0])
+    states = [load_checkpoint(path) for path in paths]
+    for path, state in zip(paths, states, strict=True):
+        if NetSpec.from_dict(state["spec"]) != spec:
+            raise ModelError(f"{path} is another network than {paths[0]}; only checkpoints of one can be averaged")
+    mean = {
+        name: torch.stack([state["ema"][name] for state in states]).mean(0) if value.is_floating_point() else value
+        for name, value in states[0]["ema"].items()
+    }
+    return fill(net, mean, paths[0]).eval(), spec
 
 
 def fill(net: nn.Module, state: dict[str, Tensor], path: Path) -> nn.Module:

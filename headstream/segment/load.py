@@ -12,14 +12,17 @@ from headstream.segment.registry import find_model
 _TORCH_FILES = {".pt", ".ckpt", ".safetensors"}
 
 
-def load_segmenter(name: str = "default", *, device: str = "auto", threads: int | None = None) -> CropSegmenter:
+def load_segmenter(
+    name: str = "default", *, device: str = "auto", threads: int | None = None, fast: bool = False
+) -> CropSegmenter:
     """A segmenter by name of shipped weights, by file or folder, or from the Hugging Face hub.
 
-    name: "default" or "lite"; an .onnx file with its card beside it; a .pt of ``headstream train``; a .safetensors or
-    Lightning .ckpt of the head-segmentation U-Net; a folder of diffusers' format; "owner/name" or "owner/name@revision" on
-    the hub, which is asked only if the weights are not in its cache (and never with HF_HUB_OFFLINE=1).
-    device: "auto", "cpu", "cuda", and for ONNX "tensorrt", "coreml", "directml", for torch "mps"; a device that is not
-    here is an error, never a silent fall-back.  threads: of ONNX Runtime.  Raises ModelError.
+    name: "default", "lite" or "lite-int8"; an .onnx file with its card beside it; a .pt of ``headstream train``; a
+    .safetensors or Lightning .ckpt of the head-segmentation U-Net; a folder of diffusers' format; "owner/name" or
+    "owner/name@revision" on the hub, which is asked only if the weights are not in its cache (and never with
+    HF_HUB_OFFLINE=1).  device: "auto", "cpu", "cuda", and for ONNX "tensorrt", "coreml", "directml", for torch "mps"; a
+    device that is not here is an error, never a silent fall-back.  threads: of ONNX Runtime.
+    fast: whether "default" means the weights for video, in 8 bits, and not those for photos.  Raises ModelError.
     """
     path = Path(name)
     if path.suffix in _TORCH_FILES or path.is_dir() or _is_hub_name(name):
@@ -31,7 +34,7 @@ def load_segmenter(name: str = "default", *, device: str = "auto", threads: int 
         return TorchSegmenter(load_network(name), device=device)
     from headstream.segment.onnx import OnnxSegmenter
 
-    return OnnxSegmenter(find_model(name), device=device, threads=threads)
+    return OnnxSegmenter(find_model(name, fast=fast), device=device, threads=threads)
 
 
 def _is_hub_name(name: str) -> bool:

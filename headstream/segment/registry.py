@@ -11,6 +11,8 @@ from typing import Any
 from headstream.errors import ModelError
 
 DEFAULT_MODEL = "lite"
+# The same network in 8 bits: for video, where each frame's milliseconds count more than a thousandth of IoU.
+DEFAULT_FAST_MODEL = "lite-int8"
 
 
 def models_dir() -> Path:
@@ -91,10 +93,10 @@ def shipped_models() -> list[ModelCard]:
     return [read_card(path) for path in sorted(models_dir().glob("*.json"))]
 
 
-def find_model(name: str) -> ModelCard:
+def find_model(name: str, *, fast: bool = False) -> ModelCard:
     """The card of a shipped segmenter, or of an .onnx file that has its card beside it.
 
-    Raises ModelError naming what there is.
+    fast: whether "default" means the one for video.  Raises ModelError naming what there is.
     """
     path = Path(name)
     if path.suffix == ".onnx":
@@ -104,7 +106,8 @@ def find_model(name: str) -> ModelCard:
         if not beside.is_file():
             raise ModelError(f"model {name} has no card; expected {beside} (see: headstream models info lite)")
         return read_card(beside)
-    wanted = DEFAULT_MODEL if name == "default" else name
+    default = DEFAULT_FAST_MODEL if fast else DEFAULT_MODEL
+    wanted = default if name == "default" else name
     segmenters = [card for card in shipped_models() if card.kind == "segmenter"]
     for card in segmenters:
         if card.name == wanted:

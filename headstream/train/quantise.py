@@ -93,4 +93,6 @@ def export_int8(net: nn.Module, spec: NetSpec, out: Path, crops: UInt8Array, *, 
             op_types_to_quantize=_QUANTISED,
             nodes_to_exclude=convolutions[-1:],
             calibrate_method=CalibrationMethod.MinMax,
+            # Mean of the crops' ranges: the one crop with the farthest outlier would coarsen all others.
+            extra_options={"CalibMovingAverage": True},
         )

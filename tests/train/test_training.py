@@ -15,7 +15,7 @@ torch = pytest.importorskip("torch")
 
 from headstream.cli import main  # noqa: E402
 from headstream.errors import ModelError, UsageError  # noqa: E402
-from headstream.nets.checkpoint import load_checkpoint  # noqa: E402
+from headstream.nets.checkpoint import load_averaged, load_checkpoint  # noqa: E402
 from headstream.nets.lite import EfficientNetLiteEncoder, LiteSpec, LiteUNet  # noqa: E402
 from headstream.nets.zoo import NetSpec, build  # noqa: E402
 from headstream.segment.load import load_segmenter  # noqa: E402
@@ -281,6 +281,22 @@ class TestNet:
         assert np.abs(segmenter.predict(rgb, "head") - expected[:, 0]).max() < 1e-3
         assert np.abs(segmenter.predict(rgb, "hair") - expected[:, 1]).max() < 1e-3
         assert (tmp_path / "n.onnx").stat().st_size < 2.5 * sum(p.numel() for p in net.parameters())
+
+    def test_the_mean_of_checkpoints(self, tmp_path: Path) -> None:
+        nets = [build(SMALL).eval() for _ in range(2)]
+        paths = []
+        for number, net in enumerate(nets):
+            torch.save({"ema": net.state_dict(), "spec": SMALL.as_dict(), "step": 1}, tmp_path / f"{number}.pt")
+            paths.append(tmp_path / f"{number}.pt")
+        mean, spec = load_averaged(paths)
+        assert spec == SMALL
+        for name, value in mean.state_dict().items():
+            a, b = (net.state_dict()[name] for net in nets)
+            assert torch.allclose(value.float(), (a.float() + b.float()) / 2, atol=1e-6), name
+        other = NetSpec("custom-cnn", ("head",))
+        torch.save({"ema": build(other).state_dict(), "spec": other.as_dict(), "step": 1}, tmp_path / "o.pt")
+        with pytest.raises(ModelError, match="another network than"):
+            load_averaged([paths[0], tmp_path / "o.pt"])
 
     def test_eight_bits_stay_close(self, tmp_path: Path, sets: Path) -> None:
         torch.manual_seed(0)
