@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Any, Literal
 
 import numpy as np
@@ -25,7 +26,8 @@ from headstream.track.tracker import Evidence, Finder, Tracker, TrackOptions
 from headstream.types import Cutout, Float32Array, Frame, Head, Part, Segmenter, Source
 
 Heads = Literal["largest", "all"] | int
-_SWITCH_RATIO = 1.35  # another head must be this much larger before "largest" moves over to it
+# Another head must be this much larger, for this long, before "largest" moves over to it: detectors err for moments.
+_SWITCH_RATIO, _SWITCH_AFTER_S = 1.35, 1
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ class HeadCutter:
         self._tracker = Tracker(finder, self.options.track)
         self._mattes: dict[int, HeadMatte] = {}
         self._largest: int | None = None
+        self._rival: tuple[int, Fraction] | None = None  # who may take over, and since when
         self.times = StageTimes()
 
     def cut(self, frame: Frame) -> Cutout:
@@ -62,7 +65,7 @@ class HeadCutter:
             self._mattes.clear()
         layers: list[Layer] = []
         kept: list[Head] = []
-        while candidates and (wanted := self._wanted(candidates)):
+        while candidates and (wanted := self._wanted(candidates, frame.pts)):
             alphas, crops = self._segment(frame, wanted)
             evidence = {h.track_id: matte_evidence(a, h) for h, a in zip(wanted, alphas, strict=True)}
             if self.options.part != "head":
@@ -80,17 +83,26 @@ class HeadCutter:
         layer = merged(layers, frame)
         return Cutout(frame, tuple(kept), layer.region_px, layer.alpha, layer.foreground)
 
-    def _wanted(self, heads: tuple[Head, ...]) -> list[Head]:
+    def _wanted(self, heads: tuple[Head, ...], now_s: Fraction) -> list[Head]:
         if self.options.heads == "all":
             return list(heads)
         if isinstance(self.options.heads, int):
             return [head for head in heads if head.track_id == self.options.heads]
         largest = max(heads, key=_size)
         current = next((head for head in heads if head.track_id == self._largest), None)
-        if current is not None and _size(largest) < _SWITCH_RATIO * _size(current):
+        if current is not None and not self._takes_over(largest, current, now_s):
             return [current]
-        self._largest = largest.track_id
+        self._largest, self._rival = largest.track_id, None
         return [largest]
+
+    def _takes_over(self, largest: Head, current: Head, now_s: Fraction) -> bool:
+        """Whether the largest head has been much larger than the one being cut for long enough."""
+        if _size(largest) < _SWITCH_RATIO * _size(current):
+            self._rival = None
+            return False
+        if self._rival is None or self._rival[0] != largest.track_id:
+            self._rival = (largest.track_id, now_s)
+        return now_s - self._rival[1] >= _SWITCH_AFTER_S
 
     def _segment(self, frame: Frame, heads: list[Head]) -> tuple[Float32Array, Any]:
         picture = frame.rgb if frame.planes is None else frame.planes
