@@ -67,8 +67,11 @@ def write_video(
         audio = container.add_stream("aac", rate=48000, layout="mono") if sound else None
         for rgb, tick in zip(frames, ticks, strict=True):
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb), format="rgb24")
-            if colour is not None:
-                space = {1: "ITU709", 5: "ITU601", 6: "ITU601", 9: 9}[colour[0]]
+            if colour is not None and colour[0] == 9:
+                assert pix_fmt == "yuv444p"
+                frame = av.VideoFrame.from_ndarray(bt2020(rgb, full=colour[1] == 2), format="yuv444p")
+            elif colour is not None:
+                space = {1: "ITU709", 5: "ITU601", 6: "ITU601"}[colour[0]]
                 kind = {1: "MPEG", 2: "JPEG"}[colour[1]]
                 frame = frame.reformat(format=pix_fmt, dst_colorspace=space, dst_color_range=kind)
             frame.pts, frame.time_base = tick, time_base
@@ -80,6 +83,16 @@ def write_video(
                 container.mux(audio.encode(piece))
             container.mux(audio.encode(None))
     return path
+
+
+def bt2020(rgb: UInt8Array, *, full: bool) -> UInt8Array:
+    """(3, H, W) uint8 Y, U, V of 8-bit R'G'B' by ITU-R BT.2020; not every PyAV converts to it."""
+    r, g, b = (rgb[..., k].astype(np.float64) / 255 for k in range(3))
+    y = 0.2627 * r + 0.6780 * g + 0.0593 * b
+    u, v = (b - y) / 1.8814, (r - y) / 1.4746
+    low, luma, chroma = (0, 255, 255) if full else (16, 219, 224)
+    planes = np.stack([low + luma * y, 128 + chroma * u, 128 + chroma * v])
+    return np.clip(np.round(planes), 0, 255).astype(np.uint8)
 
 
 def tone(seconds: float, rate: int = 48000) -> list[Any]:
