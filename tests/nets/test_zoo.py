@@ -60,7 +60,9 @@ def test_odd_sizes_come_back_as_they_were(spec: NetSpec, size: tuple[int, int]) 
 
 @every_net
 def test_a_batch_of_one_trains(spec: NetSpec) -> None:
-    as_called(build(spec).train(), spec)(torch.rand(1, 3, 64, 64) * 255).sum().backward()
+    net = build(spec).train()
+    as_called(net, spec)(torch.rand(1, 3, 64, 64) * 255).sum().backward()
+    assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in net.parameters())
 
 
 @every_net
