@@ -17,11 +17,7 @@ import numpy as np
 from headstream.channel import Policy, Producer
 from headstream.colour import crop_resized
 from headstream.matte.refine import HeadMatte, Layer, MatteOptions, merged
-from headstream.segment.crops import CropSegmenter
-from headstream.segment.load import load_segmenter
-from headstream.segment.registry import models_dir
 from headstream.timing import StageTimes
-from headstream.track.finder import FaceFinder
 from headstream.track.tracker import Evidence, Finder, Tracker, TrackOptions
 from headstream.types import Cutout, Float32Array, Frame, Head, Part, Segmenter, Source
 
@@ -168,12 +164,3 @@ def _timed(source: Source, times: StageTimes) -> Iterator[Frame]:
         if frame is None:
             return
         yield frame
-
-
-def open_cutter(
-    *, model: str = "default", device: str = "auto", options: CutOptions | None = None
-) -> tuple[HeadCutter, CropSegmenter, FaceFinder]:
-    """A cutter with the shipped detectors and the named weights. The finder is the caller's to close."""
-    segmenter = load_segmenter(model, device=device, fast=True)
-    finder = FaceFinder(models_dir())
-    return HeadCutter(segmenter, finder, options), segmenter, finder

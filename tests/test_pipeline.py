@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -144,7 +145,9 @@ def test_stopping_early_stops_the_grab_thread(
 ) -> None:
     stream = cut_stream(ListSource(moving_portrait(portrait, 30)), HeadCutter(segmenter, finder))
     next(stream)
+    assert "headstream-grab" in {thread.name for thread in threading.enumerate()}
     stream.close()  # type: ignore[attr-defined]
+    assert "headstream-grab" not in {thread.name for thread in threading.enumerate()}
 
 
 def test_evidence_by_hand() -> None:

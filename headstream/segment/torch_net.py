@@ -57,4 +57,4 @@ class TorchSegmenter(CropSegmenter):
             self._staging = torch.empty(pictures.shape, dtype=torch.uint8, pin_memory=True)
         staged = self._staging[: len(crops)]
         staged.copy_(pictures)
-        return staged.to(self._on, non_blocking=True)
+        return staged.to(self._on)  # waits: the next batch goes into the same memory
