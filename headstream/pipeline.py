@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, Literal
 
+import cv2
 import numpy as np
 
 from headstream.channel import Policy, Producer
@@ -19,7 +20,7 @@ from headstream.colour import crop_resized
 from headstream.matte.refine import HeadMatte, Layer, MatteOptions, merged
 from headstream.timing import StageTimes
 from headstream.track.tracker import Evidence, Finder, Tracker, TrackOptions
-from headstream.types import Cutout, Float32Array, Frame, Head, Part, Segmenter, Source
+from headstream.types import Box, Cutout, Float32Array, Frame, Head, Part, Segmenter, Source
 
 Heads = Literal["largest", "all"] | int
 # Another head must be this much larger, for this long, before "largest" moves over to it: detectors err for moments.
@@ -133,20 +134,26 @@ def matte_evidence(alpha: Float32Array, head: Head) -> Evidence:
     ]
     fill = float(inner.mean()) if inner.size else 0.0
     total = float(alpha.sum()) + 1e-6
-    columns, rows = alpha.sum(axis=0), alpha.sum(axis=1)
     steps = np.arange(side) + 0.5
-    centre = (x0 + float(columns @ steps) / total * cell, y0 + float(rows @ steps) / total * cell)
-    return Evidence(fill, centre, _reach(columns, rows, ((bx0 + bx1) / 2, (by0 + by1) / 2)) / max(bx1 - bx0, 1e-6))
+    centre = (
+        x0 + float(alpha.sum(axis=0) @ steps) / total * cell,
+        y0 + float(alpha.sum(axis=1) @ steps) / total * cell,
+    )
+    return Evidence(fill, centre, _around(alpha, (x0, y0), cell))
 
 
-def _reach(columns: Float32Array, rows: Float32Array, middle: tuple[float, float]) -> float:
-    """How far the matte reaches from a point, in cells along either axis; a few stray cells do not count."""
-    reach = 0.0
-    for sums, at in zip((columns, rows), middle, strict=True):
-        seen = np.flatnonzero(sums > 3.0)
-        if len(seen):
-            reach = max(reach, at - float(seen[0]), float(seen[-1]) + 1 - at)
-    return reach
+def _around(alpha: Float32Array, corner: tuple[int, int], cell: float) -> Box | None:
+    """The box around what is more head than not, in frame pixels; a few stray cells do not count."""
+    solid = (alpha > 0.5).astype(np.uint8)
+    ends: list[tuple[float, float]] = []
+    for axis, origin in enumerate(corner):
+        sums = cv2.reduce(solid, axis, cv2.REDUCE_SUM, dtype=cv2.CV_32S).ravel()
+        seen = np.flatnonzero(sums > 2)
+        if len(seen) == 0:
+            return None
+        ends.append((origin + float(seen[0]) * cell, origin + float(seen[-1] + 1) * cell))
+    (left, right), (top, bottom) = ends
+    return left, top, right, bottom
 
 
 def cut_stream(source: Source, cutter: HeadCutter, *, policy: Policy = "every", capacity: int = 4) -> Iterator[Cutout]:

@@ -157,7 +157,10 @@ def test_evidence_by_hand() -> None:
     seen = matte_evidence(alpha, head)
     assert seen.fill == 1.0
     assert seen.centre_px == pytest.approx((80, 120), abs=1e-3)
-    assert seen.reach == pytest.approx((180 - 80) / 40)
+    assert seen.seen_px == (40, 60, 120, 180)
+    alpha[5, 5:7] = 1.0  # stray cells
+    assert matte_evidence(alpha, head).seen_px == (40, 60, 120, 180)
+    assert matte_evidence(np.zeros_like(alpha), head).seen_px is None
 
 
 class TestVideoFile:

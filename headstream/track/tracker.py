@@ -13,12 +13,12 @@ from headstream.track.appearance import SIDE_PX, describe, likeness
 from headstream.track.associate import best_pairs, blended, centre, distinct, steady_crop
 from headstream.track.faces import Face
 from headstream.track.finder import crop_square, overlap
+from headstream.track.framing import Framing
 from headstream.track.kalman import BoxFilter
 from headstream.types import Box, Float32Array, Frame, Head, Region
 
 # Likeness of one person to themselves is over 0.87 in 99 of 100 pairs of frames, of two people under 0.84 in 95 of 100.
 _SAME, _SAME_NEAR = 0.87, 0.82
-_HAIR_ROOM = 1.12  # of the matte's own reach
 
 
 class Finder(Protocol):
@@ -36,7 +36,7 @@ class TrackOptions:
     hold_s: how long a head neither detector sees is held where its matte goes on; doubted_s: and where it does not.
     remember_s: how long someone who left keeps their number.  max_heads: more than these are not followed.
     min_fill: mean alpha a matte must have over its face box for the box to be believed.
-    padding: side of the crop in face boxes.  max_padding: what long hair may stretch it to.
+    padding: side of the first crop in face boxes; later ones fit the head.  max_padding: the widest they become.
     """
 
     look_every: int = 3
@@ -54,13 +54,13 @@ class TrackOptions:
 class Evidence:
     """What a head's matte says of its box.
 
-    fill: mean alpha over the face box, 0..1.  centre_px: its middle, in the frame.  reach: how far it goes from the
-    box's middle along either axis, in box sides.
+    fill: mean alpha over the face box, 0..1.  centre_px: its middle, in the frame.  seen_px: the box around it, or None
+    for an empty one.
     """
 
     fill: float
     centre_px: tuple[float, float]
-    reach: float = 0.0
+    seen_px: Box | None = None
 
 
 @dataclass
@@ -72,7 +72,7 @@ class _Track:
     seen_s: float
     supported_s: float
     unseen_frames: int = 0
-    padding: float = 2.4
+    framing: Framing = field(default_factory=lambda: Framing(2.4))
     crop_px: Region | None = None
     matte_offset: tuple[float, float] | None = None
     looks: Float32Array | None = None
@@ -154,7 +154,9 @@ class Tracker:
                 continue
             track.supported_s = track.filter.time_s
             self._follow_matte(track, seen)
-            self._make_room(track, seen)
+            if seen.seen_px is not None:
+                newborn = track.born == self._frames - 1
+                track.framing.follow(seen.seen_px, track.box, self.options.max_padding, at_once=newborn)
         return frozenset(doubted)
 
     def _detect(self, now: _Now) -> None:
@@ -222,7 +224,7 @@ class Tracker:
         if known is None:
             known, self._next_id = self._next_id, self._next_id + 1
         track = _Track(known, BoxFilter(face.box_px, now.time_s), face, self._frames, now.time_s, now.time_s)
-        track.box, track.looks, track.padding = track.filter.box, looks, self.options.padding
+        track.box, track.looks, track.framing = track.filter.box, looks, Framing(self.options.padding)
         self._tracks.append(track)
 
     def _returning(self, face: Face, looks: Float32Array | None, now: _Now) -> int | None:
@@ -275,16 +277,8 @@ class Tracker:
             x, y = (seen.centre_px[k] - track.matte_offset[k] * side for k in (0, 1))
             track.box = track.filter.correct((x - side / 2, y - side / 2, x + side / 2, y + side / 2), doubt=4.0)
 
-    def _make_room(self, track: _Track, seen: Evidence) -> None:
-        """Hair that reaches the crop's border gets a wider crop, a little a frame; it narrows again with some delay."""
-        options = self.options
-        wanted = min(max(options.padding, 2 * seen.reach * _HAIR_ROOM), options.max_padding)
-        if wanted > track.padding or wanted < track.padding * 0.9:
-            step = wanted / track.padding
-            track.padding *= min(max(step, 0.99), 1.25 if track.born == self._frames - 1 else 1.03)
-
     def _head(self, track: _Track) -> Head:
-        track.crop_px = steady_crop(crop_square(track.box, track.padding), track.crop_px)
+        track.crop_px = steady_crop(track.framing.square(track.box), track.crop_px)
         x0, y0, x1, _ = track.crop_px
         scale = 1.0 / (x1 - x0)
         crop_from_frame = np.array([[scale, 0, -x0 * scale], [0, scale, -y0 * scale]])

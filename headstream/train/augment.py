@@ -1,6 +1,7 @@
 """From a picture with truth to a training crop: framing, new surroundings, things in the way, what cameras do to it.
 
-The tracker cuts a square of 2.4 times the face box; here its size, place and roll vary far more than a tracker's would.
+The tracker cuts a square a quarter larger than the head; here its size, place and roll vary far more than a tracker's
+would.
 People cut out of their picture move before other backgrounds, with other people beside them. All functions are pure:
 same generator state, same result.
 """
@@ -145,11 +146,25 @@ def head_middle(picture: Picture) -> tuple[float, float, float]:
     return float(np.median(xs)), float(ys.min() + 0.5 * span), 0.6 * span
 
 
+def head_extent(picture: Picture) -> tuple[float, float, float]:
+    """Middle and longer side of the box around the head in pixels, guessed from the face where the head is not known."""
+    if picture.known[..., HEAD].min() > 0:
+        ys, xs = np.nonzero(picture.target[..., HEAD] > 127)
+        if len(xs):
+            x0, x1, y0, y1 = xs.min(), xs.max() + 1, ys.min(), ys.max() + 1
+            return float(x0 + x1) / 2, float(y0 + y1) / 2, float(max(x1 - x0, y1 - y0))
+    cx, cy, face = head_middle(picture)
+    return cx, cy - 0.14 * face, 1.5 * face
+
+
 def framing(picture: Picture, rng: Rng, size: int) -> Matrix:
     """The (2, 3) affine from a picture to a crop of ``size``, mostly as the tracker frames a head, often not."""
-    cx, cy, face = head_middle(picture)
-    zoom = 2.4 * np.exp(rng.normal(0, 0.12)) if rng.random() < 0.55 else np.exp(rng.uniform(np.log(1.5), np.log(3.6)))
-    side = face * zoom
+    if rng.random() < 0.6:
+        cx, cy, head = head_extent(picture)
+        side = head * 1.25 * np.exp(rng.normal(0, 0.12))
+    else:
+        cx, cy, face = head_middle(picture)
+        side = face * np.exp(rng.uniform(np.log(1.5), np.log(3.6)))
     cx += side * np.clip(rng.normal(0, 0.05), -0.2, 0.2)
     cy += side * np.clip(rng.normal(0, 0.05), -0.2, 0.2)
     roll = rng.uniform(-50, 50) if rng.random() < 0.1 else rng.normal(0, 9)

@@ -31,6 +31,7 @@ class DataConfig:
     kind: see ``DataSet``.  folder: relative to the command's --data.  weight: how often it is drawn.
     hold_out: files of stems, one a line, never trained on.  validate: such a file too, scored while training; or a share
     like "5%", drawn by the seed.  pseudo: folder of soft labels.  These paths are relative to the configuration.
+    pseudo_unsure: soft labels further than this from both 0 and 1 are not learnt from; 0.5 takes all.
     backdrops: whether windows of its pictures without people serve as backgrounds.  plane: of kind "masks".
     """
 
@@ -40,6 +41,7 @@ class DataConfig:
     hold_out: tuple[str, ...] = ()
     validate: str = ""
     pseudo: str | None = None
+    pseudo_unsure: float = 0.5
     backdrops: bool = False
     plane: str = "head"
 

@@ -78,6 +78,7 @@ class DataSet:
     planes: what to load; the first three are always head, hair and body.
     weight: how often it is drawn, relative to the others.  names: stems to use; empty means all.  exclude: stems never
     to use.  pseudo: folder of NAME.png soft labels (R head, G hair, B body) that fill in what is unknown.
+    pseudo_unsure: soft labels further than this from both 0 and 1 stay unknown; 0.5 takes all.
     """
 
     kind: str
@@ -86,6 +87,7 @@ class DataSet:
     names: tuple[str, ...] = ()
     exclude: frozenset[str] = frozenset()
     pseudo: Path | None = None
+    pseudo_unsure: float = 0.5
     plane: str = "head"
     planes: tuple[str, ...] = BASE_PLANES
     faces: dict[str, Box] = field(default_factory=dict)
@@ -138,12 +140,17 @@ class DataSet:
         rgb = read_rgb(self.image_path(name))
         face = self.faces.get(name)
         target, known = KINDS[self.kind](self, name, rgb.shape[:2], face)
-        if self.pseudo is not None and (path := self.pseudo / f"{name}.png").exists():
-            soft = _fit(read_rgb(path), rgb.shape[:2])
-            base = np.s_[..., :3]
-            target[base] = np.where(known[base] > 0, target[base], soft)
-            known[base] = 255
-        return bounded(finished(rgb, target, known, face))
+        if self.pseudo is None or not (path := self.pseudo / f"{name}.png").exists():
+            return bounded(finished(rgb, target, known, face))
+        told, target, known = known, target.copy(), known.copy()
+        base = np.s_[..., :3]
+        soft = _fit(read_rgb(path), rgb.shape[:2])
+        target[base] = np.where(told[base] > 0, target[base], soft)
+        known[base] = 255
+        picture = finished(rgb, target, known, face)  # cut out along the soft labels, sure or not
+        unsure = np.abs(soft.astype(np.float32) / 255 - 0.5) < 0.5 - self.pseudo_unsure
+        picture.known[base][unsure & (told[base] == 0)] = 0
+        return bounded(picture)
 
 
 def finished(rgb: UInt8Array, target: UInt8Array, known: UInt8Array, face: Box | None) -> Picture:

@@ -51,6 +51,7 @@ def open_data(config: TrainConfig, data_root: Path, config_dir: Path, cache: Pat
             weight=entry.weight,
             exclude=held,
             pseudo=pseudo,
+            pseudo_unsure=entry.pseudo_unsure,
             plane=entry.plane,
             planes=planes,
         )

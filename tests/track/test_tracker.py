@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from fractions import Fraction
 
@@ -12,6 +13,7 @@ import pytest
 from headstream.track.associate import best_pairs, steady_crop
 from headstream.track.faces import Face
 from headstream.track.finder import overlap
+from headstream.track.framing import Framing
 from headstream.track.tracker import Evidence, Tracker, TrackOptions
 from headstream.types import Box, Frame, Head, Region, UInt8Array
 
@@ -63,7 +65,7 @@ def play(scene: Scene, frames: int, options: TrackOptions | None = None) -> list
         heads = tracker.update(finder.frame(index))
         people = scene(index).values()
         evidence = {
-            h.track_id: Evidence(0.9 if any(abs(centre(h)[0] - p[0]) < p[2] for p in people) else 0.0, centre(h), 1.0)
+            h.track_id: Evidence(0.9 if any(abs(centre(h)[0] - p[0]) < p[2] for p in people) else 0.0, centre(h))
             for h in heads
         }
         tracker.observe(evidence)
@@ -87,7 +89,7 @@ def test_one_still_person_costs_few_looks_and_keeps_its_crop() -> None:
     crops = set()
     for index in range(60):
         (head,) = tracker.update(finder.frame(index))
-        tracker.observe({1: Evidence(0.9, (320, 150), 1.0)})
+        tracker.observe({1: Evidence(0.9, (320, 150))})
         crops.add(head.crop_px)
         assert head.track_id == 1
     assert len(crops) == 1
@@ -161,7 +163,7 @@ def test_a_face_that_hides_is_held_while_the_matte_goes_on_and_lost_when_it_ends
     tracker = Tracker(finder, TrackOptions(hold_s=2.0, doubted_s=0.2))
     for index in range(30):
         tracker.update(finder.frame(index))
-        tracker.observe({1: Evidence(0.9, (200, 150), 1.0)})
+        tracker.observe({1: Evidence(0.9, (200, 150))})
     finder.scene = lambda i: {}
     held = 0
     for index in range(30, 120):
@@ -173,7 +175,7 @@ def test_a_face_that_hides_is_held_while_the_matte_goes_on_and_lost_when_it_ends
             break
         assert heads[0].unseen_frames > 0 or index < 33
         held += 1
-        tracker.observe({1: Evidence(0.9, (200, 150), 1.0)} if index < 60 else {1: Evidence(0.0, (200, 150), 1.0)})
+        tracker.observe({1: Evidence(0.9, (200, 150))} if index < 60 else {1: Evidence(0.0, (200, 150))})
     assert 28 <= held <= 45
 
 
@@ -202,17 +204,40 @@ def test_a_cut_is_seen_at_once() -> None:
             frame = Frame(frame.rgb // 3, index=index, pts=frame.pts)
         heads = tracker.update(frame)
         assert tracker.cut_before == (index == 20)
-        tracker.observe({h.track_id: Evidence(0.9, centre(h), 1.0) for h in heads})
+        tracker.observe({h.track_id: Evidence(0.9, centre(h)) for h in heads})
         assert abs(centre(heads[0])[0] - next(iter(scene(index).values()))[0]) < 5
 
 
-def test_long_hair_widens_the_crop() -> None:
+def test_long_hair_widens_the_crop_little_by_little() -> None:
     finder = StageFinder(lambda i: {"ann": (320, 150, 80)})
     tracker = Tracker(finder)
+    sides = []
     for index in range(40):
         (head,) = tracker.update(finder.frame(index))
-        tracker.observe({1: Evidence(0.9, (320, 150), reach=1.5)})
-    assert (head.crop_px[2] - head.crop_px[0]) / 80 == pytest.approx(2 * 1.5 * 1.12, rel=0.05)
+        sides.append((head.crop_px[2] - head.crop_px[0]) / 80)
+        tracker.observe({1: Evidence(0.9, (320, 150), (240, 60, 400, 150 + (50 if index < 5 else 120)))})
+    assert sides[0] == pytest.approx(2.4, abs=0.05)  # nothing is known of the hair yet
+    assert sides[1] == pytest.approx(1.25 * 160 / 80, abs=0.1)
+    assert sides[-1] == pytest.approx(1.25 * 210 / 80, rel=0.07)
+    assert max(b / a for a, b in itertools.pairwise(sides)) < 1.08
+
+
+def test_a_head_beside_its_face_is_in_the_middle_of_the_crop() -> None:
+    finder = StageFinder(lambda i: {"ann": (320, 150, 80)})
+    tracker = Tracker(finder)
+    for index in range(10):
+        (head,) = tracker.update(finder.frame(index))
+        tracker.observe({1: Evidence(0.9, (320, 150), (300, 70, 420, 190))})
+    x0, y0, x1, y1 = head.crop_px
+    assert ((x0 + x1) / 2, (y0 + y1) / 2) == pytest.approx((320 + 0.2 * 1.875 * 80, 130), abs=4)
+    assert x1 - x0 == pytest.approx(1.25 * 120, abs=4)
+
+
+def test_a_crop_is_never_wider_than_the_network_knows_nor_tighter_than_the_face() -> None:
+    for seen, side in (((0, 0, 640, 360), 3.4), ((310, 140, 330, 160), 1.7)):
+        framing = Framing(2.4)
+        framing.follow(seen, (280, 110, 360, 190), 3.4, at_once=True)
+        assert framing.side == side
 
 
 def test_a_crop_stays_put_for_small_moves_only() -> None:

@@ -19,7 +19,7 @@ from headstream.nets.checkpoint import load_averaged, load_checkpoint  # noqa: E
 from headstream.nets.lite import EfficientNetLiteEncoder, LiteSpec, LiteUNet  # noqa: E402
 from headstream.nets.zoo import NetSpec, build  # noqa: E402
 from headstream.segment.load import load_segmenter  # noqa: E402
-from headstream.train.augment import PAD, Composer, below_picture, framing, warp  # noqa: E402
+from headstream.train.augment import PAD, Composer, below_picture, framing, head_extent, warp  # noqa: E402
 from headstream.train.config import TrainConfig, load_config  # noqa: E402
 from headstream.train.data import BODY, HAIR, HEAD, DataSet, Picture  # noqa: E402
 from headstream.train.export import Deployed, export_onnx, write_card  # noqa: E402
@@ -149,6 +149,15 @@ class TestData:
         assert (picture.target[..., HEAD][hair] == 255).all()
         assert (picture.target[..., HEAD][~hair] == 100).all()
 
+    def test_soft_labels_that_are_not_sure_stay_unknown(self, sets: Path, tmp_path: Path) -> None:
+        Image.new("RGB", (SIDE, SIDE), (100, 20, 250)).save(tmp_path / "00.png")
+        picture = DataSet("hair", sets / "hairs", pseudo=tmp_path, pseudo_unsure=0.1).load("00")
+        hair = face(0)[1] == 13
+        assert (picture.known[..., HEAD] == np.where(hair, 255, 0)).all()  # 100 is neither; the truth stays
+        assert (picture.known[..., [HAIR, BODY]] == 255).all()
+        assert (picture.target[..., BODY][~hair] == 250).all()
+        assert picture.person is not None  # the cut-out needs no sureness
+
     def test_bad_requests(self, sets: Path, tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="kind 'nose' is not known"):
             DataSet("nose", sets / "faces")
@@ -195,6 +204,25 @@ class TestAugment:
             x, y = matrix @ [48, 41, 1]
             assert 10 < x < 54
             assert 10 < y < 54
+
+    def test_most_crops_fit_the_head(self) -> None:
+        picture = self.picture()
+        ys, xs = np.nonzero(picture.target[..., HEAD])
+        assert head_extent(picture) == pytest.approx(
+            ((xs.min() + xs.max() + 1) / 2, (ys.min() + ys.max() + 1) / 2, max(np.ptp(xs), np.ptp(ys)) + 1)
+        )
+        scales = [
+            np.sqrt(abs(np.linalg.det(framing(picture, np.random.default_rng(k), 64)[:, :2]))) for k in range(300)
+        ]
+        fills = np.array(scales) * (max(np.ptp(xs), np.ptp(ys)) + 1) / 64
+        assert 0.6 < np.median(fills) < 0.85
+
+    def test_a_head_not_known_everywhere_is_guessed_from_its_face(self) -> None:
+        picture = self.picture()
+        picture.known[0, 0, HEAD] = 0
+        x, y, side = head_extent(picture)
+        assert (x, side) == pytest.approx((48, 1.5 * 42))
+        assert y < 41
 
     def test_shrinking_averages_and_keeps_its_place(self) -> None:
         rng = np.random.default_rng(0)
