@@ -56,6 +56,7 @@ class TrainConfig:
     encoder_lr: of parameters named encoder.*.  accumulate: batches an update.  patience: evaluations without a better
     score before the run stops early; 0 means never.  neck_weight: of an extra loss of the head where neck and body are.
     plane_weights: of the outputs in the loss; empty means 1, 0.5, 0.25 for head, hair, body and 1 for all else.
+    workers: processes that make samples.  cache_mb: decoded pictures each of them may keep in memory.
     amp: reduced precision; "auto" is bf16 on a GPU that has it, fp16 on one that has not, off on a CPU.
     """
 
@@ -84,6 +85,7 @@ class TrainConfig:
     evaluate_every: int = 500
     patience: int = 0
     workers: int = 2
+    cache_mb: int = 0
     tensorboard: bool = False
 
     def __post_init__(self) -> None:

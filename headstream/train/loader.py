@@ -82,18 +82,41 @@ def _validation_names(entry: DataConfig, opened: DataSet, config_dir: Path, seed
     return frozenset(shuffled[: max(1, round(share * len(shuffled)))])
 
 
+class PictureCache:
+    """Loads pictures and keeps the first that fit into ``size`` bytes; none is ever put out, so every order costs alike.
+
+    What it gives is shared: not to be written to.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._left = size
+        self._kept: dict[tuple[Path, str], Picture] = {}
+
+    def load(self, data: DataSet, name: str) -> Picture:
+        """The picture, from memory or from its files."""
+        kept = self._kept.get((data.root, name))
+        if kept is not None:
+            return kept
+        picture = data.load(name)
+        size = sum(x.nbytes for x in (picture.rgb, picture.target, picture.known, picture.person) if x is not None)
+        if size <= self._left:
+            self._left -= size
+            self._kept[data.root, name] = picture
+        return picture
+
+
 class Backdrops:
     """Windows without people, from the sets whose truth tells where nobody is."""
 
-    def __init__(self, sets: tuple[DataSet, ...]) -> None:
-        self._sets = sets
+    def __init__(self, sets: tuple[DataSet, ...], cache: PictureCache | None = None) -> None:
+        self._sets, self._cache = sets, cache or PictureCache(0)
 
     def __call__(self, rng: Rng) -> UInt8Array:
         for _ in range(8):
             if not self._sets:
                 break
             data = self._sets[rng.integers(len(self._sets))]
-            picture = data.load(data.names[rng.integers(len(data.names))])
+            picture = self._cache.load(data, data.names[rng.integers(len(data.names))])
             empty = (picture.target[..., HEAD] < 8) & (picture.target[..., BODY] < 8) & (picture.known[..., HEAD] > 0)
             height, width = empty.shape
             for _ in range(6):
@@ -118,15 +141,18 @@ class SampleDataset(Dataset[tuple[Tensor, Tensor, Tensor]]):
         self._people = people or list(data.train)
         planes = loaded_planes(config)
         self._wanted = [planes.index(plane) for plane in config.outputs]
-        self._composer = Composer(self._draw, self._draw_person, Backdrops(data.backdrops), planes=len(planes))
+        self._cache = PictureCache(config.cache_mb * 1_000_000)
+        backdrops = Backdrops(data.backdrops, self._cache)
+        self._composer = Composer(self._draw, self._draw_person, backdrops, planes=len(planes))
 
     def _draw(self, rng: Rng) -> Picture:
-        data = self._sets[rng.choice(len(self._sets), p=self._weights)]
-        return data.load(data.names[rng.integers(len(data.names))])
+        return self._any_of(self._sets[rng.choice(len(self._sets), p=self._weights)], rng)
 
     def _draw_person(self, rng: Rng) -> Picture:
-        data = self._people[rng.integers(len(self._people))]
-        return data.load(data.names[rng.integers(len(data.names))])
+        return self._any_of(self._people[rng.integers(len(self._people))], rng)
+
+    def _any_of(self, data: DataSet, rng: Rng) -> Picture:
+        return self._cache.load(data, data.names[rng.integers(len(data.names))])
 
     def __len__(self) -> int:
         return self._config.steps * self._config.batch

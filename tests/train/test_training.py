@@ -23,7 +23,7 @@ from headstream.train.augment import PAD, Composer, below_picture, framing, head
 from headstream.train.config import TrainConfig, load_config  # noqa: E402
 from headstream.train.data import BODY, HAIR, HEAD, DataSet, Picture  # noqa: E402
 from headstream.train.export import Deployed, export_onnx, write_card  # noqa: E402
-from headstream.train.loader import batches, open_data  # noqa: E402
+from headstream.train.loader import PictureCache, SampleDataset, batches, open_data  # noqa: E402
 from headstream.train.loop import Trainer, imagenet_state, rate_factor  # noqa: E402
 from headstream.train.losses import masked_bce, masked_dice, matte_loss  # noqa: E402
 from headstream.types import UInt8Array  # noqa: E402
@@ -166,6 +166,31 @@ class TestData:
         (tmp_path / "images").mkdir()
         with pytest.raises(UsageError, match=r"holds no \.jpg"):
             DataSet("hair", tmp_path)
+
+
+class TestPictureCache:
+    def test_what_fits_is_read_once(self, sets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        data = DataSet("celebamask", sets / "faces")
+        picture = data.load("00")
+        assert picture.person is not None
+        size = sum(x.nbytes for x in (picture.rgb, picture.target, picture.known, picture.person))
+        read = []
+        load = DataSet.load
+        monkeypatch.setattr(DataSet, "load", lambda self, name: read.append(name) or load(self, name))
+        cache = PictureCache(3 * size)
+        first = {name: cache.load(data, name) for name in data.names}
+        again = {name: cache.load(data, name) for name in data.names}
+        assert read == [*data.names, *data.names[3:]]
+        assert all((again[name].rgb == first[name].rgb).all() for name in data.names)
+
+    def test_samples_do_not_depend_on_it(self, sets: Path, config: Path, tmp_path: Path) -> None:
+        def samples(cache_mb: int) -> list[tuple[Any, ...]]:
+            settings = load_config(config, cache_mb=cache_mb)
+            data = SampleDataset(settings, open_data(settings, sets, tmp_path, tmp_path / "cache"))
+            return [data[k] for k in range(12)] + [data[k] for k in range(12)]  # the second time from the cache
+
+        for a, b in zip(samples(0), samples(100), strict=True):
+            assert all((x == y).all() for x, y in zip(a, b, strict=True))
 
 
 class TestAugment:
