@@ -2,10 +2,12 @@
 """Frames a second of the torch back-end, beside what the card could do: its matrix and copy rates, measured in the same run.
 
     scripts/bench_gpu.py [--device cuda] [--nets unet34,lite] [--batches 1,8,32] [--compile] [--video CLIP] [--json]
+    scripts/bench_gpu.py --device cpu --nets unet34 --batches 1 --shipped
 
 For every network and batch: pictures a second with the pictures on the device, and with upload and download; the share of
 the roofline (Williams et al., CACM 2009), which is the time that its multiplications take at the matrix rate, or its
 reads and writes at the copy rate, whichever is longer. --video also runs the whole pipeline on a clip, without encoding.
+--shipped also times the shipped networks on ONNX Runtime, and how many times as fast as the first of --nets they are.
 """
 
 from __future__ import annotations
@@ -119,7 +121,7 @@ def bench_net(name: str, batch: int, device: torch.device, options: argparse.Nam
         "net": name,
         "side": side,
         "batch": batch,
-        "per_s_on_device": round(1 / inside, 1),
+        "per_s_on_device": round(1 / inside, 3),
         "per_s_with_copies": round(1 / whole, 1),
         "gflop": round(flops / 1e9, 2),
         "mb_moved": round(moved / 1e6, 1),
@@ -138,6 +140,17 @@ def bench_video(clip: Path, name: str, device: torch.device) -> dict[str, Any]:
         return {"net": name} | bench_file(clip, model=str(path), device=str(device))
 
 
+def bench_shipped(seconds_of_first: float) -> list[dict[str, Any]]:
+    """The shipped networks, one crop each on ONNX Runtime, beside one picture of the first torch network."""
+    from headstream.bench import bench_model
+
+    told = [bench_model(model=name) for name in ("lite", "lite-int8")]
+    return [
+        {"net": t["model"], "crop_ms": t["crop_ms"], "times_faster": seconds_of_first * 1e3 / t["crop_ms"]}
+        for t in told
+    ]
+
+
 def main() -> None:
     """Parse, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -147,6 +160,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=2.0, help="of measuring for each figure")
     parser.add_argument("--compile", action="store_true", help="through torch.compile with CUDA graphs")
     parser.add_argument("--video", type=Path, help="a clip, best 1920x1080, to run the whole pipeline on")
+    parser.add_argument("--shipped", action="store_true", help="the shipped networks too, on ONNX Runtime")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     device = choose_device(options.device)
@@ -159,13 +173,29 @@ def main() -> None:
         for batch in options.batches.split(",")
     ]
     videos = [bench_video(options.video, n, device) for n in options.nets.split(",")] if options.video else []
+    shipped = bench_shipped(1 / rows[0]["per_s_on_device"]) if options.shipped else []
     if options.json:
-        print(json.dumps({"device": label, "torch": torch.__version__, "card": card, "nets": rows, "videos": videos}))
+        print(
+            json.dumps(
+                {
+                    "device": label,
+                    "torch": torch.__version__,
+                    "card": card,
+                    "nets": rows,
+                    "videos": videos,
+                    "shipped": shipped,
+                }
+            )
+        )
         return
     print(f"{label}, torch {torch.__version__}, {dtype}: " + ", ".join(f"{k} {v:.1f}" for k, v in card.items()))
     print("\n| " + " | ".join(rows[0]) + " |\n|" + "---|" * len(rows[0]))
     for row in rows:
         print("| " + " | ".join(map(str, row.values())) + " |")
+    for row in shipped:
+        print(
+            f"\n{row['net']}: {row['crop_ms']} ms a crop, {row['times_faster']:.0f} times as fast as {rows[0]['net']}"
+        )
     for video in videos:
         print(
             f"\n{video['net']} on {options.video.name} {video['size_px']}: {video['fps']} frames/s {video['stages_ms']}"

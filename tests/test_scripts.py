@@ -20,7 +20,7 @@ SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
 def test_bench_gpu_measures_whatever_device_there_is(head_clip: Path) -> None:
     pytest.importorskip("torch")
     command = [sys.executable, str(SCRIPTS / "bench_gpu.py"), "--device", "cpu", "--nets", "lite", "--batches", "1,2"]
-    command += ["--seconds", "0.05", "--video", str(head_clip), "--json"]
+    command += ["--seconds", "0.05", "--video", str(head_clip), "--shipped", "--json"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
@@ -28,6 +28,8 @@ def test_bench_gpu_measures_whatever_device_there_is(head_clip: Path) -> None:
     assert [row["batch"] for row in told["nets"]] == [1, 2]
     assert all(0 < row["roofline_share"] < 1.5 and row["gflop"] > 1 for row in told["nets"])
     assert told["videos"][0]["frames"] > 0
+    assert [row["net"] for row in told["shipped"]] == ["lite", "lite-int8"]
+    assert all(row["times_faster"] > 0 for row in told["shipped"])
 
 
 @pytest.mark.slow

@@ -127,7 +127,13 @@ def test_every_picture_counts_the_same_below_the_head() -> None:
     assert float(below_loss(logits, target, known)) == pytest.approx(wrong / 2, rel=1e-5)
     known[1, 2] = 0
     assert float(below_loss(logits, target, known)) == pytest.approx(0, abs=1e-5)
+    known[1, 2] = 1
+    target[1, 1, 19, :10] = 1  # hair over half of the second body
+    assert float(below_loss(logits, target, known)) == pytest.approx(wrong / 2, rel=1e-5)
+    target[1, 1, 19] = 1
+    assert float(below_loss(logits, target, known)) == pytest.approx(0, abs=1e-5)
     weights = torch.ones(3)
+    target[1, 1] = 0
     plain = matte_loss(logits, target, torch.ones_like(target), weights)
     assert float(matte_loss(logits, target, torch.ones_like(target), weights, neck_weight=2.0) - plain) > 1.0
 
