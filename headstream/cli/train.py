@@ -81,13 +81,15 @@ def export(
     checkpoints: Annotated[
         list[Path], typer.Argument(metavar="CHECKPOINT...", help="best.pt or last.pt; of several, the mean is written.")
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The .onnx file; its card is written beside it.")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="The .onnx file, its card beside it; or a .pt to train on from.")
+    ],
     int8: Annotated[bool, typer.Option("--int8", help="8-bit weights and activations; needs --calibrate.")] = False,
     calibrate: Annotated[list[Path] | None, typer.Option(help="Folder of pictures to take ranges from.")] = None,
 ) -> None:
     """Write a checkpoint's averaged weights as ONNX, with a model card."""
     _need_torch()
-    from headstream.nets.checkpoint import load_averaged
+    from headstream.nets.checkpoint import load_averaged, load_checkpoint, save_trained
     from headstream.train.export import card_details, export_onnx, write_card
 
     for checkpoint in checkpoints:
@@ -96,6 +98,10 @@ def export(
     if int8 and not calibrate:
         raise UsageError("--int8 needs --calibrate FOLDER, with a hundred pictures of people or so")
     net, spec = load_averaged(checkpoints)
+    if out.suffix == ".pt":
+        save_trained(net, spec, load_checkpoint(checkpoints[-1])["step"], out)
+        say(f"wrote {out}; name it as `init` in a training configuration")
+        return
     if int8 and calibrate:
         from headstream.train.quantise import crops_of_folders, export_int8
 

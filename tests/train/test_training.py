@@ -355,6 +355,9 @@ class TestNet:
         for name, value in mean.state_dict().items():
             a, b = (net.state_dict()[name] for net in nets)
             assert torch.allclose(value.float(), (a.float() + b.float()) / 2, atol=1e-6), name
+        assert main(["export", *map(str, paths), "--out", str(tmp_path / "mean.pt")]) == 0
+        written = load_checkpoint(tmp_path / "mean.pt")["ema"]
+        assert all(torch.equal(written[name], value) for name, value in mean.state_dict().items())
         other = NetSpec("custom-cnn", ("head",))
         torch.save({"ema": build(other).state_dict(), "spec": other.as_dict(), "step": 1}, tmp_path / "o.pt")
         with pytest.raises(ModelError, match="another network than"):
