@@ -86,11 +86,19 @@ def export(
     ],
     int8: Annotated[bool, typer.Option("--int8", help="8-bit weights and activations; needs --calibrate.")] = False,
     calibrate: Annotated[list[Path] | None, typer.Option(help="Folder of pictures to take ranges from.")] = None,
+    gain: Annotated[
+        float, typer.Option(min=0.1, help="Firmness of the matte's edges; 1 leaves chances as they are.")
+    ] = 1.0,
+    against_body: Annotated[
+        float, typer.Option(min=0.0, help="How far the cut keeps away from what looks like neck and clothes.")
+    ] = 0.0,
 ) -> None:
     """Write a checkpoint's averaged weights as ONNX, with a model card."""
+    from dataclasses import asdict
+
     _need_torch()
     from headstream.nets.checkpoint import load_averaged, load_checkpoint, save_trained
-    from headstream.train.export import card_details, export_onnx, write_card
+    from headstream.train.export import Finish, card_details, export_onnx, write_card
 
     for checkpoint in checkpoints:
         if not checkpoint.is_file():
@@ -102,13 +110,14 @@ def export(
         save_trained(net, spec, load_checkpoint(checkpoints[-1])["step"], out)
         say(f"wrote {out}; name it as `init` in a training configuration")
         return
+    finish = Finish(gain, against_body)
     if int8 and calibrate:
         from headstream.train.quantise import crops_of_folders, export_int8
 
-        export_int8(net, spec, out, crops_of_folders(calibrate))
+        export_int8(net, spec, out, crops_of_folders(calibrate), finish=finish)
     else:
-        export_onnx(net, spec, out)
-    card = write_card(out, card_details(net, spec, checkpoints[-1]))
+        export_onnx(net, spec, out, finish=finish)
+    card = write_card(out, card_details(net, spec, checkpoints[-1]) | {"finish": asdict(finish)})
     say(f"wrote {out} and {card.name}; use it with --model {out}")
 
 

@@ -21,7 +21,7 @@ from headstream.errors import UsageError
 from headstream.nets.zoo import NetSpec
 from headstream.train.augment import head_middle
 from headstream.train.data import DataSet, find_faces
-from headstream.train.export import SIDE_PX, export_onnx
+from headstream.train.export import SIDE_PX, Finish, export_onnx
 from headstream.types import UInt8Array
 
 _ZOOMS = (1.8, 2.4, 2.4, 3.0)
@@ -55,7 +55,15 @@ def crops_of_folders(folders: list[Path], count: int = 160) -> UInt8Array:
     return np.concatenate(parts)
 
 
-def export_int8(net: nn.Module, spec: NetSpec, out: Path, crops: UInt8Array, *, side: int = SIDE_PX) -> None:
+def export_int8(
+    net: nn.Module,
+    spec: NetSpec,
+    out: Path,
+    crops: UInt8Array,
+    *,
+    side: int = SIDE_PX,
+    finish: Finish | None = None,
+) -> None:
     """Write ``net`` as 8-bit ONNX, its activations' ranges taken from ``crops`` (N, side, side, 3) uint8."""
     import onnx
     from onnxruntime.quantization import (
@@ -78,7 +86,7 @@ def export_int8(net: nn.Module, spec: NetSpec, out: Path, crops: UInt8Array, *, 
     logging.getLogger().setLevel(logging.ERROR)  # the quantiser advises on every node it leaves alone
     with tempfile.TemporaryDirectory() as folder:
         plain, ready = Path(folder) / "plain.onnx", Path(folder) / "ready.onnx"
-        export_onnx(net, spec, plain, side=side, half=False)
+        export_onnx(net, spec, plain, side=side, half=False, finish=finish)
         quant_pre_process(str(plain), str(ready), skip_symbolic_shape=True)
         convolutions = [node.name for node in onnx.load(str(ready)).graph.node if node.op_type == "Conv"]
         out.parent.mkdir(parents=True, exist_ok=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from headstream.segment.load import load_segmenter  # noqa: E402
 from headstream.train.augment import PAD, Composer, below_picture, framing, head_extent, warp  # noqa: E402
 from headstream.train.config import TrainConfig, load_config  # noqa: E402
 from headstream.train.data import BODY, HAIR, HEAD, DataSet, Picture  # noqa: E402
-from headstream.train.export import Deployed, export_onnx, write_card  # noqa: E402
+from headstream.train.export import Deployed, Finish, export_onnx, write_card  # noqa: E402
 from headstream.train.loader import PictureCache, SampleDataset, batches, open_data  # noqa: E402
 from headstream.train.loop import Trainer, imagenet_state, rate_factor  # noqa: E402
 from headstream.train.losses import masked_bce, masked_dice, masked_l1, matte_loss  # noqa: E402
@@ -343,6 +344,24 @@ class TestNet:
         assert np.abs(segmenter.predict(rgb, "head") - expected[:, 0]).max() < 1e-3
         assert np.abs(segmenter.predict(rgb, "hair") - expected[:, 1]).max() < 1e-3
         assert (tmp_path / "n.onnx").stat().st_size < 2.5 * sum(p.numel() for p in net.parameters())
+
+    def test_a_firm_matte_that_keeps_away_from_the_body(self, tmp_path: Path) -> None:
+        logits = torch.tensor([[0.5, -1.0, 2.0], [0.5, 3.0, -30.0]]).view(2, 3, 1, 1)
+        firm = Finish(gain=2.0, against_body=0.5)(logits, ("head", "hair", "body")).view(2, 3)
+        assert firm[0].tolist() == pytest.approx([2 * (0.5 - 0.5 * np.log1p(np.exp(3.0))), -2.0, 4.0], rel=1e-5)
+        assert firm[1].tolist() == pytest.approx([1.0, 6.0, -60.0], rel=1e-5)  # no body: only firmer
+        assert Finish(2.0, 0.5)(logits[:, :1], ("head",)).view(2).tolist() == [1.0, 1.0]  # a network that knows no body
+        torch.manual_seed(0)
+        path = saved(build(SMALL).eval(), tmp_path)
+        assert main(["export", str(path), "--out", str(tmp_path / "plain.onnx")]) == 0
+        options = ["--gain", "2", "--against-body", "1"]
+        assert main(["export", str(path), "--out", str(tmp_path / "firm.onnx"), *options]) == 0
+        assert json.loads((tmp_path / "firm.json").read_text())["finish"] == {"gain": 2.0, "against_body": 1.0}
+        rgb = np.random.default_rng(0).integers(0, 256, (1, 256, 256, 3), dtype=np.uint8)
+        plain, firm_net = (load_segmenter(str(tmp_path / f"{name}.onnx")) for name in ("plain", "firm"))
+        assert firm_net.predict(rgb, "head").mean() < plain.predict(rgb, "head").mean() - 0.01
+        odds = np.square(plain.predict(rgb, "hair") / (1 - plain.predict(rgb, "hair")))
+        assert firm_net.predict(rgb, "hair") == pytest.approx(odds / (1 + odds), abs=1e-3)
 
     def test_the_mean_of_checkpoints(self, tmp_path: Path) -> None:
         nets = [build(SMALL).eval() for _ in range(2)]
