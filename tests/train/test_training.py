@@ -175,9 +175,14 @@ class TestPictureCache:
         picture = data.load("00")
         assert picture.person is not None
         size = sum(x.nbytes for x in (picture.rgb, picture.target, picture.known, picture.person))
-        read = []
+        read: list[str] = []
         load = DataSet.load
-        monkeypatch.setattr(DataSet, "load", lambda self, name: read.append(name) or load(self, name))
+
+        def noted(self: DataSet, name: str) -> Picture:
+            read.append(name)
+            return load(self, name)
+
+        monkeypatch.setattr(DataSet, "load", noted)
         cache = PictureCache(3 * size)
         first = {name: cache.load(data, name) for name in data.names}
         again = {name: cache.load(data, name) for name in data.names}
