@@ -10,18 +10,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-import cv2
 import numpy as np
 
 from headstream.colour import crop_resized
 from headstream.matte.refine import HeadMatte, MatteOptions, merged
 from headstream.pipeline import CutOptions, matte_evidence
 from headstream.track.faces import Face
-from headstream.track.finder import FaceFinder, crop_square, even, is_far, overlap, top_part
-from headstream.types import Box, Cutout, Float32Array, Frame, Head, Region, Segmenter, UInt8Array
-
-_MAX_ZOOM_OUT = 3.6  # of the face box: beyond it the network was never trained
-_ROOM = 1.25  # around a head that was found
+from headstream.track.finder import FaceFinder, crop_square, is_far, overlap, top_part
+from headstream.track.framing import framing_of
+from headstream.types import Cutout, Float32Array, Frame, Head, Region, Segmenter, UInt8Array
 
 
 @dataclass(frozen=True)
@@ -102,11 +99,12 @@ class PhotoCutter:
         crop_px = crop_square(face.box_px, self.options.track.padding)
         crop, alpha = self._segment(frame, crop_px, "head")
         head = make_head(face, crop_px, number)
-        if matte_evidence(alpha, head).fill < self.options.track.min_fill:
+        seen = matte_evidence(alpha, head)
+        if seen.fill < self.options.track.min_fill:
             return None
-        closer = closer_crop(alpha, crop_px, face.box_px)
-        if closer != crop_px:
-            crop_px, head = closer, make_head(face, closer, number)
+        if seen.seen_px is not None:
+            crop_px = framing_of(seen.seen_px, face.box_px, self.options.track.max_padding).square(face.box_px)
+            head = make_head(face, crop_px, number)
             crop, alpha = self._segment(frame, crop_px, "head")
         if self.options.part != "head":
             crop, alpha = self._segment(frame, crop_px, self.options.part)
@@ -128,28 +126,3 @@ def make_head(face: Face, crop_px: Region, number: int) -> Head:
     scale = 1.0 / (x1 - x0)
     matrix = np.array([[scale, 0, -x0 * scale], [0, scale, -y0 * scale]])
     return Head(number, face.box_px, crop_px, matrix, face.landmarks_px, face.score)
-
-
-def closer_crop(alpha: Float32Array, crop_px: Region, face: Box) -> Region:
-    """A square with the head that was found in its middle and room around it; never wider than the network knows."""
-    seen = cv2.morphologyEx((alpha > 0.5).astype(np.uint8), cv2.MORPH_OPEN, np.ones((5, 5), np.uint8))
-    rows, columns = np.flatnonzero(seen.any(axis=1)), np.flatnonzero(seen.any(axis=0))
-    if len(rows) == 0:
-        return crop_px
-    cell = (crop_px[2] - crop_px[0]) / alpha.shape[0]
-    x0, x1 = crop_px[0] + columns[0] * cell, crop_px[0] + (columns[-1] + 1) * cell
-    y0, y1 = crop_px[1] + rows[0] * cell, crop_px[1] + (rows[-1] + 1) * cell
-    span = max(face[2] - face[0], face[3] - face[1])
-    side = float(np.clip(_ROOM * max(x1 - x0, y1 - y0), 1.7 * span, _MAX_ZOOM_OUT * span))
-    wide = even(side)
-    cx, cy = (
-        _towards((x0 + x1) / 2, (face[0] + face[2]) / 2, side),
-        _towards((y0 + y1) / 2, (face[1] + face[3]) / 2, side),
-    )
-    left, top = even(cx - wide / 2), even(cy - wide / 2)
-    return left, top, left + wide, top + wide
-
-
-def _towards(wanted: float, face: float, side: float) -> float:
-    """The middle of the head, but with the face's own middle never further than a fifth of the crop away from it."""
-    return float(np.clip(wanted, face - 0.2 * side, face + 0.2 * side))

@@ -4,8 +4,8 @@
     scripts/compare_nets.py --data DATA [--minutes 8] [--side 128] [--nets lite,unet34,...] --out runs/compare
 
 DATA holds `celebamask`. Trained on: all of it but the names in --held-out, which are what is scored. Every network
-gets the same minutes of this machine; how many pictures that buys is in the table. Networks that were trained already
-are not trained again. OUT gets table.md, table.json and report.html.
+gets about the same minutes of this machine; what it took and how many pictures that bought is in the table. Networks
+that were trained already are not trained again. OUT gets table.md, table.json and report.html.
 """
 
 from __future__ import annotations
@@ -58,12 +58,18 @@ def settings(name: str, steps: int, options: argparse.Namespace) -> TrainConfig:
     )
 
 
+def share_faces(options: argparse.Namespace, to: Path) -> None:
+    """Face boxes another network's run has found already."""
+    for faces in options.out.glob("*/faces-*.json"):
+        if faces.parent != to:
+            shutil.copy(faces, to)
+
+
 def affordable_steps(name: str, options: argparse.Namespace) -> int:
     """Steps that fit into the minutes, by the time a few of them take."""
     probe = 12
     with tempfile.TemporaryDirectory() as folder:
-        for faces in options.out.glob("*/faces-*.json"):
-            shutil.copy(faces, folder)
+        share_faces(options, Path(folder))
         config = settings(name, probe, options)
         trainer = Trainer(config, data_root=options.data, config_dir=CONFIGS, out=Path(folder))
         times: list[float] = []
@@ -86,20 +92,20 @@ def trained(name: str, options: argparse.Namespace) -> Path:
     if not plan.exists():
         steps = affordable_steps(name, options)
         out.mkdir(parents=True, exist_ok=True)
-        for faces in options.out.glob("*/faces-*.json"):
-            if faces.parent != out:
-                shutil.copy(faces, out)
+        share_faces(options, out)
         plan.write_text(json.dumps({"steps": steps, "side": options.side, "minutes": options.minutes}))
     config = settings(name, json.loads(plan.read_text())["steps"], options)
     trainer = Trainer(config, data_root=options.data, config_dir=CONFIGS, out=out)
     trainer.resume()
     if trainer.step < config.steps:
         started = time.perf_counter()
-        with progress_bar(name, unit="steps") as bar:
-            trainer.run(lambda progress: bar(progress.step, progress.steps))
-        told = json.loads(plan.read_text())
-        told["minutes_taken"] = told.get("minutes_taken", 0.0) + (time.perf_counter() - started) / 60
-        plan.write_text(json.dumps(told))
+        try:
+            with progress_bar(name, unit="steps") as bar:
+                trainer.run(lambda progress: bar(progress.step, progress.steps))
+        finally:  # an interrupted run goes on later, and its minutes count
+            told = json.loads(plan.read_text())
+            told["minutes_taken"] = told.get("minutes_taken", 0.0) + (time.perf_counter() - started) / 60
+            plan.write_text(json.dumps(told))
     net, spec = load_trained(out / "last.pt")
     export_onnx(net, spec, out / "model.onnx", side=options.side)
     write_card(out / "model.onnx", card_details(net, spec, out / "last.pt") | {"side": options.side})

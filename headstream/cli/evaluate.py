@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +14,7 @@ from headstream.cli.options import DeviceOption, JsonOption, PartOption, parse_p
 from headstream.errors import UsageError
 
 if TYPE_CHECKING:
+    from headstream.evaluate.run import Matte
     from headstream.train.data import DataSet
 
 
@@ -36,14 +39,15 @@ def evaluate(
     """Score networks against the truth: IoU, Dice, boundary F, MAD, neck leak, curves, the worst pictures."""
     from headstream.evaluate.run import evaluate as run
     from headstream.evaluate.run import write_results
+    from headstream.segment.load import load_segmenter
 
     chosen = parse_part(part)
     opened = _opened(data, names)
     results, mattes, logs = [], [], []
     for label, model in zip(_labels(models), models, strict=True):
         folder = out / label
-        with progress_bar(label, unit="pictures") as progress:
-            matte, segmenter = _matte(model, chosen, device, pipeline)
+        segmenter = load_segmenter(model, device=device)
+        with progress_bar(label, unit="pictures") as progress, _matte(segmenter, chosen, pipeline) as matte:
             result = run(label, matte, opened, chosen, out=folder / "mattes", progress=progress)
         result.parameters, result.file_mb = _size(segmenter)
         write_results(result, opened, folder / "mattes", folder)
@@ -101,15 +105,14 @@ def _opened(data: str, names: Path | None) -> DataSet:
     return DataSet(kind, Path(folder), names=tuple(sorted(wanted)))
 
 
-def _matte(model: str, part: Any, device: str, pipeline: bool) -> Any:
-    """The function to score, and the segmenter in it."""
-    from headstream.segment.load import load_segmenter
-
-    segmenter = load_segmenter(model, device=device)
+@contextmanager
+def _matte(segmenter: Any, part: Any, pipeline: bool) -> Iterator[Matte]:
+    """The function to score."""
     if not pipeline:
         from headstream.evaluate.run import matte_of
 
-        return matte_of(segmenter, part), segmenter
+        yield matte_of(segmenter, part)
+        return
     import numpy as np
 
     from headstream.matte.refine import MatteOptions
@@ -118,8 +121,9 @@ def _matte(model: str, part: Any, device: str, pipeline: bool) -> Any:
     from headstream.segment.registry import models_dir
     from headstream.track.finder import FaceFinder
 
-    cutter = PhotoCutter(segmenter, FaceFinder(models_dir()), CutOptions(part=part, matte=MatteOptions(stability=0.0)))
-    return lambda rgb: cutter.cut(rgb).cutout.alpha.astype(np.float32) / 255, segmenter
+    with FaceFinder(models_dir()) as finder:
+        cutter = PhotoCutter(segmenter, finder, CutOptions(part=part, matte=MatteOptions(stability=0.0)))
+        yield lambda rgb: cutter.cut(rgb).cutout.alpha.astype(np.float32) / np.float32(255)
 
 
 def _size(segmenter: Any) -> tuple[int, float]:

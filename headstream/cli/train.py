@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -94,8 +95,6 @@ def export(
     ] = 0.0,
 ) -> None:
     """Write a checkpoint's averaged weights as ONNX, with a model card."""
-    from dataclasses import asdict
-
     _need_torch()
     from headstream.nets.checkpoint import load_averaged, load_checkpoint, save_trained
     from headstream.train.export import Finish, card_details, export_onnx, write_card

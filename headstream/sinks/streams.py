@@ -4,6 +4,7 @@ where it does not, and said either way."""
 from __future__ import annotations
 
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -142,14 +143,15 @@ def _carry_stream_tags(stream: Any, out: Any) -> None:
     out.disposition = stream.disposition
 
 
-class _Route:
+class _Route(ABC):
     """How one stream's packets come into the output."""
 
     out: Any
     codec: str = ""
 
+    @abstractmethod
     def convert(self, packet: Any, start_s: Fraction) -> list[Any]:
-        raise NotImplementedError
+        """Packets for the output made of one of the source's; ``start_s`` of the source is 0 of the output."""
 
     def flush(self) -> list[Any]:
         """What an encoder still holds at the end."""

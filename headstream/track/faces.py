@@ -110,7 +110,9 @@ class FaceDetector:
             self.detect(np.zeros((64, 64, 3), np.uint8))  # the first call builds the graph and prints
 
     def detect(self, rgb: UInt8Array) -> list[Face]:
-        """Faces in ``rgb``, (H, W, 3) uint8, best score first."""
+        """Faces in ``rgb``, (H, W, 3) uint8, best score first. Raises ModelError after ``close``."""
+        if not self._finalizer.alive:
+            raise ModelError("the face detector is closed; make a new one")
         image = self._mp.Image(image_format=self._mp.ImageFormat.SRGB, data=np.ascontiguousarray(rgb))
         height, width = rgb.shape[:2]
         faces = []

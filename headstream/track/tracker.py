@@ -13,7 +13,7 @@ from headstream.track.appearance import SIDE_PX, describe, likeness
 from headstream.track.associate import best_pairs, blended, centre, distinct, steady_crop
 from headstream.track.faces import Face
 from headstream.track.finder import crop_square, overlap
-from headstream.track.framing import Framing
+from headstream.track.framing import Framing, framing_of
 from headstream.track.kalman import BoxFilter
 from headstream.types import Box, Float32Array, Frame, Head, Region
 
@@ -71,8 +71,8 @@ class _Track:
     born: int
     seen_s: float
     supported_s: float
+    framing: Framing
     unseen_frames: int = 0
-    framing: Framing = field(default_factory=lambda: Framing(2.4))
     crop_px: Region | None = None
     matte_offset: tuple[float, float] | None = None
     looks: Float32Array | None = None
@@ -155,8 +155,9 @@ class Tracker:
             track.supported_s = track.filter.time_s
             self._follow_matte(track, seen)
             if seen.seen_px is not None:
+                wanted = framing_of(seen.seen_px, track.box, self.options.max_padding)
                 newborn = track.born == self._frames - 1
-                track.framing.follow(seen.seen_px, track.box, self.options.max_padding, at_once=newborn)
+                track.framing = wanted if newborn else track.framing.towards(wanted)
         return frozenset(doubted)
 
     def _detect(self, now: _Now) -> None:
@@ -223,8 +224,9 @@ class Tracker:
         known = self._returning(face, looks, now)
         if known is None:
             known, self._next_id = self._next_id, self._next_id + 1
-        track = _Track(known, BoxFilter(face.box_px, now.time_s), face, self._frames, now.time_s, now.time_s)
-        track.box, track.looks, track.framing = track.filter.box, looks, Framing(self.options.padding)
+        start, framing = BoxFilter(face.box_px, now.time_s), Framing(self.options.padding)
+        track = _Track(known, start, face, self._frames, now.time_s, now.time_s, framing)
+        track.box, track.looks = track.filter.box, looks
         self._tracks.append(track)
 
     def _returning(self, face: Face, looks: Float32Array | None, now: _Now) -> int | None:

@@ -15,6 +15,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from headstream.track.framing import ROOM
 from headstream.train.data import BODY, HEAD, Picture, by_planes
 from headstream.types import UInt8Array
 
@@ -161,7 +162,7 @@ def framing(picture: Picture, rng: Rng, size: int) -> Matrix:
     """The (2, 3) affine from a picture to a crop of ``size``, mostly as the tracker frames a head, often not."""
     if rng.random() < 0.6:
         cx, cy, head = head_extent(picture)
-        side = head * 1.25 * np.exp(rng.normal(0, 0.12))
+        side = head * ROOM * np.exp(rng.normal(0, 0.12))
     else:
         cx, cy, face = head_middle(picture)
         side = face * np.exp(rng.uniform(np.log(1.5), np.log(3.6)))

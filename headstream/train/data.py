@@ -142,14 +142,14 @@ class DataSet:
         target, known = KINDS[self.kind](self, name, rgb.shape[:2], face)
         if self.pseudo is None or not (path := self.pseudo / f"{name}.png").exists():
             return bounded(finished(rgb, target, known, face))
-        told, target, known = known, target.copy(), known.copy()
         base = np.s_[..., :3]
+        told = known[base] > 0
         soft = _fit(read_rgb(path), rgb.shape[:2])
-        target[base] = np.where(told[base] > 0, target[base], soft)
+        target[base] = np.where(told, target[base], soft)
         known[base] = 255
         picture = finished(rgb, target, known, face)  # cut out along the soft labels, sure or not
         unsure = np.abs(soft.astype(np.float32) / 255 - 0.5) < 0.5 - self.pseudo_unsure
-        picture.known[base][unsure & (told[base] == 0)] = 0
+        known[base][unsure & ~told] = 0
         return bounded(picture)
 
 

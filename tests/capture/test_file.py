@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import struct
 import subprocess
@@ -160,34 +161,35 @@ def test_transparency_of_the_source_is_kept(tmp_path: Path) -> None:
 class TestRefused:
     """What is no video says so in one line, before any work."""
 
-    def check(self, path: Path, words: str) -> None:
-        with pytest.raises(SourceError, match=words) as raised:
+    def refusal(self, path: Path) -> str:
+        with pytest.raises(SourceError) as raised:
             FileSource(path)
         assert str(path) in str(raised.value)
         assert "\n" not in str(raised.value)
+        return str(raised.value)
 
     def test_missing(self, tmp_path: Path) -> None:
-        self.check(tmp_path / "none.mp4", "no such file")
+        assert "no such file" in self.refusal(tmp_path / "none.mp4")
 
     def test_folder(self, tmp_path: Path) -> None:
-        self.check(tmp_path, "is a folder")
+        assert "is a folder" in self.refusal(tmp_path)
 
     def test_empty(self, tmp_path: Path) -> None:
         (tmp_path / "e.mp4").touch()
-        self.check(tmp_path / "e.mp4", "is empty")
+        assert "is empty" in self.refusal(tmp_path / "e.mp4")
 
     def test_text(self, tmp_path: Path) -> None:
         (tmp_path / "t.mp4").write_text("this is not a film\n" * 50)
-        self.check(tmp_path / "t.mp4", "not a video file")
+        assert "not a video file" in self.refusal(tmp_path / "t.mp4")
 
     def test_random_bytes(self, tmp_path: Path) -> None:
         (tmp_path / "r.mp4").write_bytes(np.random.default_rng(0).bytes(50_000))
-        self.check(tmp_path / "r.mp4", "not a video file|no video|cannot be decoded")
+        assert re.search("not a video file|no video|cannot be decoded", self.refusal(tmp_path / "r.mp4"))
 
     def test_index_missing(self, tmp_path: Path) -> None:
         whole = write_video(tmp_path / "w.mp4", frames_of(30)).read_bytes()
         (tmp_path / "m.mp4").write_bytes(whole[: whole.index(b"moov") - 4])
-        self.check(tmp_path / "m.mp4", "not a video file")
+        assert "not a video file" in self.refusal(tmp_path / "m.mp4")
 
     def test_sound_only(self, tmp_path: Path) -> None:
         import av
@@ -199,19 +201,19 @@ class TestRefused:
             for piece in tone(0.5):
                 container.mux(stream.encode(piece))
             container.mux(stream.encode(None))
-        self.check(tmp_path / "s.m4a", "holds audio but no video")
+        assert "holds audio but no video" in self.refusal(tmp_path / "s.m4a")
 
     def test_photo(self, tmp_path: Path) -> None:
         from PIL import Image
 
         Image.fromarray(pattern(64, 48, 0)).save(tmp_path / "p.jpg")
-        self.check(tmp_path / "p.jpg", "headstream image")
+        assert "headstream image" in self.refusal(tmp_path / "p.jpg")
 
     @pytest.mark.skipif(ROOT, reason="root may read everything")
     def test_no_permission(self, tmp_path: Path) -> None:
         path = write_video(tmp_path / "w.mp4", frames_of(2))
         path.chmod(0)
-        self.check(path, "no permission")
+        assert "no permission" in self.refusal(path)
 
 
 def test_a_file_cut_in_the_middle_raises_after_its_frames(tmp_path: Path) -> None:
@@ -240,9 +242,13 @@ def test_damage_inside_is_survived_and_told(tmp_path: Path) -> None:
 def test_closing_twice_and_early(tmp_path: Path) -> None:
     path = write_video(tmp_path / "w.mp4", frames_of(10))
     source = FileSource(path)
-    next(iter(source))
-    source.close()
-    source.close()
+    frame = next(iter(source))
+    descriptors = Path("/proc/self/fd")
+    for _ in range(2):
+        source.close()
+        if descriptors.exists():
+            assert str(path) not in {str(link.readlink()) for link in descriptors.iterdir() if link.is_symlink()}
+    assert frame.rgb.shape == (48, 64, 3)  # what was taken stays whole
 
 
 def test_a_failed_open_leaves_nothing_open(tmp_path: Path) -> None:

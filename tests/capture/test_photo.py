@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -118,41 +119,43 @@ def test_a_colour_profile_is_handed_on(tmp_path: Path) -> None:
 
 
 class TestRefused:
-    def check(self, path: Path, words: str) -> None:
-        with pytest.raises(SourceError, match=words) as raised:
+    def refusal(self, path: Path) -> str:
+        with pytest.raises(SourceError) as raised:
             read_photo(path)
         assert str(path) in str(raised.value)
+        assert "\n" not in str(raised.value)
+        return str(raised.value)
 
     def test_missing(self, tmp_path: Path) -> None:
-        self.check(tmp_path / "no.jpg", "no such file")
+        assert "no such file" in self.refusal(tmp_path / "no.jpg")
 
     def test_empty(self, tmp_path: Path) -> None:
         (tmp_path / "e.jpg").touch()
-        self.check(tmp_path / "e.jpg", "empty")
+        assert "empty" in self.refusal(tmp_path / "e.jpg")
 
     def test_text(self, tmp_path: Path) -> None:
         (tmp_path / "t.jpg").write_text("not a photo")
-        self.check(tmp_path / "t.jpg", "not a photo")
+        assert "not a photo" in self.refusal(tmp_path / "t.jpg")
 
     def test_cut_off(self, tmp_path: Path) -> None:
         Image.fromarray(np.random.default_rng(0).integers(0, 255, (200, 200, 3), np.uint8)).save(tmp_path / "w.png")
         data = (tmp_path / "w.png").read_bytes()
         (tmp_path / "c.png").write_bytes(data[: len(data) // 2])
-        self.check(tmp_path / "c.png", "damaged or cut off")
+        assert "damaged or cut off" in self.refusal(tmp_path / "c.png")
 
     def test_one_pixel(self, tmp_path: Path) -> None:
         Image.new("RGB", (1, 1)).save(tmp_path / "o.png")
-        self.check(tmp_path / "o.png", "1x1 is too small")
+        assert "1x1 is too small" in self.refusal(tmp_path / "o.png")
 
     def test_four_hundred_megapixels(self, tmp_path: Path) -> None:
         Image.new("1", (20000, 20000)).save(tmp_path / "b.png")
-        self.check(tmp_path / "b.png", "20000x20000 is 400 megapixels|exceeds limit|too large")
+        assert re.search("20000x20000 is 400 megapixels|exceeds limit|too large", self.refusal(tmp_path / "b.png"))
 
     @pytest.mark.skipif(ROOT, reason="root may read everything")
     def test_no_permission(self, tmp_path: Path) -> None:
         Image.fromarray(RGB).save(tmp_path / "p.png")
         (tmp_path / "p.png").chmod(0)
-        self.check(tmp_path / "p.png", "no permission")
+        assert "no permission" in self.refusal(tmp_path / "p.png")
 
 
 def test_files_folders_and_patterns(tmp_path: Path) -> None:

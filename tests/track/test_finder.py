@@ -103,5 +103,8 @@ def test_closing_twice(portrait: UInt8Array) -> None:
     from headstream.segment.registry import models_dir
 
     finder = FaceFinder(models_dir())
-    finder.close()
-    finder.close()
+    assert finder.search(portrait)
+    for _ in range(2):
+        finder.close()
+        with pytest.raises(ModelError, match="closed"):
+            finder.search(portrait)

@@ -13,7 +13,7 @@ import pytest
 from headstream.track.associate import best_pairs, steady_crop
 from headstream.track.faces import Face
 from headstream.track.finder import overlap
-from headstream.track.framing import Framing
+from headstream.track.framing import Framing, framing_of
 from headstream.track.tracker import Evidence, Tracker, TrackOptions
 from headstream.types import Box, Frame, Head, Region, UInt8Array
 
@@ -235,9 +235,14 @@ def test_a_head_beside_its_face_is_in_the_middle_of_the_crop() -> None:
 
 def test_a_crop_is_never_wider_than_the_network_knows_nor_tighter_than_the_face() -> None:
     for seen, side in (((0, 0, 640, 360), 3.4), ((310, 140, 330, 160), 1.7)):
-        framing = Framing(2.4)
-        framing.follow(seen, (280, 110, 360, 190), 3.4, at_once=True)
-        assert framing.side == side
+        assert framing_of(seen, (280, 110, 360, 190), 3.4).side == side
+
+
+def test_a_framing_moves_a_little_a_frame_and_not_for_little() -> None:
+    here = Framing(2.0)
+    assert here.towards(Framing(2.1, 0.1, -0.1)) == here
+    assert here.towards(Framing(3.0, 1.0, -0.05)) == Framing(2.0 * 1.04, 0.15, 0.0)
+    assert here.towards(Framing(1.5, 0.0, -1.0)) == Framing(2.0 * 0.99, 0.0, -0.15)
 
 
 def test_a_crop_stays_put_for_small_moves_only() -> None:
