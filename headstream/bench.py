@@ -1,21 +1,29 @@
-"""How fast it is here: the whole pipeline on a file, or the network alone."""
+"""How fast it is here: the whole pipeline on a file or live, or the network alone."""
 
 from __future__ import annotations
 
 import sys
 import time
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
 from headstream.capture.file import FileSource
+from headstream.capture.photo import read_photo
+from headstream.capture.synthetic import SyntheticCamera, stamp_of
+from headstream.colour import planes_from_rgb
+from headstream.demo import PORTRAIT, moved
+from headstream.live import LiveCutter, LiveStatus, Output, run_live
 from headstream.pipeline import CutOptions, HeadCutter, cut_stream
 from headstream.segment.load import load_segmenter
 from headstream.segment.registry import models_dir
 from headstream.sinks.memory import CountingSink
 from headstream.track.finder import FaceFinder
+from headstream.types import Colour, Cutout, Planes
 
 
 def bench_file(
@@ -50,6 +58,82 @@ def bench_file(
         "model": segmenter.card.name,
         "threads": segmenter.threads,
     }
+
+
+def bench_live(
+    size_px: tuple[int, int],
+    *,
+    rate: Fraction = Fraction(30),
+    seconds: float = 20.0,
+    warm_up_s: float = 2.0,
+    model: str = "default",
+    device: str = "auto",
+    options: CutOptions | None = None,
+) -> dict[str, Any]:
+    """A paced synthetic webcam through the real pipeline into a counting sink.
+
+    fps, frames, dropped and latency are of the ``seconds`` after ``warm_up_s``. Latency is from the moment a frame was due
+    until a sink has it, by the stamp in its pixels; dropped counts the stamps that never came. cpu_percent is of one core.
+    """
+    segmenter = load_segmenter(model, device=device, fast=True)
+    camera = SyntheticCamera(_swaying_portrait(size_px), rate, warm_up_s + seconds)
+    arrived: dict[int, float] = {}
+    used_s, since_s = 0.0, 0.0
+    first = round(warm_up_s * rate)
+
+    class Stamps(CountingSink):
+        def write(self, cutout: Cutout) -> None:
+            super().write(cutout)
+            assert cutout.frame.planes is not None
+            arrived[stamp_of(cutout.frame.planes.y)] = time.monotonic()
+
+    sink = Stamps()
+    with FaceFinder(models_dir()) as finder:
+        cutter = HeadCutter(segmenter, finder, options)
+
+        def each(cutout: Cutout, status: LiveStatus) -> bool:
+            nonlocal used_s, since_s
+            if not since_s and cutout.frame.index >= first:
+                used_s, since_s = time.process_time(), time.monotonic()
+                cutter.times.reset()
+            return True
+
+        live = LiveCutter(camera, cutter)
+        run_live(live, [Output("counter", sink)], each=each)
+        took_s, used_s = time.monotonic() - since_s, time.process_time() - used_s
+    counted = [number for number in range(first, camera.made) if number in arrived]
+    latencies = np.array([arrived[number] - camera.due_s[number] for number in counted]) * 1000
+    p50, p95, p99 = np.percentile(latencies, (50, 95, 99)) if counted else (0.0, 0.0, 0.0)
+    span_s = arrived[counted[-1]] - arrived[counted[0]] if len(counted) > 1 else 0.0
+    return {
+        "fps": round((len(counted) - 1) / span_s, 2) if span_s else 0.0,
+        "frames": len(counted),
+        "dropped": camera.made - first - len(counted),
+        "frames_with_head": sink.frames_with_head,
+        "latency_ms": {"p50": round(p50, 1), "p95": round(p95, 1), "p99": round(p99, 1)},
+        "cpu_percent": round(100 * used_s / took_s, 1),
+        "rss_mb": round(peak_rss_mb(), 1),
+        "stages_ms": cutter.times.mean_ms(),
+        "network_every": live.pace.every,
+        "size_px": list(size_px),
+        "device": segmenter.device,
+        "model": segmenter.card.name,
+        "threads": segmenter.threads,
+    }
+
+
+def _swaying_portrait(size_px: tuple[int, int], count: int = 30) -> list[Planes]:
+    """The demo's portrait as a webcam of ``size_px`` would show it, a second of it."""
+    portrait = read_photo(PORTRAIT).rgb
+    width, height = size_px
+    pictures = []
+    for index in range(count):
+        person = cv2.resize(moved(portrait, index / count), (height, height), interpolation=cv2.INTER_LINEAR)
+        left = max(0, width - height) // 2
+        wide = cv2.copyMakeBorder(person, 0, 0, left, max(0, width - height - left), cv2.BORDER_REPLICATE)
+        wide = wide[:, max(0, wide.shape[1] - width) // 2 :][:, :width]
+        pictures.append(planes_from_rgb(np.ascontiguousarray(wide), Colour(), sub=(2, 2)))
+    return pictures
 
 
 def bench_model(

@@ -14,6 +14,7 @@ _REQUIRED = ("numpy", "opencv-contrib-python", "mediapipe", "onnxruntime", "av",
 _OPTIONAL = {
     "pi-heif": "HEIC and AVIF photos: pip install pi-heif",
     "torch": "training and the torch back-end: pip install 'headstream[train]' or 'headstream[torch]'",
+    "pyvirtualcam": "a virtual camera: pip install 'headstream[vcam]' (GPL-2)",
     "diffusers": "head networks from folders and the hub: pip install 'headstream[torch]'",
 }
 _ENCODERS = {
@@ -47,7 +48,7 @@ def examine() -> list[Finding]:
         Finding("system", "python", "ok", f"{platform.python_version()} at {sys.executable}"),
         Finding("system", "platform", "ok", f"{platform.platform()}, {os.cpu_count()} cores"),
     ]
-    return found + _packages() + _codecs() + _models() + _devices() + _inference()
+    return found + _packages() + _codecs() + _models() + _devices() + _virtual_camera() + _inference()
 
 
 def _packages() -> list[Finding]:
@@ -109,6 +110,12 @@ def _devices() -> list[Finding]:
     here = "CUDAExecutionProvider" in offered
     note = "ONNX Runtime" if here else "needs an NVIDIA GPU and onnxruntime-gpu in place of onnxruntime"
     return [*rows, Finding("device", "cuda", "ok" if here else "missing", note)]
+
+
+def _virtual_camera() -> list[Finding]:
+    from headstream.sinks.vcam import examine as examine_camera
+
+    return [Finding("vcam", what, "ok" if well else "missing", note) for what, well, note in examine_camera()]
 
 
 def _inference() -> list[Finding]:

@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any, Literal
 
@@ -20,7 +20,7 @@ from headstream.colour import crop_resized
 from headstream.matte.refine import HeadMatte, Layer, MatteOptions, merged
 from headstream.timing import StageTimes
 from headstream.track.tracker import Evidence, Finder, Tracker, TrackOptions
-from headstream.types import Box, Cutout, Float32Array, Frame, Head, Part, Segmenter, Source
+from headstream.types import Box, Cutout, Float32Array, Frame, Head, Part, Segmenter, Source, UInt8Array
 
 Heads = Literal["largest", "all"] | int
 # Another head must be this much larger, for this long, before "largest" moves over to it: detectors err for moments.
@@ -40,7 +40,7 @@ class CutOptions:
 class HeadCutter:
     """Cuts the heads out of the frames of one clip, in order. Not safe to share between threads.
 
-    ``times`` holds the mean milliseconds of each stage. ``close`` frees the detectors; it is idempotent.
+    times: mean milliseconds of each stage.  people: numbers of those in the last frame, cut or not.
     """
 
     def __init__(
@@ -53,17 +53,35 @@ class HeadCutter:
         self._largest: int | None = None
         self._rival: tuple[int, Fraction] | None = None  # who may take over, and since when
         self.times = StageTimes()
+        self.people: list[int] = []
 
-    def cut(self, frame: Frame) -> Cutout:
-        """One frame with its heads cut out; ``heads`` is empty if there are none."""
+    def choose(self, heads: Heads) -> None:
+        """Whose head is cut from the next frame on."""
+        self.options = replace(self.options, heads=heads)
+
+    def cut(self, frame: Frame, *, carry: bool = False) -> Cutout:
+        """One frame with its heads cut out; ``heads`` is empty if there are none.
+
+        carry: move the last mattes along with the picture instead of running the network, where there are such mattes.
+        Costs about half; mattes age, so run the network again in a frame or two.
+        """
         with self.times.stage("track"):
             candidates = self._tracker.update(frame)
+        self.people = [head.track_id for head in candidates]
         if self._tracker.cut_before:
             self._mattes.clear()
+        layers, kept = (carry and self._carried(frame, candidates)) or self._segmented(frame, candidates)
+        self._forget(kept)
+        layer = merged(layers, frame)
+        return Cutout(frame, tuple(kept), layer.region_px, layer.alpha, layer.foreground)
+
+    def _segmented(self, frame: Frame, candidates: tuple[Head, ...]) -> tuple[list[Layer], list[Head]]:
         layers: list[Layer] = []
         kept: list[Head] = []
         while candidates and (wanted := self._wanted(candidates, frame.pts)):
-            alphas, crops = self._segment(frame, wanted)
+            crops = self._crops(frame, wanted)
+            with self.times.stage("segment"):
+                alphas = self._segmenter.predict(crops, "head")
             evidence = {h.track_id: matte_evidence(a, h) for h, a in zip(wanted, alphas, strict=True)}
             if self.options.part != "head":
                 with self.times.stage("segment"):
@@ -76,9 +94,20 @@ class HeadCutter:
             if not refused or self.options.heads == "all":
                 break
             candidates = tuple(h for h in candidates if h.track_id not in refused)  # the next largest may be real
-        self._forget(kept)
-        layer = merged(layers, frame)
-        return Cutout(frame, tuple(kept), layer.region_px, layer.alpha, layer.foreground)
+        return layers, kept
+
+    def _carried(self, frame: Frame, candidates: tuple[Head, ...]) -> tuple[list[Layer], list[Head]] | None:
+        """None if a head is wanted that has no matte yet: the network must see it."""
+        wanted = self._wanted(candidates, frame.pts) if candidates else []
+        mattes = [self._mattes.get(head.track_id) for head in wanted]
+        if any(m is None or not m.can_carry(h.crop_px) for m, h in zip(mattes, wanted, strict=True)):
+            return None
+        if not wanted:
+            return [], []
+        crops = self._crops(frame, wanted)
+        with self.times.stage("carry"):
+            layers = [m.carry(c, h.crop_px, frame) for m, c, h in zip(mattes, crops, wanted, strict=True) if m]
+        return layers, wanted
 
     def _wanted(self, heads: tuple[Head, ...], now_s: Fraction) -> list[Head]:
         if self.options.heads == "all":
@@ -101,12 +130,10 @@ class HeadCutter:
             self._rival = (largest.track_id, now_s)
         return now_s - self._rival[1] >= _SWITCH_AFTER_S
 
-    def _segment(self, frame: Frame, heads: list[Head]) -> tuple[Float32Array, Any]:
+    def _crops(self, frame: Frame, heads: list[Head]) -> UInt8Array:
         picture = frame.rgb if frame.planes is None else frame.planes
         with self.times.stage("crop"):
-            crops = np.stack([crop_resized(picture, head.crop_px, self._side) for head in heads])
-        with self.times.stage("segment"):
-            return self._segmenter.predict(crops, "head"), crops
+            return np.stack([crop_resized(picture, head.crop_px, self._side) for head in heads])
 
     def _finish(self, alpha: Float32Array, crop: Any, head: Head, frame: Frame) -> Layer:
         matte = self._mattes.setdefault(head.track_id, HeadMatte(self.options.matte))

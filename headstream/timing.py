@@ -31,6 +31,10 @@ class StageTimes:
         self._seconds[name] = self._seconds.get(name, 0.0) + seconds
         self._counts[name] = self._counts.get(name, 0) + 1
 
+    def reset(self) -> None:
+        """Start counting anew."""
+        self._seconds, self._counts = {}, {}
+
     def mean_ms(self) -> dict[str, float]:
         """Stage -> mean milliseconds, in the order the stages first ran."""
         return {name: round(1000 * total / self._counts[name], 2) for name, total in self._seconds.items()}

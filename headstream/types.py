@@ -153,6 +153,18 @@ class Frame:
         assert self._rgb is not None
         return self._rgb
 
+    def timed(self, *, index: int | None = None, pts: Fraction | None = None, captured_s: float | None = None) -> Frame:
+        """The same picture with another place in time; what is None stays."""
+        return Frame(
+            None if self.planes is not None else self._rgb,
+            planes=self.planes,
+            index=self.index if index is None else index,
+            pts=self.pts if pts is None else pts,
+            duration_s=self.duration_s,
+            captured_s=self.captured_s if captured_s is None else captured_s,
+            alpha=self.alpha,
+        )
+
     def __repr__(self) -> str:
         kind = "rgb" if self.planes is None else f"{self.planes.bits}-bit planes"
         return f"Frame({self.size_px[0]}x{self.size_px[1]} {kind}, index={self.index}, pts={float(self.pts):.3f} s)"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 import typer
@@ -31,6 +32,17 @@ DeviceOption = Annotated[
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object with the result on stdout.")]
+
+SizeOption = Annotated[str, typer.Option("--size", metavar="WxH", help="Width and height in pixels.")]
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """What --size means. Raises UsageError."""
+    match = re.fullmatch(r"(\d{2,5})[xX](\d{2,5})", text)
+    size = (int(match[1]), int(match[2])) if match else (0, 0)
+    if not (160 <= size[0] <= 8192 and 120 <= size[1] <= 8192) or size[0] % 2 or size[1] % 2:
+        raise UsageError(f"--size {text}: expected even WIDTHxHEIGHT from 160x120 to 8192x8192, like 1280x720")
+    return size
 
 
 def parse_heads(text: str) -> Heads:

@@ -13,7 +13,7 @@ from headstream.matte.clean import largest_piece
 from headstream.matte.grid import brought_up, grid_from_region, visible_region
 from headstream.matte.guided import guide_coefficients, levels
 from headstream.matte.spill import spill_correction
-from headstream.matte.temporal import MatteState, Stabiliser
+from headstream.matte.temporal import MatteState, Stabiliser, comparable
 from headstream.types import Float32Array, Frame, Matrix, Planes, Region, UInt8Array
 
 
@@ -57,15 +57,28 @@ class HeadMatte:
 
     def update(self, alpha: Float32Array, crop_rgb: UInt8Array, crop_px: Region, frame: Frame) -> Layer:
         """Finish one matte. alpha: (S, S) float32 over ``crop_px`` of ``frame``; crop_rgb: (S, S, 3), what it was made of."""
-        options = self.options
-        matrix = frame.planes.colour.matrix if frame.planes is not None else "bt709"
-        luma = _luma(crop_rgb, matrix)
+        luma = _luma(crop_rgb, _matrix(frame))
         self._state = self._stabiliser.update(largest_piece(alpha), luma, crop_px, self._state)
-        alpha = self._state.alpha
+        return self._finished(self._state, crop_rgb, frame)
+
+    def can_carry(self, crop_px: Region) -> bool:
+        """Whether there is a last matte, of a crop that shows much the same."""
+        return self._state is not None and comparable(crop_px, self._state.crop_px)
+
+    def carry(self, crop_rgb: UInt8Array, crop_px: Region, frame: Frame) -> Layer:
+        """The last matte, moved along with the picture and finished on this frame's own pixels: for a machine that has no
+        time to run the network on every frame. Only where ``can_carry``; raises ValueError otherwise."""
+        if self._state is None or not self.can_carry(crop_px):
+            raise ValueError("there is no last matte to carry to this crop")
+        self._state = self._stabiliser.carried(_luma(crop_rgb, _matrix(frame)), crop_px, self._state)
+        return self._finished(self._state, crop_rgb, frame)
+
+    def _finished(self, state: MatteState, crop_rgb: UInt8Array, frame: Frame) -> Layer:
+        options, alpha, crop_px = self.options, state.alpha, state.crop_px
         region = visible_region(alpha, crop_px, frame.size_px, options.low)
         if region == (0, 0, 0, 0):
             return Layer(region, np.zeros((0, 0), np.uint8), None)
-        full = self._full_size(alpha, luma, region, crop_px, frame)
+        full = self._full_size(alpha, state.luma, region, crop_px, frame)
         correction = spill_correction(crop_rgb, np.clip(alpha, 0, 1)) if options.spill else None
         colours = None if correction is None else _corrected(frame, region, crop_px, correction, full)
         return Layer(region, _times_own_alpha(full, frame, region), colours)
@@ -82,6 +95,10 @@ class HeadMatte:
         cv2.add(full, brought_up(b, lift, size), dst=full)
         levels(full, options.low, options.high)
         return cv2.convertScaleAbs(full, alpha=255)
+
+
+def _matrix(frame: Frame) -> Matrix:
+    return frame.planes.colour.matrix if frame.planes is not None else "bt709"
 
 
 def _luma(rgb: UInt8Array, matrix: Matrix) -> UInt8Array:

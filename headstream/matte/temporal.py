@@ -39,11 +39,15 @@ class Stabiliser:
 
     def update(self, alpha: Float32Array, luma: UInt8Array, crop_px: Region, last: MatteState | None) -> MatteState:
         """The steadied matte of this frame. alpha: (S, S) float32; luma: (S, S) uint8; crop_px: where the grid lies."""
-        if last is None or self.strength == 0 or not _comparable(crop_px, last.crop_px):
+        if last is None or self.strength == 0 or not comparable(crop_px, last.crop_px):
             return MatteState(alpha, luma, crop_px)
         moved_alpha, moved_luma = self._moved(luma, crop_px, last)
         steadied = alpha + self._trust(alpha, luma, moved_alpha, moved_luma) * (moved_alpha - alpha)
         return MatteState(steadied, luma, crop_px)
+
+    def carried(self, luma: UInt8Array, crop_px: Region, last: MatteState) -> MatteState:
+        """The last matte, moved to where it lies in this frame; ``comparable`` must hold for the two crops."""
+        return MatteState(self._moved(luma, crop_px, last)[0], luma, crop_px)
 
     def _moved(self, luma: UInt8Array, crop_px: Region, last: MatteState) -> tuple[Float32Array, UInt8Array]:
         """The last matte and luma as they would lie now: first the crop's own move, then the picture's."""
@@ -88,7 +92,7 @@ def _index_grid(side: int) -> tuple[Float32Array, Float32Array]:
     return _GRIDS[side]
 
 
-def _comparable(now: Region, before: Region) -> bool:
+def comparable(now: Region, before: Region) -> bool:
     """Whether two crops show enough of the same: otherwise it was a cut, or another head."""
     side = before[2] - before[0]
     ratio = (now[2] - now[0]) / side

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Protocol
@@ -93,6 +94,50 @@ class FixedPicture:
             self._planes = planes_from_rgb(covering(self._rgb, key[0]), key[1], sub=(2, 2))
             self._key = key
         return self._planes
+
+    def close(self) -> None:
+        """Nothing to free."""
+
+
+@dataclass
+class Choice:
+    """Which of several backgrounds is shown; may be changed from any thread."""
+
+    index: int = 0
+
+
+class SwitchedBackground:
+    """One of several backgrounds, whichever ``choice`` says at the moment; every output has its own of these."""
+
+    def __init__(self, backgrounds: Sequence[Background], choice: Choice) -> None:
+        self._backgrounds, self._choice = tuple(backgrounds), choice
+
+    def behind(self, cutout: Cutout) -> Planes:
+        """The chosen one's picture."""
+        return self._backgrounds[self._choice.index % len(self._backgrounds)].behind(cutout)
+
+    def close(self) -> None:
+        """Close them all."""
+        for background in self._backgrounds:
+            background.close()
+
+
+class Checkerboard:
+    """Grey squares, as editors show what is transparent."""
+
+    def __init__(self) -> None:
+        self._picture: FixedPicture | None = None
+        self._size_px = (0, 0)
+
+    def behind(self, cutout: Cutout) -> Planes:
+        """The squares at the frame's size, made once."""
+        if self._picture is None or self._size_px != cutout.frame.size_px:
+            self._size_px = cutout.frame.size_px
+            cell = max(8, max(self._size_px) // 48)
+            ys, xs = np.arange(self._size_px[1])[:, None] // cell, np.arange(self._size_px[0])[None, :] // cell
+            grey = np.where((ys + xs) % 2, 200, 235).astype(np.uint8)
+            self._picture = FixedPicture(cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB))
+        return self._picture.behind(cutout)
 
     def close(self) -> None:
         """Nothing to free."""

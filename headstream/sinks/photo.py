@@ -53,6 +53,16 @@ def write_photo(
     return [folder / name for name in pictures]
 
 
+def save_png(path: Path, rgba: UInt8Array) -> None:
+    """Write one picture. Raises SinkError."""
+    from PIL import Image
+
+    try:
+        Image.fromarray(rgba).save(path, compress_level=4)
+    except OSError as error:
+        raise sink_error(path, error) from error
+
+
 def stages_figure(
     rgb: UInt8Array, heads: list[Any], searched: Region, cutout: Cutout, *, tile: int = 360
 ) -> UInt8Array:

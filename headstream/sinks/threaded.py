@@ -5,24 +5,30 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 
-from headstream.channel import Channel
+from headstream.channel import Channel, Policy
 from headstream.types import Cutout, Sink
 
 
 class ThreadedSink:
-    """Writes to another sink in a thread of its own, behind a bounded queue that makes the writer wait.
+    """Writes to another sink in a thread of its own, behind a bounded queue.
 
+    policy: "every" makes the writer wait for room; "newest" drops the oldest waiting cut-out and counts it.
     An error of the inner sink is raised by the next ``write`` or by ``close``, once. ``close`` waits until all is
     written, closes the inner sink and is safe to call again.
     """
 
-    def __init__(self, inner: Sink, *, capacity: int = 4) -> None:
+    def __init__(self, inner: Sink, *, capacity: int = 4, policy: Policy = "every") -> None:
         self._inner = inner
-        self._channel: Channel[Cutout] = Channel(capacity)
+        self._channel: Channel[Cutout] = Channel(capacity, policy)
         self._error: BaseException | None = None
         self._ended = False
         self._thread = threading.Thread(target=self._run, name="headstream-sink", daemon=True)
         self._thread.start()
+
+    @property
+    def dropped(self) -> int:
+        """Cut-outs lost to the newest policy."""
+        return self._channel.dropped
 
     def _run(self) -> None:
         try:

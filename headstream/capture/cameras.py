@@ -1,0 +1,80 @@
+"""Which cameras there are, and what a user's word for a live source means."""
+
+from __future__ import annotations
+
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from headstream.errors import SourceError, UsageError
+
+Kind = Literal["camera", "network", "file"]
+
+# What FFmpeg calls this system's cameras, and the one that lists and opens them.
+_DEVICE_FORMATS = {"linux": "video4linux2", "darwin": "avfoundation", "win32": "dshow"}
+_NETWORK = re.compile(r"(rtsps?|https?|udp|tcp|rtmps?|srt)://", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Camera:
+    """A camera of this machine. number: what OpenCV opens it by; name: what its maker calls it."""
+
+    number: int
+    name: str
+
+
+@dataclass(frozen=True)
+class LiveTarget:
+    """What ``--camera`` asked for. camera: its number, for kind "camera"; address: a URL, or a file's path."""
+
+    kind: Kind
+    label: str
+    camera: int = 0
+    address: str = ""
+
+
+def list_cameras() -> list[Camera]:
+    """The cameras the system names, in its order; empty if there are none. Raises SourceError where it cannot be asked."""
+    import av
+
+    kind = _DEVICE_FORMATS.get(sys.platform)
+    if kind is None:
+        raise SourceError(f"cameras cannot be listed on {sys.platform}; name one by number: --camera 0")
+    try:
+        found = av.enumerate_input_devices(kind)
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        raise SourceError(f"the system does not list its cameras ({error}); name one by number: --camera 0") from error
+    films = [device for device in found if "video" in device.media_types]
+    return [Camera(_number(d.name, order), d.description or d.name) for order, d in enumerate(films)]
+
+
+def _number(name: str, order: int) -> int:
+    """On Linux /dev/videoN is N, gaps and all; elsewhere cameras are counted."""
+    match = re.fullmatch(r"/dev/video(\d+)", name)
+    return int(match[1]) if match else order
+
+
+def parse_target(text: str) -> LiveTarget:
+    """A camera's number or a part of its name, /dev/videoN, a URL, or a video file. Raises UsageError."""
+    if match := re.fullmatch(r"(?:/dev/video)?(\d+)", text):
+        return LiveTarget("camera", f"camera {match[1]}", int(match[1]))
+    if _NETWORK.match(text):
+        return LiveTarget("network", _without_password(text), address=text)
+    if "://" in text:
+        raise UsageError(f"--camera {text}: expected rtsp, http, udp, tcp, rtmp or srt before ://")
+    if Path(text).is_file():
+        return LiveTarget("file", Path(text).name, address=text)
+    cameras = list_cameras()
+    matches = [camera for camera in cameras if text.lower() in camera.name.lower()]
+    if len(matches) == 1:
+        return LiveTarget("camera", matches[0].name, matches[0].number)
+    listed = ", ".join(f"{c.number} ({c.name})" for c in matches or cameras) or "none"
+    what = "fits several" if matches else "is no camera here, no file and no URL"
+    raise UsageError(f"--camera {text}: {what}; cameras: {listed}")
+
+
+def _without_password(url: str) -> str:
+    """Addresses are shown and logged; what is before the @ is nobody's business."""
+    return re.sub(r"//[^/@]*@", "//", url)

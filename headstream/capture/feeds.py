@@ -1,0 +1,157 @@
+"""Ways to get pictures as they happen: a webcam, a stream from the network, a file played at its own pace.
+
+A feed yields (seconds on the monotonic clock, picture) until the source ends or fails; ``live.py`` makes frames of them and
+opens them again. ``stop`` is asked between pictures; a feed frees what it opened in the thread that reads it, because
+neither OpenCV nor FFmpeg allows closing under a reader.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import Any
+
+from headstream.capture.file import FileSource
+from headstream.capture.unpack import Place, frame_from_video, orientation
+from headstream.errors import SourceError
+from headstream.types import Frame
+
+STALL_S = 2  # without a picture for this long, a source counts as lost
+_LOW_LATENCY = {"fflags": "nobuffer", "flags": "low_delay", "analyzeduration": "500000", "probesize": "500000"}
+
+
+class CameraFeed:
+    """A webcam through OpenCV, which knows what modes cameras have on each system."""
+
+    def __init__(self, number: int | str, size_px: tuple[int, int] | None = None, rate: float | None = None) -> None:
+        # How long OpenCV waits for a picture on Linux: 10 s by itself. It reads this once, at the first camera.
+        os.environ.setdefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", str(STALL_S))
+        import cv2
+
+        before = cv2.utils.logging.getLogLevel()
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # what failed is told below, in one line
+        try:
+            self._capture: Any = cv2.VideoCapture(number, _backend() if isinstance(number, int) else cv2.CAP_ANY)
+        finally:
+            cv2.utils.logging.setLogLevel(before)
+        self.label = f"camera {number}"
+        if not self._capture.isOpened():
+            self._capture.release()
+            raise SourceError(
+                f"{self.label} cannot be opened: it is not there, another program is using it, or this one may not "
+                "(see: headstream live --list)"
+            )
+        if size_px is not None:
+            if isinstance(number, int):  # most webcams reach 720p at 30 frames a second as JPEG only
+                self._capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*"MJPG"))
+            self._capture.set(cv2.CAP_PROP_FRAME_WIDTH, size_px[0])
+            self._capture.set(cv2.CAP_PROP_FRAME_HEIGHT, size_px[1])
+        if rate is not None:
+            self._capture.set(cv2.CAP_PROP_FPS, rate)
+        self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # older pictures are of no use
+        self.rate = Fraction(self._capture.get(cv2.CAP_PROP_FPS) or rate or 30).limit_denominator(1001)
+
+    def pictures(self, stop: threading.Event) -> Iterator[tuple[float, Frame]]:
+        """Frames, RGB, until ``stop``. Raises SourceError when the camera gives no more."""
+        import cv2
+
+        try:
+            while not stop.is_set():
+                good, bgr = self._capture.read()
+                now = time.monotonic()
+                if stop.is_set():
+                    return
+                if not good:
+                    raise SourceError(f"{self.label} gives no more pictures: unplugged, or taken by another program")
+                if bgr.ndim == 2:
+                    bgr = cv2.cvtColor(bgr, cv2.COLOR_GRAY2BGR)
+                yield now, Frame(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), captured_s=now)
+        finally:
+            self._capture.release()
+
+
+class NetworkFeed:
+    """A stream from the network through FFmpeg: RTSP, HTTP (MJPEG, MPEG-TS), UDP and TCP, RTMP, SRT."""
+
+    def __init__(self, address: str, label: str) -> None:
+        import av
+
+        self.label = label
+        options = dict(_LOW_LATENCY)
+        if address.lower().startswith("rtsp"):
+            options["rtsp_transport"] = "tcp"  # UDP loses packets on the way, and shows it
+        try:
+            self._container: Any = av.open(address, timeout=(5, STALL_S), options=options, metadata_errors="replace")
+        except (av.error.FFmpegError, OSError, ValueError) as error:
+            raise SourceError(f"{label} cannot be opened: {_reason(error)}") from error
+        if not self._container.streams.video:
+            self._container.close()
+            raise SourceError(f"{label} sends no video")
+        self._stream = self._container.streams.video[0]
+        self._stream.thread_type = "SLICE"  # whole frames at once would each wait for the next
+        self.rate = Fraction(self._stream.average_rate or self._stream.guessed_rate or 25)
+
+    def pictures(self, stop: threading.Event) -> Iterator[tuple[float, Frame]]:
+        """Frames on their planes, until ``stop`` or the end. Raises SourceError when nothing comes for ``STALL_S``."""
+        import av
+
+        try:
+            for packet in self._container.demux(self._stream):
+                try:
+                    decoded = packet.decode()
+                except av.error.InvalidDataError:
+                    continue  # a packet lost on the way; the picture is whole again with the next key frame
+                for picture in decoded:
+                    if stop.is_set():
+                        return
+                    now = time.monotonic()
+                    frame = frame_from_video(picture, orientation(picture), Place())
+                    yield now, frame.timed(captured_s=now)
+        except av.error.ExitError as error:
+            raise SourceError(f"{self.label} has sent nothing for {STALL_S} s") from error
+        except (av.error.FFmpegError, OSError) as error:
+            raise SourceError(f"{self.label} broke off: {_reason(error)}") from error
+        finally:
+            self._container.close()
+
+
+class PacedFile:
+    """A video file as if it were happening now: each frame when its time has come."""
+
+    def __init__(self, path: str) -> None:
+        self._source = FileSource(path)
+        self.label, self.rate = self._source.path.name, self._source.rate
+
+    def pictures(self, stop: threading.Event) -> Iterator[tuple[float, Frame]]:
+        """Frames on their planes, until ``stop`` or the end of the file."""
+        start: float | None = None
+        try:
+            for frame in self._source:
+                start = time.monotonic() - float(frame.pts) if start is None else start
+                if stop.wait(max(0.0, start + float(frame.pts) - time.monotonic())):
+                    return
+                now = time.monotonic()
+                yield now, frame.timed(captured_s=now)
+        finally:
+            self._source.close()
+
+
+def _backend() -> int:
+    """The system's own way to cameras; the others OpenCV would try are for other things."""
+    import cv2
+
+    return {"linux": cv2.CAP_V4L2, "darwin": cv2.CAP_AVFOUNDATION, "win32": cv2.CAP_DSHOW}.get(
+        sys.platform, cv2.CAP_ANY
+    )
+
+
+Feed = CameraFeed | NetworkFeed | PacedFile
+
+
+def _reason(error: BaseException) -> str:
+    text = getattr(error, "strerror", None) or str(error)
+    return "it does not answer in time" if "exit requested" in str(text) else str(text).split(": '")[0]

@@ -1,0 +1,147 @@
+"""A live source that comes back: what is unplugged, restarted or stalls is opened again until it returns."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from headstream.capture.cameras import LiveTarget
+from headstream.capture.feeds import CameraFeed, Feed, NetworkFeed, PacedFile
+from headstream.errors import SourceError
+from headstream.types import Frame
+
+_FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 8.0
+_BLACK_S = 2.0  # black for this long is worth a word; shorter is a cut or a closed hand
+_BLACK_LUMA, _BLACK_SPREAD = 20, 2.5
+
+
+def open_feed(target: LiveTarget, size_px: tuple[int, int] | None, rate: float | None) -> Feed:
+    """Open a target once. Raises SourceError."""
+    if target.kind == "camera":
+        return CameraFeed(target.camera, size_px, rate)
+    return NetworkFeed(target.address, target.label) if target.kind == "network" else PacedFile(target.address)
+
+
+class LiveSource:
+    """Frames as they happen; a lost camera or stream is opened again with growing pauses, for as long as it takes.
+
+    Opening for the first time must succeed: SourceError otherwise. ``notice`` gets a line for the user when the source is
+    lost, comes back, or gives black pictures; it is called in the thread that iterates. Frames have the size of the first
+    one. A file ends where it ends, or starts again with ``loop``. Can be iterated once; ``close`` is safe to call again, from
+    any thread, and ends the iteration within a picture's time or ``STALL_S``.
+    """
+
+    live = True
+
+    def __init__(
+        self,
+        target: LiveTarget,
+        *,
+        size_px: tuple[int, int] | None = None,
+        rate: float | None = None,
+        loop: bool = False,
+        notice: Callable[[str], None] = lambda line: None,
+        open_: Callable[[LiveTarget, tuple[int, int] | None, float | None], Any] = open_feed,
+    ) -> None:
+        self.target, self._asked, self._loop = target, (size_px, rate), loop
+        self._notice, self._open = notice, open_
+        self._stop = threading.Event()
+        self._feed: Any = open_(target, size_px, rate)
+        self.rate: Fraction = self._feed.rate
+        self._pictures: Iterator[tuple[float, Frame]] = self._feed.pictures(self._stop)
+        try:
+            self._first: tuple[float, Frame] | None = next(self._pictures, None)
+        except BaseException:
+            self._stop.set()
+            raise
+        if self._first is None:
+            raise SourceError(f"{target.label} gives no picture")
+        self.size_px = self._first[1].size_px
+        self.lost = 0
+
+    def __iter__(self) -> Iterator[Frame]:
+        first, self._first = self._first, None
+        if first is None:
+            return
+        began, black = first[0], _BlackWatch()
+        for index, (now, frame) in enumerate(self._all(first)):
+            if black.begins(frame, now):
+                self._notice(f"{self.target.label} gives black pictures: is its cover closed, the room dark?")
+            yield self._sized(frame).timed(index=index, pts=Fraction(now - began).limit_denominator(1_000_000))
+
+    def _all(self, first: tuple[float, Frame]) -> Iterator[tuple[float, Frame]]:
+        """Pictures of this feed and of all that follow it."""
+        yield first
+        while not self._stop.is_set():
+            try:
+                yield from self._pictures
+                if self.target.kind == "file":
+                    if not self._loop:
+                        return
+                    self._pictures = self._open(self.target, *self._asked).pictures(self._stop)
+                    continue
+                reason = f"{self.target.label} has ended"
+            except SourceError as error:
+                if self.target.kind == "file":
+                    raise
+                reason = str(error)
+            if not self._stop.is_set():
+                self._reopen(reason)
+
+    def _reopen(self, reason: str) -> None:
+        self.lost += 1
+        self._notice(f"{reason}; trying again until it is back")
+        since, wait_s = time.monotonic(), _FIRST_WAIT_S
+        while not self._stop.wait(wait_s):
+            try:
+                self._pictures = self._open(self.target, *self._asked).pictures(self._stop)
+            except SourceError:
+                wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
+                continue
+            self._notice(f"{self.target.label} is back after {time.monotonic() - since:.0f} s")
+            return
+
+    def _sized(self, frame: Frame) -> Frame:
+        """A camera may come back with another size; outputs cannot change theirs."""
+        if frame.size_px == self.size_px:
+            return frame
+        import cv2
+
+        return Frame(cv2.resize(frame.rgb, self.size_px, interpolation=cv2.INTER_AREA), captured_s=frame.captured_s)
+
+    def close(self) -> None:
+        """End the iteration; whoever iterates frees the device."""
+        self._stop.set()
+        if self._first is not None:  # nobody has begun to
+            self._first = None
+            getattr(self._pictures, "close", lambda: None)()
+
+    def __enter__(self) -> LiveSource:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+class _BlackWatch:
+    """Tells once, each time a source has been black for a while."""
+
+    def __init__(self) -> None:
+        self._since: float | None = None
+        self._told = False
+
+    def begins(self, frame: Frame, now: float) -> bool:
+        luma = (frame.rgb[..., 1] if frame.planes is None else frame.planes.y)[::16, ::16]
+        scale = 1 if frame.planes is None else 1 << (frame.planes.bits - 8)
+        if luma.mean() > _BLACK_LUMA * scale or np.std(luma) > _BLACK_SPREAD * scale:
+            self._since, self._told = None, False
+            return False
+        self._since = now if self._since is None else self._since
+        tell = now - self._since > _BLACK_S and not self._told
+        self._told |= tell
+        return tell

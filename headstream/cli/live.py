@@ -1,0 +1,130 @@
+"""headstream live"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from headstream.cli.console import emit_json, say
+from headstream.cli.options import (
+    DeviceOption,
+    HeadsOption,
+    JsonOption,
+    ModelOption,
+    PartOption,
+    SizeOption,
+    parse_heads,
+    parse_part,
+    parse_size,
+)
+
+if TYPE_CHECKING:
+    from headstream.live import LiveStatus, Output
+
+
+def live(
+    camera: Annotated[
+        str,
+        typer.Option(
+            metavar="N|NAME|PATH|URL",
+            help="A webcam by number or part of its name; rtsp://, http://, udp://, tcp://; or a video file at its own pace.",
+        ),
+    ] = "0",
+    size: SizeOption = "1280x720",
+    fps: Annotated[float, typer.Option(min=1, max=240, help="Frames a second to ask the webcam for.")] = 30.0,
+    background: Annotated[
+        str, typer.Option(metavar="transparent|'#rrggbb'|blur|FILE", help="What is behind the head.")
+    ] = "transparent",
+    virtual_camera: Annotated[
+        bool, typer.Option("--virtual-camera", help="Show the result as a camera that other programs can choose.")
+    ] = False,
+    virtual_camera_name: Annotated[
+        str | None, typer.Option(help="Which virtual camera: its name, or /dev/videoN. Implies --virtual-camera.")
+    ] = None,
+    preview: Annotated[
+        bool, typer.Option("--preview", help="Show a window; the default if nothing else is asked.")
+    ] = False,
+    record: Annotated[
+        Path | None,
+        typer.Option(metavar="OUT", help="Also write a file: .mov, .webm, .mkv with alpha; .mp4 with a background."),
+    ] = None,
+    mirror: Annotated[bool, typer.Option("--mirror", help="Left and right exchanged, as in a mirror.")] = False,
+    loop: Annotated[bool, typer.Option("--loop", help="A file starts again when it ends.")] = False,
+    seconds: Annotated[float | None, typer.Option(min=0.1, help="Stop by itself after this long.")] = None,
+    list_: Annotated[bool, typer.Option("--list", help="List the cameras and stop.")] = False,
+    heads: HeadsOption = "largest",
+    part: PartOption = "head",
+    model: ModelOption = "default",
+    device: DeviceOption = "auto",
+    json: JsonOption = False,
+) -> int:
+    """Cut the head out of a webcam or stream as it happens. Nothing leaves the machine."""
+    from headstream.capture.cameras import list_cameras, parse_target
+    from headstream.live import describe
+    from headstream.pipeline import CutOptions
+    from headstream.session import KEYS, LiveJob, check_live_job, run_session
+
+    if list_:
+        cameras = list_cameras()
+        for found in cameras:
+            print(f"{found.number}  {found.name}")
+        if not cameras:
+            say("headstream: this system names no camera")
+        return 0
+    job = LiveJob(
+        target=parse_target(camera),
+        size_px=parse_size(size),
+        rate=fps,
+        background=background,
+        virtual_camera=virtual_camera or virtual_camera_name is not None,
+        virtual_camera_name=virtual_camera_name,
+        preview=preview or not (virtual_camera or virtual_camera_name or record),
+        record=record,
+        mirror=mirror,
+        loop=loop,
+        seconds=seconds,
+        options=CutOptions(heads=parse_heads(heads), part=parse_part(part)),
+        model=model,
+        device=device,
+    )
+    check_live_job(job)
+    say("headstream: starting" + (f"; keys in the window: {KEYS}" if job.preview else "; Ctrl-C ends it"))
+    with _status_line() as report:
+        status, outputs = run_session(job, notice=lambda line: say(f"headstream: {line}"), report=report)
+    if json:
+        emit_json(describe(status, outputs))
+    else:
+        late = ", ".join(f"{output.name}: {output.dropped} frames late" for output in outputs if output.dropped)
+        say(
+            f"{status.frames} frames cut, {status.frames_with_head} with a head, {status.dropped} dropped{late and '; ' + late}"
+        )
+    if record is not None and record.exists():
+        say(f"wrote {record}")
+    if any(output.error is not None for output in outputs):
+        return 1
+    return 0 if status.frames_with_head else 3
+
+
+@contextmanager
+def _status_line() -> Iterator[Callable[[LiveStatus, list[Output]], None]]:
+    """On a terminal, one line that is kept up to date."""
+    from headstream.live import describe_line
+
+    last = 0.0
+
+    def report(status: LiveStatus, outputs: list[Output]) -> None:
+        nonlocal last
+        if sys.stderr.isatty() and time.monotonic() - last > 0.5:
+            last = time.monotonic()
+            sys.stderr.write(f"\r\x1b[2K{describe_line(status)}")
+            sys.stderr.flush()
+
+    yield report
+    if last:
+        sys.stderr.write("\r\x1b[2K")

@@ -1,0 +1,222 @@
+"""Cutting what happens now: newest frame first, as fast as the machine can, into outputs that cannot hold it up."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import cv2
+import numpy as np
+
+from headstream.channel import Producer
+from headstream.errors import SinkError
+from headstream.pace import Pace
+from headstream.pipeline import HeadCutter
+from headstream.sinks.threaded import ThreadedSink
+from headstream.types import Cutout, Frame, Sink, Source
+
+log = logging.getLogger(__name__)
+
+_WINDOW = 120  # frames that the current figures are of
+
+
+@dataclass
+class LiveStatus:
+    """How it goes. fps, latency_ms: of the last frames, from capture until the cut-out is handed to the outputs.
+    dropped: frames that were too late to be cut, since the start.  every: on every which frame the network runs."""
+
+    frames: int = 0
+    frames_with_head: int = 0
+    dropped: int = 0
+    every: int = 1
+    heads: tuple[int, ...] = ()
+    times_s: deque[float] = field(default_factory=lambda: deque(maxlen=_WINDOW))
+    latencies_s: deque[float] = field(default_factory=lambda: deque(maxlen=_WINDOW))
+
+    @property
+    def fps(self) -> float:
+        """Frames a second of late."""
+        times = list(self.times_s)
+        return (len(times) - 1) / (times[-1] - times[0]) if len(times) > 1 and times[-1] > times[0] else 0.0
+
+    @property
+    def latency_ms(self) -> float:
+        """Median latency of late."""
+        return 1000 * float(np.median(list(self.latencies_s))) if self.latencies_s else 0.0
+
+
+@dataclass
+class Controls:
+    """What may be changed while it runs, from any thread.
+
+    mirror: left and right exchanged, before anything else.  frozen: the outputs keep the last picture.
+    paused: the outputs show the background alone.
+    """
+
+    mirror: bool = False
+    frozen: bool = False
+    paused: bool = False
+
+    def before(self, frame: Frame) -> Frame:
+        """The frame to cut."""
+        return mirrored(frame) if self.mirror else frame
+
+    def after(self, cutout: Cutout) -> Cutout | None:
+        """What the outputs get, None for nothing new."""
+        if self.frozen:
+            return None
+        return Cutout(cutout.frame) if self.paused else cutout
+
+
+def mirrored(frame: Frame) -> Frame:
+    """Left and right exchanged."""
+    alpha = None if frame.alpha is None else cv2.flip(frame.alpha, 1)
+    if frame.planes is None:
+        turned = Frame(cv2.flip(frame.rgb, 1), alpha=alpha, duration_s=frame.duration_s)
+    else:
+        planes = frame.planes
+        own = None if planes.alpha is None else cv2.flip(planes.alpha, 1)
+        flipped = replace(planes, y=cv2.flip(planes.y, 1), u=cv2.flip(planes.u, 1), v=cv2.flip(planes.v, 1), alpha=own)
+        turned = Frame(planes=flipped, alpha=alpha, duration_s=frame.duration_s)
+    return turned.timed(index=frame.index, pts=frame.pts, captured_s=frame.captured_s)
+
+
+@dataclass
+class Output:
+    """One place cut-outs go to, in a thread of its own: a slow one loses frames, a broken one leaves, the rest go on."""
+
+    name: str
+    sink: Sink
+    threaded: ThreadedSink = field(init=False)
+    error: SinkError | None = None
+
+    def __post_init__(self) -> None:
+        self.threaded = ThreadedSink(self.sink, capacity=2, policy="newest")
+
+    @property
+    def dropped(self) -> int:
+        """Cut-outs this output was too slow for."""
+        return self.threaded.dropped
+
+    def write(self, cutout: Cutout) -> None:
+        """Hand over one cut-out."""
+        if self.error is None:
+            self._attempt(lambda: self.threaded.write(cutout))
+
+    def close(self) -> None:
+        """Finish. Safe to call again."""
+        self._attempt(self.threaded.close)
+
+    def _attempt(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except SinkError as error:
+            self.error = self.error or error
+
+
+class LiveCutter:
+    """Runs a live source through a cutter, newest frame first, with the network as often as there is time for.
+
+    Iterating gives (cut-out, status) for every frame that was cut; the status is one object, kept up to date. Leaving the
+    iteration stops the capture.
+    """
+
+    def __init__(
+        self, source: Source, cutter: HeadCutter, *, pace: Pace | None = None, controls: Controls | None = None
+    ) -> None:
+        self._source, self.cutter = source, cutter
+        self.controls = controls or Controls()
+        self.pace = pace or Pace(1 / float(source.rate))
+        self.status = LiveStatus()
+
+    def people(self) -> list[int]:
+        """Numbers of the people in view, cut or not."""
+        return self.cutter.people
+
+    def __iter__(self) -> Iterator[tuple[Cutout, LiveStatus]]:
+        status, pace = self.status, self.pace
+        frames = Producer(self._source, name="headstream-grab", capacity=1, policy="newest", on_stop=self._source.close)
+        with frames:
+            for frame in frames:
+                carried = pace.carries()
+                started = time.monotonic()
+                cutout = self.cutter.cut(self.controls.before(frame), carry=carried)
+                now = time.monotonic()
+                pace.spent(now - started, carried=carried)
+                status.frames += 1
+                status.frames_with_head += bool(cutout.heads)
+                status.dropped, status.every = frames.dropped, pace.every
+                status.heads = tuple(head.track_id for head in cutout.heads)
+                status.times_s.append(now)
+                status.latencies_s.append(now - frame.captured_s)
+                yield cutout, status
+
+
+def run_live(
+    cutter: LiveCutter,
+    outputs: Sequence[Output],
+    *,
+    each: Callable[[Cutout, LiveStatus], bool] = lambda cutout, status: True,
+    notice: Callable[[str], None] = log.warning,
+) -> LiveStatus:
+    """Cut until the source ends, ``each`` returns False, or KeyboardInterrupt, which is raised again when all is closed.
+
+    each: called with every cut-out in the calling thread (a preview window has to be). notice: gets a line for the user
+    when an output fails; the others go on, and when none is left of those there were, SinkError is raised.
+    """
+    with _closing(outputs, notice):
+        for cutout, status in cutter:
+            shown = cutter.controls.after(cutout)
+            if shown is not None:
+                _write(shown, outputs, notice)
+            if outputs and all(output.error is not None for output in outputs):
+                raise SinkError(str(outputs[0].error))
+            if not each(cutout, status):
+                break
+    return cutter.status
+
+
+def _write(cutout: Cutout, outputs: Sequence[Output], notice: Callable[[str], None]) -> None:
+    for output in outputs:
+        was_well = output.error is None
+        output.write(cutout)
+        if was_well and output.error is not None:
+            notice(f"{output.name} has failed and is left out: {output.error}")
+
+
+@contextmanager
+def _closing(outputs: Sequence[Output], notice: Callable[[str], None]) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        for output in outputs:
+            was_well = output.error is None
+            output.close()
+            if was_well and output.error is not None:
+                notice(f"{output.name} could not be finished: {output.error}")
+
+
+def describe_line(status: LiveStatus) -> str:
+    """The status as a line of text."""
+    often = "" if status.every == 1 else f"  network on every {('2nd', '3rd')[status.every - 2]} frame"
+    who = "no head" if not status.heads else "head " + " ".join(map(str, status.heads))
+    return f"{status.fps:.1f} frames/s  {status.latency_ms:.0f} ms  {status.dropped} dropped  {who}{often}"
+
+
+def describe(status: LiveStatus, outputs: Sequence[Output] = ()) -> dict[str, Any]:
+    """The status as figures for a line, a page or --json."""
+    return {
+        "frames": status.frames,
+        "frames_with_head": status.frames_with_head,
+        "dropped": status.dropped,
+        "fps": round(status.fps, 2),
+        "latency_ms": round(status.latency_ms, 1),
+        "network_every": status.every,
+        "heads": list(status.heads),
+        "outputs": {output.name: {"dropped": output.dropped} for output in outputs},
+    }

@@ -1,0 +1,51 @@
+"""Keeping up with a camera on a machine that is too slow for the network on every frame."""
+
+from __future__ import annotations
+
+_FILL = 0.85  # share of the time between two frames that may be spent on one; the rest is for decoding and showing
+_EASE = 0.75  # and below which the network runs more often again
+_LATEST = 0.15  # weight of the latest measurement
+
+
+class Pace:
+    """Decides for each frame whether the network runs, or the last matte is carried along, from what both have cost.
+
+    interval_s: seconds between two frames.  most: the network runs at least on every ``most``-th frame.
+    every: on every which frame it runs now.  No thread, no clock: ``spent`` brings the times.
+    """
+
+    def __init__(self, interval_s: float, *, most: int = 3) -> None:
+        if interval_s <= 0 or most < 1:
+            raise ValueError(f"interval must be positive and most at least 1, got {interval_s}, {most}")
+        self._interval_s, self._most = interval_s, most
+        self._whole_s: float | None = None
+        self._carried_s: float | None = None
+        self.every = 1
+        self._since = 0
+
+    def carries(self) -> bool:
+        """Whether the next frame's mattes are to be carried. Ask once a frame."""
+        self._since = (self._since + 1) % self.every
+        return self._since != 0
+
+    def spent(self, seconds: float, *, carried: bool) -> None:
+        """What the frame took, and which kind it was."""
+        if carried:
+            self._carried_s = _blend(self._carried_s, seconds)
+        else:
+            self._whole_s = _blend(self._whole_s, seconds)
+        if self._mean_s(self.every) > _FILL * self._interval_s and self.every < self._most:
+            self.every += 1
+            self._carried_s = None  # of another load; measured anew
+        elif self.every > 1 and self._mean_s(self.every - 1) < _EASE * self._interval_s:
+            self.every -= 1
+
+    def _mean_s(self, every: int) -> float:
+        """Seconds a frame if the network ran on every ``every``-th; carrying is guessed at half until it was seen."""
+        whole = self._whole_s or 0.0
+        carried = 0.5 * whole if self._carried_s is None else self._carried_s
+        return (whole + (every - 1) * carried) / every
+
+
+def _blend(mean: float | None, value: float) -> float:
+    return value if mean is None else mean + _LATEST * (value - mean)

@@ -1,0 +1,210 @@
+"""One live session from camera to outputs: what `headstream live` does, for any caller."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from headstream.capture.cameras import LiveTarget
+from headstream.capture.file import FileSource
+from headstream.capture.live import LiveSource
+from headstream.errors import SinkError, UsageError
+from headstream.live import Controls, LiveCutter, LiveStatus, Output, describe_line, run_live
+from headstream.pipeline import CutOptions, HeadCutter, Heads
+from headstream.segment.load import load_segmenter
+from headstream.segment.registry import models_dir
+from headstream.sinks.background import (
+    Background,
+    Checkerboard,
+    Choice,
+    SwitchedBackground,
+    open_background,
+    parse_background,
+)
+from headstream.sinks.formats import output_format
+from headstream.sinks.photo import save_png
+from headstream.sinks.preview import PreviewWindow
+from headstream.sinks.vcam import VirtualCameraSink
+from headstream.sinks.video import ClipInfo, VideoSink
+from headstream.track.finder import FaceFinder
+from headstream.types import Cutout
+
+KEYS = "b background, m mirror, p pause, f freeze, s snapshot, n next head, q quit"
+_CHROMA_GREEN = "#00b140"
+_OTHERS = ("blur", _CHROMA_GREEN, "#ffffff", "#000000")
+
+
+@dataclass(frozen=True)
+class LiveJob:
+    """What to cut, and where to.
+
+    size_px, rate: what a webcam is asked for; it may answer with another.  background: as of a video.
+    virtual_camera_name: None for the first there is.  record: a file.  seconds: stop after that long; None for never.
+    """
+
+    target: LiveTarget
+    size_px: tuple[int, int] = (1280, 720)
+    rate: float = 30.0
+    background: str = "transparent"
+    virtual_camera: bool = False
+    virtual_camera_name: str | None = None
+    preview: bool = False
+    record: Path | None = None
+    mirror: bool = False
+    loop: bool = False
+    seconds: float | None = None
+    options: CutOptions = field(default_factory=CutOptions)
+    model: str = "default"
+    device: str = "auto"
+
+
+def check_live_job(job: LiveJob) -> None:
+    """Refuse what cannot be, before anything is opened. Raises UsageError."""
+    background = parse_background(job.background)
+    if job.record is not None:
+        kind = output_format(job.record, transparent=background == "transparent")
+        if background != "transparent" and kind.layout != "opaque":
+            raise UsageError(f"{job.record}: a background needs an opaque output; name it .mp4")
+    if not (job.preview or job.virtual_camera or job.record):
+        raise UsageError("nothing to show it on; choose a preview, a virtual camera or a file")
+
+
+def run_session(
+    job: LiveJob,
+    *,
+    notice: Callable[[str], None],
+    report: Callable[[LiveStatus, list[Output]], None] = lambda status, outputs: None,
+) -> tuple[LiveStatus, list[Output]]:
+    """Run until the source ends, ``job.seconds`` are over, q is pressed in the preview, or KeyboardInterrupt, which
+    ends it the same way. Outputs are finished in any case.
+
+    notice: gets lines for the user.  report: is called after each frame. Raises UsageError, SourceError, ModelError, SinkError.
+    """
+    check_live_job(job)
+    with ExitStack() as stack:
+        segmenter = load_segmenter(job.model, device=job.device, fast=True)
+        finder = stack.enter_context(FaceFinder(models_dir()))
+        source = stack.enter_context(
+            LiveSource(job.target, size_px=job.size_px, rate=job.rate, loop=job.loop, notice=notice)
+        )
+        notice(_opening(source, f"{segmenter.card.name} on {segmenter.device}"))
+        cutter = LiveCutter(source, HeadCutter(segmenter, finder, job.options), controls=Controls(mirror=job.mirror))
+        choice = Choice()
+        window = stack.enter_context(_window(_backgrounds(job, Checkerboard(), choice))) if job.preview else None
+        outputs = _outputs(job, source, choice, notice)
+        keys = _Keys(cutter, choice, notice)
+        started = time.monotonic()
+
+        def each(cutout: Cutout, status: LiveStatus) -> bool:
+            report(status, outputs)
+            if job.seconds is not None and time.monotonic() - started >= job.seconds:
+                return False
+            return window is None or keys.pressed(window.show(cutout, describe_line(status)), cutout)
+
+        try:
+            run_live(cutter, outputs, each=each, notice=notice)
+        except KeyboardInterrupt:
+            pass  # the way it is ended; everything is closed by now
+    return cutter.status, outputs
+
+
+def _opening(source: LiveSource, network: str) -> str:
+    (width, height), rate = source.size_px, float(source.rate)
+    return f"{source.target.label}: {width}x{height} at {rate:.4g} frames/s; {network}"
+
+
+@contextmanager
+def _window(background: Background) -> Iterator[PreviewWindow]:
+    window = PreviewWindow(background)
+    try:
+        yield window
+    finally:
+        window.close()
+
+
+def _backgrounds(job: LiveJob, instead: Background, choice: Choice) -> Background:
+    """What was asked for, ``instead`` where that is transparency, and those the b key goes through."""
+    asked = open_background(parse_background(job.background), FileSource) or instead
+    others = [open_background(parse_background(text), FileSource) for text in _OTHERS]
+    return SwitchedBackground([asked, *(other for other in others if other is not None)], choice)
+
+
+def _outputs(job: LiveJob, source: LiveSource, choice: Choice, notice: Callable[[str], None]) -> list[Output]:
+    outputs: list[Output] = []
+    try:
+        if job.virtual_camera:
+            outputs.append(Output("virtual camera", _virtual_camera(job, source, choice, notice)))
+        if job.record is not None:
+            transparent = parse_background(job.background) == "transparent"
+            kind = output_format(job.record, transparent=transparent)
+            clip = ClipInfo(source.size_px, source.rate)
+            behind = None if transparent else open_background(parse_background(job.background), FileSource)
+            outputs.append(Output(str(job.record), VideoSink(job.record, kind, clip, background=behind)))
+    except BaseException:
+        for output in outputs:
+            output.close()
+        raise
+    return outputs
+
+
+def _virtual_camera(
+    job: LiveJob, source: LiveSource, choice: Choice, notice: Callable[[str], None]
+) -> VirtualCameraSink:
+    """Transparent if that is wanted and the camera can; else with green behind the head, and said."""
+    size_px, rate, name = source.size_px, source.rate, job.virtual_camera_name
+    if parse_background(job.background) == "transparent":
+        try:
+            return VirtualCameraSink(size_px, rate, background=None, device=name)
+        except SinkError:
+            notice(
+                f"the virtual camera has no transparency; {_CHROMA_GREEN} is behind the head (change it with --background)"
+            )
+    green = open_background(parse_background(_CHROMA_GREEN), FileSource)
+    assert green is not None
+    sink = VirtualCameraSink(size_px, rate, background=_backgrounds(job, green, choice), device=name)
+    notice(f"virtual camera: {sink.device} ({sink.backend}), {size_px[0]}x{size_px[1]} at {float(rate):.4g} frames/s")
+    return sink
+
+
+class _Keys:
+    """What the keys of the preview do."""
+
+    def __init__(self, cutter: LiveCutter, choice: Choice, notice: Callable[[str], None]) -> None:
+        self._cutter, self._choice, self._notice = cutter, choice, notice
+
+    def pressed(self, key: str, cutout: Cutout) -> bool:
+        """Act on a key, "" for none. False ends the session."""
+        controls = self._cutter.controls
+        if key == "b":
+            self._choice.index += 1
+        elif key == "m":
+            controls.mirror = not controls.mirror
+        elif key == "p":
+            controls.paused = not controls.paused
+        elif key == "f":
+            controls.frozen = not controls.frozen
+        elif key == "n":
+            self._next_head()
+        elif key == "s":
+            self._snapshot(cutout)
+        return key != "q"
+
+    def _next_head(self) -> None:
+        """The largest, then each person in view, then all."""
+        seen: list[Heads] = ["largest", *self._cutter.people(), "all"]
+        now = self._cutter.cutter.options.heads
+        wanted = seen[(seen.index(now) + 1) % len(seen)] if now in seen else "largest"
+        self._cutter.cutter.choose(wanted)
+        self._notice(f"heads: {wanted}")
+
+    def _snapshot(self, cutout: Cutout) -> None:
+        path = Path(time.strftime("headstream-%Y%m%d-%H%M%S.png"))
+        try:
+            save_png(path, cutout.rgba())
+        except SinkError as error:
+            self._notice(str(error))
+        else:
+            self._notice(f"wrote {path}")

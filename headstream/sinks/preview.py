@@ -1,0 +1,59 @@
+"""A window with the cut-out in it, and the keys pressed there. Must live in the main thread: systems insist on it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+import cv2
+
+from headstream.colour import rgb_from_planes
+from headstream.errors import SinkError
+from headstream.sinks.background import Background, composite
+from headstream.types import Cutout, UInt8Array
+
+_LONGEST_PX = 960
+
+
+class PreviewWindow:
+    """Shows cut-outs before a background. Raises SinkError where no window can be opened."""
+
+    def __init__(self, background: Background, title: str = "headstream") -> None:
+        # Qt ends the whole process where there is no display, so it is not even tried.
+        if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+            raise SinkError("no preview: there is no display here (DISPLAY is not set); choose another output")
+        os.environ.setdefault("QT_LOGGING_RULES", "*=false")  # it misses fonts that no one asked for
+        self._title, self._background = title, background
+        self._open = False
+
+    def show(self, cutout: Cutout, text: str = "") -> str:
+        """Draw one cut-out; returns the key pressed meanwhile, "" for none, "q" also when the window was closed."""
+        picture = rgb_from_planes(composite(cutout, self._background))
+        bgr = cv2.cvtColor(_fitted(picture), cv2.COLOR_RGB2BGR)
+        try:
+            if not self._open:
+                cv2.namedWindow(self._title, cv2.WINDOW_AUTOSIZE | cv2.WINDOW_GUI_NORMAL)
+                self._open = True
+            cv2.imshow(self._title, bgr)
+            if text:
+                cv2.setWindowTitle(self._title, f"{self._title}: {text}")
+            key = cv2.waitKey(1) & 0xFF
+            if cv2.getWindowProperty(self._title, cv2.WND_PROP_VISIBLE) < 1:
+                return "q"
+        except cv2.error as error:
+            raise SinkError(f"the preview window cannot be shown: {error.err}") from error
+        return {255: "", 27: "q"}.get(key, chr(key).lower())
+
+    def close(self) -> None:
+        """Close the window. Safe to call again."""
+        if self._open:
+            self._open = False
+            self._background.close()
+            cv2.destroyWindow(self._title)
+            cv2.waitKey(1)
+
+
+def _fitted(picture: UInt8Array) -> Any:
+    scale = _LONGEST_PX / max(picture.shape[:2])
+    return picture if scale >= 1 else cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)

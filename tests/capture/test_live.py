@@ -1,0 +1,292 @@
+"""Live sources: cameras, streams from the network, files at their own pace; and that they come back."""
+
+from __future__ import annotations
+
+import itertools
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+
+from headstream.capture.cameras import LiveTarget, list_cameras, parse_target
+from headstream.capture.feeds import STALL_S, CameraFeed, NetworkFeed, PacedFile
+from headstream.capture.live import LiveSource
+from headstream.capture.synthetic import SyntheticCamera, stamp_of
+from headstream.channel import Producer
+from headstream.colour import planes_from_rgb
+from headstream.errors import SourceError, UsageError
+from headstream.types import Colour, Frame, UInt8Array
+from tests.media import needs_ffmpeg, pattern, write_video
+
+CAMERA = LiveTarget("camera", "camera 0")
+
+
+class FakeFeed:
+    """A camera that gives these pictures, then fails."""
+
+    rate = Fraction(30)
+
+    def __init__(
+        self, pictures: list[UInt8Array], *, times: list[float] | None = None, then: str | None = "gone"
+    ) -> None:
+        self.shown, self.times, self.then, self.released = pictures, times, then, False
+
+    def pictures(self, stop: threading.Event) -> Iterator[tuple[float, Frame]]:
+        try:
+            for k, picture in enumerate(self.shown):
+                if stop.is_set():
+                    return
+                now = self.times[k] if self.times else time.monotonic()
+                yield now, Frame(picture, captured_s=now)
+            if self.then is not None:
+                raise SourceError(self.then)
+        finally:
+            self.released = True
+
+
+def opening(*feeds: FakeFeed | SourceError) -> Any:
+    """An opener that gives these one after the other, then refuses."""
+    queue = list(feeds)
+
+    def open_(target: LiveTarget, size_px: Any, rate: Any) -> FakeFeed:
+        now = queue.pop(0) if queue else SourceError("not there")
+        if isinstance(now, SourceError):
+            raise now
+        return now
+
+    return open_
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "camera"),
+    [("0", "camera", 0), ("12", "camera", 12), ("/dev/video3", "camera", 3), ("rtsp://u:secret@host/1", "network", 0)],
+)
+def test_what_a_word_for_a_camera_means(text: str, kind: str, camera: int) -> None:
+    target = parse_target(text)
+    assert (target.kind, target.camera) == (kind, camera)
+    assert "secret" not in target.label
+
+
+def test_a_file_is_a_source_too(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.mp4", [pattern(64, 48, 0)])
+    assert parse_target(str(path)) == LiveTarget("file", "a.mp4", address=str(path))
+
+
+@pytest.fixture
+def two_cameras(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = [
+        SimpleNamespace(name="/dev/video0", description="Integrated Camera", media_types=["video"]),
+        SimpleNamespace(name="/dev/video4", description="USB Camera", media_types=["video"]),
+        SimpleNamespace(name="hw:0", description="Microphone", media_types=["audio"]),
+    ]
+    monkeypatch.setattr(av, "enumerate_input_devices", lambda kind: found)
+    monkeypatch.setattr("sys.platform", "linux")
+
+
+@pytest.mark.usefixtures("two_cameras")
+def test_cameras_are_found_by_name() -> None:
+    assert [(c.number, c.name) for c in list_cameras()] == [(0, "Integrated Camera"), (4, "USB Camera")]
+    assert parse_target("usb") == LiveTarget("camera", "USB Camera", 4)
+    with pytest.raises(UsageError, match=r"fits several; cameras: 0 \(Integrated Camera\), 4 \(USB Camera\)"):
+        parse_target("camera")
+    with pytest.raises(UsageError, match=r"is no camera here.*cameras: 0"):
+        parse_target("nosuch")
+    with pytest.raises(UsageError, match="expected rtsp"):
+        parse_target("gopher://x")
+
+
+def test_a_camera_that_is_not_there_is_refused_in_one_line(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SourceError, match="camera 77 cannot be opened"):
+        LiveSource(LiveTarget("camera", "camera 77", 77))
+    assert capfd.readouterr().err == ""
+
+
+def test_opencv_pictures_arrive_as_frames(tmp_path: Path) -> None:
+    """A film takes the webcam's place: the same class of OpenCV's, the same calls."""
+    path = write_video(tmp_path / "a.mp4", [pattern(64, 48, k) for k in range(5)])
+    feed = CameraFeed(str(path), (640, 480), 30.0)
+    seen: list[tuple[float, Frame]] = []
+    with pytest.raises(SourceError, match="gives no more pictures"):
+        seen.extend(feed.pictures(threading.Event()))
+    # list.extend keeps what came before the error
+    assert len(seen) == 5
+    assert np.abs(seen[2][1].rgb.astype(int) - pattern(64, 48, 2)).mean() < 12
+    assert all(frame.captured_s == now for now, frame in seen)
+
+
+def test_a_lost_camera_is_opened_again_and_said() -> None:
+    bright = [np.full((48, 64, 3), 200, np.uint8)] * 3
+    lines: list[str] = []
+    first, second = FakeFeed(bright, then="camera 0 unplugged"), FakeFeed(bright, then=None)
+    opener = opening(first, SourceError("busy"), second)
+    source = LiveSource(CAMERA, notice=lines.append, open_=opener)
+    frames = []
+    for frame in source:
+        frames.append(frame)
+        if len(frames) == 6:
+            source.close()
+    assert [f.index for f in frames] == list(range(6))
+    assert all(a.pts < b.pts for a, b in itertools.pairwise(frames))
+    assert "unplugged; trying again" in lines[0]
+    assert "is back after" in lines[1]
+    assert first.released
+
+
+def test_the_first_opening_must_succeed() -> None:
+    with pytest.raises(SourceError, match="busy"):
+        LiveSource(CAMERA, open_=opening(SourceError("camera 0 is busy")))
+    with pytest.raises(SourceError, match="gives no picture"):
+        LiveSource(CAMERA, open_=opening(FakeFeed([], then=None)))
+
+
+def test_stopping_while_it_waits_for_its_return_is_quick() -> None:
+    source = LiveSource(CAMERA, open_=opening(FakeFeed([np.zeros((48, 64, 3), np.uint8)])))
+    with Producer(source, name="headstream-test", on_stop=source.close) as frames:
+        next(iter(frames))
+        time.sleep(0.1)
+        started = time.monotonic()
+    assert time.monotonic() - started < 5  # it does not wait for the camera
+    source.close()
+    source.close()
+
+
+def test_closed_before_anyone_began() -> None:
+    feed = FakeFeed([np.zeros((48, 64, 3), np.uint8)] * 2)
+    source = LiveSource(CAMERA, open_=opening(feed))
+    source.close()
+    assert list(source) == []
+    assert feed.released
+
+
+def test_another_size_after_a_return_is_brought_to_the_first() -> None:
+    small, large = np.full((48, 64, 3), 90, np.uint8), np.full((96, 128, 3), 90, np.uint8)
+    source = LiveSource(CAMERA, open_=opening(FakeFeed([small]), FakeFeed([large], then=None)))
+    sizes = []
+    for frame in source:
+        sizes.append(frame.size_px)
+        if len(sizes) == 2:
+            source.close()
+    assert sizes == [(64, 48), (64, 48)]
+
+
+@pytest.mark.parametrize(("picture", "told"), [(np.full((48, 64, 3), 3, np.uint8), 1), (pattern(64, 48, 0) // 8, 0)])
+def test_black_pictures_are_said_once(picture: UInt8Array, told: int) -> None:
+    lines: list[str] = []
+    times = [k * 0.1 for k in range(60)]
+    source = LiveSource(CAMERA, notice=lines.append, open_=opening(FakeFeed([picture] * 60, times=times)))
+    for frame in source:
+        if frame.index == 59:
+            source.close()
+    assert sum("black pictures" in line for line in lines) == told
+
+
+def test_a_file_plays_at_its_own_pace_and_ends(tmp_path: Path) -> None:
+    path = write_video(
+        tmp_path / "a.mp4", [pattern(64, 48, k) for k in range(8)], rate=25, pts=[40 * k for k in range(8)]
+    )
+    started = time.monotonic()
+    times = [now for now, _ in PacedFile(str(path)).pictures(threading.Event())]
+    assert len(times) == 8
+    assert time.monotonic() - started > 0.27
+    source = LiveSource(LiveTarget("file", "a.mp4", address=str(path)), loop=True)
+    indices = []
+    for frame in source:
+        indices.append(frame.index)
+        if len(indices) == 12:
+            source.close()
+    assert indices == list(range(12))
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1:{}/", "tcp://127.0.0.1:{}", "rtsp://127.0.0.1:{}/x"])
+def test_nobody_at_an_address_is_one_line(address: str) -> None:
+    with pytest.raises(SourceError, match="cannot be opened") as raised:
+        NetworkFeed(address.format(free_port()), "stream")
+    assert "\n" not in str(raised.value)
+
+
+H264 = ["-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-g", "10"]
+PUSHES = {
+    "mpegts": ("udp://127.0.0.1:{}?fifo_size=100000", [*H264, "-f", "mpegts", "udp://127.0.0.1:{}"]),
+    "mjpeg": ("http://127.0.0.1:{}/", ["-c:v", "mjpeg", "-f", "mpjpeg", "-listen", "1", "http://127.0.0.1:{}/"]),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", PUSHES)
+def test_a_stream_that_is_killed_and_started_again_goes_on(kind: str, tmp_path: Path) -> None:
+    """A real sender in another process, in real time over loopback."""
+    needs_ffmpeg()
+    clip = write_video(tmp_path / "a.mp4", [pattern(160, 120, k) for k in range(50)])
+    address, how = PUSHES[kind]
+    port = free_port()
+
+    def sender() -> subprocess.Popen[bytes]:
+        command = [
+            "ffmpeg",
+            "-v",
+            "quiet",
+            "-re",
+            "-stream_loop",
+            "-1",
+            "-i",
+            str(clip),
+            *how[:-1],
+            how[-1].format(port),
+        ]
+        return subprocess.Popen(command, stdin=subprocess.DEVNULL)
+
+    process = sender()
+    lines: list[str] = []
+    source = None
+    try:
+        for _ in range(50):
+            try:
+                source = LiveSource(LiveTarget("network", kind, address=address.format(port)), notice=lines.append)
+                break
+            except SourceError:
+                time.sleep(0.1)
+        assert source is not None
+        with Producer(source, name="headstream-test", policy="newest", on_stop=source.close) as frames:
+            taken = iter(frames)
+            assert [next(taken).size_px for _ in range(10)] == [(160, 120)] * 10
+            process.kill()
+            process.wait()
+            time.sleep(STALL_S + 0.5)
+            process = sender()
+            until = time.monotonic() + 40
+            while not any("is back" in line for line in lines) and time.monotonic() < until:
+                next(taken)
+            assert any("trying again" in line for line in lines), lines
+            assert any("is back" in line for line in lines), lines
+            after = [next(taken) for _ in range(10)]
+            assert np.std(after[-1].rgb) > 20
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_the_synthetic_camera_is_punctual_and_stamped() -> None:
+    pictures = [planes_from_rgb(pattern(320, 240, k), Colour(), sub=(2, 2)) for k in range(4)]
+    camera = SyntheticCamera(pictures, Fraction(100), 0.5)
+    frames = list(camera)
+    assert camera.made == 50
+    assert len(frames) + camera.skipped == 50
+    assert [stamp_of(f.planes.y) for f in frames if f.planes] == [f.index for f in frames]
+    assert [f.captured_s for f in frames] == [camera.due_s[f.index] for f in frames]
+    with pytest.raises(ValueError, match="at least"):
+        SyntheticCamera([], Fraction(30), 1.0)

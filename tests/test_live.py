@@ -1,0 +1,263 @@
+"""Live: the newest frame, cut in time, into outputs that cannot hold it up."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from headstream.capture.cameras import LiveTarget
+from headstream.capture.synthetic import SyntheticCamera
+from headstream.colour import planes_from_rgb
+from headstream.errors import SinkError, SourceError, UsageError
+from headstream.live import Controls, LiveCutter, Output, describe, describe_line, mirrored, run_live
+from headstream.pipeline import CutOptions, HeadCutter
+from headstream.segment.crops import CropSegmenter
+from headstream.session import LiveJob, check_live_job, run_session
+from headstream.sinks.memory import CountingSink, MemorySink
+from headstream.track.finder import FaceFinder
+from headstream.types import Colour, Cutout, Float32Array, Frame, Part, Planes, UInt8Array
+from tests.conftest import moving_portrait
+from tests.media import frame_times, video_stream
+
+
+@pytest.fixture(scope="module")
+def pictures(portrait: UInt8Array) -> list[Planes]:
+    return [planes_from_rgb(rgb, Colour(), sub=(2, 2)) for rgb in moving_portrait(portrait, 30)]
+
+
+class SlowSegmenter:
+    """The real network, made to take longer while ``extra_s`` says so."""
+
+    def __init__(self, inner: CropSegmenter, extra_s: float) -> None:
+        self.inner, self.extra_s, self.side, self.calls = inner, extra_s, inner.side, 0
+
+    def predict(self, rgb: UInt8Array, part: Part = "head") -> Float32Array:
+        self.calls += 1
+        time.sleep(self.extra_s)
+        return self.inner.predict(rgb, part)
+
+
+class FailingSink(CountingSink):
+    """Takes a few, then fails."""
+
+    def write(self, cutout: Cutout) -> None:
+        super().write(cutout)
+        if self.frames > 3:
+            raise SinkError("the disk is full")
+
+
+def test_every_frame_goes_to_every_output(pictures: list[Planes], segmenter: CropSegmenter, finder: FaceFinder) -> None:
+    cutter = LiveCutter(SyntheticCamera(pictures, Fraction(10), 2.0), HeadCutter(segmenter, finder))
+    outputs = [Output("a", MemorySink()), Output("b", CountingSink())]
+    status = run_live(cutter, outputs)
+    assert status.frames_with_head == status.frames > 10
+    assert status.frames + status.dropped <= 20
+    for output in outputs:
+        assert isinstance(output.sink, CountingSink)
+        assert output.sink.frames + output.dropped == status.frames
+    assert describe(status, outputs)["outputs"] == {o.name: {"dropped": o.dropped} for o in outputs}
+    assert "head 1" in describe_line(status)
+
+
+def test_a_slow_network_runs_less_often_and_latency_does_not_grow(
+    pictures: list[Planes], segmenter: CropSegmenter, finder: FaceFinder
+) -> None:
+    slow = SlowSegmenter(segmenter, 0.11)
+    camera = SyntheticCamera(pictures, Fraction(10), 5.0)
+    cutter = LiveCutter(camera, HeadCutter(slow, finder))
+    latencies, everys, heads = [], [], []
+    for cutout, status in cutter:
+        latencies.append(status.latencies_s[-1])
+        everys.append(status.every)
+        heads.append(len(cutout.heads))
+        if len(heads) == 25:
+            slow.extra_s = 0.0
+    assert 2 in everys or 3 in everys
+    assert everys[-1] == 1  # and it recovers by itself
+    assert slow.calls < len(heads)
+    assert all(heads[2:])
+    assert np.median(latencies[-10:]) <= np.median(latencies[5:20])
+
+
+def test_a_carried_matte_belongs_to_its_own_frame(
+    portrait: UInt8Array, segmenter: CropSegmenter, finder: FaceFinder
+) -> None:
+    """Cut on every third frame only, it lies where the network would have put it, not where it was before."""
+    frames = [Frame(rgb, index=k, pts=Fraction(k, 25)) for k, rgb in enumerate(moving_portrait(portrait, 24))]
+    whole, sparse = HeadCutter(segmenter, finder), HeadCutter(segmenter, finder)
+    truth = [whole.cut(frame).alpha.astype(float) for frame in frames]
+    carried = [sparse.cut(frame, carry=k % 3 != 0).alpha.astype(float) for k, frame in enumerate(frames)]
+    assert sparse.times.mean_ms().keys() >= {"carry", "segment"}
+    for k in range(6, 24):
+        if k % 3 == 2:  # the oldest
+            own, before = np.abs(carried[k] - truth[k]).mean(), np.abs(carried[k] - truth[k - 2]).mean()
+            assert own < 1.0
+            assert own < before
+
+
+def test_a_newcomer_is_never_carried(portrait: UInt8Array, segmenter: CropSegmenter, finder: FaceFinder) -> None:
+    cutter = HeadCutter(segmenter, finder)
+    cutout = cutter.cut(Frame(moving_portrait(portrait, 1)[0]), carry=True)
+    assert len(cutout.heads) == 1
+    assert "carry" not in cutter.times.mean_ms()
+
+
+def test_a_broken_output_leaves_and_the_others_go_on(
+    pictures: list[Planes], segmenter: CropSegmenter, finder: FaceFinder
+) -> None:
+    lines: list[str] = []
+    cutter = LiveCutter(SyntheticCamera(pictures, Fraction(20), 1.5), HeadCutter(segmenter, finder))
+    outputs = [Output("broken", FailingSink()), Output("well", CountingSink())]
+    status = run_live(cutter, outputs, notice=lines.append)
+    assert isinstance(outputs[1].sink, CountingSink)
+    assert outputs[1].sink.frames + outputs[1].dropped == status.frames
+    assert any("broken has failed and is left out: the disk is full" in line for line in lines)
+    assert outputs[0].error is not None
+
+
+def test_when_no_output_is_left_it_ends(pictures: list[Planes], segmenter: CropSegmenter, finder: FaceFinder) -> None:
+    camera = SyntheticCamera(pictures, Fraction(20), 60)
+    with pytest.raises(SinkError, match="disk is full"):
+        run_live(LiveCutter(camera, HeadCutter(segmenter, finder)), [Output("only", FailingSink())], notice=print)
+
+
+class Broken:
+    """A source that fails after two frames."""
+
+    size_px, rate, live = (320, 240), Fraction(30), True
+
+    def __init__(self, pictures: list[Planes]) -> None:
+        self.pictures, self.closed = pictures, 0
+
+    def __iter__(self) -> Iterator[Frame]:
+        for index in range(2):
+            yield Frame(planes=self.pictures[index], index=index, captured_s=time.monotonic())
+            time.sleep(0.15)
+        raise SourceError("the camera burnt down")
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+def test_a_source_that_fails_for_good_says_so_and_outputs_are_closed(
+    pictures: list[Planes], segmenter: CropSegmenter, finder: FaceFinder
+) -> None:
+    closed = threading.Event()
+
+    class Closing(CountingSink):
+        def close(self) -> None:
+            closed.set()
+
+    cutter = LiveCutter(Broken(pictures), HeadCutter(segmenter, finder))
+    with pytest.raises(SourceError, match="burnt down"):
+        run_live(cutter, [Output("a", Closing())])
+    assert closed.is_set()
+
+
+@pytest.mark.parametrize("planes", [True, False])
+def test_a_mirror_is_a_mirror(portrait: UInt8Array, planes: bool) -> None:
+    alpha = np.zeros((512, 512), np.uint8)
+    alpha[:, :100] = 9
+    frame = (
+        Frame(planes=planes_from_rgb(portrait, Colour(), sub=(2, 2)), index=3, pts=Fraction(1, 2))
+        if planes
+        else Frame(portrait, index=3, pts=Fraction(1, 2), alpha=alpha)
+    )
+    turned = mirrored(frame)
+    assert np.abs(turned.rgb[:, ::-1].astype(int) - frame.rgb).mean() < 1
+    assert (turned.index, turned.pts) == (3, Fraction(1, 2))
+    if not planes:
+        assert turned.alpha is not None
+        assert turned.alpha[0, -1] == 9
+
+
+def controlled(change: Callable[[Controls], None], cutout: Cutout) -> Cutout | None:
+    controls = Controls()
+    change(controls)
+    return controls.after(cutout)
+
+
+def test_pause_shows_nobody_and_freeze_shows_nothing_new(portrait: UInt8Array) -> None:
+    cutout = Cutout(Frame(portrait), (), (0, 0, 4, 4), np.full((4, 4), 255, np.uint8))
+    assert controlled(lambda c: setattr(c, "frozen", True), cutout) is None
+    paused = controlled(lambda c: setattr(c, "paused", True), cutout)
+    assert paused is not None
+    assert not paused.alpha.any()
+    assert controlled(lambda c: None, cutout) is cutout
+
+
+def test_what_cannot_be_is_refused_before_a_camera_is_opened(tmp_path: Path) -> None:
+    target = LiveTarget("camera", "camera 0")
+    for job, words in (
+        (LiveJob(target, record=tmp_path / "o.mp4"), "no transparency"),
+        (LiveJob(target, record=tmp_path / "o.mov", background="blur"), "opaque"),
+        (LiveJob(target), "nothing to show it on"),
+        (LiveJob(target, preview=True, background="nosuch.png"), "--background"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            check_live_job(job)
+
+
+def test_a_session_records_what_it_cuts(head_clip: Path, tmp_path: Path) -> None:
+    out = tmp_path / "o.mkv"
+    target = LiveTarget("file", head_clip.name, address=str(head_clip))
+    lines: list[str] = []
+    status, outputs = run_session(LiveJob(target, record=out, mirror=True), notice=lines.append)
+    assert status.frames_with_head == status.frames > 10
+    stream = video_stream(out)
+    assert (stream["codec_name"], stream["width"], stream["height"]) == ("ffv1", 320, 240)
+    assert len(frame_times(out)) == status.frames - outputs[0].dropped
+    assert lines[0].startswith("head.mp4: 320x240 at 25 frames/s; lite-int8 on cpu")
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_it_quickly_with_a_usable_file(head_clip: Path, tmp_path: Path) -> None:
+    out = tmp_path / "o.mkv"
+    command = [sys.executable, "-m", "headstream", "live", "--camera", str(head_clip), "--loop", "--json"]
+    process = subprocess.Popen(
+        [*command, "--record", str(out)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    until = time.monotonic() + 60
+    assert process.stderr is not None
+    while "frames/s" not in process.stderr.readline() and time.monotonic() < until:
+        pass
+    time.sleep(2)
+    os.kill(process.pid, signal.SIGINT)
+    told, errors = process.communicate(timeout=30)
+    assert process.returncode == 0, errors
+    assert "Traceback" not in errors
+    frames = json.loads(told)["frames"]
+    assert frames > 5
+    assert len(frame_times(out)) >= frames - 10
+
+
+def test_bench_live_counts_what_it_says() -> None:
+    from headstream.bench import bench_live
+
+    told: dict[str, Any] = bench_live((320, 240), rate=Fraction(10), seconds=2.0, warm_up_s=1.0)
+    assert told["frames"] + told["dropped"] == 20
+    assert 0 < told["latency_ms"]["p50"] <= told["latency_ms"]["p95"] <= told["latency_ms"]["p99"]
+    assert told["frames_with_head"] > 0
+    assert {"fps", "cpu_percent", "rss_mb", "stages_ms"} <= told.keys()
+
+
+def test_the_choice_of_heads_can_change_on_the_way(
+    pictures: list[Planes], segmenter: CropSegmenter, finder: FaceFinder
+) -> None:
+    cutter = HeadCutter(segmenter, finder, CutOptions(heads=7))
+    assert cutter.cut(Frame(planes=pictures[0])).heads == ()
+    assert cutter.people == [1]
+    cutter.choose("all")
+    assert len(cutter.cut(Frame(planes=pictures[1], index=1, pts=Fraction(1, 25))).heads) == 1

@@ -1,0 +1,61 @@
+"""The network runs as often as the machine can, and again as before when it can."""
+
+from __future__ import annotations
+
+import pytest
+
+from headstream.pace import Pace
+
+
+def run(pace: Pace, frames: int, whole_s: float, carried_s: float) -> list[bool]:
+    """Which of the frames were carried."""
+    told = []
+    for _ in range(frames):
+        carried = pace.carries()
+        pace.spent(carried_s if carried else whole_s, carried=carried)
+        told.append(carried)
+    return told
+
+
+def test_a_fast_machine_runs_it_on_every_frame() -> None:
+    assert not any(run(Pace(1 / 30), 200, 0.022, 0.012))
+
+
+def test_a_slow_machine_carries_as_many_as_it_must() -> None:
+    assert sum(run(Pace(1 / 30), 300, 0.036, 0.015)[-60:]) == 30
+    assert sum(run(Pace(1 / 30), 300, 0.060, 0.012)[-60:]) == 40
+
+
+def test_a_hopeless_machine_still_runs_it_on_every_third_frame() -> None:
+    assert sum(run(Pace(1 / 30), 300, 0.5, 0.4)[-60:]) == 40
+
+
+def test_it_recovers_when_the_load_goes() -> None:
+    pace = Pace(1 / 30)
+    run(pace, 200, 0.060, 0.012)
+    assert pace.every == 3
+    assert not any(run(pace, 300, 0.020, 0.010)[-60:])
+
+
+def test_it_does_not_swing_at_the_border() -> None:
+    pace = Pace(1 / 30)
+    run(pace, 300, 0.0275, 0.012)
+    changes, before = 0, pace.every
+    for _ in range(300):
+        run(pace, 1, 0.0275, 0.012)
+        changes += pace.every != before
+        before = pace.every
+    assert changes <= 1
+
+
+def test_one_slow_frame_changes_nothing() -> None:
+    pace = Pace(1 / 30)
+    run(pace, 100, 0.020, 0.010)
+    run(pace, 1, 0.060, 0.010)
+    assert pace.every == 1
+
+
+@pytest.mark.parametrize(("interval", "most"), [(0.0, 3), (-1.0, 3), (0.04, 0)])
+def test_what_cannot_be_is_refused(interval: float, most: int) -> None:
+    with pytest.raises(ValueError, match="must be"):
+        Pace(interval, most=most)
