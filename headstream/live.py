@@ -134,10 +134,6 @@ class LiveCutter:
         self.pace = pace or Pace(1 / float(source.rate))
         self.status = LiveStatus()
 
-    def people(self) -> list[int]:
-        """Numbers of the people in view, cut or not."""
-        return self.cutter.people
-
     def __iter__(self) -> Iterator[tuple[Cutout, LiveStatus]]:
         status, pace = self.status, self.pace
         frames = Producer(self._source, name="headstream-grab", capacity=1, policy="newest", on_stop=self._source.close)

@@ -103,7 +103,8 @@ class PhotoCutter:
         if seen.fill < self.options.track.min_fill:
             return None
         if seen.seen_px is not None:
-            crop_px = framing_of(seen.seen_px, face.box_px, self.options.track.max_padding).square(face.box_px)
+            track = self.options.track
+            crop_px = framing_of(seen.seen_px, face.box_px, track.max_padding, track.room).square(face.box_px)
             head = make_head(face, crop_px, number)
             crop, alpha = self._segment(frame, crop_px, "head")
         if self.options.part != "head":

@@ -40,7 +40,7 @@ class CutOptions:
 class HeadCutter:
     """Cuts the heads out of the frames of one clip, in order. Not safe to share between threads.
 
-    times: mean milliseconds of each stage.  people: numbers of those in the last frame, cut or not.
+    times: mean milliseconds of each stage.  people: the heads in the last frame, cut or not.
     """
 
     def __init__(
@@ -53,11 +53,18 @@ class HeadCutter:
         self._largest: int | None = None
         self._rival: tuple[int, Fraction] | None = None  # who may take over, and since when
         self.times = StageTimes()
-        self.people: list[int] = []
+        self.people: tuple[Head, ...] = ()
 
     def choose(self, heads: Heads) -> None:
         """Whose head is cut from the next frame on."""
         self.options = replace(self.options, heads=heads)
+
+    def configure(self, options: CutOptions) -> None:
+        """Go on with other options from the next frame on; who is followed stays so."""
+        if (options.matte, options.part) != (self.options.matte, self.options.part):
+            self._mattes.clear()
+        self.options = options
+        self._tracker.options = options.track
 
     def cut(self, frame: Frame, *, carry: bool = False) -> Cutout:
         """One frame with its heads cut out; ``heads`` is empty if there are none.
@@ -67,7 +74,7 @@ class HeadCutter:
         """
         with self.times.stage("track"):
             candidates = self._tracker.update(frame)
-        self.people = [head.track_id for head in candidates]
+        self.people = candidates
         if self._tracker.cut_before:
             self._mattes.clear()
         layers, kept = (carry and self._carried(frame, candidates)) or self._segmented(frame, candidates)

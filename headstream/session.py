@@ -42,7 +42,8 @@ class LiveJob:
     """What to cut, and where to.
 
     size_px, rate: what a webcam is asked for; it may answer with another.  background: as of a video.
-    virtual_camera_name: None for the first there is.  record: a file.  seconds: stop after that long; None for never.
+    virtual_camera_name: None for the first there is.  overlay_port: of the overlay's page; 0 for
+    any free one.  record: a file.  seconds: stop after that long; None for never.
     """
 
     target: LiveTarget
@@ -52,6 +53,7 @@ class LiveJob:
     virtual_camera: bool = False
     virtual_camera_name: str | None = None
     preview: bool = False
+    overlay_port: int | None = None
     record: Path | None = None
     mirror: bool = False
     loop: bool = False
@@ -68,8 +70,8 @@ def check_live_job(job: LiveJob) -> None:
         kind = output_format(job.record, transparent=background == "transparent")
         if background != "transparent" and kind.layout != "opaque":
             raise UsageError(f"{job.record}: a background needs an opaque output; name it .mp4")
-    if not (job.preview or job.virtual_camera or job.record):
-        raise UsageError("nothing to show it on; choose a preview, a virtual camera or a file")
+    if not (job.preview or job.virtual_camera or job.record or job.overlay_port is not None):
+        raise UsageError("nothing to show it on; choose a preview, a virtual camera, an overlay or a file")
 
 
 def run_session(
@@ -137,6 +139,12 @@ def _outputs(job: LiveJob, source: LiveSource, choice: Choice, notice: Callable[
     try:
         if job.virtual_camera:
             outputs.append(Output("virtual camera", _virtual_camera(job, source, choice, notice)))
+        if job.overlay_port is not None:
+            from headstream.web.overlay import OverlaySink
+
+            overlay = OverlaySink(job.overlay_port)
+            outputs.append(Output("overlay", overlay))
+            notice(f"overlay for an OBS browser source: {overlay.url}")
         if job.record is not None:
             transparent = parse_background(job.background) == "transparent"
             kind = output_format(job.record, transparent=transparent)
@@ -194,7 +202,7 @@ class _Keys:
 
     def _next_head(self) -> None:
         """The largest, then each person in view, then all."""
-        seen: list[Heads] = ["largest", *self._cutter.people(), "all"]
+        seen: list[Heads] = ["largest", *(head.track_id for head in self._cutter.cutter.people), "all"]
         now = self._cutter.cutter.options.heads
         wanted = seen[(seen.index(now) + 1) % len(seen)] if now in seen else "largest"
         self._cutter.cutter.choose(wanted)

@@ -57,6 +57,7 @@ def test_nothing_at_run_time_imports_training() -> None:
         ("mediapipe", "track/faces.py"),
         ("onnxruntime", "segment/onnx.py"),
         ("PIL.Image", "capture/photo.py"),
+        ("pyvirtualcam", "sinks/vcam.py"),
     ],
 )
 def test_optional_or_heavy_packages_have_one_home(package: str, home: str) -> None:
@@ -68,7 +69,7 @@ def test_optional_or_heavy_packages_have_one_home(package: str, home: str) -> No
     }
     assert home in users
     others = {user for user in users if not user.startswith("train/")}  # label maps are pictures too
-    assert others <= {home, "doctor.py", "sinks/photo.py"}
+    assert others <= {home, "doctor.py", "sinks/photo.py", "web/wire.py"}
 
 
 def test_importing_headstream_imports_nothing_heavy() -> None:

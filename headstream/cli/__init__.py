@@ -13,7 +13,7 @@ from types import FrameType
 
 import typer
 
-from headstream.cli import bench, demo, doctor, evaluate, image, live, models, train, video
+from headstream.cli import bench, demo, doctor, evaluate, image, live, models, studio, train, video
 from headstream.cli.console import say
 from headstream.errors import HeadstreamError, SourceError, UsageError
 
@@ -42,6 +42,7 @@ app.command(name="demo")(demo.demo)
 app.command(name="image")(image.image)
 app.command(name="video")(video.video)
 app.command(name="live")(live.live)
+app.command(name="studio")(studio.studio)
 app.command(name="train")(train.train)
 app.command(name="pack")(train.pack)
 app.command(name="evaluate")(evaluate.evaluate)

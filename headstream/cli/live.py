@@ -23,6 +23,7 @@ from headstream.cli.options import (
     parse_part,
     parse_size,
 )
+from headstream.cli.studio import need_studio
 
 if TYPE_CHECKING:
     from headstream.live import LiveStatus, Output
@@ -50,6 +51,15 @@ def live(
     preview: Annotated[
         bool, typer.Option("--preview", help="Show a window; the default if nothing else is asked.")
     ] = False,
+    overlay: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=65535,
+            metavar="PORT",
+            help="Serve the head alone as a page, for OBS; 0 takes any port.",
+        ),
+    ] = None,
     record: Annotated[
         Path | None,
         typer.Option(metavar="OUT", help="Also write a file: .mov, .webm, .mkv with alpha; .mp4 with a background."),
@@ -84,7 +94,8 @@ def live(
         background=background,
         virtual_camera=virtual_camera or virtual_camera_name is not None,
         virtual_camera_name=virtual_camera_name,
-        preview=preview or not (virtual_camera or virtual_camera_name or record),
+        preview=preview or not (virtual_camera or virtual_camera_name or record or overlay is not None),
+        overlay_port=overlay,
         record=record,
         mirror=mirror,
         loop=loop,
@@ -94,6 +105,8 @@ def live(
         device=device,
     )
     check_live_job(job)
+    if overlay is not None:
+        need_studio()
     say("headstream: starting" + (f"; keys in the window: {KEYS}" if job.preview else "; Ctrl-C ends it"))
     with _status_line() as report:
         status, outputs = run_session(job, notice=lambda line: say(f"headstream: {line}"), report=report)

@@ -46,10 +46,10 @@ def _nearer(now: float, wanted: float, slack: float) -> float:
     return now if abs(wanted - now) <= slack else now + 0.15 * (wanted - now)
 
 
-def framing_of(seen: Box, box: Box, widest: float) -> Framing:
-    """The framing that suits a head, ``seen``, whose face is ``box``; its side is at most ``widest`` face boxes."""
+def framing_of(seen: Box, box: Box, widest: float, room: float = ROOM) -> Framing:
+    """The framing that suits a head, ``seen``, whose face is ``box``: ``room`` head sides, at most ``widest`` face boxes."""
     unit = max(box[2] - box[0], box[3] - box[1], 1e-6)
-    side = min(max(ROOM * max(seen[2] - seen[0], seen[3] - seen[1]) / unit, _LEAST), widest)
+    side = min(max(room * max(seen[2] - seen[0], seen[3] - seen[1]) / unit, _LEAST), widest)
     reach = _OFF_CENTRE * side  # further away, the face would no longer be what the crop is about
     dx, dy = (min(max((seen[k] + seen[k + 2] - box[k] - box[k + 2]) / 2 / unit, -reach), reach) for k in (0, 1))
     return Framing(side, dx, dy)

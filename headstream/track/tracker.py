@@ -13,7 +13,7 @@ from headstream.track.appearance import SIDE_PX, describe, likeness
 from headstream.track.associate import best_pairs, blended, centre, distinct, steady_crop
 from headstream.track.faces import Face
 from headstream.track.finder import crop_square, overlap
-from headstream.track.framing import Framing, framing_of
+from headstream.track.framing import ROOM, Framing, framing_of
 from headstream.track.kalman import BoxFilter
 from headstream.types import Box, Float32Array, Frame, Head, Region
 
@@ -36,7 +36,8 @@ class TrackOptions:
     hold_s: how long a head neither detector sees is held where its matte goes on; doubted_s: and where it does not.
     remember_s: how long someone who left keeps their number.  max_heads: more than these are not followed.
     min_fill: mean alpha a matte must have over its face box for the box to be believed.
-    padding: side of the first crop in face boxes; later ones fit the head.  max_padding: the widest they become.
+    padding: side of the first crop in face boxes.  room: of later ones, in sides of the head.  max_padding: the widest they
+    become, in face boxes.
     """
 
     look_every: int = 3
@@ -48,6 +49,7 @@ class TrackOptions:
     min_fill: float = 0.5
     padding: float = 2.4
     max_padding: float = 3.4
+    room: float = ROOM
 
 
 @dataclass(frozen=True)
@@ -155,7 +157,7 @@ class Tracker:
             track.supported_s = track.filter.time_s
             self._follow_matte(track, seen)
             if seen.seen_px is not None:
-                wanted = framing_of(seen.seen_px, track.box, self.options.max_padding)
+                wanted = framing_of(seen.seen_px, track.box, self.options.max_padding, self.options.room)
                 newborn = track.born == self._frames - 1
                 track.framing = wanted if newborn else track.framing.towards(wanted)
         return frozenset(doubted)

@@ -1,0 +1,209 @@
+"""Live cutting for the page: of the frames it sends, or of this machine's own camera."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from headstream.capture.cameras import LiveTarget
+from headstream.capture.live import LiveSource
+from headstream.errors import HeadstreamError
+from headstream.live import Controls, LiveCutter, LiveStatus
+from headstream.pace import Pace
+from headstream.pipeline import HeadCutter
+from headstream.segment.crops import CropSegmenter
+from headstream.track.finder import FaceFinder
+from headstream.types import Cutout, Frame, Head
+from headstream.web.settings import Settings
+from headstream.web.wire import unpack
+
+_PAGE_RATE = 30  # frames a second that a page sends at most
+
+
+def people_of(heads: tuple[Head, ...]) -> list[dict[str, Any]]:
+    """The heads in view as the page needs them: number and face box in pixels."""
+    return [{"id": head.track_id, "box": [round(v) for v in head.box_px]} for head in heads]
+
+
+class PageSession:
+    """Cuts the frames one page sends, in a thread of its own; the page keeps a frame or two on the way, never more."""
+
+    def __init__(self, segmenter: CropSegmenter, models: Path) -> None:
+        self._segmenter, self._models = segmenter, models
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="headstream-page")
+        self._cutter: HeadCutter | None = None
+        self._finder: FaceFinder | None = None
+        self._settings = Settings()
+        self._pace = Pace(1 / _PAGE_RATE)
+        self._frames, self._began_s = 0, 0.0
+        self._times_ms: deque[float] = deque(maxlen=60)
+        self._ended = threading.Event()
+
+    async def cut(self, message: bytes) -> tuple[int, Cutout]:
+        """The page's number for a frame, and the frame cut. Raises SourceError for what is no frame."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._cut, message)
+
+    def _cut(self, message: bytes) -> tuple[int, Cutout]:
+        number, rgb = unpack(message)
+        started = time.monotonic()
+        if self._cutter is None:
+            self._finder = FaceFinder(self._models)
+            self._cutter = HeadCutter(self._segmenter, self._finder, self._settings.options())
+            self._began_s = started
+        pts = Fraction(started - self._began_s).limit_denominator(1_000_000)
+        frame = Frame(rgb, index=self._frames, pts=pts, captured_s=started)
+        self._frames += 1
+        carried = self._pace.carries()
+        cutout = self._cutter.cut(Controls(mirror=self._settings.mirror).before(frame), carry=carried)
+        took_s = time.monotonic() - started
+        self._pace.spent(took_s, carried=carried)
+        self._times_ms.append(1000 * took_s)
+        return number, cutout
+
+    async def configure(self, settings: Settings) -> None:
+        """Use other settings from the next frame on."""
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._configure, settings)
+
+    def _configure(self, settings: Settings) -> None:
+        self._settings = settings
+        if self._cutter is not None:
+            self._cutter.configure(settings.options())
+
+    def status(self) -> dict[str, Any]:
+        """Who is in view, and how long cutting takes."""
+        people = people_of(self._cutter.people) if self._cutter is not None else []
+        cut_ms = round(float(np.median(list(self._times_ms))), 1) if self._times_ms else 0.0
+        return {"people": people, "cut_ms": cut_ms, "device": self._segmenter.device, "frames": self._frames}
+
+    def close(self) -> None:
+        """Free the detectors, once what is being cut is done. Safe to call again; does not wait."""
+        if not self._ended.is_set():
+            self._ended.set()
+            self._thread.submit(self._free)
+            self._thread.shutdown(wait=False)
+
+    def _free(self) -> None:
+        if self._finder is not None:
+            self._finder.close()
+
+
+class Stage:
+    """The newest cut-out, for all who watch: the overlay, and pages that show this machine's camera.
+
+    ``publish`` may be called from any thread; watchers get the newest when they are ready for one, and miss the others.
+    """
+
+    def __init__(self) -> None:
+        self._newest: tuple[int, Cutout] | None = None
+        self._watchers: dict[asyncio.Event, asyncio.AbstractEventLoop] = {}
+        self._lock = threading.Lock()
+        self._count = 0
+
+    def publish(self, cutout: Cutout) -> None:
+        """Show this one from now on."""
+        with self._lock:
+            self._count += 1
+            self._newest = (self._count, cutout)
+            watchers = list(self._watchers.items())
+        for event, loop in watchers:
+            try:
+                loop.call_soon_threadsafe(event.set)
+            except RuntimeError:
+                pass  # that loop has ended; its watcher goes with it
+
+    @asynccontextmanager
+    async def watch(self) -> AsyncIterator[AsyncIterator[tuple[int, Cutout]]]:
+        """An endless iterator of (number, newest cut-out)."""
+        event = asyncio.Event()
+        with self._lock:
+            self._watchers[event] = asyncio.get_running_loop()
+        if self._newest is not None:
+            event.set()
+        try:
+            yield self._newest_ones(event)
+        finally:
+            with self._lock:
+                del self._watchers[event]
+
+    async def _newest_ones(self, event: asyncio.Event) -> AsyncIterator[tuple[int, Cutout]]:
+        while True:
+            await event.wait()
+            event.clear()
+            if self._newest is not None:
+                yield self._newest
+
+
+class OwnCamera:
+    """This machine's camera, cut in a thread of its own and published, for as long as it is started."""
+
+    def __init__(self, target: LiveTarget, segmenter: CropSegmenter, models: Path, stage: Stage) -> None:
+        self.target, self._segmenter, self._models, self._stage = target, segmenter, models, stage
+        self._thread: threading.Thread | None = None
+        self._source: LiveSource | None = None
+        self._cutter: LiveCutter | None = None
+        self._lock = threading.Lock()
+        self._users = 0
+        self.notices: deque[str] = deque(maxlen=20)
+        self.notice: Callable[[str], None] = self.notices.append
+
+    def start(self) -> None:
+        """Open the camera unless it is open. Raises SourceError, ModelError. Every start needs a ``stop``."""
+        with self._lock:
+            if self._thread is None or not self._thread.is_alive():
+                self._source = LiveSource(self.target, loop=True, notice=self.notice)
+                self._thread = threading.Thread(target=self._run, name="headstream-camera", daemon=True)
+                self._thread.start()
+            self._users += 1
+
+    def _run(self) -> None:
+        assert self._source is not None
+        try:
+            with FaceFinder(self._models) as finder:
+                self._cutter = LiveCutter(self._source, HeadCutter(self._segmenter, finder))
+                for cutout, _ in self._cutter:
+                    self._stage.publish(cutout)
+        except HeadstreamError as error:
+            self.notice(str(error))
+
+    def configure(self, settings: Settings) -> None:
+        """Use other settings from the next frame on."""
+        if self._cutter is not None:
+            self._cutter.controls.mirror = settings.mirror
+            self._cutter.cutter.configure(settings.options())
+
+    def status(self) -> dict[str, Any]:
+        """Who is in view, and how it goes."""
+        cutter = self._cutter
+        status = cutter.status if cutter is not None else LiveStatus()
+        people = people_of(cutter.cutter.people) if cutter is not None else []
+        latest = self.notices[-1] if self.notices else ""
+        return {
+            "people": people,
+            "cut_ms": round(status.latency_ms, 1),
+            "fps": round(status.fps, 1),
+            "device": self._segmenter.device,
+            "frames": status.frames,
+            "dropped": status.dropped,
+            "notice": latest,
+        }
+
+    def stop(self, *, all_users: bool = False) -> None:
+        """One user less; the last one closes the camera."""
+        with self._lock:
+            self._users = 0 if all_users else max(0, self._users - 1)
+            if self._users or self._source is None:
+                return
+            self._source.close()
+            if self._thread is not None:
+                self._thread.join()
+            self._thread = self._source = self._cutter = None

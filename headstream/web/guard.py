@@ -1,0 +1,100 @@
+"""Who may talk to the studio: this machine's own pages, nobody else's.
+
+A page on the internet can make a browser send requests to 127.0.0.1. What stops it here: the Host header must be one of ours
+(DNS rebinding), the Origin of everything that acts, and of every WebSocket, must be ours (cross-site requests), a bind
+beyond this machine needs a token, and the page itself may load nothing from anywhere (Content-Security-Policy).
+"""
+
+from __future__ import annotations
+
+import hmac
+from http.cookies import CookieError, SimpleCookie
+from urllib.parse import parse_qs, urlsplit
+
+from starlette.responses import PlainTextResponse, RedirectResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+_COOKIE = "headstream"
+_SAFE = {"GET", "HEAD", "OPTIONS"}
+HEADERS = {
+    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
+    "media-src 'self' blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "cache-control": "no-store",
+}
+
+
+class Guard:
+    """ASGI middleware in front of everything. hosts: names this server answers to.  token: None on 127.0.0.1."""
+
+    def __init__(self, app: ASGIApp, hosts: frozenset[str], port: int, token: str | None = None) -> None:
+        self._app, self._token = app, token
+        self._hosts = {f"{host}:{port}".lower() for host in hosts}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let through, or refuse."""
+        if scope["type"] not in {"http", "websocket"}:
+            await self._app(scope, receive, send)
+            return
+        headers = {key.decode("latin-1").lower(): value.decode("latin-1") for key, value in scope["headers"]}
+        refusal = self._refusal(scope, headers)
+        if refusal is not None:
+            await _refuse(scope, receive, send, *refusal)
+            return
+        if self._token is not None and not self._known(headers):
+            given = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[-1]
+            if not hmac.compare_digest(given.encode(), self._token.encode()):
+                await _refuse(
+                    scope, receive, send, 401, "open the address with the token that was printed at the start"
+                )
+                return
+            if scope["type"] == "http" and scope["method"] == "GET":
+                answer = RedirectResponse(scope["path"], 303)  # the token leaves the address bar
+                answer.set_cookie(_COOKIE, self._token, httponly=True, samesite="strict")
+                await answer(scope, receive, _with_headers(send))
+                return
+        await self._app(scope, receive, _with_headers(send) if scope["type"] == "http" else send)
+
+    def _refusal(self, scope: Scope, headers: dict[str, str]) -> tuple[int, str] | None:
+        if headers.get("host", "").lower() not in self._hosts:
+            return 421, "this server does not answer to that name"
+        origin = headers.get("origin")
+        acts = scope["type"] == "websocket" or scope["method"] not in _SAFE
+        if acts and origin is not None and not self._own(origin):
+            return 403, "another site may not do that"
+        if acts and headers.get("sec-fetch-site", "same-origin") not in {"same-origin", "none"}:
+            return 403, "another site may not do that"
+        return None
+
+    def _own(self, origin: str) -> bool:
+        parts = urlsplit(origin)
+        return parts.scheme == "http" and parts.netloc.lower() in self._hosts
+
+    def _known(self, headers: dict[str, str]) -> bool:
+        try:
+            cookie = SimpleCookie(headers.get("cookie", "")).get(_COOKIE)
+        except CookieError:
+            return False
+        return cookie is not None and hmac.compare_digest(cookie.value.encode(), (self._token or "").encode())
+
+
+async def _refuse(scope: Scope, receive: Receive, send: Send, status: int, text: str) -> None:
+    if scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.close", "code": 1008, "reason": text})  # before accept: answered with 403
+        return
+    await PlainTextResponse(f"{text}\n", status)(scope, receive, _with_headers(send))
+
+
+def _with_headers(send: Send) -> Send:
+    async def sending(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            present = {key.lower() for key, _ in message["headers"]}
+            more = [(k.encode(), v.encode()) for k, v in HEADERS.items() if k.encode() not in present]
+            message["headers"] = [*message["headers"], *more]
+        await send(message)
+
+    return sending

@@ -1,0 +1,210 @@
+"""Photos and videos that were dropped on the page: kept on disk while they are cut and fetched, then removed."""
+
+from __future__ import annotations
+
+import queue
+import re
+import secrets
+import shutil
+import threading
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from headstream.capture.photo import read_photo
+from headstream.errors import HeadstreamError, UsageError
+from headstream.photos import PhotoCutter
+from headstream.pipeline import CutOptions
+from headstream.segment.load import load_segmenter
+from headstream.segment.registry import models_dir
+from headstream.sinks.photo import save_png
+from headstream.track.finder import FaceFinder
+from headstream.types import UInt8Array
+from headstream.video import VideoJob, cut_video_file
+
+PHOTOS = {".jpg", ".jpeg", ".png", ".webp", ".heic", ".heif", ".avif", ".bmp", ".tif", ".tiff"}
+VIDEOS = {".mp4", ".mov", ".mkv", ".webm", ".avi", ".ts", ".m4v", ".gif"}
+OUTPUTS = (".webm", ".mov", ".mkv", ".webp")
+_KEEP_S = 3600.0
+
+State = Literal["uploading", "waiting", "running", "done", "failed", "cancelled"]
+
+
+class Refused(UsageError):
+    """An upload that is not taken. status: of HTTP."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+class _Cancelled(Exception):
+    """Raised in the middle of a job to end it."""
+
+
+@dataclass
+class Upload:
+    """One dropped file. name: what its owner calls it, for showing only; on disk nothing is named after it."""
+
+    id: str
+    name: str
+    folder: Path
+    source: Path
+    result: Path
+    options: CutOptions
+    state: State = "uploading"
+    done: int = 0
+    total: int = 0
+    error: str = ""
+    ended_s: float = 0.0
+    cancel: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def result_name(self) -> str:
+        """What the result is called when it is fetched."""
+        return f"{Path(self.name).stem}-head{self.result.suffix}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """As the page reads it."""
+        return {
+            "id": self.id,
+            "name": self.name,
+            "state": self.state,
+            "done": self.done,
+            "total": self.total,
+            "error": self.error,
+            "result_name": self.result_name,
+        }
+
+
+class Uploads:
+    """Takes files, cuts them one after the other in a thread of its own, keeps results for an hour."""
+
+    def __init__(self, folder: Path, *, max_mb: int = 2048, max_files: int = 20, model: str = "default") -> None:
+        self._folder, self._max_bytes, self._max_files, self._model = folder, max_mb << 20, max_files, model
+        self._uploads: dict[str, Upload] = {}
+        self._queue: queue.Queue[Upload | None] = queue.Queue()
+        self._thread = threading.Thread(target=self._work, name="headstream-uploads", daemon=True)
+        self._thread.start()
+
+    def all(self) -> list[Upload]:
+        """What there is, in order of arrival."""
+        self._sweep()
+        return list(self._uploads.values())
+
+    def get(self, id_: str) -> Upload:
+        """One of them. Raises Refused (404)."""
+        if id_ not in self._uploads:
+            raise Refused(404, "there is no such file here (any more)")
+        return self._uploads[id_]
+
+    async def receive(
+        self, name: str, output: str, options: CutOptions, pieces: AsyncIterator[bytes], size: int
+    ) -> Upload:
+        """Stream a file to disk and queue it. ``size``: what its sender says, -1 if unknown. Raises Refused."""
+        upload = self._admit(name, output, options, size)
+        written = 0
+        try:
+            with upload.source.open("wb") as file:
+                async for piece in pieces:
+                    written += len(piece)
+                    if written > self._max_bytes:
+                        raise Refused(413, f"{upload.name} is larger than {self._max_bytes >> 20} MB")
+                    file.write(piece)
+            if size >= 0 and written != size:
+                raise Refused(400, f"{upload.name} arrived cut off: {written} of {size} bytes")
+        except BaseException:
+            self.remove(upload.id)
+            raise
+        upload.state = "waiting"
+        self._queue.put(upload)
+        return upload
+
+    def _admit(self, name: str, output: str, options: CutOptions, size: int) -> Upload:
+        self._sweep()
+        shown = re.sub(r"[^\w .()\[\]+-]", "_", re.split(r"[/\\]", name)[-1]).strip(" .")[-120:] or "file"
+        suffix = Path(shown).suffix.lower()
+        if suffix not in PHOTOS | VIDEOS:
+            raise Refused(
+                415, f"{shown}: no kind of photo or video that is taken ({', '.join(sorted(PHOTOS | VIDEOS))})"
+            )
+        if output not in OUTPUTS:
+            raise Refused(400, f"output must be one of {', '.join(OUTPUTS)}")
+        if size > self._max_bytes:
+            raise Refused(413, f"{shown} is larger than {self._max_bytes >> 20} MB")
+        if len(self._uploads) >= self._max_files:
+            raise Refused(429, f"there are {self._max_files} files here already; remove some first")
+        id_ = secrets.token_urlsafe(12)
+        folder = self._folder / id_
+        folder.mkdir(parents=True)
+        result = folder / ("result.png" if suffix in PHOTOS else f"result{output}")
+        upload = Upload(id_, shown, folder, folder / f"source{suffix}", result, options)
+        self._uploads[id_] = upload
+        return upload
+
+    def _work(self) -> None:
+        while (upload := self._queue.get()) is not None:
+            if upload.cancel.is_set():
+                continue
+            upload.state = "running"
+            try:
+                self._cut(upload)
+                upload.state = "done"
+            except _Cancelled:
+                upload.state = "cancelled"
+            except HeadstreamError as error:
+                upload.state, upload.error = "failed", str(error).replace(str(upload.source), upload.name)
+            except Exception as error:  # one file must not end the others
+                upload.state, upload.error = "failed", f"internal error: {type(error).__name__}"
+            upload.ended_s = time.monotonic()
+            upload.source.unlink(missing_ok=True)
+            if upload.cancel.is_set():
+                shutil.rmtree(upload.folder, ignore_errors=True)
+
+    def _cut(self, upload: Upload) -> None:
+        if upload.result.suffix == ".png":
+            save_png(upload.result, self._photo(upload))
+            upload.done = upload.total = 1
+            return
+
+        def progress(done: int, total: int) -> None:
+            upload.done, upload.total = done, total
+            if upload.cancel.is_set():
+                raise _Cancelled
+
+        job = VideoJob(upload.source, upload.result, options=upload.options, model=self._model)
+        if not cut_video_file(job, progress).frames_with_head:
+            raise HeadstreamError("no head was found in any frame")
+
+    def _photo(self, upload: Upload) -> UInt8Array:
+        options = replace(upload.options, matte=replace(upload.options.matte, stability=0.0))
+        photo = read_photo(upload.source)
+        with FaceFinder(models_dir()) as finder:
+            cut = PhotoCutter(load_segmenter(self._model), finder, options).cut(photo.rgb, photo.alpha)
+        if not cut.heads:
+            raise HeadstreamError("no head was found")
+        return cut.cutout.rgba()
+
+    def remove(self, id_: str) -> None:
+        """Cancel it if it is not done, and delete all of it. Raises Refused (404)."""
+        upload = self.get(id_)
+        upload.cancel.set()
+        del self._uploads[id_]
+        if upload.state != "running":  # else the thread that works on it does
+            shutil.rmtree(upload.folder, ignore_errors=True)
+
+    def _sweep(self) -> None:
+        now = time.monotonic()
+        for upload in list(self._uploads.values()):
+            if upload.ended_s and now - upload.ended_s > _KEEP_S:
+                self.remove(upload.id)
+
+    def close(self) -> None:
+        """Cancel everything and delete it. Safe to call again."""
+        for id_ in list(self._uploads):
+            self._uploads[id_].cancel.set()
+        self._queue.put(None)
+        self._thread.join()
+        shutil.rmtree(self._folder, ignore_errors=True)

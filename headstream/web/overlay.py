@@ -1,0 +1,26 @@
+"""The overlay as an output of a live session: a page with the head alone, for an OBS browser source."""
+
+from __future__ import annotations
+
+from headstream.types import Cutout
+from headstream.web.app import overlay_app
+from headstream.web.cutting import Stage
+from headstream.web.server import Background, bound
+
+
+class OverlaySink:
+    """Serves ``url`` on this machine and shows there what it is given. Raises SinkError if the port is taken."""
+
+    def __init__(self, port: int) -> None:
+        self._stage = Stage()
+        listener, address = bound("127.0.0.1", port, None)
+        self.url = f"{address.url}overlay"
+        self._server = Background(overlay_app(self._stage), listener, address)
+
+    def write(self, cutout: Cutout) -> None:
+        """Show one cut-out."""
+        self._stage.publish(cutout)
+
+    def close(self) -> None:
+        """End the server. Safe to call again."""
+        self._server.close()

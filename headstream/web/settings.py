@@ -1,0 +1,71 @@
+"""What the page's controls mean. Their values come from outside, so each is checked."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+from typing import Any
+
+from headstream.errors import UsageError
+from headstream.matte.refine import MatteOptions
+from headstream.pipeline import CutOptions, Heads
+from headstream.track.tracker import TrackOptions
+from headstream.types import Part
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The sliders. Ranges in ``_RANGES``.
+
+    padding: side of the crop in head sides.  smoothing: share of the moved last matte in the new one.  feather: width of
+    the soft edge in alpha.  threshold: alpha at its middle.  spill: whether the background's light is taken out of the edge.
+    """
+
+    padding: float = 1.25
+    smoothing: float = 0.7
+    feather: float = 0.7
+    threshold: float = 0.5
+    spill: bool = True
+    part: Part = "head"
+    heads: Heads = "largest"
+    mirror: bool = False
+
+    def options(self) -> CutOptions:
+        """As the pipeline takes them."""
+        half = self.feather / 2
+        low, high = max(0.0, self.threshold - half), min(1.0, self.threshold + half)
+        matte = MatteOptions(stability=self.smoothing, low=low, high=high, spill=self.spill)
+        return CutOptions(heads=self.heads, part=self.part, matte=matte, track=TrackOptions(room=self.padding))
+
+
+_RANGES = {"padding": (1.05, 2.0), "smoothing": (0.0, 0.95), "feather": (0.05, 1.0), "threshold": (0.2, 0.8)}
+
+
+def parse_settings(told: Any) -> Settings:
+    """Settings from the page's JSON; what it leaves out keeps its default. Raises UsageError."""
+    if not isinstance(told, dict):
+        raise UsageError("settings must be an object")
+    known = {field.name for field in fields(Settings)}
+    if strange := sorted(set(map(str, told)) - known):
+        raise UsageError(f"unknown setting {strange[0][:40]!r}; known: {', '.join(sorted(known))}")
+    return Settings(**{name: _checked(name, value) for name, value in told.items()})
+
+
+def _checked(name: str, value: Any) -> Any:
+    if name in _RANGES:
+        low, high = _RANGES[name]
+        good = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+        if good and low <= value <= high:
+            return float(value)
+        raise UsageError(f"{name} must be a number from {low} to {high}")
+    if name in {"spill", "mirror"}:
+        good = isinstance(value, bool)
+    elif name == "part":
+        good = value in ("head", "hair")
+    else:
+        good = value in ("largest", "all") or (
+            isinstance(value, int) and not isinstance(value, bool) and 0 < value < 10**6
+        )
+    if not good:
+        raise UsageError(f"{name} cannot be {str(value)[:40]!r}")
+    return value

@@ -1,0 +1,215 @@
+// Live cutting: frames go out, heads come back, both are drawn. One or two frames are on the way, never more, so that a slow
+// machine shows fewer frames and not older ones.
+import { connect, packFrame, unpackCut } from "./wire.js";
+
+const ON_THE_WAY = 2;
+const SIZE = { width: { ideal: 640 }, height: { ideal: 480 }, frameRate: { ideal: 30 } };
+
+export class Live {
+  constructor({ canvas, settings, say, background, wipe, figures, running }) {
+    Object.assign(this, { canvas, settings, say, background, wipe, figures, running });
+    this.pen = canvas.getContext("2d");
+    for (const name of ["head", "holed", "soft"]) this[name] = document.createElement("canvas");
+    this.sent = new Map(); // number -> {canvas, at}
+    this.spare = [];
+    this.shown = null;
+    this.people = [];
+    this.on = false;
+    this.run = 0;
+  }
+
+  async start(kind) {
+    this.stop();
+    const run = ++this.run;
+    this.kind = kind;
+    this.number = 0;
+    this.times = [];
+    this.trips = [];
+    if (kind === "page" && !(await this.openCamera(run))) return;
+    if (run !== this.run) return;
+    this.on = true;
+    this.running(true);
+    this.link = connect(kind === "page" ? "/ws/page" : "/ws/own", {
+      open: () => { this.recycle(); this.configure(); },
+      state: (name, reason) => this.linked(name, reason),
+      binary: (buffer) => this.received(unpackCut(buffer)),
+      text: (status) => this.told(status),
+    });
+    if (kind === "page") this.everyFrame(run);
+  }
+
+  async openCamera(run) {
+    if (!navigator.mediaDevices?.getUserMedia) {
+      this.say("this page may not use a camera here: open it as http://127.0.0.1 or over https", true);
+      return false;
+    }
+    try {
+      const stream = await navigator.mediaDevices.getUserMedia({ video: SIZE, audio: false });
+      if (run !== this.run) { for (const track of stream.getTracks()) track.stop(); return false; }
+      this.stream = stream;
+    } catch (error) {
+      const why = { NotAllowedError: "the browser was not allowed to use it", NotFoundError: "there is none", NotReadableError: "another program is using it" };
+      this.say(`no camera: ${why[error.name] ?? error.message}`, true);
+      return false;
+    }
+    this.stream.getVideoTracks()[0].onended = () => { this.stop(); this.say("the camera was unplugged or taken away", true); };
+    this.video = Object.assign(document.createElement("video"), { srcObject: this.stream, muted: true, playsInline: true });
+    await this.video.play();
+    return true;
+  }
+
+  everyFrame(run) {
+    const next = () => {
+      if (run !== this.run || !this.on) return;
+      this.grab();
+      if (this.video.requestVideoFrameCallback) this.video.requestVideoFrameCallback(next);
+      else requestAnimationFrame(next);
+    };
+    next();
+  }
+
+  grab() {
+    if (!this.link.ready || this.sent.size >= ON_THE_WAY || !this.video.videoWidth) return;
+    const [width, height] = fitted(this.video.videoWidth, this.video.videoHeight);
+    const canvas = this.spare.pop() ?? document.createElement("canvas");
+    if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
+    const pen = canvas.getContext("2d");
+    const mirror = this.settings().mirror;
+    pen.setTransform(mirror ? -1 : 1, 0, 0, 1, mirror ? width : 0, 0);
+    pen.drawImage(this.video, 0, 0, width, height);
+    const number = this.number++;
+    this.sent.set(number, { canvas, at: performance.now() });
+    canvas.toBlob((jpeg) => { if (jpeg && this.sent.has(number)) this.link.send(packFrame(number, jpeg)); }, "image/jpeg", 0.85);
+  }
+
+  async received(cut) {
+    const run = this.run;
+    let whole = null, at = null;
+    if (this.kind === "page") {
+      const own = this.sent.get(cut.number);
+      if (!own) return;
+      this.sent.delete(cut.number);
+      ({ canvas: whole, at } = own);
+    } else if (cut.jpeg) whole = await createImageBitmap(cut.jpeg);
+    if (run !== this.run || !this.on) return;
+    if (this.shown?.whole instanceof HTMLCanvasElement) this.spare.push(this.shown.whole);
+    else this.shown?.whole?.close?.();
+    this.shown = { ...cut, whole };
+    this.draw();
+    const now = performance.now();
+    this.times = [...this.times.slice(-60), now];
+    if (at !== null) this.trips = [...this.trips.slice(-60), now - at];
+    const span = now - this.times[0];
+    const latency = this.trips.length ? [...this.trips].sort((a, b) => a - b)[this.trips.length >> 1] : null;
+    this.figures({ fps: span ? ((this.times.length - 1) * 1000) / span : 0, latency });
+    this.canvas.dataset.frames = Number(this.canvas.dataset.frames ?? 0) + 1;
+  }
+
+  draw() {
+    const { shown, pen, canvas } = this;
+    if (!shown) return;
+    const { width, height, x, y, head, whole } = shown;
+    if (canvas.width !== width || canvas.height !== height) {
+      Object.assign(canvas, { width, height });
+      canvas.style.setProperty("--ratio", width / height);
+    }
+    if (head) {
+      if (this.head.width < head.width || this.head.height < head.height) {
+        Object.assign(this.head, { width: Math.max(this.head.width, head.width), height: Math.max(this.head.height, head.height) });
+      }
+      this.head.getContext("2d").putImageData(head, 0, 0);
+    }
+    pen.clearRect(0, 0, width, height);
+    this.drawBackground(whole, width, height);
+    if (head) pen.drawImage(this.head, 0, 0, head.width, head.height, x, y, head.width, head.height);
+    const edge = Math.round(width * this.wipe());
+    if (edge && whole) {
+      pen.drawImage(whole, 0, 0, edge, height, 0, 0, edge, height);
+      pen.fillStyle = "#fff";
+      pen.fillRect(edge - 1, 0, 2, height);
+    }
+  }
+
+  drawBackground(whole, width, height) {
+    const { kind, colour, source } = this.background();
+    const { pen } = this;
+    if (kind === "colour") { pen.fillStyle = colour; pen.fillRect(0, 0, width, height); }
+    if (kind === "blur" && whole) pen.drawImage(this.blurred(whole, width, height), 0, 0, width, height);
+    if (kind === "file" && source) {
+      const [w, h] = [source.videoWidth || source.naturalWidth, source.videoHeight || source.naturalHeight];
+      const scale = Math.max(width / w, height / h);
+      pen.drawImage(source, (width - w * scale) / 2, (height - h * scale) / 2, w * scale, h * scale);
+    }
+  }
+
+  // The scene out of focus at a quarter of its size, the head left out so that no halo of it remains: a hole in it is filled
+  // from around by drawing the blurred rest over itself until it is opaque.
+  blurred(whole, width, height) {
+    const { holed, soft } = this;
+    const [w, h] = [Math.ceil(width / 4), Math.ceil(height / 4)];
+    for (const canvas of [holed, soft]) if (canvas.width !== w || canvas.height !== h) Object.assign(canvas, { width: w, height: h });
+    const [from, to] = [holed.getContext("2d"), soft.getContext("2d")];
+    from.globalCompositeOperation = "copy";
+    from.drawImage(whole, 0, 0, w, h);
+    to.filter = "blur(6px)";
+    to.drawImage(whole, -6, -6, w + 12, h + 12);
+    if (this.shown.head) {
+      const { head, x, y } = this.shown;
+      from.globalCompositeOperation = "destination-out";
+      for (let again = 0; again < 3; again++) {
+        from.drawImage(this.head, 0, 0, head.width, head.height, x / 4 - 1, y / 4 - 1, head.width / 4 + 2, head.height / 4 + 2);
+      }
+      for (let again = 0; again < 5; again++) to.drawImage(holed, 0, 0);
+    }
+    to.filter = "none";
+    return soft;
+  }
+
+  told({ people, cut_ms: cut, device, notice }) {
+    this.people = people;
+    this.figures({ fps: this.rate(), latency: this.kind === "page" ? this.trip() : null, cut, device, people });
+    if (notice) this.say(notice);
+  }
+
+  rate() { return this.times.length > 1 ? ((this.times.length - 1) * 1000) / (this.times.at(-1) - this.times[0]) : 0; }
+  trip() { return this.trips.length ? [...this.trips].sort((a, b) => a - b)[this.trips.length >> 1] : null; }
+
+  linked(name, reason) {
+    if (name === "refused") { this.stop(); this.say(reason || "the studio refused this page", true); }
+    if (name === "lost") this.say("connection to headstream lost; trying again", true);
+    if (name === "open") this.say("");
+  }
+
+  configure() {
+    const wanted = this.settings();
+    if (this.kind === "page") wanted.mirror = false; // done here, before sending
+    this.link?.send(JSON.stringify(wanted));
+  }
+
+  personAt(event) {
+    const { left, top, width, height } = this.canvas.getBoundingClientRect();
+    const x = ((event.clientX - left) * this.canvas.width) / width;
+    const y = ((event.clientY - top) * this.canvas.height) / height;
+    return this.people.find(({ box: [x0, y0, x1, y1] }) => x >= x0 && x <= x1 && y >= y0 - (y1 - y0) / 2 && y <= y1)?.id;
+  }
+
+  recycle() {
+    for (const { canvas } of this.sent.values()) this.spare.push(canvas);
+    this.sent.clear();
+  }
+
+  stop() {
+    this.run++;
+    this.link?.close();
+    this.link = null;
+    this.recycle();
+    for (const track of this.stream?.getTracks() ?? []) track.stop();
+    this.stream = null;
+    if (this.on) { this.on = false; this.running(false); }
+  }
+}
+
+function fitted(width, height) {
+  const scale = Math.min(1, 1280 / Math.max(width, height));
+  return [Math.round((width * scale) / 2) * 2, Math.round((height * scale) / 2) * 2];
+}

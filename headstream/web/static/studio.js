@@ -1,0 +1,142 @@
+// The studio page: live.js cuts, files.js uploads, this file is the controls.
+import { startFiles } from "./files.js";
+import { Live } from "./live.js";
+
+const $ = (id) => document.getElementById(id);
+const SLIDERS = ["padding", "smoothing", "feather", "threshold"];
+
+function say(text, problem = false) {
+  $("message").textContent = text;
+  $("message").classList.toggle("problem", problem);
+}
+
+export function settings() {
+  const heads = $("heads").value;
+  return {
+    ...Object.fromEntries(SLIDERS.map((name) => [name, Number($(name).value)])),
+    spill: $("spill").checked,
+    mirror: $("mirror").checked,
+    part: $("part").value,
+    heads: /^\d+$/.test(heads) ? Number(heads) : heads,
+  };
+}
+
+const live = new Live({
+  canvas: $("view"),
+  settings,
+  say,
+  background: () => ({ kind: $("background").value, colour: $("colour").value, source: backSource }),
+  wipe: () => Number($("wipe").value) / 100,
+  figures: ({ fps, latency, cut, device, people }) => {
+    $("fps").textContent = fps.toFixed(1);
+    $("latency").textContent = latency === null ? "–" : `${latency.toFixed(0)} ms`;
+    if (cut !== undefined) $("cut").textContent = `${cut.toFixed(0)} ms`;
+    if (device !== undefined) $("device").textContent = device;
+    if (people !== undefined) showPeople(people);
+  },
+  running: (on) => {
+    $("start").textContent = on ? "Stop" : "Start camera";
+    $("start").classList.toggle("main", !on);
+    $("hint").hidden = on;
+    for (const id of ["record", "snapshot"]) $(id).disabled = !on;
+    if (!on) stopRecording();
+  },
+});
+
+function showPeople(people) {
+  const wanted = ["largest", "all", ...people.map(({ id }) => String(id))];
+  const list = $("heads");
+  if (/^\d+$/.test(list.value) && !wanted.includes(list.value)) wanted.push(list.value);
+  if (wanted.join() === [...list.options].map(({ value }) => value).join()) return;
+  const chosen = list.value;
+  list.replaceChildren(...wanted.map((value) => new Option({ largest: "the largest", all: "all" }[value] ?? `person ${value}`, value)));
+  list.value = chosen;
+}
+
+// --- controls ---
+
+function changed() {
+  for (const name of SLIDERS) document.querySelector(`output[for=${name}]`).textContent = Number($(name).value).toFixed(2);
+  live.configure();
+}
+$("panel").addEventListener("input", changed);
+$("panel").addEventListener("reset", () => setTimeout(changed));
+$("panel").addEventListener("submit", (event) => event.preventDefault());
+$("start").addEventListener("click", () => (live.on ? live.stop() : live.start($("source").value)));
+$("source").addEventListener("change", () => { if (live.on) live.start($("source").value); });
+$("wipe").addEventListener("input", () => {
+  const share = Number($("wipe").value);
+  $("wipe").setAttribute("aria-valuetext", share ? `${share} % before` : "after only");
+  live.draw();
+});
+$("view").addEventListener("click", (event) => {
+  const person = live.personAt(event);
+  if (person === undefined) return;
+  showPeople(live.people);
+  $("heads").value = String(person);
+  say(`cutting person ${person}; choose "the largest" or "all" under Whose to go back`);
+  changed();
+});
+
+// --- background from a file ---
+
+let backSource = null, backUrl = "";
+$("background").addEventListener("change", () => {
+  if ($("background").value === "file") $("backfile").click();
+  live.draw();
+});
+$("backfile").addEventListener("change", async () => {
+  const [file] = $("backfile").files;
+  if (!file) return;
+  URL.revokeObjectURL(backUrl);
+  backUrl = URL.createObjectURL(file);
+  const film = file.type.startsWith("video/");
+  const element = film ? Object.assign(document.createElement("video"), { muted: true, loop: true, playsInline: true }) : new Image();
+  element.src = backUrl;
+  try {
+    await (film ? element.play() : element.decode());
+    backSource = element;
+  } catch {
+    say(`${file.name} is no picture or video this browser shows`, true);
+    $("background").value = "transparent";
+  }
+  live.draw();
+});
+
+// --- recording and snapshots ---
+
+let recorder = null;
+function save(blob, name) {
+  const link = Object.assign(document.createElement("a"), { href: URL.createObjectURL(blob), download: name });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+}
+const stamp = () => new Date().toISOString().slice(0, 19).replaceAll(":", "");
+function stopRecording() { if (recorder?.state === "recording") recorder.stop(); }
+$("record").addEventListener("click", () => {
+  if (recorder?.state === "recording") { stopRecording(); return; }
+  const type = ["video/webm;codecs=vp9", "video/webm", "video/mp4"].find((kind) => MediaRecorder.isTypeSupported(kind));
+  if (!type) { say("this browser records no video", true); return; }
+  const pieces = [];
+  recorder = new MediaRecorder($("view").captureStream(30), { mimeType: type, videoBitsPerSecond: 8_000_000 });
+  recorder.ondataavailable = ({ data }) => { if (data.size) pieces.push(data); };
+  recorder.onstop = () => {
+    $("record").setAttribute("aria-pressed", "false");
+    $("record").textContent = "Record";
+    save(new Blob(pieces, { type }), `headstream-${stamp()}.${type.includes("mp4") ? "mp4" : "webm"}`);
+    say("the recording is among your downloads");
+  };
+  recorder.start(1000);
+  $("record").setAttribute("aria-pressed", "true");
+  $("record").textContent = "Stop recording";
+});
+$("snapshot").addEventListener("click", () => $("view").toBlob((blob) => save(blob, `headstream-${stamp()}.png`)));
+
+// --- start ---
+
+$("overlay").textContent = new URL("/overlay", location.href).href;
+startFiles({ settings, say });
+changed();
+const about = await (await fetch("/api/studio")).json();
+$("device").textContent = about.device;
+if (about.camera) $("source").append(new Option(`this machine's: ${about.camera}`, "own"));

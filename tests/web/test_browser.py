@@ -1,0 +1,235 @@
+"""The studio in a real Chromium, with a film as its webcam."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from headstream.capture.cameras import LiveTarget
+from headstream.segment.crops import CropSegmenter
+from headstream.types import UInt8Array
+from headstream.web.app import create_app
+from headstream.web.server import Background, bound
+from tests.conftest import moving_portrait
+from tests.media import needs_ffmpeg, write_video
+from tests.web.conftest import Running
+
+playwright = pytest.importorskip("playwright.sync_api")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")]
+
+# Red, green, blue, alpha of the canvas at shares of its width and height; and the share of it that is opaque.
+PIXEL = """([x, y]) => { const c = document.getElementById('view');
+  return [...c.getContext('2d').getImageData(Math.round(x * c.width), Math.round(y * c.height), 1, 1).data]; }"""
+OPAQUE = """() => { const c = document.getElementById('view');
+  const d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data;
+  let n = 0; for (let i = 3; i < d.length; i += 4) n += d[i] > 127; return n / (c.width * c.height); }"""
+
+STRONGEST = """() => { const c = document.getElementById('head');
+  const d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data;
+  return [c.width, c.height, d.reduce((most, v, i) => (i % 4 === 3 ? Math.max(most, v) : most), 0)]; }"""
+
+
+@pytest.fixture(scope="module")
+def webcam(portrait: UInt8Array, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The portrait swaying, as Motion JPEG: Chromium plays it round and round."""
+    needs_ffmpeg()
+    folder = tmp_path_factory.mktemp("webcam")
+    frames = moving_portrait(portrait, 20, (640, 480))
+    clip = write_video(folder / "a.mp4", [*frames, *frames[::-1]], rate=30)
+    film = folder / "a.mjpeg"
+    command = ["ffmpeg", "-v", "error", "-i", str(clip), "-q:v", "3", "-f", "mjpeg", str(film)]
+    subprocess.run(command, check=True)
+    return film
+
+
+@pytest.fixture
+def open_page(webcam: Path) -> Iterator[Callable[..., Any]]:
+    """Open pages of one browser; what goes wrong in any of them fails the test."""
+    problems: list[str] = []
+    with playwright.sync_playwright() as driver:
+        fake = [f"--use-file-for-fake-video-capture={webcam}", "--use-fake-device-for-media-stream"]
+        arguments = ["--no-sandbox", "--use-fake-ui-for-media-stream", *fake]
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        context = browser.new_context(viewport={"width": 1200, "height": 900})
+
+        def begin(studio: Running, path: str = "/") -> Any:
+            page = context.new_page()
+            page.on("pageerror", lambda error: problems.append(str(error)))
+            page.on("console", lambda line: problems.append(line.text) if line.type == "error" else None)
+            page.goto(f"http://{studio.host}{path}")
+            return page
+
+        yield begin
+        browser.close()
+    # A server that is away for a moment is an error to the console, and part of one of the tests.
+    assert [p for p in problems if "ERR_CONNECTION" not in p and "WebSocket connection" not in p] == []
+
+
+def until(page: Any, condition: str, seconds: float = 60) -> None:
+    """Playwright's own waiting evaluates strings in the page, which its Content-Security-Policy forbids."""
+    end = time.monotonic() + seconds
+    while not page.evaluate(condition):
+        assert time.monotonic() < end, f"never: {condition}; message: {page.inner_text('#message')}"
+        page.wait_for_timeout(50)
+
+
+def wait_for_frames(page: Any, more: int = 5) -> None:
+    count = "Number(document.getElementById('view').dataset.frames ?? 0)"
+    until(page, f"{count} >= {page.evaluate(count) + more}")
+
+
+def begin_camera(page: Any) -> None:
+    page.click("#start")
+    wait_for_frames(page)
+
+
+def test_the_head_appears_on_nothing_and_controls_change_it(studio: Running, open_page: Callable[..., Any]) -> None:
+    page = open_page(studio)
+    page.uncheck("#mirror")
+    begin_camera(page)
+    face, corner = (0.47, 0.27), (0.97, 0.03)
+    assert page.evaluate(PIXEL, face)[3] == 255
+    assert page.evaluate(PIXEL, corner)[3] == 0
+    assert page.evaluate(PIXEL, (0.47, 0.9))[3] == 0  # the body
+    whole = page.evaluate(OPAQUE)
+    assert 0.03 < whole < 0.4
+
+    page.select_option("#background", "colour")
+    page.fill("#colour", "#0000ff")
+    wait_for_frames(page)
+    assert page.evaluate(PIXEL, corner) == [0, 0, 255, 255]
+    page.select_option("#background", "blur")
+    wait_for_frames(page)
+    assert page.evaluate(PIXEL, corner)[3] == 255
+    assert page.evaluate(PIXEL, corner)[:3] != [0, 0, 255]
+    page.select_option("#background", "transparent")
+    page.select_option("#part", "hair")
+    wait_for_frames(page, 8)
+    assert page.evaluate(OPAQUE) < 0.8 * whole
+    page.select_option("#part", "head")
+    page.evaluate(
+        "() => { const w = document.getElementById('wipe'); w.value = 30; w.dispatchEvent(new Event('input')); }"
+    )
+    wait_for_frames(page)
+    assert page.evaluate(PIXEL, (0.1, 0.9))[3] == 255  # before
+    assert page.evaluate(PIXEL, corner)[3] == 0  # after
+    page.click("#start")
+    assert page.inner_text("#start") == "Start camera"
+
+
+def test_a_head_is_chosen_by_clicking(studio: Running, open_page: Callable[..., Any]) -> None:
+    page = open_page(studio)
+    page.uncheck("#mirror")
+    begin_camera(page)
+    until(page, "document.querySelectorAll('#heads option').length === 3")
+    box = page.locator("#view").bounding_box()
+    page.mouse.click(box["x"] + 0.47 * box["width"], box["y"] + 0.27 * box["height"])
+    assert page.input_value("#heads") == "1"
+    assert "cutting person 1" in page.inner_text("#message")
+
+
+def test_a_dropped_video_is_cut_and_downloads(
+    studio: Running, open_page: Callable[..., Any], head_clip: Path, tmp_path: Path
+) -> None:
+    page = open_page(studio)
+    page.set_input_files("#files", str(head_clip))
+    page.wait_for_selector("#list a", timeout=60_000)
+    with page.expect_download() as waiting:
+        page.click("#list a")
+    kept = tmp_path / waiting.value.suggested_filename
+    waiting.value.save_as(kept)
+    assert kept.name == "head-head.webm"
+    assert kept.stat().st_size > 5000
+    page.click("#list button")
+    until(page, "document.querySelectorAll('#list li').length === 0")
+    assert studio.ask("GET", "/api/files").json == []
+
+
+def test_reloading_and_two_tabs_work_and_a_third_is_told(studio: Running, open_page: Callable[..., Any]) -> None:
+    first = open_page(studio)
+    begin_camera(first)
+    first.reload()
+    begin_camera(first)
+    second = open_page(studio)
+    begin_camera(second)
+    wait_for_frames(first, 2)
+    third = open_page(studio)
+    third.click("#start")
+    until(third, "document.getElementById('message').textContent.includes('close one')")
+    assert third.inner_text("#start") == "Start camera"
+
+
+def test_the_page_comes_back_when_the_server_does(open_page: Callable[..., Any], segmenter: CropSegmenter) -> None:
+    listener, address = bound("127.0.0.1", 0, None)
+    app = create_app(segmenter)
+    studio = Running(Background(app, listener, address), app)
+    try:
+        page = open_page(studio)
+        begin_camera(page)
+        studio.server.close()
+        until(page, "document.getElementById('message').textContent.includes('trying again')")
+        listener, address = bound("127.0.0.1", address.port, None)
+        app = create_app(segmenter)
+        studio = Running(Background(app, listener, address), app)
+        wait_for_frames(page)
+        assert page.inner_text("#message") == ""
+    finally:
+        studio.server.close()
+
+
+def test_this_machines_camera_in_the_page_and_in_the_overlay(
+    start: Callable[..., Running], open_page: Callable[..., Any], head_clip: Path
+) -> None:
+    studio = start(camera=LiveTarget("file", "a film", address=str(head_clip)))
+    page = open_page(studio)
+    page.wait_for_selector("#source option[value=own]", state="attached")
+    page.select_option("#source", "own")
+    page.click("#start")
+    wait_for_frames(page)
+    overlay = open_page(studio, "/overlay")
+    until(overlay, "Number(document.body.dataset.frames ?? 0) > 3")
+    assert overlay.evaluate(STRONGEST) == [320, 240, 255]
+    assert overlay.evaluate("getComputedStyle(document.body).backgroundColor") == "rgba(0, 0, 0, 0)"
+
+
+def test_every_control_has_a_name_and_can_be_reached_by_keyboard(
+    studio: Running, open_page: Callable[..., Any]
+) -> None:
+    page = open_page(studio)
+    nameless = """() => [...document.querySelectorAll('button, input, select')].filter((e) => !e.hidden
+      && !(e.labels?.length || e.getAttribute('aria-label') || e.textContent.trim())).map((e) => e.id)"""
+    assert page.evaluate(nameless) == []
+    reached = set()
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        reached.add(page.evaluate("document.activeElement.id"))
+    assert {
+        "start",
+        "source",
+        "wipe",
+        "background",
+        "colour",
+        "part",
+        "heads",
+        "padding",
+        "spill",
+        "mirror",
+        "choose",
+    } <= reached
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1200, "light"), (1200, "dark"), (375, "light"), (375, "dark")])
+def test_nothing_is_cut_off_at_any_width(
+    studio: Running, open_page: Callable[..., Any], width: int, scheme: str
+) -> None:
+    page = open_page(studio)
+    page.set_viewport_size({"width": width, "height": 800})
+    page.emulate_media(color_scheme=scheme)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width

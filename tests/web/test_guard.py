@@ -1,0 +1,224 @@
+"""Attacks on a running studio."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
+
+from tests.web.conftest import Running
+
+TOKEN = "a-token-of-at-least-16"
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:80", "127.0.0.1", "127.0.0.1:1", "localhost.evil.example:{}", ""]
+)
+def test_another_name_for_this_machine_is_not_answered(studio: Running, host: str) -> None:
+    """DNS rebinding: a page of evil.example whose name now points here sends its own name."""
+    assert studio.ask("GET", "/", Host=host.format(studio.port)).status == 421
+    for name in ("127.0.0.1", "localhost", "LOCALHOST"):
+        assert studio.ask("GET", "/", Host=f"{name}:{studio.port}").status == 200
+
+
+@pytest.mark.parametrize(
+    "origin", ["http://evil.example", "null", "https://127.0.0.1:{}", "http://127.0.0.1:1", "http://127.0.0.1"]
+)
+def test_another_site_can_change_nothing(studio: Running, origin: str) -> None:
+    other = origin.format(studio.port)
+    assert studio.ask("POST", "/api/files?name=a.jpg", b"x", Origin=other).status == 403
+    assert studio.ask("DELETE", "/api/files/x", Origin=other).status == 403
+    for path in ("/ws/page", "/ws/own", "/ws/overlay"):
+        with pytest.raises(InvalidStatus) as refused:
+            connect(f"ws://{studio.host}{path}", origin=other)  # type: ignore[call-overload]
+        assert refused.value.response.status_code == 403
+    with connect(f"ws://{studio.host}/ws/overlay", origin=f"http://{studio.host}"):  # type: ignore[call-overload]
+        pass
+
+
+def test_a_form_of_another_site_without_origin_is_known_by_its_fetch_metadata(studio: Running) -> None:
+    assert studio.ask("POST", "/api/files?name=a.jpg", b"x", Sec_Fetch_Site="cross-site").status == 403
+
+
+def test_every_answer_forbids_what_a_page_must_not_do(studio: Running) -> None:
+    for path in ("/", "/overlay", "/static/studio.js", "/api/files", "/nothing"):
+        headers = studio.ask("GET", path).headers
+        policy = headers["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert "unsafe" not in policy
+        assert "frame-ancestors 'none'" in policy
+        assert headers["x-content-type-options"] == "nosniff"
+        assert "access-control-allow-origin" not in headers
+        assert "server" not in headers
+
+
+def test_pages_hold_no_inline_script_and_nothing_from_elsewhere() -> None:
+    from headstream.web.app import STATIC
+
+    for page in STATIC.glob("*.html"):
+        text = page.read_text()
+        assert "<script>" not in text
+        assert " on" + "click=" not in text
+        assert "style=" not in text
+        assert "http://" not in text.replace("http://www.w3.org", "")
+        assert "https://" not in text
+
+
+def test_a_token_is_asked_for_and_leaves_the_address(start: Callable[..., Running]) -> None:
+    studio = start(token=TOKEN)
+    assert studio.ask("GET", "/").status == 401
+    assert studio.ask("GET", "/?token=wrong-wrong-wrong-wrong").status == 401
+    assert studio.ask("GET", "/api/files", Cookie="headstream=wrong").status == 401
+    assert studio.ask("GET", "/api/files", Cookie="\x01;;=\x02").status in {400, 401}
+    with pytest.raises(InvalidStatus):
+        connect(f"ws://{studio.host}/ws/page")
+    let_in = studio.ask("GET", f"/?token={TOKEN}")
+    assert let_in.status == 303
+    assert let_in.headers["location"] == "/"
+    cookie = let_in.headers["set-cookie"]
+    assert "HttpOnly" in cookie
+    assert "SameSite=strict" in cookie
+    mine = cookie.split(";")[0]
+    assert studio.ask("GET", "/api/files", Cookie=mine).status == 200
+    with connect(f"ws://{studio.host}/ws/overlay", additional_headers={"Cookie": mine}):
+        pass
+
+
+OUTSIDE = ("../app.py", "%2e%2e/app.py", "..%2fapp.py", "/etc/passwd", "%2fetc%2fpasswd")
+HOSTILE = (
+    "../../../../tmp/evil.jpg",
+    "/etc/evil.jpg",
+    "..%2f..%2fevil.jpg",
+    "C:\\evil.jpg",
+    "a%00b.jpg",
+    "%0d%0aX-Evil:1.jpg",
+    "x" * 500 + ".jpg",
+    "<img src=x onerror=alert(1)>.jpg",
+    ".jpg.jpg",
+)
+
+
+@pytest.mark.parametrize("path", [*(f"/static/{path}" for path in OUTSIDE), "/api/files/..%2f..%2fetc/result"])
+def test_nothing_outside_is_served(studio: Running, path: str) -> None:
+    reply = studio.ask("GET", path)
+    assert reply.status in {400, 404}
+    assert b"root:" not in reply.body
+    assert b"Starlette" not in reply.body
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_names_stay_names(studio: Running, name: str, portrait_file: Path) -> None:
+    quoted = name.replace(" ", "%20").replace("\\", "%5C").replace("<", "%3C").replace(">", "%3E")
+    sent = studio.ask("POST", f"/api/files?name={quoted}", portrait_file.read_bytes())
+    assert sent.status == 201
+    uploads = studio.app.state.studio.uploads
+    upload = uploads.get(sent.json["id"])
+    assert upload.folder.parent == uploads._folder
+    assert {path.name for path in upload.folder.iterdir()} <= {"source.jpg", "result.png"}
+    assert not {"/", "\\", "<", ">", "\n", "\r", "\0"} & set(sent.json["name"])
+    assert len(sent.json["name"]) <= 120
+    studio.ask("DELETE", f"/api/files/{upload.id}")
+
+
+@pytest.mark.parametrize(
+    ("name", "status"), [("evil.exe", 415), ("evil.svg", 415), ("", 415), ("a.html", 415), ("a.zip", 415)]
+)
+def test_other_kinds_of_files_are_not_taken(studio: Running, name: str, status: int) -> None:
+    assert studio.ask("POST", f"/api/files?name={name}", b"x").status == status
+    assert studio.ask("GET", "/api/files").json == []
+
+
+def test_size_and_number_are_limited(start: Callable[..., Running]) -> None:
+    studio = start(max_upload_mb=1)
+    uploads = studio.app.state.studio.uploads
+    assert studio.ask("POST", "/api/files?name=a.mp4", bytes(2 << 20)).status == 413
+    assert list(uploads._folder.iterdir()) == []
+    uploads._max_files = 0
+    assert studio.ask("POST", "/api/files?name=a.mp4", b"x").status == 429
+    assert studio.ask("POST", "/api/files?name=a.mp4&output=.exe", b"x").status in {400, 429}
+    assert studio.ask("POST", "/api/files?name=a.mp4&settings=%7B%22x%22%3A1%7D", b"x").status == 400
+
+
+def test_a_liar_about_the_size_is_stopped_on_the_way(start: Callable[..., Running]) -> None:
+    """No Content-Length, more than is allowed: what was written is removed."""
+    studio = start(max_upload_mb=1)
+    with socket.create_connection(("127.0.0.1", studio.port)) as raw:
+        head = f"POST /api/files?name=a.mp4 HTTP/1.1\r\nHost: {studio.host}\r\nTransfer-Encoding: chunked\r\n\r\n"
+        raw.sendall(head.encode())
+        answer = b""
+        try:
+            for _ in range(64):
+                raw.sendall(b"10000\r\n" + bytes(0x10000) + b"\r\n")
+            answer = raw.recv(4096)
+        except OSError:
+            pass
+    assert answer == b"" or b" 413 " in answer
+    until = time.monotonic() + 10
+    uploads = studio.app.state.studio.uploads
+    while any(uploads._folder.iterdir()) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert list(uploads._folder.iterdir()) == []
+    assert studio.ask("GET", "/api/files").status == 200
+
+
+def test_an_upload_that_breaks_off_leaves_nothing(studio: Running) -> None:
+    with socket.create_connection(("127.0.0.1", studio.port)) as raw:
+        raw.sendall(
+            f"POST /api/files?name=a.mp4 HTTP/1.1\r\nHost: {studio.host}\r\nContent-Length: 100000\r\n\r\nabc".encode()
+        )
+        time.sleep(0.3)
+    until = time.monotonic() + 10
+    uploads = studio.app.state.studio.uploads
+    while any(uploads._folder.iterdir()) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert list(uploads._folder.iterdir()) == []
+
+
+def test_rubbish_does_not_end_the_server(studio: Running) -> None:
+    for rubbish in (
+        b"\0" * 500,
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\n",
+        b"\x16\x03\x01\x02\x00",
+    ):
+        with socket.create_connection(("127.0.0.1", studio.port)) as raw:
+            raw.settimeout(2)
+            try:
+                raw.sendall(rubbish)
+                raw.recv(1000)
+            except OSError:
+                pass
+    assert studio.ask("GET", "/").status == 200
+
+
+def test_what_was_uploaded_is_gone_when_it_ends(start: Callable[..., Running], portrait_file: Path) -> None:
+    studio = start()
+    studio.ask("POST", "/api/files?name=me.jpg", portrait_file.read_bytes())
+    folder = studio.app.state.studio.uploads._folder
+    assert folder.exists()
+    studio.server.close()
+    assert not folder.exists()
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_the_command_quickly(tmp_path: Path) -> None:
+    import signal
+
+    command = [sys.executable, "-m", "headstream", "studio", "--no-open", "--port", "0"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    line = process.stderr.readline()
+    assert "http://127.0.0.1:" in line
+    port = int(line.split("127.0.0.1:")[1].split("/")[0])
+    with connect(f"ws://127.0.0.1:{port}/ws/page"):
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=20)
+    assert process.returncode == 0, errors
+    assert "Traceback" not in errors

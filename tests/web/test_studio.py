@@ -1,0 +1,320 @@
+"""The studio over the wire: live frames, files, this machine's camera, the overlay."""
+
+from __future__ import annotations
+
+import io
+import json
+import struct
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
+
+from headstream.capture.cameras import LiveTarget
+from headstream.errors import SinkError, SourceError, UsageError
+from headstream.types import Cutout, Frame, UInt8Array
+from headstream.web.overlay import OverlaySink
+from headstream.web.server import bound
+from headstream.web.settings import Settings, parse_settings
+from headstream.web.wire import HEADER, pack, unpack
+from tests.media import alpha_of, video_stream
+from tests.web.conftest import Running, jpeg
+
+
+def numbered(number: int, data: bytes) -> bytes:
+    return struct.pack("<I", number) + data
+
+
+def cut_of(message: Any) -> tuple[tuple[int, ...], UInt8Array, bytes]:
+    """Header, (h, w, 4) RGBA of the region, JPEG."""
+    assert isinstance(message, bytes)
+    head = HEADER.unpack_from(message)
+    size = head[5] * head[6] * 4
+    rgba = np.frombuffer(message, np.uint8, size, HEADER.size).reshape(head[6], head[5], 4)
+    return head, rgba, message[HEADER.size + size :]
+
+
+def next_cut(socket: Any) -> tuple[tuple[int, ...], UInt8Array, bytes]:
+    while isinstance(message := socket.recv(timeout=30), str):
+        pass
+    return cut_of(message)
+
+
+def next_text(socket: Any) -> Any:
+    while not isinstance(message := socket.recv(timeout=30), str):
+        pass
+    return json.loads(message)
+
+
+def test_frames_come_back_as_heads(studio: Running, face_jpeg: bytes) -> None:
+    with connect(f"ws://{studio.host}/ws/page", max_size=None) as socket:
+        for number in (7, 8):
+            socket.send(numbered(number, face_jpeg))
+            (got, width, height, x, y, w, h, rest), rgba, picture = next_cut(socket)
+            assert (got, width, height, rest, picture) == (number, 480, 400, 0, b"")
+            assert 0 <= x < x + w <= 480
+            assert 0 <= y < y + h <= 400
+            assert rgba[..., 3].max() == 255
+            assert (rgba[rgba[..., 3] == 255][:, :3].mean(axis=0) > 40).all()
+
+
+def test_people_are_told_and_can_be_chosen(studio: Running, face_jpeg: bytes) -> None:
+    with connect(f"ws://{studio.host}/ws/page", max_size=None) as socket:
+        socket.send(numbered(1, face_jpeg))
+        (person,) = next_text(socket)["people"]
+        assert person["id"] == 1
+        assert person["box"][0] < person["box"][2]
+        socket.send(json.dumps({"heads": 5}))
+        socket.send(numbered(2, face_jpeg))
+        _, rgba, _ = next_cut(socket)
+        assert rgba.size == 0
+        socket.send(json.dumps({"heads": 1}))
+        socket.send(numbered(3, face_jpeg))
+        assert next_cut(socket)[1].size > 0
+
+
+def test_sliders_change_the_cut(studio: Running, face_jpeg: bytes) -> None:
+    with connect(f"ws://{studio.host}/ws/page", max_size=None) as socket:
+
+        def soft(settings: dict[str, Any]) -> tuple[int, int]:
+            socket.send(json.dumps({"smoothing": 0.0} | settings))
+            socket.send(numbered(1, face_jpeg))
+            alpha = next_cut(socket)[1][..., 3]
+            return int(((alpha > 5) & (alpha < 250)).sum()), int((alpha > 127).sum())
+
+        assert soft({"feather": 0.1})[0] < 0.8 * soft({"feather": 1.0})[0]
+        assert soft({"threshold": 0.8})[1] < soft({"threshold": 0.2})[1]
+        assert soft({"part": "hair"})[1] < 0.8 * soft({})[1]
+
+
+def test_one_session_too_many_is_told(start: Callable[..., Running], face_jpeg: bytes) -> None:
+    studio = start(max_sessions=1)
+    with connect(f"ws://{studio.host}/ws/page", max_size=None) as first:
+        with connect(f"ws://{studio.host}/ws/page", max_size=None) as second:
+            with pytest.raises(ConnectionClosed) as closed:
+                second.recv(timeout=30)
+            assert closed.value.rcvd is not None
+            assert closed.value.rcvd.code == 4429
+            assert "close one" in closed.value.rcvd.reason
+        first.send(numbered(1, face_jpeg))
+        next_cut(first)
+    time.sleep(0.3)
+    with connect(f"ws://{studio.host}/ws/page", max_size=None) as third:
+        third.send(numbered(1, face_jpeg))
+        next_cut(third)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        b"",
+        b"abc",
+        numbered(1, b"no picture"),
+        numbered(1, b"\xff\xd8\xff\xe0" + bytes(50)),
+        "no json",
+        '{"padding": "x"}',
+        "[]",
+    ],
+)
+def test_hostile_messages_end_their_own_connection_only(studio: Running, face_jpeg: bytes, message: Any) -> None:
+    with connect(f"ws://{studio.host}/ws/page", max_size=None) as socket:
+        socket.send(message)
+        with pytest.raises(ConnectionClosed) as closed:
+            while True:
+                socket.recv(timeout=30)
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 4400
+    with connect(f"ws://{studio.host}/ws/page", max_size=None) as socket:
+        socket.send(numbered(1, face_jpeg))
+        next_cut(socket)
+
+
+def test_a_picture_bomb_is_not_decoded() -> None:
+    """A JPEG that says 60000 x 60000 in its header would be 10 GB of pixels."""
+    data = bytearray(jpeg(np.zeros((32, 32, 3), np.uint8)))
+    at = data.index(b"\xff\xc0")
+    data[at + 5 : at + 9] = struct.pack(">HH", 60000, 60000)
+    with pytest.raises(SourceError, match="larger than any camera|60000x60000"):
+        unpack(numbered(1, bytes(data)))
+
+
+def test_a_message_larger_than_any_frame_is_refused(studio: Running) -> None:
+    with connect(f"ws://{studio.host}/ws/page", max_size=None) as socket:
+        with pytest.raises(ConnectionClosed):
+            socket.send(bytes(6 << 20))
+            socket.recv(timeout=30)
+
+
+def test_an_empty_cut_travels_too() -> None:
+    head, rgba, rest = cut_of(pack(3, Cutout(Frame(np.zeros((20, 30, 3), np.uint8))), b"jpg"))
+    assert head[:3] == (3, 30, 20)
+    assert rgba.size == 0
+    assert rest == b"jpg"
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"padding": 9},
+        {"feather": float("nan")},
+        {"smoothing": True},
+        {"heads": -1},
+        {"heads": "me"},
+        {"part": "arm"},
+        {"spill": 1},
+        {"x": 1},
+        "settings",
+        None,
+    ],
+)
+def test_settings_that_cannot_be(told: Any) -> None:
+    with pytest.raises(UsageError):
+        parse_settings(told)
+
+
+def test_settings_reach_the_pipeline() -> None:
+    options = parse_settings({"padding": 1.5, "smoothing": 0.2, "feather": 0.4, "threshold": 0.6, "heads": 3}).options()
+    assert options.track.room == 1.5
+    assert options.matte.stability == 0.2
+    assert (round(options.matte.low, 3), round(options.matte.high, 3)) == (0.4, 0.8)
+    assert options.heads == 3
+    default = Settings().options()
+    assert (round(default.matte.low, 3), round(default.matte.high, 3)) == (0.15, 0.85)
+
+
+# --- files ---
+
+
+def finished(studio: Running, id_: str, seconds: float = 90) -> dict[str, Any]:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        (item,) = [item for item in studio.ask("GET", "/api/files").json if item["id"] == id_]
+        if item["state"] not in {"waiting", "running"}:
+            return dict(item)
+        time.sleep(0.1)
+    raise AssertionError("it takes too long")
+
+
+def test_a_photo_is_cut_and_fetched_and_removed(studio: Running, portrait_file: Path) -> None:
+    sent = studio.ask("POST", "/api/files?name=me.jpg", portrait_file.read_bytes())
+    assert sent.status == 201
+    item = finished(studio, sent.json["id"])
+    assert item["state"] == "done", item
+    got = studio.ask("GET", f"/api/files/{item['id']}/result")
+    assert got.headers["content-disposition"] == "attachment; filename*=UTF-8''me-head.png"
+    with Image.open(io.BytesIO(got.body)) as picture:
+        assert picture.mode == "RGBA"
+        assert picture.size == (512, 512)
+        assert 0.05 < (np.asarray(picture)[..., 3] > 127).mean() < 0.4
+    folder = studio.app.state.studio.uploads.get(item["id"]).folder
+    assert studio.ask("DELETE", f"/api/files/{item['id']}").status == 204
+    assert not folder.exists()
+    assert studio.ask("GET", f"/api/files/{item['id']}/result").status == 404
+
+
+def test_a_video_is_cut_with_its_progress(studio: Running, head_clip: Path, tmp_path: Path) -> None:
+    sent = studio.ask("POST", "/api/files?name=talk.mp4&output=.mkv", head_clip.read_bytes())
+    item = finished(studio, sent.json["id"])
+    assert item["state"] == "done", item
+    assert item["done"] == 30
+    out = tmp_path / "o.mkv"
+    out.write_bytes(studio.ask("GET", f"/api/files/{item['id']}/result").body)
+    assert video_stream(out)["codec_name"] == "ffv1"
+    assert alpha_of(out)[10].max() == 255
+
+
+def test_what_is_cut_can_be_cancelled_and_leaves_nothing(studio: Running, head_clip: Path) -> None:
+    first, second = (studio.ask("POST", "/api/files?name=a.mp4", head_clip.read_bytes()).json for _ in range(2))
+    root = studio.app.state.studio.uploads.get(first["id"]).folder.parent
+    assert studio.ask("DELETE", f"/api/files/{first['id']}").status == 204
+    assert studio.ask("DELETE", f"/api/files/{second['id']}").status == 204
+    until = time.monotonic() + 60
+    while any(root.iterdir()) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert list(root.iterdir()) == []
+    assert studio.ask("GET", "/api/files").json == []
+
+
+def test_what_cannot_be_cut_says_why(studio: Running, plain_clip: Path) -> None:
+    broken = studio.ask("POST", "/api/files?name=a.mp4", b"not a film" * 50).json
+    empty = studio.ask("POST", "/api/files?name=b.mp4", plain_clip.read_bytes()).json
+    told = finished(studio, broken["id"])
+    assert told["state"] == "failed"
+    assert "not a video file" in told["error"]
+    assert "/" not in told["error"].split("(")[0]  # nothing of where it lies
+    assert finished(studio, empty["id"])["error"] == "no head was found in any frame"
+
+
+# --- this machine's camera, and the overlay ---
+
+
+def test_this_machines_camera_is_shown_and_released(start: Callable[..., Running], head_clip: Path) -> None:
+    studio = start(camera=LiveTarget("file", "a film", address=str(head_clip)))
+    assert studio.ask("GET", "/api/studio").json["camera"] == "a film"
+    camera = studio.app.state.studio.camera
+    with (
+        connect(f"ws://{studio.host}/ws/own", max_size=None) as one,
+        connect(f"ws://{studio.host}/ws/overlay", max_size=None) as two,
+    ):
+        (_, width, height, *_), rgba, picture = next_cut(one)
+        assert (width, height) == (320, 240)
+        with Image.open(io.BytesIO(picture)) as whole:
+            assert whole.size == (320, 240)
+        until = time.monotonic() + 30
+        while rgba.size == 0 and time.monotonic() < until:
+            _, rgba, rest = next_cut(two)
+            assert rest == b""
+        assert rgba[..., 3].max() > 200
+        one.send(json.dumps({"heads": 9}))
+        until = time.monotonic() + 30
+        while next_cut(one)[1].size and time.monotonic() < until:
+            pass
+        assert next_cut(one)[1].size == 0
+    until = time.monotonic() + 10
+    while camera._thread is not None and time.monotonic() < until:
+        time.sleep(0.05)
+    assert camera._thread is None
+
+
+def test_without_a_camera_it_says_so(studio: Running) -> None:
+    with connect(f"ws://{studio.host}/ws/own") as socket:
+        with pytest.raises(ConnectionClosed) as closed:
+            socket.recv(timeout=30)
+        assert closed.value.rcvd is not None
+        assert "--camera" in closed.value.rcvd.reason
+
+
+def test_the_overlay_shows_what_a_page_cuts(studio: Running, face_jpeg: bytes) -> None:
+    with connect(f"ws://{studio.host}/ws/overlay", max_size=None) as overlay:
+        with connect(f"ws://{studio.host}/ws/page", max_size=None) as page:
+            page.send(numbered(1, face_jpeg))
+            own = next_cut(page)[1]
+        assert np.array_equal(next_cut(overlay)[1], own)
+
+
+def test_the_overlay_as_an_output(portrait: UInt8Array) -> None:
+    sink = OverlaySink(0)
+    try:
+        with connect(sink.url.replace("http", "ws").replace("/overlay", "/ws/overlay"), max_size=None) as socket:
+            sink.write(Cutout(Frame(portrait), (), (4, 6, 14, 26), np.full((20, 10), 200, np.uint8)))
+            head, rgba, _ = next_cut(socket)
+            assert head[1:7] == (512, 512, 4, 6, 10, 20)
+            assert (rgba[..., 3] == 200).all()
+        with pytest.raises(SinkError, match="cannot listen"):
+            OverlaySink(int(sink.url.split(":")[2].split("/")[0]))
+    finally:
+        sink.close()
+        sink.close()
+
+
+def test_a_bind_beyond_this_machine_needs_a_token() -> None:
+    with pytest.raises(UsageError, match="--token"):
+        bound("0.0.0.0", 0, None)
+    with pytest.raises(UsageError, match="16 characters"):
+        bound("127.0.0.1", 0, "short")
