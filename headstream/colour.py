@@ -9,10 +9,25 @@ from typing import Any
 import cv2
 import numpy as np
 
+from headstream.errors import UsageError
 from headstream.types import LUMA_WEIGHTS, Colour, Matrix, Plane, Planes, Region, UInt8Array
 
 PAD = 127  # grey beyond a picture's border: 0 to a network, like a convolution's own padding
 _Affine = np.ndarray[Any, np.dtype[np.float32]]
+
+
+def parse_colour(text: str, what: str) -> tuple[int, int, int]:
+    """(r, g, b) of '#rrggbb' or '#rgb'. Raises UsageError naming ``what`` was given it."""
+    digits = text[1:] if text.startswith("#") else ""
+    if len(digits) == 3:
+        digits = "".join(c * 2 for c in digits)
+    try:
+        value = bytes.fromhex(digits) if digits.isalnum() else b""
+    except ValueError:
+        value = b""
+    if len(value) != 3:
+        raise UsageError(f"{what} {text}: a colour is written '#rrggbb', like '#00b140'")
+    return value[0], value[1], value[2]
 
 
 @lru_cache(maxsize=32)

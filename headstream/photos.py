@@ -14,11 +14,11 @@ import numpy as np
 
 from headstream.colour import crop_resized
 from headstream.matte.refine import HeadMatte, MatteOptions, merged
-from headstream.pipeline import CutOptions, matte_evidence
+from headstream.pipeline import CutOptions, matte_evidence, predicted
 from headstream.track.faces import Face
 from headstream.track.finder import FaceFinder, crop_square, is_far, overlap, top_part
 from headstream.track.framing import framing_of
-from headstream.types import Cutout, Float32Array, Frame, Head, Region, Segmenter, UInt8Array
+from headstream.types import Cutout, Float32Array, Frame, Head, Part, Region, Segmenter, UInt8Array
 
 
 @dataclass(frozen=True)
@@ -97,28 +97,28 @@ class PhotoCutter:
 
     def _cut_head(self, frame: Frame, face: Face, number: int) -> HeadStages | None:
         crop_px = crop_square(face.box_px, self.options.track.padding)
-        crop, alpha = self._segment(frame, crop_px, "head")
+        crop, planes = self._segment(frame, crop_px)
         head = make_head(face, crop_px, number)
-        seen = matte_evidence(alpha, head)
+        seen = matte_evidence(planes["head"], head)
         if seen.fill < self.options.track.min_fill:
             return None
         if seen.seen_px is not None:
             track = self.options.track
             crop_px = framing_of(seen.seen_px, face.box_px, track.max_padding, track.room).square(face.box_px)
             head = make_head(face, crop_px, number)
-            crop, alpha = self._segment(frame, crop_px, "head")
-        if self.options.part != "head":
-            crop, alpha = self._segment(frame, crop_px, self.options.part)
-        layer = HeadMatte(self.options.matte).update(alpha, crop, crop_px, frame)
+            crop, planes = self._segment(frame, crop_px)
+        hair = planes["hair"] if self.options.matte.hair_color is not None else None
+        alpha = planes[self.options.part]
+        layer = HeadMatte(self.options.matte).update(alpha, crop, crop_px, frame, hair)
         cutout = Cutout(frame, (head,), layer.region_px, layer.alpha, layer.foreground)
         return HeadStages(head, crop, alpha, cutout)
 
-    def _segment(self, frame: Frame, crop_px: Region, part: Any) -> tuple[UInt8Array, Float32Array]:
-        """The crop and its matte: the mean of the matte of the crop and of its mirror image."""
+    def _segment(self, frame: Frame, crop_px: Region) -> tuple[UInt8Array, dict[Part, Float32Array]]:
+        """The crop and its mattes: the mean of those of the crop and of its mirror image."""
         side = getattr(self.segmenter, "side", self.side)
         crop = crop_resized(frame.rgb, crop_px, side)
-        plain, mirrored = self.segmenter.predict(np.stack([crop, crop[:, ::-1]]), part)
-        return crop, (plain + mirrored[:, ::-1]) / 2
+        both = predicted(self.segmenter, np.stack([crop, crop[:, ::-1]]), self.options.planes)
+        return crop, {part: (plain + mirrored[:, ::-1]) / 2 for part, (plain, mirrored) in both.items()}
 
 
 def make_head(face: Face, crop_px: Region, number: int) -> Head:

@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any, Literal
@@ -35,6 +35,19 @@ class CutOptions:
     part: Part = "head"
     matte: MatteOptions = field(default_factory=MatteOptions)
     track: TrackOptions = field(default_factory=TrackOptions)
+
+    @property
+    def planes(self) -> tuple[Part, ...]:
+        """What the network is asked for: the head always, the hair where it is cut or coloured."""
+        return ("head", "hair") if self.part == "hair" or self.matte.hair_color is not None else ("head",)
+
+
+def predicted(segmenter: Segmenter, crops: UInt8Array, parts: Sequence[Part]) -> dict[Part, Float32Array]:
+    """Part -> alpha (N, S, S), in one run of the network where it can."""
+    together = getattr(segmenter, "predict_parts", None)
+    if together is not None:
+        return dict(zip(parts, together(crops, parts), strict=True))
+    return {part: segmenter.predict(crops, part) for part in parts}
 
 
 class HeadCutter:
@@ -88,15 +101,13 @@ class HeadCutter:
         while candidates and (wanted := self._wanted(candidates, frame.pts)):
             crops = self._crops(frame, wanted)
             with self.times.stage("segment"):
-                alphas = self._segmenter.predict(crops, "head")
-            evidence = {h.track_id: matte_evidence(a, h) for h, a in zip(wanted, alphas, strict=True)}
-            if self.options.part != "head":
-                with self.times.stage("segment"):
-                    alphas = self._segmenter.predict(crops, self.options.part)
+                planes = predicted(self._segmenter, crops, self.options.planes)
+            evidence = {h.track_id: matte_evidence(a, h) for h, a in zip(wanted, planes["head"], strict=True)}
             refused = self._tracker.observe(evidence)
             believed = [k for k, head in enumerate(wanted) if head.track_id not in refused]
+            alphas, hair = planes[self.options.part], planes.get("hair", [None] * len(wanted))
             with self.times.stage("matte"):
-                layers += [self._finish(alphas[k], crops[k], wanted[k], frame) for k in believed]
+                layers += [self._finish(alphas[k], crops[k], wanted[k], frame, hair[k]) for k in believed]
             kept += [wanted[k] for k in believed]
             if not refused or self.options.heads == "all":
                 break
@@ -142,9 +153,9 @@ class HeadCutter:
         with self.times.stage("crop"):
             return np.stack([crop_resized(picture, head.crop_px, self._side) for head in heads])
 
-    def _finish(self, alpha: Float32Array, crop: Any, head: Head, frame: Frame) -> Layer:
+    def _finish(self, alpha: Float32Array, crop: Any, head: Head, frame: Frame, hair: Float32Array | None) -> Layer:
         matte = self._mattes.setdefault(head.track_id, HeadMatte(self.options.matte))
-        return matte.update(alpha, crop, head.crop_px, frame)
+        return matte.update(alpha, crop, head.crop_px, frame, hair if self.options.matte.hair_color else None)
 
     def _forget(self, heads: list[Head]) -> None:
         present = {head.track_id for head in heads}

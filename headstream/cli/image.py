@@ -12,10 +12,12 @@ import typer
 from headstream.cli.console import emit_json, progress_bar, say
 from headstream.cli.options import (
     DeviceOption,
+    HairColorOption,
     HeadsOption,
     JsonOption,
     ModelOption,
     PartOption,
+    parse_hair_color,
     parse_heads,
     parse_part,
 )
@@ -34,6 +36,7 @@ def image(
     stages: Annotated[bool, typer.Option("--stages", help="Also write a figure of all stages.")] = False,
     heads: HeadsOption = "largest",
     part: PartOption = "head",
+    hair_color: HairColorOption = None,
     model: ModelOption = "default",
     device: DeviceOption = "auto",
     json: JsonOption = False,
@@ -48,7 +51,11 @@ def image(
     from headstream.sinks.photo import check_folder
     from headstream.track.finder import FaceFinder
 
-    options = CutOptions(heads=parse_heads(heads), part=parse_part(part), matte=MatteOptions(stability=0.0))
+    options = CutOptions(
+        heads=parse_heads(heads),
+        part=parse_part(part),
+        matte=MatteOptions(stability=0.0, hair_color=parse_hair_color(hair_color)),
+    )
     check_folder(out)
     photos, problems = find_photos(inputs)
     tally = _Tally(failed=[{"input": str(path), "error": message} for path, message in problems])

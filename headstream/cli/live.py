@@ -14,11 +14,13 @@ import typer
 from headstream.cli.console import emit_json, say
 from headstream.cli.options import (
     DeviceOption,
+    HairColorOption,
     HeadsOption,
     JsonOption,
     ModelOption,
     PartOption,
     SizeOption,
+    parse_hair_color,
     parse_heads,
     parse_part,
     parse_size,
@@ -70,6 +72,7 @@ def live(
     list_: Annotated[bool, typer.Option("--list", help="List the cameras and stop.")] = False,
     heads: HeadsOption = "largest",
     part: PartOption = "head",
+    hair_color: HairColorOption = None,
     model: ModelOption = "default",
     device: DeviceOption = "auto",
     json: JsonOption = False,
@@ -77,6 +80,7 @@ def live(
     """Cut the head out of a webcam or stream as it happens. Nothing leaves the machine."""
     from headstream.capture.cameras import list_cameras, parse_target
     from headstream.live import describe
+    from headstream.matte.refine import MatteOptions
     from headstream.pipeline import CutOptions
     from headstream.session import KEYS, LiveJob, check_live_job, run_session
 
@@ -100,7 +104,9 @@ def live(
         mirror=mirror,
         loop=loop,
         seconds=seconds,
-        options=CutOptions(heads=parse_heads(heads), part=parse_part(part)),
+        options=CutOptions(
+            heads=parse_heads(heads), part=parse_part(part), matte=MatteOptions(hair_color=parse_hair_color(hair_color))
+        ),
         model=model,
         device=device,
     )

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from headstream.colour import parse_colour
 from headstream.errors import UsageError
 from headstream.pipeline import Heads
 from headstream.types import Part
@@ -34,6 +35,17 @@ DeviceOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object with the result on stdout.")]
 
 SizeOption = Annotated[str, typer.Option("--size", metavar="WxH", help="Width and height in pixels.")]
+
+HairColorOption = Annotated[
+    str | None, typer.Option("--hair-color", metavar="'#rrggbb'", help="Give the hair another colour; shades stay.")
+]
+
+
+def parse_hair_color(text: str | None) -> tuple[int, int, int] | None:
+    """What --hair-color means. Raises UsageError."""
+    if text is None:
+        return None
+    return parse_colour(text, "--hair-color")
 
 
 def parse_size(text: str) -> tuple[int, int]:

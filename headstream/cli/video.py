@@ -10,10 +10,12 @@ import typer
 from headstream.cli.console import emit_json, progress_bar, say
 from headstream.cli.options import (
     DeviceOption,
+    HairColorOption,
     HeadsOption,
     JsonOption,
     ModelOption,
     PartOption,
+    parse_hair_color,
     parse_heads,
     parse_part,
 )
@@ -40,15 +42,19 @@ def video(
     codec: Annotated[str | None, typer.Option(metavar="prores|vp9|ffv1|h264", help="Another codec than usual.")] = None,
     heads: HeadsOption = "largest",
     part: PartOption = "head",
+    hair_color: HairColorOption = None,
     model: ModelOption = "default",
     device: DeviceOption = "auto",
     json: JsonOption = False,
 ) -> int:
     """Cut the head out of a video file. Every frame keeps its time; sound, subtitles and chapters come along."""
+    from headstream.matte.refine import MatteOptions
     from headstream.pipeline import CutOptions
     from headstream.video import VideoJob, cut_video_file
 
-    options = CutOptions(heads=parse_heads(heads), part=parse_part(part))
+    options = CutOptions(
+        heads=parse_heads(heads), part=parse_part(part), matte=MatteOptions(hair_color=parse_hair_color(hair_color))
+    )
     job = VideoJob(source, out, background, matte, codec, options, model, device)
     with progress_bar(source.name) as progress:
         report = cut_video_file(job, progress)

@@ -14,6 +14,7 @@ from headstream.matte.grid import brought_up, grid_from_region, visible_region
 from headstream.matte.guided import guide_coefficients, levels
 from headstream.matte.spill import spill_correction
 from headstream.matte.temporal import MatteState, Stabiliser, comparable
+from headstream.matte.tint import Rgb, hair_luma, hair_share, tint_correction
 from headstream.types import Float32Array, Frame, Matrix, Planes, Region, UInt8Array
 
 
@@ -23,7 +24,7 @@ class MatteOptions:
 
     stability: 0..1, share of the moved last matte in the new one; 0 for single pictures.
     guide_radius, guide_epsilon: see ``guide_coefficients``.  low, high: alpha that becomes 0 and 1.
-    spill: whether background colour is taken out of the soft edge.
+    spill: whether background colour is taken out of the soft edge.  hair_color: R'G'B' that hair becomes, or None.
     """
 
     stability: float = 0.7
@@ -32,6 +33,7 @@ class MatteOptions:
     low: float = 0.15
     high: float = 0.85
     spill: bool = True
+    hair_color: Rgb | None = None
 
 
 @dataclass(frozen=True)
@@ -49,16 +51,28 @@ class HeadMatte:
     def __init__(self, options: MatteOptions | None = None) -> None:
         self.options = options or MatteOptions()
         self._stabiliser = Stabiliser(self.options.stability)
-        self._state: MatteState | None = None
+        self.reset()
 
     def reset(self) -> None:
         """Start anew with the next matte."""
-        self._state = None
+        self._state: MatteState | None = None
+        self._hair: MatteState | None = None
+        self._hair_luma: float | None = None
 
-    def update(self, alpha: Float32Array, crop_rgb: UInt8Array, crop_px: Region, frame: Frame) -> Layer:
-        """Finish one matte. alpha: (S, S) float32 over ``crop_px`` of ``frame``; crop_rgb: (S, S, 3), what it was made of."""
+    def update(
+        self,
+        alpha: Float32Array,
+        crop_rgb: UInt8Array,
+        crop_px: Region,
+        frame: Frame,
+        hair: Float32Array | None = None,
+    ) -> Layer:
+        """Finish one matte. alpha: (S, S) float32 over ``crop_px`` of ``frame``; crop_rgb: (S, S, 3), what it was made of;
+        hair: (S, S), where its colour is to change."""
         luma = _luma(crop_rgb, _matrix(frame))
         self._state = self._stabiliser.update(largest_piece(alpha), luma, crop_px, self._state)
+        if hair is not None:
+            self._hair = self._stabiliser.update(hair, luma, crop_px, self._hair)
         return self._finished(self._state, crop_rgb, frame)
 
     def can_carry(self, crop_px: Region) -> bool:
@@ -70,7 +84,10 @@ class HeadMatte:
         time to run the network on every frame. Only where ``can_carry``; raises ValueError otherwise."""
         if self._state is None or not self.can_carry(crop_px):
             raise ValueError("there is no last matte to carry to this crop")
-        self._state = self._stabiliser.carried(_luma(crop_rgb, _matrix(frame)), crop_px, self._state)
+        luma = _luma(crop_rgb, _matrix(frame))
+        self._state = self._stabiliser.carried(luma, crop_px, self._state)
+        if self._hair is not None:
+            self._hair = self._stabiliser.carried(luma, crop_px, self._hair)
         return self._finished(self._state, crop_rgb, frame)
 
     def _finished(self, state: MatteState, crop_rgb: UInt8Array, frame: Frame) -> Layer:
@@ -80,8 +97,25 @@ class HeadMatte:
             return Layer(region, np.zeros((0, 0), np.uint8), None)
         full = self._full_size(alpha, state.luma, region, crop_px, frame)
         correction = spill_correction(crop_rgb, np.clip(alpha, 0, 1)) if options.spill else None
-        colours = None if correction is None else _corrected(frame, region, crop_px, correction, full)
+        kept: Any = full == 255  # pixels whose colour is their own
+        if options.hair_color is not None and self._hair is not None:
+            correction, kept = self._tinted(crop_rgb, correction, options.hair_color), np.zeros_like(kept)
+        colours = None if correction is None else _corrected(frame, region, crop_px, correction, kept)
         return Layer(region, _times_own_alpha(full, frame, region), colours)
+
+    def _tinted(self, crop_rgb: UInt8Array, correction: Float32Array | None, colour: Rgb) -> Float32Array:
+        """The correction with the hair's other colour in it. The hair's own brightness is followed slowly: it must not pump."""
+        assert self._hair is not None
+        side = crop_rgb.shape[0]
+        whole = np.zeros(crop_rgb.shape, np.float32) if correction is None else cv2.resize(correction, (side, side))
+        seen = hair_luma(crop_rgb, self._hair.alpha)
+        if seen is not None:
+            self._hair_luma = seen if self._hair_luma is None else self._hair_luma + 0.1 * (seen - self._hair_luma)
+        if self._hair_luma is None:
+            return whole
+        assert self._state is not None
+        share = hair_share(self._hair.alpha, np.clip(self._state.alpha, 0, 1))
+        return whole + tint_correction(crop_rgb + whole, share, colour, self._hair_luma)
 
     def _full_size(
         self, alpha: Float32Array, luma: UInt8Array, region: Region, crop_px: Region, frame: Frame
@@ -126,11 +160,10 @@ def _region_luma(frame: Frame, region: Region) -> Float32Array:
 
 
 def _corrected(
-    frame: Frame, region: Region, crop_px: Region, correction: Float32Array, alpha: UInt8Array
+    frame: Frame, region: Region, crop_px: Region, correction: Float32Array, solid: Any
 ) -> Planes | UInt8Array:
-    """The region's colours with ``correction`` (S, S, 3; R'G'B' 0..255) added where ``alpha`` is soft."""
+    """The region's colours with ``correction`` (S, S, 3; R'G'B' 0..255) added except where ``solid``."""
     side = correction.shape[0]
-    solid = alpha == 255
     planes = frame.planes
     if planes is None:
         x0, y0, x1, y1 = region

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import cv2
 import numpy as np
 
-from headstream.colour import planes_from_rgb, resample_chroma
+from headstream.colour import parse_colour, planes_from_rgb, resample_chroma
 from headstream.errors import SourceError, UsageError
 from headstream.sinks.pack import RGB_AS_YUV, chroma_region, region_planes
 from headstream.types import Colour, Cutout, Planes, UInt8Array
@@ -31,16 +31,7 @@ def parse_background(text: str) -> str | tuple[int, int, int] | Path:
     if text in {"transparent", "blur"}:
         return text
     if text.startswith("#"):
-        digits = text[1:]
-        if len(digits) == 3:
-            digits = "".join(c * 2 for c in digits)
-        try:
-            value = bytes.fromhex(digits)
-        except ValueError:
-            value = b""
-        if len(value) != 3:
-            raise UsageError(f"--background {text}: a colour is written '#rrggbb', like '#00b140'")
-        return value[0], value[1], value[2]
+        return parse_colour(text, "--background")
     path = Path(text)
     if not path.is_file():
         raise UsageError(f"--background {text}: expected transparent, blur, '#rrggbb' or a picture or video file")

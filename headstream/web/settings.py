@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, fields
 from typing import Any
 
+from headstream.colour import parse_colour
 from headstream.errors import UsageError
 from headstream.matte.refine import MatteOptions
 from headstream.pipeline import CutOptions, Heads
@@ -18,7 +20,8 @@ class Settings:
     """The sliders. Ranges in ``_RANGES``.
 
     padding: side of the crop in head sides.  smoothing: share of the moved last matte in the new one.  feather: width of
-    the soft edge in alpha.  threshold: alpha at its middle.  spill: whether the background's light is taken out of the edge.
+    the soft edge in alpha.  threshold: alpha at its middle.  spill: whether the background's light is taken out of the
+    edge.  hair_color: "" or '#rrggbb'.
     """
 
     padding: float = 1.25
@@ -29,12 +32,14 @@ class Settings:
     part: Part = "head"
     heads: Heads = "largest"
     mirror: bool = False
+    hair_color: str = ""
 
     def options(self) -> CutOptions:
         """As the pipeline takes them."""
         half = self.feather / 2
         low, high = max(0.0, self.threshold - half), min(1.0, self.threshold + half)
-        matte = MatteOptions(stability=self.smoothing, low=low, high=high, spill=self.spill)
+        hair = parse_colour(self.hair_color, "hair_color") if self.hair_color else None
+        matte = MatteOptions(stability=self.smoothing, low=low, high=high, spill=self.spill, hair_color=hair)
         return CutOptions(heads=self.heads, part=self.part, matte=matte, track=TrackOptions(room=self.padding))
 
 
@@ -60,6 +65,8 @@ def _checked(name: str, value: Any) -> Any:
         raise UsageError(f"{name} must be a number from {low} to {high}")
     if name in {"spill", "mirror"}:
         good = isinstance(value, bool)
+    elif name == "hair_color":
+        good = isinstance(value, str) and re.fullmatch(r"(#[0-9a-fA-F]{6})?", value) is not None
     elif name == "part":
         good = value in ("head", "hair")
     else:

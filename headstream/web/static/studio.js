@@ -16,6 +16,7 @@ export function settings() {
     ...Object.fromEntries(SLIDERS.map((name) => [name, Number($(name).value)])),
     spill: $("spill").checked,
     mirror: $("mirror").checked,
+    hair_color: $("dye").checked ? $("hair").value : "",
     part: $("part").value,
     heads: /^\d+$/.test(heads) ? Number(heads) : heads,
   };
