@@ -10,7 +10,7 @@ from typing import Literal
 
 from headstream.errors import SourceError, UsageError
 
-Kind = Literal["camera", "network", "file"]
+Kind = Literal["camera", "network", "file", "screen"]
 
 # What FFmpeg calls this system's cameras, and the one that lists and opens them.
 _DEVICE_FORMATS = {"linux": "video4linux2", "darwin": "avfoundation", "win32": "dshow"}
@@ -27,12 +27,14 @@ class Camera:
 
 @dataclass(frozen=True)
 class LiveTarget:
-    """What ``--camera`` asked for. camera: its number, for kind "camera"; address: a URL, or a file's path."""
+    """What ``--camera`` asked for. camera: its number, for kind "camera"; address: a URL, or a file's path.
+    region: x, y, width and height of the screen, None for all of it."""
 
     kind: Kind
     label: str
     camera: int = 0
     address: str = ""
+    region: tuple[int, int, int, int] | None = None
 
 
 def list_cameras() -> list[Camera]:
@@ -57,11 +59,14 @@ def _number(name: str, order: int) -> int:
 
 
 def parse_target(text: str) -> LiveTarget:
-    """A camera's number or a part of its name, /dev/videoN, a URL, or a video file. Raises UsageError."""
+    """A camera's number or a part of its name, /dev/videoN, a URL, "screen" or "screen:X,Y,W,H", or a video file. Raises
+    UsageError."""
     if match := re.fullmatch(r"(?:/dev/video)?(\d+)", text):
         return LiveTarget("camera", f"camera {match[1]}", int(match[1]))
     if _NETWORK.match(text):
         return LiveTarget("network", _without_password(text), address=text)
+    if text == "screen" or text.startswith("screen:"):
+        return LiveTarget("screen", "screen", region=_region(text))
     if "://" in text:
         raise UsageError(f"--camera {text}: expected rtsp, http, udp, tcp, rtmp or srt before ://")
     if Path(text).is_file():
@@ -73,6 +78,17 @@ def parse_target(text: str) -> LiveTarget:
     listed = ", ".join(f"{c.number} ({c.name})" for c in matches or cameras) or "none"
     what = "fits several" if matches else "is no camera here, no file and no URL"
     raise UsageError(f"--camera {text}: {what}; cameras: {listed}")
+
+
+def _region(text: str) -> tuple[int, int, int, int] | None:
+    if text == "screen":
+        return None
+    match = re.fullmatch(r"screen:(-?\d+),(-?\d+),(\d+),(\d+)", text)
+    if match is None or int(match[3]) < 32 or int(match[4]) < 32:
+        raise UsageError(
+            f"--camera {text}: a part of the screen is written screen:X,Y,WIDTH,HEIGHT, at least 32 each way"
+        )
+    return int(match[1]), int(match[2]), int(match[3]), int(match[4])
 
 
 def _without_password(url: str) -> str:

@@ -1,4 +1,4 @@
-"""Ways to get pictures as they happen: a webcam, a stream from the network, a file played at its own pace.
+"""Ways to get pictures as they happen: a webcam, a stream from the network, the screen, a file played at its own pace.
 
 A feed yields (seconds on the monotonic clock, picture) until the source ends or fails; ``live.py`` makes frames of them and
 opens them again. ``stop`` is asked between pictures; a feed frees what it opened in the thread that reads it, because
@@ -14,6 +14,8 @@ import time
 from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any
+
+import numpy as np
 
 from headstream.capture.file import FileSource
 from headstream.capture.unpack import Place, frame_from_video, orientation
@@ -140,6 +142,43 @@ class PacedFile:
             self._source.close()
 
 
+class ScreenFeed:
+    """A part of the screen, by way of mss, at an even rate. region: x, y, width, height, or None for the first monitor."""
+
+    def __init__(self, region: tuple[int, int, int, int] | None, rate: float | None) -> None:
+        self.label, self.rate = "screen", Fraction(rate or 30).limit_denominator(1001)
+        try:
+            import mss
+        except ImportError as error:
+            raise SourceError("the screen as a source needs mss: pip install 'headstream[screen]'") from error
+        try:
+            with mss.MSS() as grabber:
+                first = grabber.monitors[1] if len(grabber.monitors) > 1 else grabber.monitors[0]
+        except Exception as error:  # every system has its own reasons
+            raise SourceError(f"the screen cannot be read: {' '.join(str(error).split())}") from error
+        keys = ("left", "top", "width", "height")
+        self._region = (
+            {key: int(first[key]) for key in keys} if region is None else dict(zip(keys, region, strict=True))
+        )
+        for key in ("width", "height"):
+            self._region[key] -= self._region[key] % 2
+
+    def pictures(self, stop: threading.Event) -> Iterator[tuple[float, Frame]]:
+        """Frames, RGB, until ``stop``. Raises SourceError when the screen cannot be read any more."""
+        import mss
+
+        with mss.MSS() as grabber:  # a grabber belongs to the thread that made it
+            start, count = time.monotonic(), 0
+            while not stop.wait(max(0.0, start + count / float(self.rate) - time.monotonic())):
+                try:
+                    shot = np.asarray(grabber.grab(self._region))
+                except Exception as error:
+                    raise SourceError(f"the screen cannot be read: {' '.join(str(error).split())}") from error
+                now = time.monotonic()
+                yield now, Frame(np.ascontiguousarray(shot[..., 2::-1]), captured_s=now)
+                count = max(count + 1, int((now - start) * float(self.rate)))
+
+
 def _backend() -> int:
     """The system's own way to cameras; the others OpenCV would try are for other things."""
     import cv2
@@ -149,7 +188,7 @@ def _backend() -> int:
     )
 
 
-Feed = CameraFeed | NetworkFeed | PacedFile
+Feed = CameraFeed | NetworkFeed | PacedFile | ScreenFeed
 
 
 def _reason(error: BaseException) -> str:

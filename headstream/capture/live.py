@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from headstream.capture.cameras import LiveTarget
-from headstream.capture.feeds import CameraFeed, Feed, NetworkFeed, PacedFile
+from headstream.capture.feeds import CameraFeed, Feed, NetworkFeed, PacedFile, ScreenFeed
 from headstream.errors import SourceError
 from headstream.types import Frame
 
@@ -24,6 +24,8 @@ def open_feed(target: LiveTarget, size_px: tuple[int, int] | None, rate: float |
     """Open a target once. Raises SourceError."""
     if target.kind == "camera":
         return CameraFeed(target.camera, size_px, rate)
+    if target.kind == "screen":
+        return ScreenFeed(target.region, rate)
     return NetworkFeed(target.address, target.label) if target.kind == "network" else PacedFile(target.address)
 
 

@@ -35,8 +35,8 @@ def live(
     camera: Annotated[
         str,
         typer.Option(
-            metavar="N|NAME|PATH|URL",
-            help="A webcam by number or part of its name; rtsp://, http://, udp://, tcp://; or a video file at its own pace.",
+            metavar="N|NAME|PATH|URL|screen",
+            help="A webcam by number or part of its name; rtsp://, http://, udp://, tcp://; screen:X,Y,W,H; or a video file.",
         ),
     ] = "0",
     size: SizeOption = "1280x720",

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import os
+import shutil
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -220,6 +223,52 @@ def test_nobody_at_an_address_is_one_line(address: str) -> None:
 
 
 H264 = ["-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-g", "10"]
+
+
+@pytest.fixture
+def display(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A screen without a monitor."""
+    if shutil.which("Xvfb") is None:
+        pytest.skip("Xvfb is not installed")
+    read, write = os.pipe()
+    command = ["Xvfb", "-displayfd", str(write), "-screen", "0", "320x240x24", "-nolisten", "tcp", "-noreset"]
+    process = subprocess.Popen(command, pass_fds=[write], stderr=subprocess.DEVNULL)
+    os.close(write)
+    with os.fdopen(read) as told:
+        monkeypatch.setenv("DISPLAY", f":{told.readline().strip()}")
+    yield
+    process.terminate()
+    process.wait()
+
+
+@pytest.mark.usefixtures("display")
+def test_a_part_of_the_screen() -> None:
+    pytest.importorskip("mss")
+    target = parse_target("screen:10,20,101,80")
+    assert target.region == (10, 20, 101, 80)
+    source = LiveSource(target, rate=50)
+    frames = []
+    for frame in source:
+        frames.append(frame)
+        if len(frames) == 4:
+            source.close()
+    assert {frame.size_px for frame in frames} == {(100, 80)}
+    assert frames[3].pts > frames[0].pts
+    with LiveSource(parse_target("screen")) as whole:
+        assert whole.size_px == (320, 240)
+
+
+def test_without_a_screen_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("mss")
+    monkeypatch.delenv("DISPLAY", raising=False)
+    if sys.platform != "linux":
+        pytest.skip("the other systems always have one")
+    with pytest.raises(SourceError, match="the screen cannot be read"):
+        LiveSource(parse_target("screen"))
+    with pytest.raises(UsageError, match="screen:X,Y,WIDTH,HEIGHT"):
+        parse_target("screen:1,2")
+
+
 PUSHES = {
     "mpegts": ("udp://127.0.0.1:{}?fifo_size=100000", [*H264, "-f", "mpegts", "udp://127.0.0.1:{}"]),
     "mjpeg": ("http://127.0.0.1:{}/", ["-c:v", "mjpeg", "-f", "mpjpeg", "-listen", "1", "http://127.0.0.1:{}/"]),
