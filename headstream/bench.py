@@ -76,7 +76,7 @@ def bench_live(
     until a sink has it, by the stamp in its pixels; dropped counts the stamps that never came. cpu_percent is of one core.
     """
     segmenter = load_segmenter(model, device=device, fast=True)
-    camera = SyntheticCamera(_swaying_portrait(size_px), rate, warm_up_s + seconds)
+    camera = SyntheticCamera(swaying_portrait(size_px), rate, warm_up_s + seconds)
     arrived: dict[int, float] = {}
     used_s, since_s = 0.0, 0.0
     first = round(warm_up_s * rate)
@@ -122,7 +122,7 @@ def bench_live(
     }
 
 
-def _swaying_portrait(size_px: tuple[int, int], count: int = 30) -> list[Planes]:
+def swaying_portrait(size_px: tuple[int, int], count: int = 30) -> list[Planes]:
     """The demo's portrait as a webcam of ``size_px`` would show it, a second of it."""
     portrait = read_photo(PORTRAIT).rgb
     width, height = size_px

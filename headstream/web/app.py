@@ -31,6 +31,7 @@ from headstream.web.settings import parse_settings
 from headstream.web.wire import jpeg_of, pack
 
 STATIC = Path(__file__).parent / "static"
+_MOST_WATCHERS = 16
 _TOO_MANY, _WRONG, _NO_CAMERA = 4429, 4400, 4404  # WebSocket close codes the page understands
 _STATUS_EVERY = 10
 
@@ -167,6 +168,8 @@ async def _own_camera(socket: WebSocket) -> None:
     """This machine's camera: settings come in, whole frames and cut-outs go out."""
     studio = _studio(socket)
     await socket.accept()
+    if await _crowded(socket, studio.stage):
+        return
     if studio.camera is None:
         await socket.close(_NO_CAMERA, "start the studio with --camera to use this machine's")
         return
@@ -204,6 +207,8 @@ async def _overlay(socket: WebSocket) -> None:
     """Whatever is being cut, for OBS: the head alone."""
     stage = _studio(socket).stage
     await socket.accept()
+    if await _crowded(socket, stage):
+        return
 
     async def listen() -> None:
         while (await socket.receive())["type"] != "websocket.disconnect":
@@ -215,6 +220,14 @@ async def _overlay(socket: WebSocket) -> None:
                 await socket.send_bytes(pack(number & 0xFFFFFFFF, cutout))
 
     await _until_first(listen(), show())
+
+
+async def _crowded(socket: WebSocket, stage: Stage) -> bool:
+    """Refuse one watcher too many."""
+    if stage.watchers < _MOST_WATCHERS:
+        return False
+    await socket.close(_TOO_MANY, f"{_MOST_WATCHERS} pages are watching already; close one")
+    return True
 
 
 async def _until_first(*works: Any) -> None:

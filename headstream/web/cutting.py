@@ -121,6 +121,11 @@ class Stage:
             except RuntimeError:
                 pass  # that loop has ended; its watcher goes with it
 
+    @property
+    def watchers(self) -> int:
+        """How many are watching."""
+        return len(self._watchers)
+
     @asynccontextmanager
     async def watch(self) -> AsyncIterator[AsyncIterator[tuple[int, Cutout]]]:
         """An endless iterator of (number, newest cut-out)."""

@@ -16,7 +16,7 @@ from PIL import Image
 
 from headstream.cli import main
 from headstream.types import UInt8Array
-from tests.media import frame_times, pattern, write_video
+from tests.media import frame_times, pattern, video_stream, write_video
 
 ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
 
@@ -189,6 +189,57 @@ class TestVideo:
         count = len(frame_times(out))
         assert 3 < count < 1200
         assert not part.exists()
+
+
+class TestLive:
+    def test_records_and_tells(self, head_clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        out = tmp_path / "o.webm"
+        assert run("live", "--camera", head_clip, "--record", out, "--json", "--hair-color", "#8a2be2") == 0
+        captured = capsys.readouterr()
+        told = json.loads(captured.out)
+        assert told["frames_with_head"] == told["frames"] > 10
+        assert told["outputs"].keys() == {str(out)}
+        assert f"wrote {out}" in captured.err
+        assert video_stream(out)["codec_name"] == "vp9"
+
+    def test_nobody_in_view(self, plain_clip: Path, tmp_path: Path) -> None:
+        assert run("live", "--camera", plain_clip, "--record", tmp_path / "o.mkv") == 3
+
+    @pytest.mark.parametrize(
+        ("arguments", "words"),
+        [
+            (["live", "--camera", "no such camera"], "no camera here"),
+            (["live", "--camera", "http://127.0.0.1:9/"], "cannot be opened"),
+            (["live", "--size", "big"], "expected even WIDTHxHEIGHT"),
+            (["live", "--camera", "screen:1", "--record", "o.mov"], "screen:X,Y,WIDTH,HEIGHT"),
+            (["live", "--record", "o.mp4"], "no transparency"),
+            (["live", "--hair-color", "purple"], "'#rrggbb'"),
+            (["bench", "live", "--size", "17x17"], "expected even WIDTHxHEIGHT"),
+            (["studio", "--host", "0.0.0.0"], "--token"),
+            (["studio", "--camera", "no such camera"], "no camera here"),
+        ],
+    )
+    def test_what_cannot_be_is_one_line(
+        self, arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert run(*arguments) == 2
+        last = capsys.readouterr().err.strip().splitlines()[-1]
+        assert words in last
+
+    def test_without_a_display_the_preview_says_so(
+        self, head_clip: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        if sys.platform != "linux":
+            pytest.skip("the other systems always have one")
+        monkeypatch.delenv("DISPLAY", raising=False)
+        monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+        assert run("live", "--camera", head_clip, "--preview") == 1
+        assert "no display here" in capsys.readouterr().err
+
+    def test_cameras_are_listed(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert run("live", "--list") == 0
+        captured = capsys.readouterr()
+        assert captured.out or "names no camera" in captured.err
 
 
 class TestOthers:

@@ -301,6 +301,18 @@ def test_the_overlay_shows_what_a_page_cuts(studio: Running, face_jpeg: bytes) -
         assert np.array_equal(next_cut(overlay)[1], own)
 
 
+def test_watchers_are_limited_too(studio: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("headstream.web.app._MOST_WATCHERS", 1)
+    with connect(f"ws://{studio.host}/ws/overlay"):
+        until = time.monotonic() + 10
+        while studio.app.state.studio.stage.watchers == 0 and time.monotonic() < until:
+            time.sleep(0.01)
+        with connect(f"ws://{studio.host}/ws/overlay") as second, pytest.raises(ConnectionClosed) as closed:
+            second.recv(timeout=30)
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 4429
+
+
 def test_the_overlay_as_an_output(portrait: UInt8Array) -> None:
     sink = OverlaySink(0)
     try:
