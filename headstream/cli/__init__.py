@@ -59,7 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
     except ValueError:
         pass  # not in the main thread: whoever runs us there handles signals
     try:
-        result = app(arguments, standalone_mode=False)
+        result = app(_filled(sys.argv[1:] if arguments is None else arguments), standalone_mode=False)
     except HeadstreamError as error:
         say(f"headstream: {_one_line(error)}")
         return 2 if isinstance(error, (UsageError, SourceError)) else 1
@@ -84,6 +84,15 @@ def main(arguments: list[str] | None = None) -> int:
         say(f"headstream: internal error: {type(error).__name__}: {_one_line(error)} (HEADSTREAM_DEBUG=1 shows where)")
         return 1
     return result if isinstance(result, int) else 0
+
+
+def _filled(arguments: list[str]) -> list[str]:
+    """``--virtual-camera`` may stand without a name, which typer has no word for."""
+    following = [*arguments[1:], "-"]
+    return [
+        f"{argument}=" if argument == "--virtual-camera" and after.startswith("-") else argument
+        for argument, after in zip(arguments, following, strict=False)
+    ]
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

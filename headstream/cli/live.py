@@ -45,10 +45,10 @@ def live(
         str, typer.Option(metavar="transparent|'#rrggbb'|blur|FILE", help="What is behind the head.")
     ] = "transparent",
     virtual_camera: Annotated[
-        bool, typer.Option("--virtual-camera", help="Show the result as a camera that other programs can choose.")
-    ] = False,
-    virtual_camera_name: Annotated[
-        str | None, typer.Option(help="Which virtual camera: its name, or /dev/videoN. Implies --virtual-camera.")
+        str | None,
+        typer.Option(
+            metavar="[NAME]", help="Show the result as a camera that other programs can choose; which one, if several."
+        ),
     ] = None,
     preview: Annotated[
         bool, typer.Option("--preview", help="Show a window; the default if nothing else is asked.")
@@ -96,9 +96,9 @@ def live(
         size_px=parse_size(size),
         rate=fps,
         background=background,
-        virtual_camera=virtual_camera or virtual_camera_name is not None,
-        virtual_camera_name=virtual_camera_name,
-        preview=preview or not (virtual_camera or virtual_camera_name or record or overlay is not None),
+        virtual_camera=virtual_camera is not None,
+        virtual_camera_name=virtual_camera or None,
+        preview=preview or (virtual_camera is None and record is None and overlay is None),
         overlay_port=overlay,
         record=record,
         mirror=mirror,

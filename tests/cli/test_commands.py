@@ -15,6 +15,8 @@ import pytest
 from PIL import Image
 
 from headstream.cli import main
+from headstream.live import LiveStatus, Output
+from headstream.session import LiveJob
 from headstream.types import UInt8Array
 from tests.media import frame_times, pattern, video_stream, write_video
 
@@ -235,6 +237,23 @@ class TestLive:
         monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
         assert run("live", "--camera", head_clip, "--preview") == 1
         assert "no display here" in capsys.readouterr().err
+
+    @pytest.mark.parametrize(
+        ("arguments", "name"),
+        [(["--virtual-camera"], None), (["--virtual-camera", "--mirror"], None), (["--virtual-camera", "OBS"], "OBS")],
+    )
+    def test_a_virtual_camera_with_and_without_a_name(
+        self, arguments: list[str], name: str | None, head_clip: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        asked: list[LiveJob] = []
+
+        def run_session(job: LiveJob, **more: object) -> tuple[LiveStatus, list[Output]]:
+            asked.append(job)
+            return LiveStatus(), []
+
+        monkeypatch.setattr("headstream.session.run_session", run_session)
+        assert run("live", "--camera", head_clip, *arguments) == 3
+        assert (asked[0].virtual_camera, asked[0].virtual_camera_name, asked[0].preview) == (True, name, False)
 
     def test_cameras_are_listed(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert run("live", "--list") == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import shutil
 import subprocess
 import time
@@ -17,7 +18,7 @@ from headstream.types import UInt8Array
 from headstream.web.app import create_app
 from headstream.web.server import Background, bound
 from tests.conftest import moving_portrait
-from tests.media import needs_ffmpeg, write_video
+from tests.media import frame_times, needs_ffmpeg, video_stream, write_video
 from tests.web.conftest import Running
 
 playwright = pytest.importorskip("playwright.sync_api")
@@ -139,7 +140,11 @@ def test_a_dropped_video_is_cut_and_downloads(
     studio: Running, open_page: Callable[..., Any], head_clip: Path, tmp_path: Path
 ) -> None:
     page = open_page(studio)
-    page.set_input_files("#files", str(head_clip))
+    make = """data => { const held = new DataTransfer();
+      held.items.add(new File([Uint8Array.from(atob(data), c => c.charCodeAt(0))], 'head.mp4', { type: 'video/mp4' }));
+      return held; }"""
+    held = page.evaluate_handle(make, base64.b64encode(head_clip.read_bytes()).decode())
+    page.dispatch_event("main", "drop", {"dataTransfer": held})
     page.wait_for_selector("#list a", timeout=60_000)
     with page.expect_download() as waiting:
         page.click("#list a")
@@ -150,6 +155,22 @@ def test_a_dropped_video_is_cut_and_downloads(
     page.click("#list button")
     until(page, "document.querySelectorAll('#list li').length === 0")
     assert studio.ask("GET", "/api/files").json == []
+
+
+def test_recording_and_snapshot_download(studio: Running, open_page: Callable[..., Any], tmp_path: Path) -> None:
+    page = open_page(studio)
+    begin_camera(page)
+    with page.expect_download() as snapshot:
+        page.click("#snapshot")
+    assert snapshot.value.suggested_filename.endswith(".png")
+    page.click("#record")
+    page.wait_for_timeout(2500)
+    with page.expect_download() as recording:
+        page.click("#record")
+    kept = tmp_path / "r.webm"
+    recording.value.save_as(kept)
+    assert video_stream(kept)["codec_name"] in {"vp9", "vp8"}
+    assert len(frame_times(kept)) > 10
 
 
 def test_reloading_and_two_tabs_work_and_a_third_is_told(studio: Running, open_page: Callable[..., Any]) -> None:
