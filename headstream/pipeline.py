@@ -68,6 +68,11 @@ class HeadCutter:
         self.times = StageTimes()
         self.people: tuple[Head, ...] = ()
 
+    @property
+    def cut_before(self) -> bool:
+        """Whether the picture changed as a whole before the last frame: another shot."""
+        return self._tracker.cut_before
+
     def choose(self, heads: Heads) -> None:
         """Whose head is cut from the next frame on."""
         self.options = replace(self.options, heads=heads)

@@ -13,7 +13,7 @@ from types import FrameType
 
 import typer
 
-from headstream.cli import bench, demo, doctor, evaluate, image, live, models, studio, train, video
+from headstream.cli import bench, demo, doctor, evaluate, image, live, models, studio, track, train, video
 from headstream.cli.console import say
 from headstream.errors import HeadstreamError, SourceError, UsageError
 
@@ -43,6 +43,7 @@ app.command(name="image")(image.image)
 app.command(name="video")(video.video)
 app.command(name="live")(live.live)
 app.command(name="studio")(studio.studio)
+app.command(name="track")(track.track)
 app.command(name="train")(train.train)
 app.command(name="pack")(train.pack)
 app.command(name="evaluate")(evaluate.evaluate)

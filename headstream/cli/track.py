@@ -1,0 +1,57 @@
+"""headstream track"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from headstream.cli.console import emit_json, progress_bar, say
+from headstream.cli.options import DeviceOption, JsonOption, ModelOption
+
+
+def track(
+    source: Annotated[Path, typer.Argument(metavar="IN", help="A video file.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The track file, one JSON object a line (docs/track.md).")],
+    plot: Annotated[
+        Path | None, typer.Option(metavar="PNG", help="Also draw boxes and paths over a frame of each shot.")
+    ] = None,
+    model: ModelOption = "default",
+    device: DeviceOption = "auto",
+    json: JsonOption = False,
+) -> int:
+    """Write down every head in every frame of a film: number, face box, landmarks, crop, shots. Smoothed without lag."""
+    from headstream.tracks import plot_track, track_file
+
+    with progress_bar(source.name) as progress:
+        report = track_file(source, out, model=model, device=device, progress=progress)
+    outputs = [out]
+    if plot is not None:
+        plot_track(source, out, plot)
+        outputs.append(plot)
+    if json:
+        heads = {str(k): v for k, v in sorted(report.heads.items())}
+        emit_json(
+            {
+                "frames": report.frames,
+                "frames_with_head": report.frames_with_head,
+                "heads": heads,
+                "cuts": report.cuts,
+                "seconds": round(report.seconds, 3),
+                "device": report.device,
+                "model": report.model,
+                "outputs": [str(path) for path in outputs],
+            }
+        )
+    else:
+        people = ", ".join(f"#{number} in {count}" for number, count in sorted(report.heads.items())) or "nobody"
+        say(
+            f"{report.frames} frames, {report.cuts + 1} shot{'s' * bool(report.cuts)}: {people}; {report.seconds:.1f} s"
+        )
+        for path in outputs:
+            say(f"wrote {path}")
+    if not report.frames_with_head:
+        say(f"headstream: {source}: no head was found in any of its {report.frames} frames")
+        return 3
+    return 0

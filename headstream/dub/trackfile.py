@@ -1,0 +1,198 @@
+"""The track file: every head in every frame of a film, one JSON object a line. docs/track.md describes it for others."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TextIO
+
+import numpy as np
+
+from headstream.errors import SinkError, SourceError
+
+VERSION = 1
+LANDMARKS = ("right eye", "left eye", "nose tip", "mouth", "right ear", "left ear")
+_Affine = np.ndarray[Any, np.dtype[np.float64]]
+
+
+@dataclass(frozen=True)
+class TrackedHead:
+    """One head in one frame, smoothed. Frame pixels, corners at whole numbers, centres of pixels at .5.
+
+    box: x0, y0, x1, y1 of the face.  landmarks: (6, 2), in the order of ``LANDMARKS``.  centre, side: of the upright square
+    crop around the head.  roll_deg: how far the head leans, clockwise as seen.  score: 0..1.  seen: whether a detector saw
+    the face in this very frame.
+    """
+
+    id: int
+    box: tuple[float, float, float, float]
+    landmarks: _Affine
+    centre: tuple[float, float]
+    side: float
+    roll_deg: float
+    score: float
+    seen: bool
+
+    @property
+    def crop_from_frame(self) -> _Affine:
+        """(2, 3): frame pixels to the unit square of the crop."""
+        scale = 1 / self.side
+        return np.array([[scale, 0, 0.5 - self.centre[0] * scale], [0, scale, 0.5 - self.centre[1] * scale]])
+
+    @property
+    def frame_from_crop(self) -> _Affine:
+        """(2, 3): the inverse."""
+        half = self.side / 2
+        return np.array([[self.side, 0, self.centre[0] - half], [0, self.side, self.centre[1] - half]])
+
+
+@dataclass(frozen=True)
+class TrackedFrame:
+    """One frame. time_s: from the first frame.  cut: whether a new shot begins with it."""
+
+    index: int
+    time_s: Fraction
+    cut: bool = False
+    heads: tuple[TrackedHead, ...] = ()
+
+
+@dataclass(frozen=True)
+class TrackHeader:
+    """What the first line says. source: the film's name.  rate: nominal frames a second."""
+
+    source: str
+    size_px: tuple[int, int]
+    rate: Fraction
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+class TrackWriter:
+    """Writes a track file line by line, beside its place, and puts it there when it is whole. A context manager: on an
+    error nothing is left. Raises SinkError."""
+
+    def __init__(self, path: Path, header: TrackHeader) -> None:
+        self.path, self._part = path, path.with_name(f".{path.name}.part")
+        self.frames = 0
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file: TextIO = self._part.open("w", encoding="utf-8")
+            first = {
+                "headstream_track": VERSION,
+                "source": header.source,
+                "size_px": list(header.size_px),
+                "rate": str(header.rate),
+                "landmarks": list(LANDMARKS),
+                **header.details,
+            }
+            self._line(first)
+        except OSError as error:
+            raise SinkError(f"{path}: cannot be written: {error.strerror}") from error
+
+    def write(self, frame: TrackedFrame) -> None:
+        """Add one frame."""
+        told: dict[str, Any] = {"frame": frame.index, "time_s": str(frame.time_s)}
+        if frame.cut:
+            told["cut"] = True
+        told["heads"] = [_told(head) for head in frame.heads]
+        try:
+            self._line(told)
+        except OSError as error:
+            raise SinkError(f"{self.path}: cannot be written: {error.strerror}") from error
+        self.frames += 1
+
+    def _line(self, told: dict[str, Any]) -> None:
+        self._file.write(json.dumps(told, separators=(",", ":")) + "\n")
+
+    def close(self, *, keep: bool = True) -> None:
+        """Finish, or give up. Safe to call again."""
+        if self._file.closed:
+            return
+        try:
+            self._file.close()
+            if keep:
+                self._part.replace(self.path)
+        except OSError as error:
+            raise SinkError(f"{self.path}: cannot be written: {error.strerror}") from error
+        finally:
+            self._part.unlink(missing_ok=True)
+
+    def __enter__(self) -> TrackWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close(keep=kind is None)
+
+
+def _told(head: TrackedHead) -> dict[str, Any]:
+    def rounded(values: Any, digits: int) -> Any:
+        return np.round(np.asarray(values, np.float64), digits).tolist()
+
+    return {
+        "id": head.id,
+        "box": rounded(head.box, 3),
+        "landmarks": rounded(head.landmarks, 3),
+        "centre": rounded(head.centre, 4),
+        "side": round(head.side, 4),
+        "roll_deg": round(head.roll_deg, 4),
+        "crop_from_frame": rounded(head.crop_from_frame, 9),
+        "frame_from_crop": rounded(head.frame_from_crop, 6),
+        "score": round(head.score, 4),
+        "seen": head.seen,
+    }
+
+
+class TrackReader:
+    """Reads a track file line by line, in constant memory. Raises SourceError naming the line that is wrong."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            with path.open(encoding="utf-8") as file:
+                first = json.loads(file.readline())
+            if first["headstream_track"] != VERSION:
+                raise SourceError(f"{path}: track version {first['headstream_track']}; this headstream reads {VERSION}")
+            width, height = first["size_px"]
+            self.header = TrackHeader(str(first["source"]), (int(width), int(height)), Fraction(first["rate"]))
+        except OSError as error:
+            raise SourceError(f"{path}: cannot be read: {error.strerror}") from error
+        except (ValueError, KeyError, TypeError, ZeroDivisionError) as error:
+            raise SourceError(f"{path}: is no track file (its first line must say headstream_track)") from error
+
+    def __iter__(self) -> Iterator[TrackedFrame]:
+        with self.path.open(encoding="utf-8") as file:
+            next(file)
+            for number, line in enumerate(file, 2):
+                try:
+                    yield _frame(json.loads(line))
+                except (ValueError, KeyError, TypeError, ZeroDivisionError) as error:
+                    raise SourceError(f"{self.path}, line {number}: is no frame of a track ({error})") from error
+
+
+def _frame(told: dict[str, Any]) -> TrackedFrame:
+    heads = tuple(_head(head) for head in told["heads"])
+    return TrackedFrame(int(told["frame"]), Fraction(told["time_s"]), bool(told.get("cut", False)), heads)
+
+
+def _head(told: dict[str, Any]) -> TrackedHead:
+    x0, y0, x1, y1 = map(float, told["box"])
+    cx, cy = map(float, told["centre"])
+    landmarks = np.array(told["landmarks"], np.float64).reshape(len(LANDMARKS), 2)
+    side = float(told["side"])
+    if side <= 0:
+        raise ValueError("side must be positive")
+    return TrackedHead(
+        int(told["id"]),
+        (x0, y0, x1, y1),
+        landmarks,
+        (cx, cy),
+        side,
+        float(told["roll_deg"]),
+        float(told["score"]),
+        bool(told["seen"]),
+    )
