@@ -79,7 +79,8 @@ class Producer(Generic[Item]):
     """Runs an iterable in a thread of its own and hands its items over through a ``Channel``.
 
     A context manager; ``close`` stops and joins the thread, and is safe to call again. The iterable's own clean-up is
-    its maker's business, after ``close``.
+    its maker's business, after ``close``. patience_s: how long ``close`` waits for an iterable that is stuck in a read of a
+    device or network; it ends by itself when that returns. None waits for as long as it takes.
     """
 
     def __init__(
@@ -90,9 +91,10 @@ class Producer(Generic[Item]):
         capacity: int = 4,
         policy: Policy = "every",
         on_stop: Callable[[], None] | None = None,
+        patience_s: float | None = None,
     ) -> None:
         self._channel: Channel[Item] = Channel(capacity, policy)
-        self._items, self._on_stop = items, on_stop
+        self._items, self._on_stop, self._patience_s = items, on_stop, patience_s
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
@@ -120,7 +122,7 @@ class Producer(Generic[Item]):
         self._channel.close()
         if self._on_stop is not None and self._thread.is_alive():
             self._on_stop()
-        self._thread.join()
+        self._thread.join(self._patience_s)
 
     def __enter__(self) -> Producer[Item]:
         return self

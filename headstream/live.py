@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -134,9 +134,12 @@ class LiveCutter:
         self.pace = pace or Pace(1 / float(source.rate))
         self.status = LiveStatus()
 
-    def __iter__(self) -> Iterator[tuple[Cutout, LiveStatus]]:
+    def __iter__(self) -> Generator[tuple[Cutout, LiveStatus], None, None]:
         status, pace = self.status, self.pace
-        frames = Producer(self._source, name="headstream-grab", capacity=1, policy="newest", on_stop=self._source.close)
+        stop = self._source.close
+        frames = Producer(
+            self._source, name="headstream-grab", capacity=1, policy="newest", on_stop=stop, patience_s=0.7
+        )
         with frames:
             for frame in frames:
                 carried = pace.carries()
@@ -165,8 +168,8 @@ def run_live(
     each: called with every cut-out in the calling thread (a preview window has to be). notice: gets a line for the user
     when an output fails; the others go on, and when none is left of those there were, SinkError is raised.
     """
-    with _closing(outputs, notice):
-        for cutout, status in cutter:
+    with _closing(outputs, notice), closing(iter(cutter)) as cut:
+        for cutout, status in cut:
             shown = cutter.controls.after(cutout)
             if shown is not None:
                 _write(shown, outputs, notice)

@@ -5,6 +5,7 @@ from __future__ import annotations
 _FILL = 0.85  # share of the time between two frames that may be spent on one; the rest is for decoding and showing
 _EASE = 0.75  # and below which the network runs more often again
 _LATEST = 0.15  # weight of the latest measurement
+_WARMING = 3  # frames at the start that take longer than all others and say nothing
 
 
 class Pace:
@@ -22,6 +23,7 @@ class Pace:
         self._carried_s: float | None = None
         self.every = 1
         self._since = 0
+        self._told = 0
 
     def carries(self) -> bool:
         """Whether the next frame's mattes are to be carried. Ask once a frame."""
@@ -30,6 +32,9 @@ class Pace:
 
     def spent(self, seconds: float, *, carried: bool) -> None:
         """What the frame took, and which kind it was."""
+        self._told += 1
+        if self._told <= _WARMING:
+            return
         if carried:
             self._carried_s = _blend(self._carried_s, seconds)
         else:

@@ -91,3 +91,21 @@ def test_putting_into_a_closed_channel_says_so() -> None:
 def test_capacity_must_be_positive() -> None:
     with pytest.raises(ValueError, match="at least 1"):
         Channel(0)
+
+
+def test_an_iterable_that_is_stuck_is_not_waited_for_longer_than_asked() -> None:
+    released, ended = threading.Event(), threading.Event()
+
+    def stuck() -> Iterator[int]:
+        yield 1
+        released.wait(20)
+        ended.set()
+        yield 2
+
+    producer = Producer(stuck(), name="headstream-stuck", patience_s=0.1)
+    assert next(iter(producer)) == 1
+    producer.close()
+    assert not ended.is_set()
+    released.set()
+    producer._thread.join()
+    assert ended.is_set()

@@ -151,14 +151,12 @@ def test_the_first_opening_must_succeed() -> None:
         LiveSource(CAMERA, open_=opening(FakeFeed([], then=None)))
 
 
-def test_stopping_while_it_waits_for_its_return_is_quick() -> None:
+def test_stopping_does_not_wait_for_its_return() -> None:
     source = LiveSource(CAMERA, open_=opening(FakeFeed([np.zeros((48, 64, 3), np.uint8)])))
     with Producer(source, name="headstream-test", on_stop=source.close) as frames:
         next(iter(frames))
         time.sleep(0.1)
-        started = time.monotonic()
-    assert time.monotonic() - started < 5  # it does not wait for the camera
-    source.close()
+    source.close()  # leaving the block would have waited for the camera for ever
     source.close()
 
 
@@ -196,10 +194,9 @@ def test_a_file_plays_at_its_own_pace_and_ends(tmp_path: Path) -> None:
     path = write_video(
         tmp_path / "a.mp4", [pattern(64, 48, k) for k in range(8)], rate=25, pts=[40 * k for k in range(8)]
     )
-    started = time.monotonic()
     times = [now for now, _ in PacedFile(str(path)).pictures(threading.Event())]
     assert len(times) == 8
-    assert time.monotonic() - started > 0.27
+    assert times[-1] - times[0] > 0.27  # 0.28 s of film
     source = LiveSource(LiveTarget("file", "a.mp4", address=str(path)), loop=True)
     indices = []
     for frame in source:
