@@ -21,7 +21,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from headstream.capture.cameras import LiveTarget
-from headstream.errors import HeadstreamError, SourceError, UsageError
+from headstream.errors import HeadstreamError, UsageError
 from headstream.segment.crops import CropSegmenter
 from headstream.segment.registry import models_dir
 from headstream.types import Cutout
@@ -155,7 +155,7 @@ async def _page_camera(socket: WebSocket) -> None:
                     await socket.send_json(session.status())
             else:
                 await session.configure(parse_settings(_parsed(message.get("text"))))
-    except (SourceError, UsageError) as error:
+    except HeadstreamError as error:
         await socket.close(_WRONG, _short(error))
     except (WebSocketDisconnect, RuntimeError):
         pass  # gone in the middle of a send

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import io
 import json
 import logging
@@ -19,9 +21,11 @@ from websockets.sync.client import connect
 
 from headstream.capture.cameras import LiveTarget
 from headstream.errors import SinkError, SourceError, UsageError
+from headstream.segment.crops import CropSegmenter
 from headstream.types import Cutout, Frame, UInt8Array
+from headstream.web.app import create_app
 from headstream.web.overlay import OverlaySink
-from headstream.web.server import bound
+from headstream.web.server import Background, bound
 from headstream.web.settings import Settings, parse_settings
 from headstream.web.wire import HEADER, pack, unpack
 from tests.media import alpha_of, video_stream
@@ -92,6 +96,21 @@ def test_sliders_change_the_cut(studio: Running, face_jpeg: bytes) -> None:
         assert soft({"feather": 0.1})[0] < 0.8 * soft({"feather": 1.0})[0]
         assert soft({"threshold": 0.8})[1] < soft({"threshold": 0.2})[1]
         assert soft({"part": "hair"})[1] < 0.8 * soft({})[1]
+
+
+def test_a_network_that_knows_no_hair_says_so(segmenter: CropSegmenter, face_jpeg: bytes) -> None:
+    bald = copy.copy(segmenter)
+    bald.card = dataclasses.replace(segmenter.card, outputs=("head", "background", "body"))
+    listener, address = bound("127.0.0.1", 0, None)
+    app = create_app(bald)
+    with Background(app, listener, address) as server:
+        with connect(f"ws://{Running(server, app).host}/ws/page", max_size=None) as socket:
+            socket.send(json.dumps({"part": "hair"}))
+            socket.send(numbered(1, face_jpeg))
+            with pytest.raises(ConnectionClosed) as closed:
+                socket.recv(timeout=30)
+    assert closed.value.rcvd is not None
+    assert "not 'hair'" in closed.value.rcvd.reason
 
 
 def test_one_session_too_many_is_told(start: Callable[..., Running], face_jpeg: bytes) -> None:
