@@ -156,6 +156,7 @@ class OwnCamera:
         self._thread: threading.Thread | None = None
         self._source: LiveSource | None = None
         self._cutter: LiveCutter | None = None
+        self._settings = Settings()
         self._lock = threading.Lock()
         self._users = 0
         self.notices: deque[str] = deque(maxlen=20)
@@ -174,17 +175,21 @@ class OwnCamera:
         assert self._source is not None
         try:
             with FaceFinder(self._models) as finder:
-                self._cutter = LiveCutter(self._source, HeadCutter(self._segmenter, finder))
+                used = self._settings
+                cutter = HeadCutter(self._segmenter, finder, used.options())
+                self._cutter = LiveCutter(self._source, cutter, controls=Controls(mirror=used.mirror))
                 for cutout, _ in self._cutter:
                     self._stage.publish(cutout)
+                    if self._settings is not used:  # changed here, between two frames, and nowhere else
+                        used = self._settings
+                        self._cutter.controls.mirror = used.mirror
+                        cutter.configure(used.options())
         except HeadstreamError as error:
             self.notice(str(error))
 
     def configure(self, settings: Settings) -> None:
         """Use other settings from the next frame on."""
-        if self._cutter is not None:
-            self._cutter.controls.mirror = settings.mirror
-            self._cutter.cutter.configure(settings.options())
+        self._settings = settings
 
     def status(self) -> dict[str, Any]:
         """Who is in view, and how it goes."""
