@@ -61,17 +61,23 @@ class Channel(Generic[Item]):
             self._changed.notify_all()
 
     def __iter__(self) -> Iterator[Item]:
+        return (item for item in self.ticking(None) if item is not None)
+
+    def ticking(self, seconds: float | None) -> Iterator[Item | None]:
+        """Iterate, with a None whenever nothing has come for ``seconds``: for a consumer with other things to look after."""
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._items or self._finished or self._closed)
+                self._changed.wait_for(lambda: self._items or self._finished or self._closed, seconds)
                 if self._closed:
                     return
-                if not self._items:
+                item = None
+                if self._items:
+                    item = self._items.popleft()
+                    self._changed.notify_all()
+                elif self._finished:
                     if self._error is not None:
                         raise self._error
                     return
-                item = self._items.popleft()
-                self._changed.notify_all()
             yield item
 
 
@@ -117,11 +123,19 @@ class Producer(Generic[Item]):
     def __iter__(self) -> Iterator[Item]:
         return iter(self._channel)
 
-    def close(self) -> None:
-        """Stop the thread and wait for it."""
+    def ticking(self, seconds: float) -> Iterator[Item | None]:
+        """See ``Channel.ticking``."""
+        return self._channel.ticking(seconds)
+
+    def stop(self) -> None:
+        """End the iteration, from any thread, without waiting."""
         self._channel.close()
         if self._on_stop is not None and self._thread.is_alive():
             self._on_stop()
+
+    def close(self) -> None:
+        """Stop the thread and wait for it."""
+        self.stop()
         self._thread.join(self._patience_s)
 
     def __enter__(self) -> Producer[Item]:

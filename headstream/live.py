@@ -22,6 +22,7 @@ from headstream.types import Cutout, Frame, Sink, Source
 
 log = logging.getLogger(__name__)
 
+_IDLE_S = 0.2
 _WINDOW = 120  # frames that the current figures are of
 
 
@@ -66,10 +67,10 @@ class Controls:
         """The frame to cut."""
         return mirrored(frame) if self.mirror else frame
 
-    def after(self, cutout: Cutout) -> Cutout | None:
-        """What the outputs get, None for nothing new."""
-        if self.frozen:
-            return None
+    def after(self, cutout: Cutout, last: Cutout | None) -> Cutout:
+        """What the outputs get; ``last`` is what they got before."""
+        if self.frozen and last is not None:
+            return last
         return Cutout(cutout.frame) if self.paused else cutout
 
 
@@ -117,13 +118,15 @@ class Output:
             work()
         except SinkError as error:
             self.error = self.error or error
+        except Exception as error:  # a background that cannot be read on, a driver's own: of this output alone
+            self.error = self.error or SinkError(f"{self.name}: {error}")
 
 
 class LiveCutter:
     """Runs a live source through a cutter, newest frame first, with the network as often as there is time for.
 
     Iterating gives (cut-out, status) for every frame that was cut; the status is one object, kept up to date. Leaving the
-    iteration stops the capture.
+    iteration stops the capture. idle: called while nothing comes; False ends the iteration.
     """
 
     def __init__(
@@ -133,6 +136,13 @@ class LiveCutter:
         self.controls = controls or Controls()
         self.pace = pace or Pace(1 / float(source.rate))
         self.status = LiveStatus()
+        self.idle: Callable[[], bool] = lambda: True
+        self._frames: Producer[Frame] | None = None
+
+    def stop(self) -> None:
+        """End the iteration, from any thread, even while the source gives nothing."""
+        if self._frames is not None:
+            self._frames.stop()
 
     def __iter__(self) -> Generator[tuple[Cutout, LiveStatus], None, None]:
         status, pace = self.status, self.pace
@@ -140,8 +150,13 @@ class LiveCutter:
         frames = Producer(
             self._source, name="headstream-grab", capacity=1, policy="newest", on_stop=stop, patience_s=0.7
         )
+        self._frames = frames
         with frames:
-            for frame in frames:
+            for frame in frames.ticking(_IDLE_S):
+                if frame is None:
+                    if not self.idle():
+                        return
+                    continue
                 carried = pace.carries()
                 started = time.monotonic()
                 cutout = self.cutter.cut(self.controls.before(frame), carry=carried)
@@ -165,17 +180,17 @@ def run_live(
 ) -> LiveStatus:
     """Cut until the source ends, ``each`` returns False, or KeyboardInterrupt, which is raised again when all is closed.
 
-    each: called with every cut-out in the calling thread (a preview window has to be). notice: gets a line for the user
-    when an output fails; the others go on, and when none is left of those there were, SinkError is raised.
+    each: called with every cut-out, as it is shown, in the calling thread (a preview window has to be). notice: gets a line
+    for the user when an output fails; the others go on, and when none is left of those there were, SinkError is raised.
     """
+    shown: Cutout | None = None
     with _closing(outputs, notice), closing(iter(cutter)) as cut:
         for cutout, status in cut:
-            shown = cutter.controls.after(cutout)
-            if shown is not None:
-                _write(shown, outputs, notice)
+            shown = cutter.controls.after(cutout, shown)
+            _write(shown, outputs, notice)
             if outputs and all(output.error is not None for output in outputs):
                 raise SinkError(str(outputs[0].error))
-            if not each(cutout, status):
+            if not each(shown, status):
                 break
     return cutter.status
 

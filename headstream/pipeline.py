@@ -128,6 +128,7 @@ class HeadCutter:
         if not wanted:
             return [], []
         crops = self._crops(frame, wanted)
+        self._tracker.still([head.track_id for head in wanted])
         with self.times.stage("carry"):
             layers = [m.carry(c, h.crop_px, frame) for m, c, h in zip(mattes, crops, wanted, strict=True) if m]
         return layers, wanted

@@ -100,11 +100,18 @@ def run_session(
         keys = _Keys(cutter, choice, notice)
         started = time.monotonic()
 
+        def going_on() -> bool:
+            return job.seconds is None or time.monotonic() - started < job.seconds
+
         def each(cutout: Cutout, status: LiveStatus) -> bool:
             report(status, outputs)
-            if job.seconds is not None and time.monotonic() - started >= job.seconds:
-                return False
-            return window is None or keys.pressed(window.show(cutout, describe_line(status)), cutout)
+            keys.shown = cutout
+            return going_on() and (window is None or keys.pressed(window.show(cutout, describe_line(status))))
+
+        def idle() -> bool:
+            return going_on() and (window is None or keys.pressed(window.key()))
+
+        cutter.idle = idle
 
         try:
             run_live(cutter, outputs, each=each, notice=notice)
@@ -182,8 +189,9 @@ class _Keys:
 
     def __init__(self, cutter: LiveCutter, choice: Choice, notice: Callable[[str], None]) -> None:
         self._cutter, self._choice, self._notice = cutter, choice, notice
+        self.shown: Cutout | None = None
 
-    def pressed(self, key: str, cutout: Cutout) -> bool:
+    def pressed(self, key: str) -> bool:
         """Act on a key, "" for none. False ends the session."""
         controls = self._cutter.controls
         if key == "b":
@@ -196,8 +204,8 @@ class _Keys:
             controls.frozen = not controls.frozen
         elif key == "n":
             self._next_head()
-        elif key == "s":
-            self._snapshot(cutout)
+        elif key == "s" and self.shown is not None:
+            self._snapshot(self.shown)
         return key != "q"
 
     def _next_head(self) -> None:

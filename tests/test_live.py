@@ -183,19 +183,78 @@ def test_a_mirror_is_a_mirror(portrait: UInt8Array, planes: bool) -> None:
         assert turned.alpha[0, -1] == 9
 
 
-def controlled(change: Callable[[Controls], None], cutout: Cutout) -> Cutout | None:
+def controlled(change: Callable[[Controls], None], cutout: Cutout, last: Cutout | None) -> Cutout:
     controls = Controls()
     change(controls)
-    return controls.after(cutout)
+    return controls.after(cutout, last)
+
+
+def test_an_output_that_raises_anything_leaves_alone(
+    pictures: list[Planes], segmenter: CropSegmenter, finder: FaceFinder
+) -> None:
+    class Odd(CountingSink):
+        def write(self, cutout: Cutout) -> None:
+            raise SourceError("the background broke off")
+
+        def close(self) -> None:
+            raise RuntimeError("and will not close")
+
+    cutter = LiveCutter(SyntheticCamera(pictures, Fraction(10), 1.0), HeadCutter(segmenter, finder))
+    outputs = [Output("odd", Odd()), Output("well", CountingSink())]
+    status = run_live(cutter, outputs, notice=print)
+    assert "broke off" in str(outputs[0].error)
+    assert isinstance(outputs[1].sink, CountingSink)
+    assert outputs[1].sink.frames + outputs[1].dropped == status.frames
+
+
+class Stuck:
+    """Gives one frame, and then nothing until it is closed."""
+
+    size_px, rate, live = (320, 240), Fraction(30), True
+
+    def __init__(self, pictures: list[Planes]) -> None:
+        self.pictures, self.ended = pictures, threading.Event()
+
+    def __iter__(self) -> Iterator[Frame]:
+        yield Frame(planes=self.pictures[0], captured_s=time.monotonic())
+        self.ended.wait(60)
+
+    def close(self) -> None:
+        self.ended.set()
+
+
+def test_while_nothing_comes_it_can_be_ended(
+    pictures: list[Planes], segmenter: CropSegmenter, finder: FaceFinder
+) -> None:
+    cutter = LiveCutter(Stuck(pictures), HeadCutter(segmenter, finder))
+    ticks: list[int] = []
+
+    def idle() -> bool:
+        ticks.append(1)
+        return len(ticks) < 3
+
+    cutter.idle = idle
+    assert run_live(cutter, []).frames == 1
+    assert len(ticks) == 3
+
+
+def test_it_can_be_stopped_from_another_thread(
+    pictures: list[Planes], segmenter: CropSegmenter, finder: FaceFinder
+) -> None:
+    cutter = LiveCutter(Stuck(pictures), HeadCutter(segmenter, finder))
+    timer = threading.Timer(0.5, cutter.stop)
+    timer.start()
+    assert run_live(cutter, []).frames == 1
+    timer.join()
 
 
 def test_pause_shows_nobody_and_freeze_shows_nothing_new(portrait: UInt8Array) -> None:
     cutout = Cutout(Frame(portrait), (), (0, 0, 4, 4), np.full((4, 4), 255, np.uint8))
-    assert controlled(lambda c: setattr(c, "frozen", True), cutout) is None
-    paused = controlled(lambda c: setattr(c, "paused", True), cutout)
-    assert paused is not None
-    assert not paused.alpha.any()
-    assert controlled(lambda c: None, cutout) is cutout
+    last = Cutout(Frame(portrait))
+    assert controlled(lambda c: setattr(c, "frozen", True), cutout, last) is last
+    assert controlled(lambda c: setattr(c, "frozen", True), cutout, None) is cutout
+    assert not controlled(lambda c: setattr(c, "paused", True), cutout, last).alpha.any()
+    assert controlled(lambda c: None, cutout, last) is cutout
 
 
 def test_what_cannot_be_is_refused_before_a_camera_is_opened(tmp_path: Path) -> None:

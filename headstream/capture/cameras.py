@@ -92,5 +92,5 @@ def _region(text: str) -> tuple[int, int, int, int] | None:
 
 
 def _without_password(url: str) -> str:
-    """Addresses are shown and logged; what is before the @ is nobody's business."""
-    return re.sub(r"//[^/@]*@", "//", url)
+    """Addresses are shown and logged; what is before the @ and after the ? is nobody's business."""
+    return re.sub(r"//[^/]*@", "//", url.split("?")[0])

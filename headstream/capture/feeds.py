@@ -55,7 +55,7 @@ class CameraFeed:
         if rate is not None:
             self._capture.set(cv2.CAP_PROP_FPS, rate)
         self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # older pictures are of no use
-        self.rate = Fraction(self._capture.get(cv2.CAP_PROP_FPS) or rate or 30).limit_denominator(1001)
+        self.rate = believable_rate(self._capture.get(cv2.CAP_PROP_FPS), rate)
 
     def pictures(self, stop: threading.Event) -> Iterator[tuple[float, Frame]]:
         """Frames, RGB, until ``stop``. Raises SourceError when the camera gives no more."""
@@ -95,7 +95,7 @@ class NetworkFeed:
             raise SourceError(f"{label} sends no video")
         self._stream = self._container.streams.video[0]
         self._stream.thread_type = "SLICE"  # whole frames at once would each wait for the next
-        self.rate = Fraction(self._stream.average_rate or self._stream.guessed_rate or 25)
+        self.rate = believable_rate(self._stream.average_rate or self._stream.guessed_rate)
 
     def pictures(self, stop: threading.Event) -> Iterator[tuple[float, Frame]]:
         """Frames on their planes, until ``stop`` or the end. Raises SourceError when nothing comes for ``STALL_S``."""
@@ -177,6 +177,14 @@ class ScreenFeed:
                 now = time.monotonic()
                 yield now, Frame(np.ascontiguousarray(shot[..., 2::-1]), captured_s=now)
                 count = max(count + 1, int((now - start) * float(self.rate)))
+
+
+def believable_rate(told: Any, asked: float | None = None) -> Fraction:
+    """Frames a second. Drivers say 0, -1 and nan, streams their clock's 90000: then what was asked for, or 30."""
+    rate = float(told or 0)
+    if not 1 <= rate <= 240:  # nan is not either
+        rate = asked or 30.0
+    return Fraction(rate).limit_denominator(1001)
 
 
 def _backend() -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -101,10 +102,14 @@ class LiveSource:
         since, wait_s = time.monotonic(), _FIRST_WAIT_S
         while not self._stop.wait(wait_s):
             try:
-                self._pictures = self._open(self.target, *self._asked).pictures(self._stop)
+                again = self._open(self.target, *self._asked).pictures(self._stop)
+                first = next(again, None)  # a device that opens and gives nothing is not back
             except SourceError:
+                first = None
+            if first is None:
                 wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
                 continue
+            self._pictures = itertools.chain([first], again)
             self._notice(f"{self.target.label} is back after {time.monotonic() - since:.0f} s")
             return
 

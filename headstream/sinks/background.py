@@ -16,6 +16,7 @@ from headstream.errors import SourceError, UsageError
 from headstream.sinks.pack import RGB_AS_YUV, chroma_region, region_planes
 from headstream.types import Colour, Cutout, Planes, UInt8Array
 
+_CATCH_UP_S = 5
 _PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 
 
@@ -185,6 +186,8 @@ class VideoBackground:
     def behind(self, cutout: Cutout) -> Planes:
         """The background's frame for the cut-out's time."""
         now = cutout.frame.pts
+        if self._next is not None and now - self._from - self._next.pts > _CATCH_UP_S:
+            self._from = now - self._next.pts  # not shown for a while: it goes on where it was
         while self._next is None or self._from + self._next.pts <= now:
             if self._next is None:
                 self._restart(now)

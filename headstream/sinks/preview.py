@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from typing import Any
 
 import cv2
@@ -38,20 +39,29 @@ class PreviewWindow:
             cv2.imshow(self._title, bgr)
             if text:
                 cv2.setWindowTitle(self._title, f"{self._title}: {text}")
-            key = cv2.waitKey(1) & 0xFF
-            if cv2.getWindowProperty(self._title, cv2.WND_PROP_VISIBLE) < 1:
-                return "q"
         except cv2.error as error:
             raise SinkError(f"the preview window cannot be shown: {error.err}") from error
-        return {255: "", 27: "q"}.get(key, chr(key).lower())
+        return self.key()
+
+    def key(self) -> str:
+        """Let the window live, also while there is nothing new to show; returns as ``show`` does."""
+        if not self._open:
+            return ""
+        key = cv2.waitKey(1) & 0xFF
+        try:
+            visible = cv2.getWindowProperty(self._title, cv2.WND_PROP_VISIBLE) >= 1
+        except cv2.error:  # what OpenCV makes of a window that was closed depends on what it is built with
+            visible = False
+        return {255: "", 27: "q"}.get(key, chr(key).lower()) if visible else "q"
 
     def close(self) -> None:
         """Close the window. Safe to call again."""
         if self._open:
             self._open = False
             self._background.close()
-            cv2.destroyWindow(self._title)
-            cv2.waitKey(1)
+            with suppress(cv2.error):  # closed by hand already
+                cv2.destroyWindow(self._title)
+                cv2.waitKey(1)
 
 
 def _fitted(picture: UInt8Array) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -161,6 +161,12 @@ class Tracker:
                 newborn = track.born == self._frames - 1
                 track.framing = wanted if newborn else track.framing.towards(wanted)
         return frozenset(doubted)
+
+    def still(self, track_ids: Collection[int]) -> None:
+        """The mattes of these heads were carried into the last frame: nothing new, and nothing against them."""
+        for track in self._tracks:
+            if track.track_id in track_ids:
+                track.supported_s = track.filter.time_s
 
     def _detect(self, now: _Now) -> None:
         due = self._frames % self.options.look_every == 0

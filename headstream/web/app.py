@@ -33,7 +33,7 @@ from headstream.web.wire import jpeg_of, pack
 STATIC = Path(__file__).parent / "static"
 _MOST_WATCHERS = 16
 _TOO_MANY, _WRONG, _NO_CAMERA = 4429, 4400, 4404  # WebSocket close codes the page understands
-_STATUS_EVERY = 10
+_STATUS_EVERY, _STATUS_S = 10, 0.4
 
 
 @dataclass
@@ -157,18 +157,19 @@ async def _page_camera(socket: WebSocket) -> None:
                 await session.configure(parse_settings(_parsed(message.get("text"))))
     except HeadstreamError as error:
         await socket.close(_WRONG, _short(error))
-    except (WebSocketDisconnect, RuntimeError):
+    except WebSocketDisconnect:
         pass  # gone in the middle of a send
     finally:
         studio.sessions -= 1
         session.close()
+        studio.stage.clear()
 
 
 async def _own_camera(socket: WebSocket) -> None:
     """This machine's camera: settings come in, whole frames and cut-outs go out."""
     studio = _studio(socket)
     await socket.accept()
-    if await _crowded(socket, studio.stage):
+    if studio.camera is not None and await _crowded(socket, studio.camera.stage):
         return
     if studio.camera is None:
         await socket.close(_NO_CAMERA, "start the studio with --camera to use this machine's")
@@ -185,14 +186,17 @@ async def _own_camera(socket: WebSocket) -> None:
             camera.configure(parse_settings(_parsed(message.get("text"))))
 
     async def show() -> None:
-        async with studio.stage.watch() as newest:
+        async with camera.stage.watch() as newest:
             async for number, cutout in newest:
                 await socket.send_bytes(await run_in_threadpool(_packed, number, cutout))
-                if number % _STATUS_EVERY == 1:
-                    await socket.send_json(camera.status())
+
+    async def tell() -> None:  # also while no picture comes
+        while True:
+            await socket.send_json(camera.status())
+            await asyncio.sleep(_STATUS_S)
 
     try:
-        await _until_first(listen(), show())
+        await _until_first(listen(), show(), tell())
     except UsageError as error:
         await socket.close(_WRONG, _short(error))
     finally:

@@ -27,6 +27,7 @@ from headstream.types import Cutout, Frame, Head
 from headstream.web.settings import Settings
 from headstream.web.wire import unpack
 
+_PATIENCE_S = 3.0  # with a camera that is stuck in its driver
 _PAGE_RATE = 30  # frames a second that a page sends at most
 
 
@@ -121,6 +122,11 @@ class Stage:
             except RuntimeError:
                 pass  # that loop has ended; its watcher goes with it
 
+    def clear(self) -> None:
+        """Forget the newest: who made it has ended, and it is not for who comes next."""
+        with self._lock:
+            self._newest = None
+
     @property
     def watchers(self) -> int:
         """How many are watching."""
@@ -151,8 +157,9 @@ class Stage:
 class OwnCamera:
     """This machine's camera, cut in a thread of its own and published, for as long as it is started."""
 
-    def __init__(self, target: LiveTarget, segmenter: CropSegmenter, models: Path, stage: Stage) -> None:
-        self.target, self._segmenter, self._models, self._stage = target, segmenter, models, stage
+    def __init__(self, target: LiveTarget, segmenter: CropSegmenter, models: Path, overlay: Stage) -> None:
+        self.target, self._segmenter, self._models, self._overlay = target, segmenter, models, overlay
+        self.stage = Stage()  # its own: pages that watch it must not see what another page sends
         self._thread: threading.Thread | None = None
         self._source: LiveSource | None = None
         self._cutter: LiveCutter | None = None
@@ -167,25 +174,28 @@ class OwnCamera:
         with self._lock:
             if self._thread is None or not self._thread.is_alive():
                 self._source = LiveSource(self.target, loop=True, notice=self.notice)
-                self._thread = threading.Thread(target=self._run, name="headstream-camera", daemon=True)
+                run = self._run
+                self._thread = threading.Thread(target=run, args=(self._source,), name="headstream-camera", daemon=True)
                 self._thread.start()
             self._users += 1
 
-    def _run(self) -> None:
-        assert self._source is not None
+    def _run(self, source: LiveSource) -> None:
         try:
             with FaceFinder(self._models) as finder:
                 used = self._settings
                 cutter = HeadCutter(self._segmenter, finder, used.options())
-                self._cutter = LiveCutter(self._source, cutter, controls=Controls(mirror=used.mirror))
-                for cutout, _ in self._cutter:
-                    self._stage.publish(cutout)
+                live = self._cutter = LiveCutter(source, cutter, controls=Controls(mirror=used.mirror))
+                for cutout, _ in live:
+                    self.stage.publish(cutout)
+                    self._overlay.publish(cutout)
                     if self._settings is not used:  # changed here, between two frames, and nowhere else
                         used = self._settings
-                        self._cutter.controls.mirror = used.mirror
+                        live.controls.mirror = used.mirror
                         cutter.configure(used.options())
         except HeadstreamError as error:
             self.notice(str(error))
+        except Exception as error:  # a thread's error would reach nobody
+            self.notice(f"internal error: {type(error).__name__}: {error}")
 
     def configure(self, settings: Settings) -> None:
         """Use other settings from the next frame on."""
@@ -196,7 +206,7 @@ class OwnCamera:
         cutter = self._cutter
         status = cutter.status if cutter is not None else LiveStatus()
         people = people_of(cutter.cutter.people) if cutter is not None else []
-        latest = self.notices[-1] if self.notices else ""
+        latest = self.notices.popleft() if self.notices else ""
         return {
             "people": people,
             "cut_ms": round(status.latency_ms, 1),
@@ -213,7 +223,12 @@ class OwnCamera:
             self._users = 0 if all_users else max(0, self._users - 1)
             if self._users or self._source is None:
                 return
-            self._source.close()
-            if self._thread is not None:
-                self._thread.join()
+            source, cutter, thread = self._source, self._cutter, self._thread
             self._thread = self._source = self._cutter = None
+        source.close()
+        if cutter is not None:
+            cutter.stop()
+        if thread is not None:
+            thread.join(_PATIENCE_S)
+        self.stage.clear()
+        self._overlay.clear()

@@ -8,7 +8,7 @@ beyond this machine needs a token, and the page itself may load nothing from any
 from __future__ import annotations
 
 import hmac
-from http.cookies import CookieError, SimpleCookie
+import ipaddress
 from urllib.parse import parse_qs, urlsplit
 
 from starlette.responses import PlainTextResponse, RedirectResponse
@@ -28,11 +28,16 @@ HEADERS = {
 
 
 class Guard:
-    """ASGI middleware in front of everything. hosts: names this server answers to.  token: None on 127.0.0.1."""
+    """ASGI middleware in front of everything. hosts: names this server answers to.  token: None on 127.0.0.1.
+    any_address: whether it also answers to any number: this machine has several, and rebinding needs a name."""
 
-    def __init__(self, app: ASGIApp, hosts: frozenset[str], port: int, token: str | None = None) -> None:
-        self._app, self._token = app, token
+    def __init__(
+        self, app: ASGIApp, hosts: frozenset[str], port: int, token: str | None = None, *, any_address: bool = False
+    ) -> None:
+        self._app, self._token, self._port, self._any_address = app, token, port, any_address
         self._hosts = {f"{host}:{port}".lower() for host in hosts}
+        if port == 80:  # browsers leave it out
+            self._hosts |= {host.lower() for host in hosts}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let through, or refuse."""
@@ -59,7 +64,7 @@ class Guard:
         await self._app(scope, receive, _with_headers(send) if scope["type"] == "http" else send)
 
     def _refusal(self, scope: Scope, headers: dict[str, str]) -> tuple[int, str] | None:
-        if headers.get("host", "").lower() not in self._hosts:
+        if not self._ours(headers.get("host", "").lower()):
             return 421, "this server does not answer to that name"
         origin = headers.get("origin")
         acts = scope["type"] == "websocket" or scope["method"] not in _SAFE
@@ -71,14 +76,23 @@ class Guard:
 
     def _own(self, origin: str) -> bool:
         parts = urlsplit(origin)
-        return parts.scheme == "http" and parts.netloc.lower() in self._hosts
+        return parts.scheme == "http" and self._ours(parts.netloc.lower())
+
+    def _ours(self, host: str) -> bool:
+        if host in self._hosts:
+            return True
+        name, _, port = host.rpartition(":")
+        try:
+            ipaddress.ip_address(name.strip("[]"))
+        except ValueError:
+            return False
+        return self._any_address and port == str(self._port)
 
     def _known(self, headers: dict[str, str]) -> bool:
-        try:
-            cookie = SimpleCookie(headers.get("cookie", "")).get(_COOKIE)
-        except CookieError:
-            return False
-        return cookie is not None and hmac.compare_digest(cookie.value.encode(), (self._token or "").encode())
+        """Whether our cookie is among them; what others of this host set, however odd, is none of our business."""
+        cookies = (pair.strip().partition("=") for pair in headers.get("cookie", "").split(";"))
+        token = (self._token or "").encode()
+        return any(name == _COOKIE and hmac.compare_digest(value.encode(), token) for name, _, value in cookies)
 
 
 async def _refuse(scope: Scope, receive: Receive, send: Send, status: int, text: str) -> None:

@@ -29,7 +29,7 @@ class Address:
     @property
     def url(self) -> str:
         """What to open in a browser."""
-        shown = "127.0.0.1" if self.host in {"0.0.0.0", "::"} else self.host
+        shown = "127.0.0.1" if self.host in {"0.0.0.0", "::"} else _bracketed(self.host)
         return f"http://{shown}:{self.port}/" + (f"?token={self.token}" if self.token else "")
 
 
@@ -42,7 +42,9 @@ def bound(host: str, port: int, token: str | None) -> tuple[socket.socket, Addre
     if token is not None and len(token) < 16:
         raise UsageError("--token must have at least 16 characters")
     listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    # On Windows "reuse" would let another program take the port while it is in use.
+    option = getattr(socket, "SO_EXCLUSIVEADDRUSE", socket.SO_REUSEADDR)
+    listener.setsockopt(socket.SOL_SOCKET, option, 1)
     try:
         listener.bind((host, port))
         listener.listen(64)
@@ -56,17 +58,19 @@ def hosts_of(address: Address) -> frozenset[str]:
     """Names the server answers to."""
     if address.token is None:
         return _LOCAL
-    names = {address.host, socket.gethostname(), f"{socket.gethostname()}.local"}
-    if address.host in {"0.0.0.0", "::"}:
-        names |= {str(info[4][0]) for info in socket.getaddrinfo(socket.gethostname(), None, socket.AF_INET)}
-    return _LOCAL | names
+    return _LOCAL | {_bracketed(address.host), socket.gethostname(), f"{socket.gethostname()}.local"}
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
 
 
 def server_of(app: Any, address: Address) -> Any:
     """A uvicorn server around an application, guarded; ``run(sockets=[...])`` or in a ``Background``."""
     import uvicorn
 
-    guarded = Guard(app, hosts_of(address), address.port, address.token)
+    anywhere = address.token is not None and address.host in {"0.0.0.0", "::"}
+    guarded = Guard(app, hosts_of(address), address.port, address.token, any_address=anywhere)
     config = uvicorn.Config(
         guarded,
         log_level="warning",

@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 
 from headstream.capture.cameras import LiveTarget, list_cameras, parse_target
-from headstream.capture.feeds import STALL_S, CameraFeed, NetworkFeed, PacedFile
+from headstream.capture.feeds import STALL_S, CameraFeed, NetworkFeed, PacedFile, believable_rate
 from headstream.capture.live import LiveSource
 from headstream.capture.synthetic import SyntheticCamera, stamp_of
 from headstream.channel import Producer
@@ -71,12 +71,13 @@ def opening(*feeds: FakeFeed | SourceError) -> Any:
 
 @pytest.mark.parametrize(
     ("text", "kind", "camera"),
-    [("0", "camera", 0), ("12", "camera", 12), ("/dev/video3", "camera", 3), ("rtsp://u:secret@host/1", "network", 0)],
+    [("0", "camera", 0), ("12", "camera", 12), ("/dev/video3", "camera", 3), ("rtsp://u:sec@ret@host/1", "network", 0)],
 )
 def test_what_a_word_for_a_camera_means(text: str, kind: str, camera: int) -> None:
     target = parse_target(text)
     assert (target.kind, target.camera) == (kind, camera)
-    assert "secret" not in target.label
+    assert "ret" not in target.label
+    assert parse_target("http://cam/v.cgi?pwd=secret").label == "http://cam/v.cgi"
 
 
 def test_a_file_is_a_source_too(tmp_path: Path) -> None:
@@ -142,6 +143,25 @@ def test_a_lost_camera_is_opened_again_and_said() -> None:
     assert "unplugged; trying again" in lines[0]
     assert "is back after" in lines[1]
     assert first.released
+
+
+def test_a_camera_that_opens_and_gives_nothing_is_not_back() -> None:
+    picture = [np.full((48, 64, 3), 200, np.uint8)]
+    lines: list[str] = []
+    feeds = FakeFeed(picture), FakeFeed([], then="nothing"), FakeFeed(picture, then=None)
+    source = LiveSource(CAMERA, notice=lines.append, open_=opening(*feeds))
+    for frame in source:
+        if frame.index == 1:
+            source.close()
+    assert len(lines) == 2
+    assert "trying again" in lines[0]
+    assert "is back" in lines[1]
+
+
+@pytest.mark.parametrize(("told", "rate"), [(0, 30), (-1, 30), (float("nan"), 30), (90000, 30), (None, 30), (25, 25)])
+def test_rates_that_cannot_be_are_not_believed(told: float | None, rate: int) -> None:
+    assert believable_rate(told) == rate
+    assert believable_rate(told, 15.0) == (rate if rate == 25 else 15)
 
 
 def test_the_first_opening_must_succeed() -> None:

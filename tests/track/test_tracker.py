@@ -179,6 +179,32 @@ def test_a_face_that_hides_is_held_while_the_matte_goes_on_and_lost_when_it_ends
     assert 28 <= held <= 45
 
 
+def frames_held(*, told_of_carried: bool) -> int:
+    """How long a hidden face is held at 10 frames a second where every third frame has a matte of its own."""
+    finder = StageFinder(lambda i: {"ann": (200, 150, 80)})
+    tracker = Tracker(finder, TrackOptions(hold_s=2.0, doubted_s=0.2))
+    for index in range(30):
+        tracker.update(finder.frame(index))
+        tracker.observe({1: Evidence(0.9, (200, 150))})
+    finder.scene = lambda i: {}
+    held = 0
+    for index in range(30, 90):
+        finder.index = 200
+        if not tracker.update(Frame(finder.frame(29).rgb, pts=Fraction(3 * index - 60, 30))):
+            break
+        held += 1
+        if index % 3 == 0:
+            tracker.observe({1: Evidence(0.9, (200, 150))})
+        elif told_of_carried:
+            tracker.still([1])
+    return held
+
+
+def test_a_hidden_face_is_held_too_where_mattes_are_carried() -> None:
+    assert frames_held(told_of_carried=False) < 10
+    assert 18 <= frames_held(told_of_carried=True) <= 22
+
+
 def test_a_box_without_a_head_in_it_is_not_believed_and_costs_no_number() -> None:
     def scene(i: int) -> dict[str, tuple[float, float, float]]:
         return {"ann": (200, 150, 80)}

@@ -13,6 +13,9 @@ import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
+from headstream.segment.crops import CropSegmenter
+from headstream.web.app import create_app
+from headstream.web.server import Background, bound
 from tests.web.conftest import Running
 
 TOKEN = "a-token-of-at-least-16"
@@ -41,6 +44,20 @@ def test_another_site_can_change_nothing(studio: Running, origin: str) -> None:
         assert refused.value.response.status_code == 403
     with connect(f"ws://{studio.host}/ws/overlay", origin=f"http://{studio.host}"):  # type: ignore[call-overload]
         pass
+
+
+def test_with_a_token_any_number_of_this_machine_is_answered(segmenter: CropSegmenter) -> None:
+    listener, address = bound("0.0.0.0", 0, TOKEN)
+    app = create_app(segmenter)
+    with Background(app, listener, address) as server:
+        studio = Running(server, app)
+        for host, status in (
+            ("10.1.2.3:{}", 401),
+            ("[fe80::1]:{}", 401),
+            ("10.1.2.3:1", 421),
+            ("evil.example:{}", 421),
+        ):
+            assert studio.ask("GET", "/", Host=host.format(studio.port)).status == status
 
 
 def test_a_form_of_another_site_without_origin_is_known_by_its_fetch_metadata(studio: Running) -> None:
@@ -86,6 +103,7 @@ def test_a_token_is_asked_for_and_leaves_the_address(start: Callable[..., Runnin
     assert "HttpOnly" in cookie
     assert "SameSite=strict" in cookie
     mine = cookie.split(";")[0]
+    assert studio.ask("GET", "/api/files", Cookie=f'a={{"x":1}}; {mine}').status == 200
     assert studio.ask("GET", "/api/files", Cookie=mine).status == 200
     with connect(f"ws://{studio.host}/ws/overlay", additional_headers={"Cookie": mine}):
         pass
