@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Sequence
 from fractions import Fraction
@@ -27,6 +28,11 @@ def needs_ffmpeg() -> None:
     if os.environ.get(REQUIRE):
         pytest.fail(f"{REQUIRE} is set but ffmpeg and ffprobe are not on the PATH")
     pytest.skip("the ffmpeg and ffprobe programs are not installed")
+
+
+def heeds_ctrl_c() -> None:
+    """For a child process: a shell's background jobs ignore SIGINT, and hand that on."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pattern(width: int, height: int, index: int) -> UInt8Array:

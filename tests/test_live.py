@@ -29,7 +29,7 @@ from headstream.sinks.memory import CountingSink, MemorySink
 from headstream.track.finder import FaceFinder
 from headstream.types import Colour, Cutout, Float32Array, Frame, Part, Planes, UInt8Array
 from tests.conftest import moving_portrait
-from tests.media import frame_times, video_stream
+from tests.media import frame_times, heeds_ctrl_c, video_stream
 
 
 @pytest.fixture(scope="module")
@@ -286,7 +286,11 @@ def test_ctrl_c_ends_it_quickly_with_a_usable_file(head_clip: Path, tmp_path: Pa
     out = tmp_path / "o.mkv"
     command = [sys.executable, "-m", "headstream", "live", "--camera", str(head_clip), "--loop", "--json"]
     process = subprocess.Popen(
-        [*command, "--record", str(out)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*command, "--record", str(out)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=heeds_ctrl_c,
     )
     until = time.monotonic() + 60
     assert process.stderr is not None

@@ -18,7 +18,7 @@ from headstream.cli import main
 from headstream.live import LiveStatus, Output
 from headstream.session import LiveJob
 from headstream.types import UInt8Array
-from tests.media import frame_times, pattern, video_stream, write_video
+from tests.media import frame_times, heeds_ctrl_c, pattern, video_stream, write_video
 
 ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
 
@@ -178,6 +178,7 @@ class TestVideo:
             [sys.executable, "-m", "headstream", "video", str(clip), "--out", str(out)],
             stderr=subprocess.PIPE,
             text=True,
+            preexec_fn=heeds_ctrl_c,
         )
         part = tmp_path / ".o.part.mkv"
         deadline = time.monotonic() + 60

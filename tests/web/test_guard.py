@@ -16,6 +16,7 @@ from websockets.sync.client import connect
 from headstream.segment.crops import CropSegmenter
 from headstream.web.app import create_app
 from headstream.web.server import Background, bound
+from tests.media import heeds_ctrl_c
 from tests.web.conftest import Running
 
 TOKEN = "a-token-of-at-least-16"
@@ -230,7 +231,7 @@ def test_ctrl_c_ends_the_command_quickly(tmp_path: Path) -> None:
     import signal
 
     command = [sys.executable, "-m", "headstream", "studio", "--no-open", "--port", "0"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=heeds_ctrl_c)
     assert process.stderr is not None
     line = process.stderr.readline()
     assert "http://127.0.0.1:" in line
