@@ -178,6 +178,7 @@ def test_stopping_does_not_wait_for_its_return() -> None:
         time.sleep(0.1)
     source.close()  # leaving the block would have waited for the camera for ever
     source.close()
+    assert source.lost == 1
 
 
 def test_closed_before_anyone_began() -> None:
