@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
+from typing import TextIO
 
 import cv2
 import numpy as np
@@ -19,6 +21,7 @@ from headstream.errors import UsageError
 from headstream.pipeline import CutOptions, HeadCutter, cut_stream
 from headstream.segment.load import load_segmenter
 from headstream.segment.registry import models_dir
+from headstream.sinks.partial import PartialFile, sink_error
 from headstream.sinks.photo import save_png
 from headstream.track.finder import FaceFinder
 from headstream.track.tracker import TrackOptions
@@ -74,7 +77,8 @@ def track_file(
     with FileSource(source) as film, FaceFinder(models_dir()) as finder:
         header = TrackHeader(source.name, film.size_px, film.rate)
         cutter = HeadCutter(segmenter, finder, options)
-        with TrackWriter(out, header) as writer:
+        with _finished_or_nothing(out) as file:
+            writer = TrackWriter(file, header)
             smoother = _Smoother(lambda frame: _count(writer, frame, report))
             for cutout in cut_stream(film, cutter):
                 smoother.take(cutout, cut=cutter.cut_before)
@@ -83,6 +87,20 @@ def track_file(
             smoother.finish()
     report.seconds = time.monotonic() - started
     return report
+
+
+@contextmanager
+def _finished_or_nothing(out: Path) -> Iterator[TextIO]:
+    """A text file beside its place, which it takes when the block ends well. Raises SinkError."""
+    part = PartialFile(out)
+    try:
+        with part.path.open("w", encoding="utf-8") as file:
+            yield file
+        part.keep()
+    except OSError as error:
+        raise sink_error(out, error) from error
+    finally:
+        part.discard()
 
 
 def _count(writer: TrackWriter, frame: TrackedFrame, report: TrackReport) -> None:

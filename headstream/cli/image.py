@@ -17,9 +17,7 @@ from headstream.cli.options import (
     JsonOption,
     ModelOption,
     PartOption,
-    parse_hair_color,
-    parse_heads,
-    parse_part,
+    cut_options,
 )
 
 
@@ -43,19 +41,13 @@ def image(
 ) -> int:
     """Cut the head out of photos: DIR/STEM/head_only.png (transparent), full_mask.png and head_mask_crop.png."""
     from headstream.capture.photo import find_photos
-    from headstream.matte.refine import MatteOptions
     from headstream.photos import PhotoCutter
-    from headstream.pipeline import CutOptions
     from headstream.segment.load import load_segmenter
     from headstream.segment.registry import models_dir
     from headstream.sinks.photo import check_folder
     from headstream.track.finder import FaceFinder
 
-    options = CutOptions(
-        heads=parse_heads(heads),
-        part=parse_part(part),
-        matte=MatteOptions(stability=0.0, hair_color=parse_hair_color(hair_color)),
-    )
+    options = cut_options(heads, part, hair_color, stability=0.0)
     check_folder(out)
     photos, problems = find_photos(inputs)
     tally = _Tally(failed=[{"input": str(path), "error": message} for path, message in problems])

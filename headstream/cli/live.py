@@ -20,9 +20,7 @@ from headstream.cli.options import (
     ModelOption,
     PartOption,
     SizeOption,
-    parse_hair_color,
-    parse_heads,
-    parse_part,
+    cut_options,
     parse_size,
 )
 from headstream.cli.studio import need_studio
@@ -80,8 +78,6 @@ def live(
     """Cut the head out of a webcam or stream as it happens. Nothing leaves the machine."""
     from headstream.capture.cameras import list_cameras, parse_target
     from headstream.live import describe
-    from headstream.matte.refine import MatteOptions
-    from headstream.pipeline import CutOptions
     from headstream.session import KEYS, LiveJob, check_live_job, run_session
 
     if list_:
@@ -104,9 +100,7 @@ def live(
         mirror=mirror,
         loop=loop,
         seconds=seconds,
-        options=CutOptions(
-            heads=parse_heads(heads), part=parse_part(part), matte=MatteOptions(hair_color=parse_hair_color(hair_color))
-        ),
+        options=cut_options(heads, part, hair_color),
         model=model,
         device=device,
     )

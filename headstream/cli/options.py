@@ -9,7 +9,8 @@ import typer
 
 from headstream.colour import parse_colour
 from headstream.errors import UsageError
-from headstream.pipeline import Heads
+from headstream.matte.refine import MatteOptions
+from headstream.pipeline import CutOptions, Heads
 from headstream.types import Part
 
 HeadsOption = Annotated[
@@ -64,6 +65,14 @@ def parse_heads(text: str) -> Heads:
     if text.isdigit() and int(text) > 0:
         return int(text)
     raise UsageError(f"--heads {text}: expected largest, all or a person's number (1, 2, ...)")
+
+
+def cut_options(
+    heads: str, part: str, hair_color: str | None, *, stability: float = MatteOptions.stability
+) -> CutOptions:
+    """What --heads, --part and --hair-color mean. Raises UsageError."""
+    finish = MatteOptions(stability=stability, hair_color=parse_hair_color(hair_color))
+    return CutOptions(heads=parse_heads(heads), part=parse_part(part), matte=finish)
 
 
 def parse_part(text: str) -> Part:

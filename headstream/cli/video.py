@@ -15,9 +15,7 @@ from headstream.cli.options import (
     JsonOption,
     ModelOption,
     PartOption,
-    parse_hair_color,
-    parse_heads,
-    parse_part,
+    cut_options,
 )
 
 if TYPE_CHECKING:
@@ -48,13 +46,9 @@ def video(
     json: JsonOption = False,
 ) -> int:
     """Cut the head out of a video file. Every frame keeps its time; sound, subtitles and chapters come along."""
-    from headstream.matte.refine import MatteOptions
-    from headstream.pipeline import CutOptions
     from headstream.video import VideoJob, cut_video_file
 
-    options = CutOptions(
-        heads=parse_heads(heads), part=parse_part(part), matte=MatteOptions(hair_color=parse_hair_color(hair_color))
-    )
+    options = cut_options(heads, part, hair_color)
     job = VideoJob(source, out, background, matte, codec, options, model, device)
     with progress_bar(source.name) as progress:
         report = cut_video_file(job, progress)

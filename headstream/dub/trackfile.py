@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
 from typing import Any, TextIO
 
 import numpy as np
 
-from headstream.errors import SinkError, SourceError
+from headstream.errors import SourceError
 
 VERSION = 1
 LANDMARKS = ("right eye", "left eye", "nose tip", "mouth", "right ear", "left ear")
@@ -67,30 +66,22 @@ class TrackHeader:
     source: str
     size_px: tuple[int, int]
     rate: Fraction
-    details: dict[str, Any] = field(default_factory=dict)
 
 
 class TrackWriter:
-    """Writes a track file line by line, beside its place, and puts it there when it is whole. A context manager: on an
-    error nothing is left. Raises SinkError."""
+    """Writes a track line by line into a file that is open for text. Raises OSError as the file does."""
 
-    def __init__(self, path: Path, header: TrackHeader) -> None:
-        self.path, self._part = path, path.with_name(f".{path.name}.part")
+    def __init__(self, file: TextIO, header: TrackHeader) -> None:
+        self._file = file
         self.frames = 0
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._file: TextIO = self._part.open("w", encoding="utf-8")
-            first = {
-                "headstream_track": VERSION,
-                "source": header.source,
-                "size_px": list(header.size_px),
-                "rate": str(header.rate),
-                "landmarks": list(LANDMARKS),
-                **header.details,
-            }
-            self._line(first)
-        except OSError as error:
-            raise SinkError(f"{path}: cannot be written: {error.strerror}") from error
+        first = {
+            "headstream_track": VERSION,
+            "source": header.source,
+            "size_px": list(header.size_px),
+            "rate": str(header.rate),
+            "landmarks": list(LANDMARKS),
+        }
+        self._line(first)
 
     def write(self, frame: TrackedFrame) -> None:
         """Add one frame."""
@@ -98,35 +89,11 @@ class TrackWriter:
         if frame.cut:
             told["cut"] = True
         told["heads"] = [_told(head) for head in frame.heads]
-        try:
-            self._line(told)
-        except OSError as error:
-            raise SinkError(f"{self.path}: cannot be written: {error.strerror}") from error
+        self._line(told)
         self.frames += 1
 
     def _line(self, told: dict[str, Any]) -> None:
         self._file.write(json.dumps(told, separators=(",", ":")) + "\n")
-
-    def close(self, *, keep: bool = True) -> None:
-        """Finish, or give up. Safe to call again."""
-        if self._file.closed:
-            return
-        try:
-            self._file.close()
-            if keep:
-                self._part.replace(self.path)
-        except OSError as error:
-            raise SinkError(f"{self.path}: cannot be written: {error.strerror}") from error
-        finally:
-            self._part.unlink(missing_ok=True)
-
-    def __enter__(self) -> TrackWriter:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close(keep=kind is None)
 
 
 def _told(head: TrackedHead) -> dict[str, Any]:

@@ -114,6 +114,14 @@ class SwitchedBackground:
             background.close()
 
 
+def checkerboard(size_px: tuple[int, int], cell: int | None = None) -> UInt8Array:
+    """(H, W) uint8: grey squares of ``cell`` pixels, or of what suits the size."""
+    width, height = size_px
+    cell = cell or max(8, max(size_px) // 48)
+    ys, xs = np.ogrid[:height, :width]
+    return np.where((ys // cell + xs // cell) % 2, 200, 235).astype(np.uint8)
+
+
 class Checkerboard:
     """Grey squares, as editors show what is transparent."""
 
@@ -125,10 +133,7 @@ class Checkerboard:
         """The squares at the frame's size, made once."""
         if self._picture is None or self._size_px != cutout.frame.size_px:
             self._size_px = cutout.frame.size_px
-            cell = max(8, max(self._size_px) // 48)
-            ys, xs = np.arange(self._size_px[1])[:, None] // cell, np.arange(self._size_px[0])[None, :] // cell
-            grey = np.where((ys + xs) % 2, 200, 235).astype(np.uint8)
-            self._picture = FixedPicture(cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB))
+            self._picture = FixedPicture(cv2.cvtColor(checkerboard(self._size_px), cv2.COLOR_GRAY2RGB))
         return self._picture.behind(cutout)
 
     def close(self) -> None:

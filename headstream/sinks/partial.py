@@ -31,11 +31,6 @@ class PartialFile:
             except OSError as error:
                 raise sink_error(self.final, error) from error
 
-    def keep_as(self, final: Path) -> None:
-        """Move it to another name: it is readable, but not all that was asked for."""
-        self.final = final
-        self.keep()
-
     def discard(self) -> None:
         """Remove it."""
         self.path.unlink(missing_ok=True)
@@ -69,11 +64,6 @@ class PartialFolder:
             self.path.rmdir()
         except OSError as error:
             raise sink_error(self.final, error) from error
-
-    def keep_as(self, final: Path) -> None:
-        """Move them to another folder: they are readable, but not all that was asked for."""
-        self.final = final
-        self.keep()
 
     def discard(self) -> None:
         """Remove them."""

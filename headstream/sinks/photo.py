@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from headstream.errors import SinkError
+from headstream.sinks.background import checkerboard
 from headstream.sinks.partial import check_writable, sink_error
 from headstream.types import Cutout, Float32Array, Region, UInt8Array
 
@@ -95,9 +96,7 @@ def stages_figure(
 def on_checkerboard(rgba: UInt8Array, cell: int | None = None) -> UInt8Array:
     """(H, W, 3) uint8: a transparent picture as editors show it."""
     height, width = rgba.shape[:2]
-    cell = cell or max(8, max(height, width) // 48)
-    ys, xs = np.ogrid[:height, :width]
-    board = np.where(((ys // cell + xs // cell) % 2)[..., None] == 0, 235, 200).astype(np.float32)
+    board = checkerboard((width, height), cell)[..., None].astype(np.float32)
     alpha = rgba[..., 3:].astype(np.float32) / 255
     return (rgba[..., :3] * alpha + board * (1 - alpha) + 0.5).astype(np.uint8)
 

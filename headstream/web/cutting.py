@@ -6,7 +6,7 @@ import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from fractions import Fraction
@@ -48,7 +48,7 @@ class PageSession:
         self._pace = Pace(1 / _PAGE_RATE)
         self._frames, self._began_s = 0, 0.0
         self._times_ms: deque[float] = deque(maxlen=60)
-        self._ended = threading.Event()
+        self._closed = False
 
     async def cut(self, message: bytes) -> tuple[int, Cutout]:
         """The page's number for a frame, and the frame cut. Raises SourceError for what is no frame."""
@@ -88,8 +88,8 @@ class PageSession:
 
     def close(self) -> None:
         """Free the detectors, once what is being cut is done. Safe to call again; does not wait."""
-        if not self._ended.is_set():
-            self._ended.set()
+        if not self._closed:
+            self._closed = True
             self._thread.submit(self._free)
             self._thread.shutdown(wait=False)
 
@@ -167,13 +167,12 @@ class OwnCamera:
         self._lock = threading.Lock()
         self._users = 0
         self.notices: deque[str] = deque(maxlen=20)
-        self.notice: Callable[[str], None] = self.notices.append
 
     def start(self) -> None:
         """Open the camera unless it is open. Raises SourceError, ModelError. Every start needs a ``stop``."""
         with self._lock:
             if self._thread is None or not self._thread.is_alive():
-                self._source = LiveSource(self.target, loop=True, notice=self.notice)
+                self._source = LiveSource(self.target, loop=True, notice=self.notices.append)
                 run = self._run
                 self._thread = threading.Thread(target=run, args=(self._source,), name="headstream-camera", daemon=True)
                 self._thread.start()
@@ -193,9 +192,9 @@ class OwnCamera:
                         live.controls.mirror = used.mirror
                         cutter.configure(used.options())
         except HeadstreamError as error:
-            self.notice(str(error))
+            self.notices.append(str(error))
         except Exception as error:  # a thread's error would reach nobody
-            self.notice(f"internal error: {type(error).__name__}: {error}")
+            self.notices.append(f"internal error: {type(error).__name__}: {error}")
 
     def configure(self, settings: Settings) -> None:
         """Use other settings from the next frame on."""

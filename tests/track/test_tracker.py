@@ -155,15 +155,18 @@ def test_a_stranger_gets_a_new_number() -> None:
     assert [h.track_id for h in shown[-1]] == [2]
 
 
-def test_a_face_that_hides_is_held_while_the_matte_goes_on_and_lost_when_it_ends() -> None:
-    def scene(i: int) -> dict[str, tuple[float, float, float]]:
-        return {"ann": (200, 150, 80)}
-
-    finder = StageFinder(scene)
+def followed() -> tuple[StageFinder, Tracker]:
+    """Somebody seen for a second, with their matte."""
+    finder = StageFinder(lambda i: {"ann": (200, 150, 80)})
     tracker = Tracker(finder, TrackOptions(hold_s=2.0, doubted_s=0.2))
     for index in range(30):
         tracker.update(finder.frame(index))
         tracker.observe({1: Evidence(0.9, (200, 150))})
+    return finder, tracker
+
+
+def test_a_face_that_hides_is_held_while_the_matte_goes_on_and_lost_when_it_ends() -> None:
+    finder, tracker = followed()
     finder.scene = lambda i: {}
     held = 0
     for index in range(30, 120):
@@ -181,11 +184,7 @@ def test_a_face_that_hides_is_held_while_the_matte_goes_on_and_lost_when_it_ends
 
 def frames_held(*, told_of_carried: bool) -> int:
     """How long a hidden face is held at 10 frames a second where every third frame has a matte of its own."""
-    finder = StageFinder(lambda i: {"ann": (200, 150, 80)})
-    tracker = Tracker(finder, TrackOptions(hold_s=2.0, doubted_s=0.2))
-    for index in range(30):
-        tracker.update(finder.frame(index))
-        tracker.observe({1: Evidence(0.9, (200, 150))})
+    finder, tracker = followed()
     finder.scene = lambda i: {}
     held = 0
     for index in range(30, 90):
