@@ -165,6 +165,12 @@ class Frame:
             alpha=self.alpha,
         )
 
+    def showing(self, rgb: UInt8Array | None = None, *, planes: Planes | None = None) -> Frame:
+        """Another picture in this frame's place in time."""
+        return Frame(
+            rgb, planes=planes, index=self.index, pts=self.pts, duration_s=self.duration_s, captured_s=self.captured_s
+        )
+
     def __repr__(self) -> str:
         kind = "rgb" if self.planes is None else f"{self.planes.bits}-bit planes"
         return f"Frame({self.size_px[0]}x{self.size_px[1]} {kind}, index={self.index}, pts={float(self.pts):.3f} s)"

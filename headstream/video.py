@@ -16,7 +16,7 @@ from headstream.segment.registry import models_dir
 from headstream.sinks.background import open_background, parse_background
 from headstream.sinks.formats import OutputFormat, output_format
 from headstream.sinks.threaded import TeeSink, ThreadedSink
-from headstream.sinks.video import ClipInfo, VideoSink
+from headstream.sinks.video import ClipInfo, VideoSink, give_up
 from headstream.track.finder import FaceFinder
 
 _MATTE_LAYOUTS = {"planes", "prores", "opaque"}
@@ -147,25 +147,16 @@ def _run(
         sink.close()
         raise SourceError(_with_rest(error, sinks)) from error
     except BaseException as error:
-        _give_up(sink, sinks)
+        give_up(sink, sinks)
         raise error
     try:
         sink.close()
     except SinkError:
-        _give_up(sink, sinks)
+        give_up(sink, sinks)
         raise
     report.frames_out = sinks[0].frames
     report.outputs = [part.final_path for part in sinks if part.frames]
     report.seconds = time.monotonic() - started
-
-
-def _give_up(sink: ThreadedSink, sinks: list[VideoSink]) -> None:
-    for part in sinks:
-        part.discard()
-    try:
-        sink.close()
-    except SinkError:
-        pass  # the first error is on its way already
 
 
 def _with_rest(error: SourceError, sinks: list[VideoSink]) -> str:

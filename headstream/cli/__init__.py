@@ -13,7 +13,7 @@ from types import FrameType
 
 import typer
 
-from headstream.cli import bench, demo, doctor, evaluate, image, live, models, studio, track, train, video
+from headstream.cli import bench, crop, demo, doctor, evaluate, image, live, models, paste, studio, track, train, video
 from headstream.cli.console import say
 from headstream.errors import HeadstreamError, SourceError, UsageError
 
@@ -44,6 +44,8 @@ app.command(name="video")(video.video)
 app.command(name="live")(live.live)
 app.command(name="studio")(studio.studio)
 app.command(name="track")(track.track)
+app.command(name="crop")(crop.crop)
+app.command(name="paste")(paste.paste)
 app.command(name="train")(train.train)
 app.command(name="pack")(train.pack)
 app.command(name="evaluate")(evaluate.evaluate)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -156,6 +156,17 @@ def output_format(path: Path, *, codec: str | None = None, transparent: bool = T
         raise UsageError(
             f"{path}: {where} has no transparency; name the output .mov, .webm or .mkv, or choose a --background"
         )
+    return chosen
+
+
+def film_format(path: Path, *, codec: str | None = None) -> OutputFormat:
+    """The format for a film's whole picture: what its name asks for, without transparency. Raises UsageError."""
+    chosen = output_format(path, codec=codec, transparent=False)
+    if not chosen.streams and chosen.container != "image2":
+        raise UsageError(f"{path}: a film is written as .mkv (FFV1, lossless), .mov, .mp4, .webm or a folder of PNG")
+    if chosen.codec == "prores_ks":
+        options = tuple({**dict(chosen.options), "profile": "hq", "alpha_bits": "0"}.items())
+        return replace(chosen, name="ProRes 422 HQ", options=options, viewers="editors and QuickTime")
     return chosen
 
 

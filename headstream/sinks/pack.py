@@ -10,7 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from headstream.colour import at_bits, planes_from_rgb, resample_chroma, to_limited
+from headstream.colour import at_bits, planes_from_rgb, resample_chroma, rgb_from_planes, to_limited
 from headstream.types import Colour, Cutout, Frame, Planes, Region, UInt8Array
 
 # What an RGB source becomes where a codec wants Y'CbCr: BT.709, limited range, sRGB's own primaries and transfer.
@@ -34,6 +34,24 @@ def planes_format(frame: Frame, codec: str) -> str:
     return f"yuva{sampling}p{_FFV1_DEPTHS[bits]}"
 
 
+def film_pixels(frame: Frame, codec: str) -> str:
+    """The opaque pixel format that holds a source's planes as they are, as far as ``codec`` has it."""
+    planes = frame.planes
+    if codec == "png":
+        return "rgb24"
+    if codec == "prores_ks":
+        return "yuv444p10le" if planes is None or (planes.sub_w, planes.sub_h) == (1, 1) else "yuv422p10le"
+    if codec != "ffv1":
+        return "yuv420p"
+    if planes is None:
+        return "bgr0"
+    sampling = {(2, 2): "420", (2, 1): "422", (1, 2): "440"}.get((planes.sub_w, planes.sub_h), "444")
+    bits = next(depth for depth in _FFV1_DEPTHS if depth >= planes.bits)
+    if sampling == "440" and bits == 16:
+        sampling = "444"  # FFmpeg has no yuv440p16
+    return f"yuv{sampling}p{_FFV1_DEPTHS[bits]}"
+
+
 def region_planes(cutout: Cutout) -> Planes:
     """The visible region as Y, U, V."""
     if isinstance(cutout.foreground, Planes):
@@ -43,13 +61,17 @@ def region_planes(cutout: Cutout) -> Planes:
     return planes_from_rgb(np.ascontiguousarray(cutout.region_rgb()), RGB_AS_YUV)
 
 
-def fill_alpha_frame(frame: Any, cutout: Cutout) -> None:
-    """Write a cut-out into a PyAV frame of a yuva format (any sampling and depth) or of bgra."""
+def fill_alpha_frame(frame: Any, cutout: Cutout, *, hidden: bool = False) -> None:
+    """Write a cut-out into a PyAV frame of a yuva format (any sampling and depth) or of bgra.
+
+    hidden: keep the colours of what is transparent, instead of black.
+    """
     if frame.format.name == "bgra":
-        view(frame.planes[0], 8, 4)[:] = cutout.rgba()[..., (2, 1, 0, 3)]
+        rgba = np.dstack([cutout.frame.rgb, cutout.alpha]) if hidden else cutout.rgba()
+        view(frame.planes[0], 8, 4)[:] = rgba[..., (2, 1, 0, 3)]
         return
     bits = frame.format.components[0].bits
-    sub = (2 if "420" in frame.format.name or "422" in frame.format.name else 1, 2 if "420" in frame.format.name else 1)
+    sub = chroma_steps(frame)
     own = cutout.frame.planes
     full_range = own is not None and own.colour.full_range and not frame.format.name.startswith("yuva444p10")
     targets = [view(plane, bits) for plane in frame.planes]
@@ -62,7 +84,7 @@ def fill_alpha_frame(frame: Any, cutout: Cutout) -> None:
     colours = region_planes(cutout)
     colours = at_bits(colours, bits) if full_range else to_limited(colours, bits)
     have, size = (colours.sub_w, colours.sub_h), (x1 - x0, y1 - y0)
-    seen = cutout.region_alpha > 0
+    seen = np.ones_like(cutout.region_alpha, bool) if hidden else cutout.region_alpha > 0
     _put(targets[0][y0:y1, x0:x1], colours.y, seen)
     chroma_seen = pooled(seen, *sub)
     for target, plane in zip(targets[1:3], (colours.u, colours.v), strict=True):
@@ -105,18 +127,34 @@ def _put(target: Any, values: Any, where: Any) -> None:
     np.copyto(target, values, where=where)
 
 
-def fill_opaque_frame(frame: Any, planes: Planes) -> None:
-    """Write a picture into a PyAV yuv420p frame, whose size may be one larger: the last row or column is repeated."""
-    planes = at_bits(planes, 8)
-    size = planes.size_px
-    have = (planes.sub_w, planes.sub_h)
-    chroma = (resample_chroma(planes.u, size, have, (2, 2)), resample_chroma(planes.v, size, have, (2, 2)))
-    for target, source in zip((view(p, 8) for p in frame.planes), (planes.y, *chroma), strict=True):
+def fill_opaque_frame(frame: Any, picture: Planes | UInt8Array, *, limited: bool = False) -> None:
+    """Write a picture into a PyAV frame of a yuv format, or of bgr0 or rgb24, whose size may be one larger: the last row or
+    column is repeated. limited: turn full range into limited, for codecs that know no other."""
+    if frame.format.name in {"bgr0", "rgb24"}:
+        rgb = rgb_from_planes(picture) if isinstance(picture, Planes) else picture
+        swapped = frame.format.name == "bgr0"
+        view(frame.planes[0], 8, 4 if swapped else 3)[..., :3] = rgb[..., ::-1] if swapped else rgb
+        return
+    planes = picture if isinstance(picture, Planes) else planes_from_rgb(np.ascontiguousarray(picture), RGB_AS_YUV)
+    bits = frame.format.components[0].bits
+    planes = to_limited(planes, bits) if limited else at_bits(planes, bits)
+    have, want = (planes.sub_w, planes.sub_h), chroma_steps(frame)
+    chroma = (
+        resample_chroma(planes.u, planes.size_px, have, want),
+        resample_chroma(planes.v, planes.size_px, have, want),
+    )
+    for target, source in zip((view(p, bits) for p in frame.planes), (planes.y, *chroma), strict=True):
         height, width = source.shape
         target[:height, :width] = source
         if target.shape != source.shape:
             target[:, width:] = target[:, width - 1 : width]
             target[height:] = target[height - 1 : height]
+
+
+def chroma_steps(frame: Any) -> tuple[int, int]:
+    """Chroma subsampling (w, h) of a PyAV frame's format."""
+    name = frame.format.name
+    return (2 if "420" in name or "422" in name else 1), (2 if "420" in name or "440" in name else 1)
 
 
 def matte_planes(cutout: Cutout) -> Planes:

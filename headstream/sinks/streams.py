@@ -20,16 +20,19 @@ _TEXT_CODECS = {"subrip", "srt", "ass", "ssa", "webvtt", "mov_text", "text"}
 # Tags the muxer writes itself, or that described the old picture.
 _OWN_TAGS = {"encoder", "major_brand", "minor_version", "compatible_brands", "rotate", "handler_name", "vendor_id"}
 _BIT_RATE = 160_000  # per pair of channels
+STREAMS = frozenset({"audio", "subtitle", "attachment"})  # all there may be beside the picture
 
 
 class StreamCarrier:
-    """Brings everything but the picture from a source file into an output container.
+    """Brings everything but the picture from a source file into an output container, or its streams of some ``kinds``.
 
     Streams are added when it is made, before the output's header is written; ``advance(t)`` writes all that belongs
     before second ``t`` of the output, ``finish(t)`` the rest (or all up to ``t``). ``notes`` says what became of each.
     """
 
-    def __init__(self, source: Path, output: Any, *, start_s: Fraction, only: str | None = None) -> None:
+    def __init__(
+        self, source: Path, output: Any, *, start_s: Fraction = Fraction(0), kinds: frozenset[str] = STREAMS
+    ) -> None:
         import av
 
         self.notes: list[str] = []
@@ -38,9 +41,10 @@ class StreamCarrier:
         self._container = output.format.name.split(",")[0]
         self._routes: dict[int, _Route] = {}
         for stream in self._input.streams:
-            if stream.type in {"audio", "subtitle", "attachment"} and (only is None or stream.type == only):
+            if stream.type in kinds:
                 self._add(stream)
-        self._carry_tags_and_chapters()
+        if "attachment" in kinds:  # the film itself, not a sound brought in
+            self._carry_tags_and_chapters()
         wanted = [s for s in self._input.streams if s.index in self._routes]
         self._packets: Iterator[Any] = iter(self._input.demux(wanted)) if wanted else iter(())
         self._held: Any = None

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
+
+import numpy as np
 
 from headstream.errors import SinkError, UsageError
 from headstream.sinks.background import Background, composite
@@ -15,13 +18,14 @@ from headstream.sinks.pack import (
     RGB_AS_YUV,
     fill_alpha_frame,
     fill_opaque_frame,
+    film_pixels,
     matte_planes,
     planes_format,
     view,
 )
 from headstream.sinks.partial import PartialFile, PartialFolder, sink_error
-from headstream.sinks.streams import StreamCarrier
-from headstream.types import Colour, Cutout
+from headstream.sinks.streams import STREAMS, StreamCarrier
+from headstream.types import Colour, Cutout, Sink, UInt8Array
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +37,7 @@ class ClipInfo:
     size_px: displayed width and height.  rate: nominal frames a second.  time_base: seconds a tick.
     video_start_s: where the picture begins, from the earliest stream of the source.
     path, start_s: the file to carry sound from, and where its clock starts; None for a source without one.
+    sound: another file whose sound takes the place of that one's.  old_sound: whether that one's is kept after it.
     """
 
     size_px: tuple[int, int]
@@ -42,6 +47,11 @@ class ClipInfo:
     video_start_s: Fraction = Fraction(0)
     path: Path | None = None
     start_s: Fraction = Fraction(0)
+    sound: Path | None = None
+    old_sound: bool = False
+
+
+What = Literal["cutout", "matte", "film", "clip"]
 
 
 class VideoSink:
@@ -49,7 +59,8 @@ class VideoSink:
 
     Nothing appears under the final name until ``close``; what was written by then is complete and playable. After
     ``incomplete`` it goes under NAME.partial.EXT instead, after an error or ``discard`` nowhere.
-    what: "cutout", or "matte" for the matte alone as a grey video.
+    what: "cutout"; "matte" for the matte alone as a grey video; "film" for the frames as they are, opaque; "clip" for the
+    frames as they are with the matte as their transparency.
     notes: what became of the source's sound, subtitles and chapters.
     """
 
@@ -60,7 +71,7 @@ class VideoSink:
         clip: ClipInfo,
         *,
         background: Background | None = None,
-        what: Literal["cutout", "matte"] = "cutout",
+        what: What = "cutout",
     ) -> None:
         import av
 
@@ -71,7 +82,7 @@ class VideoSink:
         self.frames = 0
         self._failed = self._closed = False
         self._stream: Any = None
-        self._carrier: StreamCarrier | None = None
+        self._carriers: list[StreamCarrier] = []
         self._palette: Any = None
         self._durations: dict[int, int] = {}
         self._tags: dict[str, int] = {}
@@ -94,14 +105,16 @@ class VideoSink:
         """Encode one cut-out at its own time."""
         import av
 
+        if self._failed:
+            return
         try:
             if self._stream is None:
                 self._begin(cutout)
             when = cutout.frame.pts + self._clip.video_start_s
             for frame in self._frames(cutout, when):
                 self._mux(self._stream.encode(frame))
-            if self._carrier is not None:
-                self._carrier.advance(when)
+            for carrier in self._carriers:
+                carrier.advance(when)
             self.frames += 1
         except (av.error.FFmpegError, OSError) as error:
             self._failed = True
@@ -118,9 +131,13 @@ class VideoSink:
         final = self._final.final
         return final if isinstance(self._final, PartialFile) or "%" not in self.path.name else final / self._pattern
 
+    def abandon(self) -> None:
+        """Nothing is to be kept; what is still written goes nowhere. Safe from any thread, unlike ``discard``."""
+        self._failed = True
+
     def discard(self) -> None:
         """Give up: nothing is kept."""
-        self._failed = True
+        self.abandon()
         self.close()
 
     def close(self) -> None:
@@ -141,8 +158,8 @@ class VideoSink:
                 keep = False
                 raise sink_error(self.path, error) from error
         finally:
-            if self._carrier is not None:
-                self._carrier.close()
+            for carrier in self._carriers:
+                carrier.close()
             if self._background is not None:
                 self._background.close()
             self._final.keep() if keep else self._final.discard()
@@ -172,16 +189,25 @@ class VideoSink:
         if clip.path is None or self._what == "matte":
             return
         if kind.streams:
-            self._carrier = StreamCarrier(clip.path, self._container, start_s=clip.start_s)
-            self.notes += self._carrier.notes
+            self._carry(clip.path)
         else:
             self.notes.append(f"sound, subtitles and chapters left out: {kind.name} has no place for them")
+
+    def _carry(self, source: Path) -> None:
+        clip = self._clip
+        kinds = STREAMS if clip.sound is None or clip.old_sound else STREAMS - {"audio"}
+        if clip.sound is not None:
+            self._carriers.append(StreamCarrier(clip.sound, self._container, kinds=frozenset({"audio"})))
+        self._carriers.append(StreamCarrier(source, self._container, start_s=clip.start_s, kinds=kinds))
+        self.notes += [note for carrier in self._carriers for note in carrier.notes]
 
     def _pixel_format(self, first: Cutout) -> str:
         if self._what == "matte":
             return {"ffv1": "gray", "png": "gray", "libvpx-vp9": "yuv420p", "prores_ks": "yuv444p10le"}.get(
                 self._kind.codec, "yuv420p"
             )
+        if self._what == "film":
+            return film_pixels(first.frame, self._kind.codec)
         layouts = {"opaque": "yuv420p", "palette": "pal8", "rgba": "bgra" if self._kind.container == "webp" else "rgba"}
         return layouts.get(self._kind.layout) or planes_format(first.frame, self._kind.codec)
 
@@ -193,10 +219,15 @@ class VideoSink:
         import av
 
         width, height = self._stream.codec_context.width, self._stream.codec_context.height
+        if self._what == "film":
+            frame = av.VideoFrame(width, height, self._stream.pix_fmt)
+            own = cutout.frame
+            fill_opaque_frame(frame, own.planes or own.rgb, limited=self._kind.layout == "prores")
+            return self._stamped([frame], when, cutout)
         if self._kind.layout == "palette":
             return self._stamped(self._palette.frames(cutout, when), when, cutout)
-        if self._kind.layout == "rgba" and self._what == "cutout":
-            frame = av.VideoFrame.from_ndarray(cutout.rgba(), format="rgba")
+        if self._kind.layout == "rgba" and self._what != "matte":
+            frame = av.VideoFrame.from_ndarray(self._rgba(cutout), format="rgba")
             if self._stream.pix_fmt != "rgba":
                 frame = frame.reformat(format=self._stream.pix_fmt)
             return self._stamped([frame], when, cutout)
@@ -206,8 +237,11 @@ class VideoSink:
         elif self._background is not None:
             fill_opaque_frame(frame, composite(cutout, self._background))
         else:
-            fill_alpha_frame(frame, cutout)
+            fill_alpha_frame(frame, cutout, hidden=self._what == "clip")
         return self._stamped([frame], when, cutout)
+
+    def _rgba(self, cutout: Cutout) -> UInt8Array:
+        return np.dstack([cutout.frame.rgb, cutout.alpha]) if self._what == "clip" else cutout.rgba()
 
     def _fill_matte(self, frame: Any, cutout: Cutout) -> None:
         if frame.format.name == "gray":
@@ -237,8 +271,8 @@ class VideoSink:
 
     def _end(self) -> None:
         self._mux(self._stream.encode(None))
-        if self._carrier is not None:
-            self._carrier.finish()
+        for carrier in self._carriers:
+            carrier.finish()
 
     def __enter__(self) -> VideoSink:
         return self
@@ -248,6 +282,16 @@ class VideoSink:
             self.close()
         else:
             self.discard()
+
+
+def give_up(writer: Sink, sinks: Sequence[VideoSink]) -> None:
+    """Keep nothing of what ``writer``, in a thread of its own, may still be writing to ``sinks``."""
+    for sink in sinks:
+        sink.abandon()
+    try:
+        writer.close()
+    except SinkError:
+        pass  # the error that made us give up is on its way already
 
 
 def _tags(colour: Colour, kind: OutputFormat) -> dict[str, int]:

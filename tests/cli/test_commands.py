@@ -18,6 +18,7 @@ from headstream.cli import main
 from headstream.live import LiveStatus, Output
 from headstream.session import LiveJob
 from headstream.types import UInt8Array
+from tests.conftest import moving_portrait
 from tests.media import frame_times, heeds_ctrl_c, pattern, video_stream, write_video
 
 ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
@@ -107,6 +108,13 @@ class TestImage:
 
 
 class TestVideo:
+    def test_a_film_that_starts_late_keeps_its_times(
+        self, portrait: UInt8Array, uneven_pts: list[int], tmp_path: Path
+    ) -> None:
+        source = write_video(tmp_path / "late.mp4", moving_portrait(portrait, len(uneven_pts)), pts=uneven_pts)
+        assert run("video", source, "--out", tmp_path / "o.mkv") == 0
+        assert frame_times(tmp_path / "o.mkv") == pytest.approx([(t - uneven_pts[0]) / 1000 for t in uneven_pts])
+
     def test_json(self, head_clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert run("video", head_clip, "--out", tmp_path / "o.mkv", "--json") == 0
         result = json.loads(capsys.readouterr().out)

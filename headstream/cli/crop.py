@@ -1,0 +1,94 @@
+"""headstream crop"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from headstream.cli.console import emit_json, progress_bar, say
+from headstream.cli.options import DeviceOption, JsonOption, ModelOption
+from headstream.errors import UsageError
+
+if TYPE_CHECKING:
+    from headstream.dub.path import Stabilise
+    from headstream.dubbing import DubReport
+
+TrackOption = Annotated[Path, typer.Option("--track", help="What `headstream track` wrote for this film.")]
+HeadOption = Annotated[int | None, typer.Option("--head", metavar="ID", help="Whose head; the only one if left out.")]
+StabiliseOption = Annotated[
+    str,
+    typer.Option(
+        metavar="full|position|none",
+        help="What the clip's square follows: place, size and lean; the place alone; nothing, it stands still.",
+    ),
+]
+
+
+def crop(
+    source: Annotated[Path, typer.Argument(metavar="IN", help="A video file.")],
+    track: TrackOption,
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out", "-o", help=".mkv (FFV1, lossless), .mov (ProRes), .mp4 (H.264), .webm, or a folder of PNG."
+        ),
+    ],
+    head: HeadOption = None,
+    size: Annotated[int, typer.Option(help="Side of the clip in pixels.")] = 512,
+    stabilise: StabiliseOption = "full",
+    alpha: Annotated[bool, typer.Option("--alpha", help="The head's matte as the clip's transparency.")] = False,
+    matte: Annotated[Path | None, typer.Option(help="The head's matte as a video of its own.")] = None,
+    codec: Annotated[str | None, typer.Option(metavar="prores|vp9|ffv1|h264", help="Another codec than usual.")] = None,
+    model: ModelOption = "default",
+    device: DeviceOption = "auto",
+    json: JsonOption = False,
+) -> int:
+    """Write a stabilised clip of one head: every frame of the film at its own time, with its sound."""
+    from headstream.dubbing import CropJob, crop_film
+
+    job = CropJob(source, track, out, head, size, parse_stabilise(stabilise), alpha, matte, codec, model, device)
+    with progress_bar(source.name) as progress:
+        report = crop_film(job, progress)
+    if not json and not report.interrupted:
+        say(f"{report.frames} frames, head #{report.head} in {report.with_head}; {report.seconds:.1f} s")
+    return tell(report, json)
+
+
+def parse_stabilise(text: str) -> Stabilise:
+    """What --stabilise means. Raises UsageError."""
+    from headstream.dub.path import STABILISE
+
+    for known in STABILISE:
+        if text == known:
+            return known
+    raise UsageError(f"--stabilise {text}: expected {', '.join(STABILISE)}")
+
+
+def tell(report: DubReport, json: bool) -> int:
+    """Say what became of it; the exit status."""
+    if json:
+        emit_json(
+            {
+                "frames": report.frames,
+                "frames_with_head": report.with_head,
+                "frames_changed": report.changed,
+                "head": report.head,
+                "seconds": round(report.seconds, 3),
+                "device": report.device,
+                "model": report.model,
+                "outputs": [str(path) for path in report.outputs],
+                "notes": report.notes,
+                "interrupted": report.interrupted,
+            }
+        )
+    else:
+        for note in report.notes:
+            say(f"  {note}")
+        for path in report.outputs:
+            say(f"wrote {path}")
+    if report.interrupted:
+        say("headstream: interrupted" + ("" if report.outputs else "; nothing was written"))
+        return 130
+    return 0

@@ -1,0 +1,86 @@
+"""headstream paste"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from headstream.cli.console import progress_bar, say
+from headstream.cli.crop import HeadOption, StabiliseOption, TrackOption, parse_stabilise, tell
+from headstream.cli.options import DeviceOption, JsonOption, ModelOption
+from headstream.errors import UsageError
+
+if TYPE_CHECKING:
+    from headstream.dub.regions import HeadRegion
+
+
+def paste(
+    source: Annotated[Path, typer.Argument(metavar="IN", help="The film the clip was cropped from.")],
+    track: TrackOption,
+    clip: Annotated[Path, typer.Option("--clip", help="The clip as it came back: square, as long as the film.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out", "-o", help=".mkv (FFV1, lossless), .mov (ProRes), .mp4 (H.264), .webm, or a folder of PNG."
+        ),
+    ],
+    head: HeadOption = None,
+    stabilise: StabiliseOption = "full",
+    region: Annotated[
+        str, typer.Option(metavar="head|face|mouth", help="Which part of the head takes the clip.")
+    ] = "head",
+    audio: Annotated[Path | None, typer.Option(help="New sound, in place of the film's.")] = None,
+    keep_audio: Annotated[bool, typer.Option("--keep-audio", help="Keep the film's sound after the new one.")] = False,
+    feather: Annotated[
+        float | None, typer.Option(metavar="PIXELS", help="How far the border fades into the film; 1.5 % of the head.")
+    ] = None,
+    match_colour: Annotated[
+        bool, typer.Option("--match-colour", help="Bring the clip's colours to the film's.")
+    ] = False,
+    grain: Annotated[bool, typer.Option("--grain/--no-grain", help="Give changed parts the film's grain.")] = True,
+    codec: Annotated[str | None, typer.Option(metavar="prores|vp9|ffv1|h264", help="Another codec than usual.")] = None,
+    model: ModelOption = "default",
+    device: DeviceOption = "auto",
+    json: JsonOption = False,
+) -> int:
+    """Put a processed head clip back into its film. What the clip left alone stays the film's own, bit for bit."""
+    from headstream.dubbing import PasteJob, paste_film
+
+    part = _parse_region(region)
+    held = parse_stabilise(stabilise)
+    job = PasteJob(
+        source,
+        track,
+        clip,
+        out,
+        head,
+        held,
+        part,
+        audio,
+        keep_audio,
+        feather,
+        match_colour,
+        grain,
+        codec,
+        model,
+        device,
+    )
+    with progress_bar(source.name) as progress:
+        report = paste_film(job, progress)
+    if not json and not report.interrupted:
+        say(
+            f"{report.frames} frames, head #{report.head} in {report.with_head}, changed {report.changed}; "
+            f"{report.seconds:.1f} s"
+        )
+    return tell(report, json)
+
+
+def _parse_region(text: str) -> HeadRegion:
+    from headstream.dub.regions import HEAD_REGIONS
+
+    for known in HEAD_REGIONS:
+        if text == known:
+            return known
+    raise UsageError(f"--region {text}: expected {', '.join(HEAD_REGIONS)}")

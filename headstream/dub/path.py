@@ -1,0 +1,135 @@
+"""The square a head clip is cut from, frame by frame: a track, stabilised as asked."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, Literal
+
+import numpy as np
+
+from headstream.dub.trackfile import TrackedFrame, TrackedHead, TrackReader
+from headstream.errors import UsageError
+
+Stabilise = Literal["full", "position", "none"]
+STABILISE: tuple[Stabilise, ...] = ("full", "position", "none")
+_Affine = np.ndarray[Any, np.dtype[np.float64]]
+_BRIDGE_S = 1.0  # gaps in a head's track up to this long, within a shot, are bridged
+
+
+@dataclass(frozen=True)
+class Square:
+    """A square in a frame. centre: of it, frame pixels.  side: pixels.  roll_deg: how far it leans, clockwise as seen."""
+
+    centre: tuple[float, float]
+    side: float
+    roll_deg: float = 0.0
+
+    @property
+    def frame_from_unit(self) -> _Affine:
+        """(3, 3): the unit square of the clip to frame pixels, corners of pixels at whole numbers."""
+        angle = np.radians(self.roll_deg)
+        turn = self.side * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+        matrix = np.eye(3)
+        matrix[:2, :2] = turn
+        matrix[:2, 2] = np.array(self.centre) - turn @ (0.5, 0.5)
+        return matrix
+
+    def around(self) -> tuple[float, float, float, float]:
+        """x0, y0, x1, y1 of the upright box around it."""
+        corners = self.frame_from_unit @ np.array([[0, 1, 0, 1], [0, 0, 1, 1], [1, 1, 1, 1]], float)
+        (x0, y0), (x1, y1) = corners[:2].min(axis=1), corners[:2].max(axis=1)
+        return float(x0), float(y0), float(x1), float(y1)
+
+
+@dataclass(frozen=True)
+class Placed:
+    """One frame of a path. square, head: None where the head is not in it."""
+
+    index: int
+    time_s: Fraction
+    shot: int
+    square: Square | None
+    head: TrackedHead | None
+
+
+def chosen_head(track: TrackReader, wanted: int | None) -> int:
+    """The number of the head to follow: the one asked for, or the only one there is. Raises UsageError listing them."""
+    counts: Counter[int] = Counter(head.id for frame in track for head in frame.heads)
+    there = ", ".join(f"{id_} (in {count} frames)" for id_, count in sorted(counts.items()))
+    if not counts:
+        raise UsageError(f"{track.path}: there is no head in this track")
+    if wanted is None and len(counts) > 1:
+        raise UsageError(f"{track.path} has several heads: {there}; choose one with --head")
+    if wanted is not None and wanted not in counts:
+        raise UsageError(f"--head {wanted}: {track.path} has no such head; it has {there}")
+    return next(iter(counts)) if wanted is None else wanted
+
+
+def head_path(frames: Iterable[TrackedFrame], id_: int, stabilise: Stabilise) -> list[Placed]:
+    """Where the clip of head ``id_`` is cut, for every frame.
+
+    "full": the square follows the head's place, size and lean.  "position": its place; the size stays that of the largest
+    moment of each stay in the picture, upright.  "none": it stands still for each stay, around the whole of its path.
+    A stay ends at a cut and where the head is away for more than a second; shorter gaps are bridged in a straight line.
+    """
+    placed: list[Placed] = []
+    shot = 0
+    for frame in frames:
+        shot += frame.cut
+        head = next((head for head in frame.heads if head.id == id_), None)
+        square = None if head is None else Square(head.centre, head.side, head.roll_deg)
+        placed.append(Placed(frame.index, frame.time_s, shot, square, head))
+    for start, end in _stays(placed):
+        stay = _bridged(placed[start:end])
+        squares = [frame.square for frame in stay if frame.square is not None]
+        placed[start:end] = [
+            Placed(frame.index, frame.time_s, frame.shot, _held(square, squares, stabilise), frame.head)
+            for frame, square in zip(stay, squares, strict=True)
+        ]
+    return placed
+
+
+def _stays(placed: list[Placed]) -> list[tuple[int, int]]:
+    """(first, after the last) of each run of frames with the head, short gaps within a shot included."""
+    runs: list[tuple[int, int]] = []
+    for at, frame in enumerate(placed):
+        if frame.square is None:
+            continue
+        if runs:
+            before = placed[runs[-1][1] - 1]
+            if before.shot == frame.shot and frame.time_s - before.time_s <= _BRIDGE_S:
+                runs[-1] = (runs[-1][0], at + 1)
+                continue
+        runs.append((at, at + 1))
+    return runs
+
+
+def _bridged(stay: list[Placed]) -> list[Placed]:
+    times = np.array([float(frame.time_s) for frame in stay])
+    known = [k for k, frame in enumerate(stay) if frame.square is not None]
+    if len(known) == len(stay):
+        return stay
+    squares = [frame.square for frame in stay if frame.square is not None]
+    values = np.array([[*s.centre, s.side, s.roll_deg] for s in squares])
+    filled = np.stack([np.interp(times, times[known], column) for column in values.T], axis=1)
+    return [
+        frame
+        if frame.square is not None
+        else Placed(frame.index, frame.time_s, frame.shot, Square((row[0], row[1]), row[2], row[3]), None)
+        for frame, row in zip(stay, filled.tolist(), strict=True)
+    ]
+
+
+def _held(square: Square, stay: list[Square], stabilise: Stabilise) -> Square:
+    if stabilise == "full":
+        return square
+    if stabilise == "position":
+        return Square(square.centre, max(s.side for s in stay))
+    boxes = np.array([(s.centre[0] - s.side / 2, s.centre[1] - s.side / 2, s.side) for s in stay])
+    low = boxes[:, :2].min(axis=0)
+    high = (boxes[:, :2] + boxes[:, 2:]).max(axis=0)
+    middle = (low + high) / 2
+    return Square((float(middle[0]), float(middle[1])), float((high - low).max()))

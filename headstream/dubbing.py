@@ -1,0 +1,359 @@
+"""A head clip out of a film, and back into it: what `headstream crop` and `headstream paste` do, for any caller."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from headstream.capture.file import FileSource
+from headstream.channel import Producer
+from headstream.colour import crop_resized
+from headstream.dub.blend import ColourShift, blended, like_film
+from headstream.dub.match import colour_shifts
+from headstream.dub.pairing import Length, Paired, measured, pairing_rule
+from headstream.dub.path import Placed, Square, Stabilise, chosen_head, head_path
+from headstream.dub.regions import HeadRegion, region_mask, tightened
+from headstream.dub.trackfile import TrackedHead, TrackReader
+from headstream.dub.warp import clip_frame, clip_matte, put_back, region_of
+from headstream.errors import SinkError, SourceError, UsageError
+from headstream.matte.refine import HeadMatte, Layer
+from headstream.pipeline import predicted
+from headstream.segment.crops import CropSegmenter
+from headstream.segment.load import load_segmenter
+from headstream.sinks.formats import OutputFormat, film_format, output_format
+from headstream.sinks.threaded import TeeSink, ThreadedSink
+from headstream.sinks.video import ClipInfo, VideoSink, What, give_up
+from headstream.types import Cutout, Float32Array, Frame, Region, UInt8Array
+
+_SIZES = (64, 4096)
+_NOTHING = Layer((0, 0, 0, 0), np.zeros((0, 0), np.uint8), None)
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class CropJob:
+    """A head clip to make. head: None for the only one.  alpha: the matte as the clip's transparency.  matte: a video of it."""
+
+    source: Path
+    track: Path
+    out: Path
+    head: int | None = None
+    size: int = 512
+    stabilise: Stabilise = "full"
+    alpha: bool = False
+    matte: Path | None = None
+    codec: str | None = None
+    model: str = "default"
+    device: str = "auto"
+
+
+@dataclass(frozen=True)
+class PasteJob:
+    """A clip to put back. head, stabilise: as its crop was made.  region: which part of the head takes it.
+
+    audio: new sound, before the film's own if ``old_audio``, else instead of it.  feather_px: None is 1.5 % of the head.
+    match_colour: bring the clip's colours to the film's.  grain: give it the film's grain where it lost it.
+    """
+
+    source: Path
+    track: Path
+    clip: Path
+    out: Path
+    head: int | None = None
+    stabilise: Stabilise = "full"
+    region: HeadRegion = "head"
+    audio: Path | None = None
+    old_audio: bool = False
+    feather_px: float | None = None
+    match_colour: bool = False
+    grain: bool = True
+    codec: str | None = None
+    model: str = "default"
+    device: str = "auto"
+
+
+@dataclass
+class DubReport:
+    """What became of a job. with_head: frames the head is in.  changed: frames that are not the film's own any more."""
+
+    frames: int = 0
+    with_head: int = 0
+    changed: int = 0
+    head: int = 0
+    seconds: float = 0.0
+    device: str = ""
+    model: str = ""
+    outputs: list[Path] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    interrupted: bool = False
+
+
+def crop_film(job: CropJob, progress: Progress | None = None) -> DubReport:
+    """Write the clip of one head: every frame of the film, at its own time, with its sound. Raises UsageError, SourceError,
+    ModelError, SinkError; on KeyboardInterrupt the clip is finished with the frames done so far."""
+    if job.size % 2 or not _SIZES[0] <= job.size <= _SIZES[1]:
+        raise UsageError(f"--size {job.size}: expected an even number from {_SIZES[0]} to {_SIZES[1]}")
+    kinds = _crop_kinds(job)
+    track = TrackReader(job.track)
+    report = DubReport(head=chosen_head(track, job.head))
+    mattes: _Mattes | None = None
+    if job.alpha or job.matte is not None:
+        mattes = _Mattes(load_segmenter(job.model, device=job.device, fast=True))
+        report.device, report.model = mattes.segmenter.device, mattes.segmenter.card.name
+    path = head_path(track, report.head, job.stabilise)
+    with FileSource(job.source) as film:
+        _check_track(track, film, job.track)
+        sinks = _open(film, kinds, (job.size, job.size))
+
+        def clips() -> Iterator[Cutout]:
+            for frame, placed in _along(film, path, job.track):
+                report.with_head += placed.head is not None
+                yield _clip(frame, placed, mattes.update(frame, placed) if mattes else _NOTHING, job.size)
+
+        _write(clips(), sinks, report, len(path), progress)
+    return report
+
+
+def _crop_kinds(job: CropJob) -> list[tuple[Path, OutputFormat, What]]:
+    if job.alpha:
+        kind = output_format(job.out, codec=job.codec)
+        if not kind.streams and kind.container != "image2":
+            raise UsageError(f"{job.out}: a clip is written as .mov, .mkv, .webm or a folder of PNG")
+        kinds: list[tuple[Path, OutputFormat, What]] = [(job.out, kind, "clip")]
+    else:
+        kinds = [(job.out, film_format(job.out, codec=job.codec), "film")]
+    if job.matte is not None:
+        kinds.append((job.matte, film_format(job.matte), "matte"))
+    _check_different(job.source, job.track, *(path for path, _, _ in kinds))
+    return kinds
+
+
+def _clip(frame: Frame, placed: Placed, layer: Layer, size: int) -> Cutout:
+    clip = clip_frame(frame, placed.square, size)
+    alpha = np.zeros((size, size), np.uint8)
+    if placed.square is not None:
+        alpha = clip_matte(layer.alpha, layer.region_px, placed.square, size)
+    return Cutout(clip, (), (0, 0, size, size), alpha)
+
+
+def paste_film(job: PasteJob, progress: Progress | None = None) -> DubReport:
+    """Put a clip back into its film. Raises as ``crop_film`` does, and UsageError for a clip of another length or shape."""
+    kind = film_format(job.out, codec=job.codec)
+    sounds = [job.audio] if job.audio else []
+    _check_different(job.source, job.track, job.clip, job.out)
+    for sound in sounds:
+        _check_sound(sound)
+    if job.old_audio and job.audio is None:
+        raise UsageError("--keep-audio: only means something with --audio; without it the film's sound stays anyway")
+    if job.feather_px is not None and not 0 <= job.feather_px <= 500:
+        raise UsageError(f"--feather {job.feather_px:g}: expected 0 to 500 pixels")
+    track = TrackReader(job.track)
+    path = head_path(track, chosen_head(track, job.head), job.stabilise)
+    with FileSource(job.source) as film, FileSource(job.clip) as clip:
+        _check_track(track, film, job.track)
+        width, height = clip.size_px
+        if width != height or width % 2:
+            raise UsageError(
+                f"{job.clip}: is {width}x{height}; a head clip is square with an even side, as crop made it"
+            )
+        length = Length(len(path), path[-1].time_s + 1 / film.rate)
+        rule = pairing_rule(length, measured(job.clip), job.clip)
+        shifts = _shifts(job, path, rule) if job.match_colour else None
+        segmenter = load_segmenter(job.model, device=job.device, fast=True)
+        report = DubReport(head=chosen_head(track, job.head), device=segmenter.device, model=segmenter.card.name)
+        if rule == "by time":
+            report.notes.append(
+                "the clip has another frame rate: each frame of the film takes the clip's nearest in time"
+            )
+        sinks = _open(film, [(job.out, kind, "film")], film.size_px, sound=job.audio, old_sound=job.old_audio)
+        frames = _pasted(job, film, path, Paired(iter(clip), rule, job.clip), _Mattes(segmenter), shifts, report)
+        _write(frames, sinks, report, len(path), progress)
+    return report
+
+
+def _pasted(
+    job: PasteJob,
+    film: FileSource,
+    path: list[Placed],
+    clip: Paired,
+    mattes: _Mattes,
+    shifts: list[ColourShift | None] | None,
+    report: DubReport,
+) -> Iterator[Cutout]:
+    for frame, placed in _along(film, path, job.track):
+        other = clip.frame(placed.index, placed.time_s)
+        result = frame
+        if placed.square is not None and placed.head is not None:
+            report.with_head += 1
+            layer = mattes.update(frame, placed)
+            region, mask = _where(job, placed.square, placed.head, frame, other, layer)
+            if mask.size:
+                shift = None if shifts is None else shifts[placed.index]
+                like = like_film(other, frame)
+                result = blended(frame, like, placed.square, region, mask, shift=shift, grain=job.grain)
+        report.changed += result is not frame
+        yield Cutout(result)
+
+
+def _where(
+    job: PasteJob, square: Square, head: TrackedHead, frame: Frame, clip: Frame, layer: Layer
+) -> tuple[Region, Float32Array]:
+    """Where the clip goes in a frame, and how much of it."""
+    region = region_of(square, frame.size_px)
+    if region == (0, 0, 0, 0):
+        return region, np.zeros((0, 0), np.float32)
+    feather = 0.015 * square.side if job.feather_px is None else job.feather_px
+    return tightened(region, region_mask(head, job.region, region, _matte_of(clip, layer, square, region), feather))
+
+
+def _matte_of(clip: Frame, layer: Layer, square: Square, region: Region) -> UInt8Array:
+    """(h, w) uint8 over ``region``: the clip's own transparency if it brings one, else the film's matte."""
+    own = clip.alpha if clip.planes is None else clip.planes.alpha
+    if own is not None:
+        peak = 255 if clip.planes is None else (1 << clip.planes.bits) - 1
+        back = put_back(own.astype(np.float32) * (255 / peak), square, region, (1, 1))
+        return np.clip(np.rint(back), 0, 255).astype(np.uint8)
+    matte = np.zeros((region[3] - region[1], region[2] - region[0]), np.uint8)
+    x0, y0 = max(region[0], layer.region_px[0]), max(region[1], layer.region_px[1])
+    x1, y1 = min(region[2], layer.region_px[2]), min(region[3], layer.region_px[3])
+    if x1 > x0 and y1 > y0:
+        lx, ly = layer.region_px[:2]
+        matte[y0 - region[1] : y1 - region[1], x0 - region[0] : x1 - region[0]] = layer.alpha[
+            y0 - ly : y1 - ly, x0 - lx : x1 - lx
+        ]
+    return matte
+
+
+def _shifts(job: PasteJob, path: list[Placed], rule: str) -> list[ColourShift | None]:
+    """A pass over both before the one that writes: what colours they have."""
+    with FileSource(job.source) as film, FileSource(job.clip) as clip:
+        paired = Paired(iter(clip), rule, job.clip)
+        return colour_shifts(
+            (frame, placed, paired.frame(placed.index, placed.time_s))
+            for frame, placed in _along(film, path, job.track)
+        )
+
+
+class _Mattes:
+    """The matte of one head along its track. No face is looked for: the track knows where it is."""
+
+    def __init__(self, segmenter: CropSegmenter) -> None:
+        self.segmenter = segmenter
+        self._matte = HeadMatte()
+        self._last: Placed | None = None
+
+    def update(self, frame: Frame, placed: Placed) -> Layer:
+        """The head's layer in the next frame; empty where the track has no head."""
+        last, self._last = self._last, placed
+        if placed.square is None or placed.head is None:
+            return _NOTHING
+        if last is None or last.square is None or last.shot != placed.shot:
+            self._matte.reset()
+        half = placed.head.side / 2
+        left, top = (round((v - half) / 2) * 2 for v in placed.head.centre)
+        side = max(2, round(half) * 2)
+        crop_px = (left, top, left + side, top + side)
+        picture = frame.rgb if frame.planes is None else frame.planes
+        crop = crop_resized(picture, crop_px, self.segmenter.side)
+        alpha = predicted(self.segmenter, crop[None], ("head",))["head"][0]
+        return self._matte.update(alpha, crop, crop_px, frame)
+
+
+def _check_different(*paths: Path) -> None:
+    places = [path.resolve() for path in paths]
+    for at, place in enumerate(places):
+        if place in places[:at]:
+            raise UsageError(f"{paths[at]}: inputs and outputs must be different files")
+
+
+def _check_sound(path: Path) -> None:
+    import av
+
+    try:
+        with av.open(str(path)) as container:
+            if container.streams.audio:
+                return
+    except (av.error.FFmpegError, OSError) as error:
+        raise SourceError(f"{path}: not a sound file headstream can read ({error})") from error
+    raise SourceError(f"{path}: holds no sound")
+
+
+def _check_track(track: TrackReader, film: FileSource, path: Path) -> None:
+    if track.header.size_px != film.size_px:
+        there, here = ("x".join(map(str, size)) for size in (track.header.size_px, film.size_px))
+        raise SourceError(f"{path}: is a track of a film of {there}, but {film.path} is {here}; make it anew")
+
+
+def _along(film: FileSource, path: list[Placed], track: Path) -> Iterator[tuple[Frame, Placed]]:
+    """Frames with their places. Raises SourceError when the track is another film's."""
+    done = 0
+    with Producer(film, name="headstream-grab", capacity=4) as frames:
+        for frame in frames:
+            if frame.index >= len(path) or abs(path[frame.index].time_s - frame.pts) > Fraction(1, 1000):
+                raise SourceError(f"{track}: does not fit {film.path} from frame {frame.index} on; make it anew")
+            done += 1
+            yield frame, path[frame.index]
+    if done < len(path):
+        raise SourceError(f"{track}: knows {len(path)} frames, but {film.path} ends after {done}; make it anew")
+
+
+def _open(
+    film: FileSource,
+    kinds: list[tuple[Path, OutputFormat, What]],
+    size_px: tuple[int, int],
+    *,
+    sound: Path | None = None,
+    old_sound: bool = False,
+) -> list[VideoSink]:
+    aspect = film.sample_aspect_ratio if size_px == film.size_px else Fraction(1)
+    clip = ClipInfo(
+        size_px,
+        film.rate,
+        film.time_base,
+        aspect,
+        film.first_pts_s - film.start_s,
+        film.path,
+        film.start_s,
+        sound,
+        old_sound,
+    )
+    sinks: list[VideoSink] = []
+    try:
+        for path, kind, what in kinds:
+            sinks.append(VideoSink(path, kind, clip, what=what))
+    except BaseException:
+        for sink in sinks:
+            sink.discard()
+        raise
+    return sinks
+
+
+def _write(
+    cutouts: Iterator[Cutout], sinks: list[VideoSink], report: DubReport, expected: int, progress: Progress | None
+) -> None:
+    started = time.monotonic()
+    sink = ThreadedSink(TeeSink(sinks))
+    try:
+        for cutout in cutouts:
+            sink.write(cutout)
+            report.frames += 1
+            if progress is not None:
+                progress(report.frames, expected)
+    except KeyboardInterrupt:
+        report.interrupted = True
+    except BaseException:
+        give_up(sink, sinks)
+        raise
+    try:
+        sink.close()
+    except SinkError:
+        give_up(sink, sinks)
+        raise
+    report.outputs = [part.final_path for part in sinks if part.frames]
+    report.notes += [note for part in sinks for note in part.notes]
+    report.seconds = time.monotonic() - started

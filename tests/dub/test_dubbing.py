@@ -1,0 +1,387 @@
+"""Head clips out of films and back: nothing moves, nothing is lost, what was not touched is the film's own."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+from headstream.cli import main
+from headstream.dub.blend import blended
+from headstream.dub.pairing import Length, Paired, pairing_rule
+from headstream.dub.path import Square, head_path
+from headstream.dub.regions import region_mask, tightened
+from headstream.dub.trackfile import TrackedFrame, TrackedHead
+from headstream.dub.warp import clip_frame, put_back, region_of
+from headstream.dubbing import CropJob, PasteJob, crop_film, paste_film
+from headstream.errors import SinkError, SourceError, UsageError
+from headstream.tracks import track_file
+from headstream.types import Colour, Float32Array, Frame, Planes, UInt8Array
+from tests.conftest import moving_portrait
+from tests.media import decoded, frame_times, probe, tone, video_stream, write_video
+
+
+def scene(seed: int, size: tuple[int, int] = (160, 120)) -> UInt8Array:
+    """(H, W) uint8: smooth blobs."""
+    noise = np.random.default_rng(seed).integers(0, 256, (size[1] // 8, size[0] // 8), np.uint8)
+    return cv2.resize(noise, size, interpolation=cv2.INTER_CUBIC)
+
+
+def film_frame(bits: int = 8, sub: tuple[int, int] = (2, 2)) -> Frame:
+    shift = bits - 8
+    kind: Any = np.uint8 if bits == 8 else np.uint16
+    y = (scene(1).astype(np.uint16) // 2 + 50).astype(kind) << shift
+    chroma = (160 // sub[0], 120 // sub[1])
+    u, v = ((scene(k, chroma).astype(np.uint16) // 2 + 60).astype(kind) << shift for k in (2, 3))
+    return Frame(planes=Planes(y, u, v, Colour("bt709", False, 1, 1, 1), bits, *sub), index=7, pts=Fraction(1, 3))
+
+
+def tracked(centre: tuple[float, float] = (80.0, 60.0), side: float = 60.0, roll: float = 0.0) -> TrackedHead:
+    x, y = centre
+    points = np.array([[x - 10, y - 8], [x + 10, y - 8], [x, y], [x, y + 10], [x - 20, y], [x + 20, y]], np.float64)
+    return TrackedHead(1, (x - 16, y - 16, x + 16, y + 16), points, centre, side, roll, 0.9, True)
+
+
+SQUARES = [Square((80.0, 60.0), 64.0), Square((71.3, 58.9), 51.7, 23.0), Square((30.2, 20.1), 90.4, -160.0)]
+
+
+@pytest.mark.parametrize("square", SQUARES)
+@pytest.mark.parametrize("size", [64, 128, 256])
+def test_there_and_back_is_the_same_place(square: Square, size: int) -> None:
+    frame = film_frame()
+    clip = clip_frame(frame, square, size).planes
+    assert clip is not None
+    assert clip.y.shape == (size, size)
+    assert clip.u.shape == (size // 2, size // 2)
+    region = region_of(square, frame.size_px)
+    x0, y0, x1, y1 = region
+    back = put_back(clip.y.astype(np.float32), square, region, (1, 1))
+    mask = put_back(np.ones((size, size), np.float32), square, region, (1, 1)) > 0.999
+    inner = cv2.erode(mask.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+    assert frame.planes is not None
+    own = frame.planes.y[y0:y1, x0:x1].astype(np.float32)
+    if size >= square.side:
+        assert np.abs(back - own)[inner].mean() < 2
+    shifted = [np.abs(np.roll(back, d, axis) - own)[inner].mean() for d, axis in ((1, 0), (-1, 0), (1, 1), (-1, 1))]
+    assert np.abs(back - own)[inner].mean() < 0.5 * min(shifted)  # nothing moved by half a pixel
+
+
+def test_luma_and_chroma_stay_together() -> None:
+    ramp = np.tile(np.arange(40, 1000, 6, dtype=np.uint16), (120, 1))
+    # Chroma sited on every other luma column sees that column's value.
+    half = np.ascontiguousarray(ramp[::2, ::2])
+    clip = clip_frame(Frame(planes=Planes(ramp, half, half, bits=10)), Square((77.7, 61.1), 50.0), 100).planes
+    assert clip is not None
+    luma = clip.y[20:80:2, 20:80:2].astype(int)
+    assert abs((clip.u[10:40, 10:40].astype(int) - luma).mean()) < 1  # a sixth of a pixel
+
+
+@pytest.mark.parametrize(("bits", "sub"), [(8, (2, 2)), (10, (2, 2)), (8, (1, 1)), (10, (2, 1)), (8, (1, 2))])
+def test_an_untouched_clip_changes_nothing(bits: int, sub: tuple[int, int]) -> None:
+    frame = film_frame(bits, sub)
+    square = SQUARES[1]
+    region = region_of(square, frame.size_px)
+    mask = np.ones((region[3] - region[1], region[2] - region[0]), np.float32)
+    assert blended(frame, clip_frame(frame, square, 48), square, region, mask) is frame
+
+
+def edited(clip: Frame, change: int) -> Frame:
+    assert clip.planes is not None
+    y = clip.planes.y.copy()
+    size = y.shape[0]
+    part = y[size // 2 :, : size // 2]
+    part[:] = np.clip(part.astype(int) + change, 0, 255)
+    return Frame(planes=Planes(y, clip.planes.u, clip.planes.v, clip.planes.colour))
+
+
+@pytest.mark.parametrize("change", [6, 60])
+def test_what_was_edited_comes_back_and_the_rest_stays_bit_for_bit(change: int) -> None:
+    frame = film_frame()
+    assert frame.planes is not None
+    square = Square((80.0, 60.0), 64.0)
+    region = region_of(square, frame.size_px)
+    x0, y0, x1, y1 = region
+    mask = np.ones((y1 - y0, x1 - x0), np.float32)
+    mask[:, :4] = 0
+    result = blended(frame, edited(clip_frame(frame, square, 256), change), square, region, mask, grain=False)
+    assert (result.index, result.pts) == (7, Fraction(1, 3))
+    assert result.planes is not None
+    moved = result.planes.y.astype(int) - frame.planes.y
+    assert abs(moved[66:86, 56:74].mean() - change) < 1
+    assert not moved[:y0].any()
+    assert not moved[y1:].any()
+    assert not moved[:, : x0 + 4].any()  # outside of the mask
+    assert not moved[:54, :].any()  # the half of the square nobody touched
+    assert not moved[:, 88:].any()
+    assert np.array_equal(result.planes.u[:27], frame.planes.u[:27])
+
+
+def test_lost_grain_comes_back() -> None:
+    frame = film_frame()
+    assert frame.planes is not None
+    rng = np.random.default_rng(5)
+    noisy = np.clip(frame.planes.y + rng.normal(0, 5, frame.planes.y.shape), 0, 255).astype(np.uint8)
+    noisy_frame = Frame(planes=Planes(noisy, frame.planes.u, frame.planes.v, frame.planes.colour))
+    square = Square((80.0, 60.0), 64.0)
+    region = region_of(square, frame.size_px)
+    mask = np.ones((region[3] - region[1], region[2] - region[0]), np.float32)
+    clip = clip_frame(noisy_frame, square, 256)
+    assert clip.planes is not None
+    flat = Frame(planes=Planes(np.full_like(clip.planes.y, 150), clip.planes.u, clip.planes.v, clip.planes.colour))
+
+    def grain(*, wanted: bool) -> float:
+        made = blended(noisy_frame, flat, square, region, mask, grain=wanted)
+        assert made.planes is not None
+        return float(made.planes.y[40:80, 60:100].astype(float).std())
+
+    assert grain(wanted=False) < 1
+    assert 3 < grain(wanted=True) < 7
+
+
+def test_masks_stay_within_the_matte_and_fade_inwards() -> None:
+    region = (40, 20, 120, 100)
+    matte = np.zeros((80, 80), np.uint8)
+    cv2.circle(matte, (40, 40), 30, 255, -1)
+    masks = {
+        part: region_mask(tracked(roll=roll), part, region, matte, 6)  # type: ignore[arg-type]
+        for part, roll in (("head", 0.0), ("face", 0.0), ("mouth", 20.0))
+    }
+    for mask in masks.values():
+        assert mask.max() > 0.9
+        assert (mask[matte == 0] == 0).all()
+    assert masks["head"].sum() > masks["face"].sum() > masks["mouth"].sum()
+    assert masks["mouth"][:30].max() < 0.1  # no eyes
+    whole = region_mask(tracked(), "head", region, matte, 0)
+    assert np.allclose(whole, matte / 255)
+    smaller, part = tightened(region, masks["mouth"])
+    assert part.sum() == pytest.approx(masks["mouth"].sum())
+    assert all(corner % 2 == 0 for corner in smaller)
+    empty: Float32Array = np.zeros((80, 80), np.float32)
+    assert tightened(region, empty)[1].size == 0
+
+
+def frames_with(*heads: tuple[int, TrackedHead | None], cuts: tuple[int, ...] = ()) -> list[TrackedFrame]:
+    return [
+        TrackedFrame(index, Fraction(time, 10), index in cuts, () if head is None else (head,))
+        for index, (time, head) in enumerate(heads)
+    ]
+
+
+def test_paths_bridge_short_gaps_and_hold_what_they_are_asked_to() -> None:
+    frames = frames_with(
+        (0, tracked((50, 50), 40, 5)),
+        (1, None),
+        (2, tracked((70, 50), 60, 15)),
+        (30, None),
+        (31, tracked((90, 60), 30)),
+        (32, tracked((20, 60), 30)),
+        cuts=(5,),
+    )
+    full = [placed.square for placed in head_path(frames, 1, "full")]
+    assert full[1] == Square((60.0, 50.0), 50.0, 10.0)
+    assert full[3] is None
+    assert full[4] == Square((90, 60), 30)
+    place = [placed.square for placed in head_path(frames, 1, "position")]
+    assert place[0] == Square((50, 50), 60)  # the largest of its stay, upright
+    assert place[4] == Square((90, 60), 30)
+    still = [placed.square for placed in head_path(frames, 1, "none")]
+    assert still[0] == still[1] == still[2] == Square((65.0, 50.0), 70.0)
+    assert still[4] == Square((90, 60), 30)  # the cut ends a stay
+
+
+def test_frames_are_paired_by_number_or_by_time() -> None:
+    film = Length(10, Fraction(1))
+    assert pairing_rule(film, Length(10, Fraction(3)), Path("c")) == "frame by frame"
+    assert pairing_rule(film, Length(5, Fraction(1)), Path("c")) == "by time"
+    with pytest.raises(UsageError, match="5 frames in 0.50 s"):
+        pairing_rule(film, Length(5, Fraction(1, 2)), Path("c"))
+    clip = [Frame(np.zeros((2, 2, 3), np.uint8), index=k, pts=Fraction(k, 5)) for k in range(5)]
+    paired = Paired(iter(clip), "by time", Path("c"))
+    assert [paired.frame(k, Fraction(k, 10)).index for k in range(10)] == [0, 1, 1, 2, 2, 3, 3, 4, 4, 4]
+    paired = Paired(iter(clip), "frame by frame", Path("c"))
+    assert [paired.frame(k, Fraction(0)).index for k in range(5)] == [0, 1, 2, 3, 4]
+    with pytest.raises(SourceError, match="ends before the film"):
+        paired.frame(5, Fraction(0))
+
+
+@pytest.fixture(scope="module")
+def film(head_clip: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A film and its track."""
+    track = tmp_path_factory.mktemp("dub") / "track.json"
+    track_file(head_clip, track)
+    return head_clip, track
+
+
+def assert_same_pictures(one: Path, other: Path) -> None:
+    assert np.array_equal(decoded(one, "rgb24"), decoded(other, "rgb24"))
+    assert_same_times(one, other)
+
+
+def assert_same_times(one: Path, other: Path) -> None:
+    first, second = (np.array(frame_times(path)) for path in (one, other))
+    assert np.allclose(first - first[0], second - second[0], atol=1e-3)
+
+
+def sound_of(path: Path) -> list[bytes]:
+    with av.open(str(path)) as container:
+        return [bytes(packet) for packet in container.demux(container.streams.audio[0]) if packet.size]
+
+
+def test_a_round_trip_gives_the_film_back(film: tuple[Path, Path], tmp_path: Path) -> None:
+    source, track = film
+    clip, final = tmp_path / "clip.mkv", tmp_path / "final.mkv"
+    report = crop_film(CropJob(source, track, clip, alpha=True, size=200))
+    assert (report.frames, report.with_head, report.head) == (30, 30, 1)
+    info = video_stream(clip)
+    assert (info["width"], info["height"], info["pix_fmt"]) == (200, 200, "yuva420p")
+    assert_same_times(source, clip)
+    assert sound_of(clip) == sound_of(source)
+    report = paste_film(PasteJob(source, track, clip, final))
+    assert report.changed == 0
+    assert_same_pictures(source, final)
+    assert sound_of(final) == sound_of(source)
+
+
+def test_a_round_trip_of_uneven_times(portrait: UInt8Array, uneven_pts: list[int], tmp_path: Path) -> None:
+    source = write_video(tmp_path / "vfr.mp4", moving_portrait(portrait, 10), pts=uneven_pts)
+    track_file(source, tmp_path / "t.json")
+    crop_film(CropJob(source, tmp_path / "t.json", tmp_path / "c.mkv", size=128))
+    report = paste_film(PasteJob(source, tmp_path / "t.json", tmp_path / "c.mkv", tmp_path / "f.mkv"))
+    assert report.changed == 0
+    assert_same_pictures(source, tmp_path / "f.mkv")
+
+
+def red_mouth(clip: Path, out: Path) -> Path:
+    """The clip, a red block in its middle, by another program's codec and container."""
+    with av.open(str(clip)) as container:
+        frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    for rgb in frames:
+        rgb[100:140, 80:120] = (220, 30, 30)
+    return write_video(out, frames, colour=(1, 1, 1, 1), options={"crf": "8"})
+
+
+def test_a_changed_clip_changes_the_head_alone(film: tuple[Path, Path], tmp_path: Path) -> None:
+    source, track = film
+    crop_film(CropJob(source, track, tmp_path / "c.mp4", size=200, stabilise="position"))
+    clip = red_mouth(tmp_path / "c.mp4", tmp_path / "dubbed.mp4")
+    sound = tmp_path / "new.wav"
+    with av.open(str(sound), "w") as container:
+        stream = container.add_stream("pcm_s16le", rate=48000, layout="mono")
+        for piece in tone(1.2):
+            container.mux(stream.encode(piece.reformat("s16") if hasattr(piece, "reformat") else piece))
+        container.mux(stream.encode(None))
+    job = PasteJob(
+        source, track, clip, tmp_path / "f.mkv", stabilise="position", audio=sound, old_audio=True, match_colour=True
+    )
+    report = paste_film(job)
+    assert report.changed == report.frames == 30
+    kinds = [s["codec_name"] for s in probe(tmp_path / "f.mkv")["streams"] if s["codec_type"] == "audio"]
+    assert kinds == ["pcm_s16le", "aac"]
+    before, after = decoded(source, "rgb24").astype(int), decoded(tmp_path / "f.mkv", "rgb24").astype(int)
+    moved = np.abs(after - before).max(axis=3)
+    red = (after[..., 0] - after[..., 1] > 120) & (moved > 60)
+    assert (red.sum(axis=(1, 2)) > 100).all()
+    matte = tmp_path / "m.mkv"
+    assert main(["video", str(source), "--out", str(tmp_path / "cut.mkv"), "--matte", str(matte)]) == 0
+    far = cv2.dilate(np.moveaxis(decoded(matte, "gray")[..., 0], 0, 2), np.ones((9, 9), np.uint8)) < 8
+    assert not moved[np.moveaxis(far, 2, 0)].any()
+
+
+@pytest.mark.parametrize("name", ["c.mov", "c.webm", "c.mp4", "frames"])
+def test_clips_in_every_format(film: tuple[Path, Path], tmp_path: Path, name: str) -> None:
+    source, track = film
+    out = tmp_path / name
+    arguments = ["crop", str(source), "--track", str(track), "--out", str(out), "--size", "96", "--json"]
+    if name != "c.mp4":
+        arguments.append("--alpha")
+    assert main([*arguments, "--matte", str(tmp_path / "m.mp4")]) == 0
+    if name == "frames":
+        assert len(list(out.glob("*.png"))) == 30
+        return
+    assert len(frame_times(out)) == 30
+    assert len(frame_times(tmp_path / "m.mp4")) == 30
+
+
+@pytest.mark.parametrize("suffix", [".mov", ".mp4", ".webm"])
+def test_films_in_every_format(film: tuple[Path, Path], tmp_path: Path, suffix: str) -> None:
+    source, track = film
+    crop_film(CropJob(source, track, tmp_path / "c.mkv", size=96))
+    out = tmp_path / f"f{suffix}"
+    paste_film(PasteJob(source, track, tmp_path / "c.mkv", out))
+    assert "a" not in video_stream(out)["pix_fmt"].removeprefix("yuv")
+    far = np.abs(decoded(out, "rgb24").astype(int) - decoded(source, "rgb24")).mean()
+    assert far < 3
+    assert_same_times(source, out)
+
+
+def usage(*arguments: object, capsys: pytest.CaptureFixture[str]) -> str:
+    assert main([str(a) for a in arguments]) == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1
+    return lines[0]
+
+
+def test_bad_input_is_one_clear_line(
+    film: tuple[Path, Path], plain_clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, track = film
+    out = tmp_path / "o.mkv"
+    base = ("crop", source, "--track", track, "--out")
+    assert "expected an even number" in usage(*base, out, "--size", "31", capsys=capsys)
+    assert "expected full, position, none" in usage(*base, out, "--stabilise", "half", capsys=capsys)
+    assert "no such head" in usage(*base, out, "--head", "9", capsys=capsys)
+    assert "no transparency" in usage(*base, tmp_path / "o.mp4", "--alpha", capsys=capsys)
+    assert "must be different" in usage(*base, source, capsys=capsys)
+    assert "a film is written as" in usage(*base, tmp_path / "o.gif", capsys=capsys)
+    assert "cannot be read" in usage("crop", source, "--track", tmp_path / "no", "--out", out, capsys=capsys)
+    assert "is no track" in usage("crop", source, "--track", plain_clip, "--out", out, capsys=capsys)
+    assert "is a track of a film of 320x240" in usage("crop", plain_clip, "--track", track, "--out", out, capsys=capsys)
+    paste = ("paste", source, "--track", track, "--out", out, "--clip")
+    assert "a head clip is square" in usage(*paste, plain_clip, capsys=capsys)
+    crop_film(CropJob(source, track, tmp_path / "c.mkv", size=96))
+    assert "expected head, face, mouth" in usage(*paste, tmp_path / "c.mkv", "--region", "nose", capsys=capsys)
+    assert "only means something with --audio" in usage(*paste, tmp_path / "c.mkv", "--keep-audio", capsys=capsys)
+    assert "expected 0 to 500" in usage(*paste, tmp_path / "c.mkv", "--feather", "-1", capsys=capsys)
+    assert "not a sound file" in usage(*paste, tmp_path / "c.mkv", "--audio", track, capsys=capsys)
+    short = write_video(tmp_path / "s.mp4", [np.zeros((96, 96, 3), np.uint8)] * 5)
+    assert "must be as long as the film" in usage(*paste, short, capsys=capsys)
+    assert not out.exists()
+    assert [p for p in tmp_path.iterdir() if p.name.startswith(".")] == []
+
+
+def test_a_track_of_another_film_leaves_no_output(film: tuple[Path, Path], tmp_path: Path) -> None:
+    source, track = film
+    lines = track.read_text().splitlines()
+    for changed, message in (
+        (lines[:-3], "does not fit"),
+        ([*lines, lines[-1].replace('"frame":29', '"frame":30')], "knows 31"),
+    ):
+        other = tmp_path / "t.json"
+        other.write_text("\n".join(changed) + "\n")
+        with pytest.raises(SourceError, match=message):
+            crop_film(CropJob(source, other, tmp_path / "o.mkv", size=96))
+        assert [p.name for p in tmp_path.iterdir()] == ["t.json"]
+    empty = [json.loads(line) for line in lines]
+    for entry in empty[1:]:
+        entry["heads"] = []
+    other.write_text("\n".join(map(json.dumps, empty)))
+    with pytest.raises(UsageError, match="no head in this track"):
+        crop_film(CropJob(source, other, tmp_path / "o.mkv", size=96))
+
+
+def test_a_full_place_is_told(film: tuple[Path, Path], tmp_path: Path) -> None:
+    source, track = film
+    with pytest.raises(SinkError):
+        crop_film(CropJob(source, track, Path("/proc/clip.mkv"), size=96))
+    shutil.copy(source, tmp_path / "copy.mp4")
+    with pytest.raises(SourceError, match="cut off|can read"):
+        (tmp_path / "copy.mp4").write_bytes(source.read_bytes()[:-4000])
+        crop_film(CropJob(tmp_path / "copy.mp4", track, tmp_path / "o.mkv", size=96))
+    assert not (tmp_path / "o.mkv").exists()
