@@ -187,9 +187,8 @@ def _grain(own: Plane, made: Float32Array, weight: Any, seed: int, scale: int) -
         return np.zeros(made.shape, np.float32)
     lost = _spread(own.astype(np.float32), zone) ** 2 - _spread(made, zone) ** 2
     missing = math.sqrt(max(0.0, lost)) / _HIGH_PASS
-    noise: Float32Array = np.random.default_rng(seed).standard_normal(made.shape, dtype=np.float32)
-    noise *= np.float32(min(missing, _MAX_GRAIN * scale))
-    return noise
+    noise = np.random.default_rng(seed).standard_normal(made.shape, dtype="float32")
+    return cv2.multiply(noise, min(missing, _MAX_GRAIN * scale))
 
 
 def _spread(picture: Float32Array, zone: Any) -> float:
