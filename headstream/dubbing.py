@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -110,7 +111,7 @@ def crop_film(job: CropJob, progress: Progress | None = None) -> DubReport:
         _check_track(track, film, job.track)
         sinks = _open(film, kinds, (job.size, job.size))
 
-        def clips() -> Iterator[Cutout]:
+        def clips() -> Generator[Cutout, None, None]:
             for frame, placed in _along(film, path, job.track):
                 report.with_head += placed.head is not None
                 yield _clip(frame, placed, mattes.update(frame, placed) if mattes else _NOTHING, job.size)
@@ -184,7 +185,7 @@ def _pasted(
     mattes: _Mattes,
     shifts: list[ColourShift | None] | None,
     report: DubReport,
-) -> Iterator[Cutout]:
+) -> Generator[Cutout, None, None]:
     for frame, placed in _along(film, path, job.track):
         other = clip.frame(placed.index, placed.time_s)
         result = frame
@@ -334,16 +335,17 @@ def _open(
 
 
 def _write(
-    cutouts: Iterator[Cutout], sinks: list[VideoSink], report: DubReport, expected: int, progress: Progress | None
+    cutouts: Generator[Cutout], sinks: list[VideoSink], report: DubReport, expected: int, progress: Progress | None
 ) -> None:
     started = time.monotonic()
     sink = ThreadedSink(TeeSink(sinks))
     try:
-        for cutout in cutouts:
-            sink.write(cutout)
-            report.frames += 1
-            if progress is not None:
-                progress(report.frames, expected)
+        with closing(cutouts):  # its thread ends here, whatever happens, and not when somebody collects the garbage
+            for cutout in cutouts:
+                sink.write(cutout)
+                report.frames += 1
+                if progress is not None:
+                    progress(report.frames, expected)
     except KeyboardInterrupt:
         report.interrupted = True
     except BaseException:

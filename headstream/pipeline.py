@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any, Literal
@@ -207,8 +207,10 @@ def _around(alpha: Float32Array, corner: tuple[int, int], cell: float) -> Box | 
     return left, top, right, bottom
 
 
-def cut_stream(source: Source, cutter: HeadCutter, *, policy: Policy = "every", capacity: int = 4) -> Iterator[Cutout]:
-    """Cut-outs of every frame of a source, which is read in a thread of its own. Closing the iterator stops it."""
+def cut_stream(
+    source: Source, cutter: HeadCutter, *, policy: Policy = "every", capacity: int = 4
+) -> Generator[Cutout, None, None]:
+    """Cut-outs of every frame of a source, which is read in a thread of its own. Closing the generator stops it."""
     with Producer(_timed(source, cutter.times), name="headstream-grab", capacity=capacity, policy=policy) as frames:
         for frame in frames:
             yield cutter.cut(frame)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import threading
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -33,6 +34,8 @@ class FileSource:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        self._lock = threading.Lock()
+        self._closed = False
         self.damaged_packets = 0
         self.warnings: list[str] = []
         self._container = _open(self.path)
@@ -84,7 +87,7 @@ class FileSource:
         last = first - step
         index = 0
         pictures, self._first = itertools.chain([self._first], self._decoder), None
-        for decoded in pictures:
+        for decoded in self._until_closed(pictures):
             when = last + step if decoded.pts is None else decoded.pts * Fraction(decoded.time_base)
             if when <= last:  # a broken clock must not cost a frame: the next tick is the nearest true thing
                 self._warn_once("some timestamps repeat or run backwards; those frames follow one tick after another")
@@ -95,6 +98,15 @@ class FileSource:
             yield frame_from_video(self._at_first_size(decoded), self._upright, place)
             index += 1
         self._check_complete(index, last - first)
+
+    def _until_closed(self, pictures: Iterator[Any]) -> Iterator[Any]:
+        """The pictures; a file that is closed meanwhile is not touched any more."""
+        while True:
+            with self._lock:
+                decoded = None if self._closed else next(pictures, None)
+            if decoded is None:
+                return
+            yield decoded
 
     def _decoded(self) -> Iterator[Any]:
         import av
@@ -120,6 +132,8 @@ class FileSource:
         return scaled
 
     def _check_complete(self, frames: int, last_s: Fraction) -> None:
+        if self._closed:
+            return
         indexed = int(self._stream.frames)
         if indexed and frames + self.damaged_packets < 0.98 * indexed - 2:
             raise SourceError(
@@ -138,8 +152,10 @@ class FileSource:
             log.warning("%s: %s", self.path, message)
 
     def close(self) -> None:
-        """Free the decoder. Safe to call again."""
-        self._container.close()
+        """Free the decoder. Safe to call again, and while another thread iterates, which then comes to its end."""
+        self._closed = True
+        with self._lock:
+            self._container.close()
 
     def __enter__(self) -> FileSource:
         return self

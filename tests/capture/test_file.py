@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from headstream.capture.file import FileSource
+from headstream.channel import Producer
 from headstream.errors import SourceError
 from tests.conftest import seconds
 from tests.media import needs_ffmpeg, pattern, write_video
@@ -264,3 +265,14 @@ def test_a_failed_open_leaves_nothing_open(tmp_path: Path) -> None:
     shutil.copy(write_video(tmp_path / "w.mp4", frames_of(2)), tmp_path / "t.mp4")
     with FileSource(tmp_path / "t.mp4") as source:
         assert len(list(source)) == 2
+
+
+def test_closing_while_another_thread_reads_ends_its_reading(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "v.mp4", frames_of(40))
+    for _ in range(10):
+        source = FileSource(path)
+        with Producer(source, name="headstream-grab", capacity=1) as frames:
+            next(iter(frames))
+            source.close()
+            assert len(list(frames)) < 40
+        source.close()
