@@ -146,7 +146,7 @@ def test_stopping_early_stops_the_grab_thread(
     stream = cut_stream(ListSource(moving_portrait(portrait, 30)), HeadCutter(segmenter, finder))
     next(stream)
     assert "headstream-grab" in {thread.name for thread in threading.enumerate()}
-    stream.close()  # type: ignore[attr-defined]
+    stream.close()
     assert "headstream-grab" not in {thread.name for thread in threading.enumerate()}
 
 
