@@ -12,8 +12,9 @@ from headstream.colour import LUMA_WEIGHTS, to_8_bits, yuv_from_rgb
 from headstream.matte.clean import largest_piece
 from headstream.matte.grid import brought_up, grid_from_region, visible_region
 from headstream.matte.guided import guide_coefficients, levels
+from headstream.matte.motion import comparable
 from headstream.matte.spill import spill_correction
-from headstream.matte.temporal import MatteState, Stabiliser, comparable
+from headstream.matte.temporal import MatteState, Stabiliser
 from headstream.matte.tint import Rgb, hair_luma, hair_share, tint_correction
 from headstream.types import Float32Array, Frame, Matrix, Planes, Region, UInt8Array
 
