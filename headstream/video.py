@@ -11,6 +11,8 @@ from pathlib import Path
 from headstream.capture.file import FileSource
 from headstream.errors import SinkError, SourceError, UsageError
 from headstream.pipeline import CutOptions, HeadCutter, cut_stream
+from headstream.review.collect import Review, reviewed
+from headstream.review.page import write_page
 from headstream.segment.load import load_segmenter
 from headstream.segment.registry import models_dir
 from headstream.sinks.background import open_background, parse_background
@@ -24,7 +26,10 @@ _MATTE_LAYOUTS = {"planes", "prores", "opaque"}
 
 @dataclass(frozen=True)
 class VideoJob:
-    """What to cut and where to. background: "transparent", "blur", "#rrggbb" or a file's name. matte: a second output."""
+    """What to cut and where to. background: "transparent", "blur", "#rrggbb" or a file's name. matte: a second output.
+
+    review: a page with the frames the tool itself doubts.
+    """
 
     source: Path
     out: Path
@@ -34,11 +39,15 @@ class VideoJob:
     options: CutOptions = field(default_factory=CutOptions)
     model: str = "default"
     device: str = "auto"
+    review: Path | None = None
 
 
 @dataclass
 class VideoReport:
-    """What became of a job. heads: person's number -> frames they are in.  notes: sound, subtitles, chapters, warnings."""
+    """What became of a job. heads: person's number -> frames they are in.  notes: sound, subtitles, chapters, warnings.
+
+    doubts: where a review was asked for, what it found.
+    """
 
     frames_in: int = 0
     frames_out: int = 0
@@ -52,6 +61,7 @@ class VideoReport:
     notes: list[str] = field(default_factory=list)
     viewers: str = ""
     interrupted: bool = False
+    doubts: Review | None = None
 
     @property
     def fps(self) -> float:
@@ -70,10 +80,13 @@ def cut_video_file(job: VideoJob, progress: Callable[[int, int], None] | None = 
     with FileSource(job.source) as source:
         segmenter = load_segmenter(job.model, device=job.device, fast=True)
         report = VideoReport(device=segmenter.device, model=segmenter.card.name, viewers=kind.viewers)
+        report.doubts = Review() if job.review is not None else None
         with FaceFinder(models_dir()) as finder:
             cutter = HeadCutter(segmenter, finder, job.options)
             sinks = _open_sinks(job, source, kind, matte_kind)
             _run(source, cutter, sinks, report, progress)
+        if job.review is not None and report.doubts is not None:
+            write_page(job.review, job.source.name, report.doubts)
         report.stages_ms = cutter.times.mean_ms()
         report.notes = [note for sink in sinks for note in sink.notes] + source.warnings
     return report
@@ -92,10 +105,12 @@ def check_job(job: VideoJob) -> tuple[OutputFormat, OutputFormat | None]:
         matte_kind = output_format(job.matte, transparent=False)
         if matte_kind.layout not in _MATTE_LAYOUTS and matte_kind.container != "image2":
             raise UsageError(f"{job.matte}: a matte is written as .mov, .mkv, .webm, .mp4 or a folder of PNG")
-    outputs = [path for path in (job.out, job.matte) if path is not None]
+    if job.review is not None and job.review.suffix.lower() not in {".html", ".htm"}:
+        raise UsageError(f"{job.review}: a review is a page; name it .html")
+    outputs = [path for path in (job.out, job.matte, job.review) if path is not None]
     places = [path.resolve() for path in [job.source, *outputs]]
     if len(set(places)) < len(places):
-        raise UsageError(f"{job.out}: input, output and matte must be different files")
+        raise UsageError(f"{job.out}: input and outputs must be different files")
     return kind, matte_kind
 
 
@@ -131,8 +146,11 @@ def _run(
 ) -> None:
     started = time.monotonic()
     sink = ThreadedSink(TeeSink(sinks))
+    cutouts = cut_stream(source, cutter)
+    if report.doubts is not None:
+        cutouts = reviewed(cutouts, report.doubts)
     try:
-        for cutout in cut_stream(source, cutter):
+        for cutout in cutouts:
             report.frames_in += 1
             sink.write(cutout)
             report.frames_with_head += bool(cutout.heads)
