@@ -17,6 +17,7 @@ from headstream.segment.load import load_segmenter
 from headstream.segment.registry import models_dir
 from headstream.sinks.background import open_background, parse_background
 from headstream.sinks.formats import OutputFormat, output_format
+from headstream.sinks.partial import check_writable
 from headstream.sinks.threaded import TeeSink, ThreadedSink
 from headstream.sinks.video import ClipInfo, VideoSink
 from headstream.track.finder import FaceFinder
@@ -107,6 +108,8 @@ def check_job(job: VideoJob) -> tuple[OutputFormat, OutputFormat | None]:
             raise UsageError(f"{job.matte}: a matte is written as .mov, .mkv, .webm, .mp4 or a folder of PNG")
     if job.review is not None and job.review.suffix.lower() not in {".html", ".htm"}:
         raise UsageError(f"{job.review}: a review is a page; name it .html")
+    if job.review is not None:
+        check_writable(job.review)
     outputs = [path for path in (job.out, job.matte, job.review) if path is not None]
     places = [path.resolve() for path in [job.source, *outputs]]
     if len(set(places)) < len(places):

@@ -37,7 +37,7 @@ class Entry:
         """One more frame."""
         self.last = place(cutout.frame)
         self.frames += 1
-        self.reasons.update(reasons)
+        self.reasons.update(reasons.keys())
         worst = max(reasons.values())
         if worst > self.score * _ANEW:
             self.worst, self.score = self.last, worst

@@ -102,7 +102,7 @@ class Doubter:
         touching = touched(cutout, head)
         if touching > _CROPPED:
             found["cropped"] = _between(touching, _CROPPED, 0.5)
-        if before is not None and comparable(now.crop_px, before.crop_px):
+        if before is not None:
             changed = change(self._motion, now, before)
             if changed > _UNSTABLE:
                 found["unstable"] = _between(changed, _UNSTABLE, 0.5)
@@ -163,17 +163,18 @@ def touched(cutout: Cutout, head: Head) -> float:
     width, height = cutout.frame.size_px
     inset = max(2, (x1 - x0) // 100)  # brought up from a small grid, a matte fades out towards the border
     rx, ry, _, _ = cutout.region_px
-    alpha = cutout.region_alpha
-    touching = 0
+    left, top = max(0, rx - x0), max(0, ry - y0)  # of the region in the crop
+    alpha = cutout.region_alpha[max(0, y0 - ry) : max(0, y1 - ry), max(0, x0 - rx) : max(0, x1 - rx)]
+    side, touching = x1 - x0, 0
     for inside, line in (
-        (x0 > 0, alpha[:, _index(x0 + inset - rx, alpha.shape[1])]),
-        (x1 < width, alpha[:, _index(x1 - 1 - inset - rx, alpha.shape[1])]),
-        (y0 > 0, alpha[_index(y0 + inset - ry, alpha.shape[0])]),
-        (y1 < height, alpha[_index(y1 - 1 - inset - ry, alpha.shape[0])]),
+        (x0 > 0, alpha[:, _index(inset - left, alpha.shape[1])]),
+        (x1 < width, alpha[:, _index(side - 1 - inset - left, alpha.shape[1])]),
+        (y0 > 0, alpha[_index(inset - top, alpha.shape[0])]),
+        (y1 < height, alpha[_index(side - 1 - inset - top, alpha.shape[0])]),
     ):
         if inside and line.size:
             touching += int(np.count_nonzero(line > _SOLID))
-    return touching / (x1 - x0)
+    return touching / side
 
 
 def _index(at: int, size: int) -> slice | int:
@@ -191,7 +192,7 @@ def change(motion: Motion, now: Glance, before: Glance) -> float:
     old_from_new = np.array([[scale, 0, shift[0]], [0, scale, shift[1]]])
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     plain = _apart(now.alpha, cv2.warpAffine(before.alpha, old_from_new, now.alpha.shape, flags=flags)) / area
-    if plain < _UNSTABLE:
+    if plain < _UNSTABLE or not comparable(now.crop_px, before.crop_px):
         return plain
     moved = motion.since(now.luma, now.crop_px, before.luma, before.crop_px)
     return min(plain, _apart(now.alpha, cv2.remap(before.alpha, moved.xs, moved.ys, cv2.INTER_LINEAR)) / area)
