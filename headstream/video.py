@@ -10,6 +10,8 @@ from pathlib import Path
 
 from headstream.capture.file import FileSource
 from headstream.errors import SinkError, SourceError, UsageError
+from headstream.fixes.read import Film, Fix, read_fixes
+from headstream.fixes.spread import Outcome, with_fixes
 from headstream.pipeline import CutOptions, HeadCutter, cut_stream
 from headstream.review.collect import Review, reviewed
 from headstream.review.page import write_page
@@ -29,7 +31,7 @@ _MATTE_LAYOUTS = {"planes", "prores", "opaque"}
 class VideoJob:
     """What to cut and where to. background: "transparent", "blur", "#rrggbb" or a file's name. matte: a second output.
 
-    review: a page with the frames the tool itself doubts.
+    fixes: corrections made by hand.  review: a page with the frames the tool itself doubts.
     """
 
     source: Path
@@ -41,6 +43,7 @@ class VideoJob:
     model: str = "default"
     device: str = "auto"
     review: Path | None = None
+    fixes: Path | None = None
 
 
 @dataclass
@@ -79,17 +82,19 @@ def cut_video_file(job: VideoJob, progress: Callable[[int, int], None] | None = 
     """
     kind, matte_kind = check_job(job)
     with FileSource(job.source) as source:
+        film = Film(source.size_px, source.rate, source.frames_expected)
+        fixes = read_fixes(job.fixes, film) if job.fixes is not None else []
         segmenter = load_segmenter(job.model, device=job.device, fast=True)
         report = VideoReport(device=segmenter.device, model=segmenter.card.name, viewers=kind.viewers)
         report.doubts = Review() if job.review is not None else None
         with FaceFinder(models_dir()) as finder:
             cutter = HeadCutter(segmenter, finder, job.options)
             sinks = _open_sinks(job, source, kind, matte_kind)
-            _run(source, cutter, sinks, report, progress)
+            _run(source, cutter, fixes, sinks, report, progress)
         if job.review is not None and report.doubts is not None:
             write_page(job.review, job.source.name, report.doubts)
         report.stages_ms = cutter.times.mean_ms()
-        report.notes = [note for sink in sinks for note in sink.notes] + source.warnings
+        report.notes += [note for sink in sinks for note in sink.notes] + source.warnings
     return report
 
 
@@ -143,6 +148,7 @@ def _open_sinks(
 def _run(
     source: FileSource,
     cutter: HeadCutter,
+    fixes: list[Fix],
     sinks: list[VideoSink],
     report: VideoReport,
     progress: Callable[[int, int], None] | None,
@@ -150,7 +156,11 @@ def _run(
     started = time.monotonic()
     sink = ThreadedSink(TeeSink(sinks))
     cutouts = cut_stream(source, cutter)
+    outcome = Outcome(report.notes)
+    if fixes:
+        cutouts = with_fixes(cutouts, fixes, source.rate, outcome)
     if report.doubts is not None:
+        report.doubts.settled = outcome.settled
         cutouts = reviewed(cutouts, report.doubts)
     try:
         for cutout in cutouts:

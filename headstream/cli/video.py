@@ -38,6 +38,12 @@ def video(
         str, typer.Option(metavar="transparent|'#rrggbb'|blur|FILE", help="What is behind the head.")
     ] = "transparent",
     matte: Annotated[Path | None, typer.Option(help="Also write the matte as its own grey video.")] = None,
+    fixes: Annotated[
+        Path | None,
+        typer.Option(
+            "--fix", help="Corrections in single frames (.json, see docs/fixes.md), spread to the frames around."
+        ),
+    ] = None,
     review: Annotated[
         Path | None, typer.Option(help="Also write a page (.html) with the frames whose matte the tool itself doubts.")
     ] = None,
@@ -53,7 +59,7 @@ def video(
     from headstream.video import VideoJob, cut_video_file
 
     options = cut_options(heads, part, hair_color)
-    job = VideoJob(source, out, background, matte, codec, options, model, device, review)
+    job = VideoJob(source, out, background, matte, codec, options, model, device, review, fixes)
     with progress_bar(source.name) as progress:
         report = cut_video_file(job, progress)
     if json:

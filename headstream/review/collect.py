@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from headstream.review.doubts import Doubter, Doubts, Reason
@@ -73,15 +73,16 @@ class _Away:
 class Review:
     """Takes every cut-out of a film, in order, and keeps the ``limit`` worst places.
 
+    settled: numbers of frames somebody has corrected by hand; they are not doubted.
     frames: looked at.  doubtful: frames with a doubt.  counts: reason -> frames.  places: entries, kept or not.
     Memory does not grow with the film.
     """
 
-    def __init__(self, limit: int = 50) -> None:
+    def __init__(self, limit: int = 50, settled: Collection[int] = ()) -> None:
         self.frames = self.doubtful = self.places = 0
         self.end_s = 0.0
         self.counts: Counter[Reason] = Counter()
-        self._limit = limit
+        self._limit, self.settled = limit, settled
         self._kept: list[tuple[tuple[float, int, int], Entry]] = []
         self._doubter = Doubter()
         self._open: Entry | None = None
@@ -97,7 +98,7 @@ class Review:
         if doubts.cut:
             self._end_shot()
         self._follow_gaps(cutout)
-        if doubts.reasons:
+        if doubts.reasons and cutout.frame.index not in self.settled:
             self._doubt(cutout, doubts)
         elif self._open is not None and cutout.frame.index - self._open.last[0] > _JOIN and not self._away:
             self._close_open()
@@ -129,11 +130,13 @@ class Review:
         for track_id, away in list(self._away.items()):
             if now_s - away.since_s > _LONGEST_GAP_S:
                 del self._away[track_id]
-            else:
+            elif cutout.frame.index not in self.settled:
                 away.gap.add(cutout, {"head_lost": 1.0}, self._present.get(track_id))
         self._present = present
 
     def _lost(self, gap: Entry) -> None:
+        if not gap.frames:
+            return
         self._count(range(gap.first[0], gap.last[0] + 1), ("head_lost",))
         if self._open is not None and gap.first[0] - self._open.last[0] > _JOIN + 1:
             self._close_open()
