@@ -16,7 +16,7 @@ from headstream.review.doubts import Doubter, change, fill, glance, touched
 from headstream.review.page import clock, page, write_page
 from headstream.types import Cutout, Planes
 from headstream.video import VideoJob, check_job, cut_video_file
-from tests.review.scenes import SIZE, cutout_of, disc, frame_at, head_at, plain, scene
+from tests.scenes import SIZE, cutout_of, disc, frame_at, head_at, plain, scene
 
 
 def reasons(*cutouts: Cutout) -> set[str]:
