@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from headstream.capture.file import FileSource
 from headstream.errors import SinkError, SourceError, UsageError
 from headstream.fixes.read import Film, Fix, read_fixes
 from headstream.fixes.spread import Outcome, with_fixes
+from headstream.lookahead import with_look_ahead
 from headstream.pipeline import CutOptions, HeadCutter, cut_stream
 from headstream.review.collect import Review, reviewed
 from headstream.review.page import write_page
@@ -23,6 +25,7 @@ from headstream.sinks.partial import check_writable
 from headstream.sinks.threaded import TeeSink, ThreadedSink
 from headstream.sinks.video import ClipInfo, VideoSink
 from headstream.track.finder import FaceFinder
+from headstream.types import Cutout
 
 _MATTE_LAYOUTS = {"planes", "prores", "opaque"}
 
@@ -31,7 +34,8 @@ _MATTE_LAYOUTS = {"planes", "prores", "opaque"}
 class VideoJob:
     """What to cut and where to. background: "transparent", "blur", "#rrggbb" or a file's name. matte: a second output.
 
-    fixes: corrections made by hand.  review: a page with the frames the tool itself doubts.
+    look_ahead: fill in heads from frames to come.  fixes: corrections made by hand.  review: a page with the frames the
+    tool itself doubts.
     """
 
     source: Path
@@ -44,6 +48,7 @@ class VideoJob:
     device: str = "auto"
     review: Path | None = None
     fixes: Path | None = None
+    look_ahead: bool = True
 
 
 @dataclass
@@ -90,7 +95,8 @@ def cut_video_file(job: VideoJob, progress: Callable[[int, int], None] | None = 
         with FaceFinder(models_dir()) as finder:
             cutter = HeadCutter(segmenter, finder, job.options)
             sinks = _open_sinks(job, source, kind, matte_kind)
-            _run(source, cutter, fixes, sinks, report, progress)
+            with closing(_finished(cut_stream(source, cutter), job, fixes, source, report)) as cutouts:
+                _run(source, cutouts, sinks, report, progress)
         if job.review is not None and report.doubts is not None:
             write_page(job.review, job.source.name, report.doubts)
         report.stages_ms = cutter.times.mean_ms()
@@ -145,23 +151,30 @@ def _open_sinks(
     return sinks
 
 
+def _finished(
+    cutouts: Iterator[Cutout], job: VideoJob, fixes: list[Fix], source: FileSource, report: VideoReport
+) -> Generator[Cutout, None, None]:
+    """What happens to cut-outs before they are written. Each step looks at a bounded number of neighbours."""
+    outcome = Outcome(report.notes)
+    if job.look_ahead:
+        cutouts = with_look_ahead(cutouts, several=job.options.heads == "all")
+    if fixes:
+        cutouts = with_fixes(cutouts, fixes, source.rate, outcome)
+    if report.doubts is not None:
+        report.doubts.settled = outcome.settled
+        cutouts = reviewed(cutouts, report.doubts)
+    yield from cutouts
+
+
 def _run(
     source: FileSource,
-    cutter: HeadCutter,
-    fixes: list[Fix],
+    cutouts: Iterator[Cutout],
     sinks: list[VideoSink],
     report: VideoReport,
     progress: Callable[[int, int], None] | None,
 ) -> None:
     started = time.monotonic()
     sink = ThreadedSink(TeeSink(sinks))
-    cutouts = cut_stream(source, cutter)
-    outcome = Outcome(report.notes)
-    if fixes:
-        cutouts = with_fixes(cutouts, fixes, source.rate, outcome)
-    if report.doubts is not None:
-        report.doubts.settled = outcome.settled
-        cutouts = reviewed(cutouts, report.doubts)
     try:
         for cutout in cutouts:
             report.frames_in += 1

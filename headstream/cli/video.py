@@ -47,6 +47,13 @@ def video(
     review: Annotated[
         Path | None, typer.Option(help="Also write a page (.html) with the frames whose matte the tool itself doubts.")
     ] = None,
+    look_ahead: Annotated[
+        bool,
+        typer.Option(
+            "--look-ahead/--no-look-ahead",
+            help="Fill in heads that are lost for a moment from frames before and after.",
+        ),
+    ] = True,
     codec: Annotated[str | None, typer.Option(metavar="prores|vp9|ffv1|h264", help="Another codec than usual.")] = None,
     heads: HeadsOption = "largest",
     part: PartOption = "head",
@@ -59,7 +66,7 @@ def video(
     from headstream.video import VideoJob, cut_video_file
 
     options = cut_options(heads, part, hair_color)
-    job = VideoJob(source, out, background, matte, codec, options, model, device, review, fixes)
+    job = VideoJob(source, out, background, matte, codec, options, model, device, review, fixes, look_ahead)
     with progress_bar(source.name) as progress:
         report = cut_video_file(job, progress)
     if json:

@@ -92,7 +92,7 @@ class _Spreading:
         while self._waiting and self._is_now(self._waiting[0], frame):
             self._correct(now, self._waiting.popleft())
         self._held.append(now)
-        room = max(1, _HELD_BYTES // _bytes(frame))
+        room = max(1, _HELD_BYTES // frame.nbytes)
         while self._held and (len(self._held) > room or not self._reachable(self._held[0].cutout.frame)):
             yield self._held.popleft().cutout
 
@@ -188,8 +188,3 @@ def _whose(fix: Fix, cutout: Cutout) -> Head | None:
 
     nearest = min(cutout.heads, key=away, default=None)
     return nearest if nearest is not None and away(nearest) < 1.3 else None
-
-
-def _bytes(frame: Frame) -> int:
-    planes = frame.planes
-    return frame.rgb.nbytes if planes is None else planes.y.nbytes + planes.u.nbytes + planes.v.nbytes

@@ -17,7 +17,7 @@ from headstream.matte.motion import Motion, comparable, step_between
 from headstream.track.cuts import another_shot, thumbnail
 from headstream.types import Cutout, Float32Array, Head, Region, UInt8Array
 
-Reason = Literal["face_not_seen", "head_lost", "unstable", "cropped", "low_fill", "person_switched"]
+Reason = Literal["face_not_seen", "head_lost", "unstable", "cropped", "low_fill", "person_switched", "filled_in"]
 
 # Reason -> what an editor reads.
 MEANING: dict[Reason, str] = {
@@ -26,6 +26,7 @@ MEANING: dict[Reason, str] = {
     "unstable": "The matte jumped: its area or shape changed in a way the picture's motion does not explain.",
     "cropped": "The matte touches the border of the square it was made in: a part of the head may be cut off.",
     "low_fill": "The matte fills the face badly: a part of it may be missing.",
+    "filled_in": "The head was not found here; its matte was brought from the frames before and after.",
     "face_not_seen": "No detector saw the face; the head was held where it was last.",
 }
 _SIDE = 64  # cells of the small grid that mattes are compared on
@@ -93,6 +94,8 @@ class Doubter:
 
     def _of_head(self, cutout: Cutout, head: Head, now: Glance, before: Glance | None) -> dict[Reason, float]:
         found: dict[Reason, float] = {}
+        if head.score == 0:
+            found["filled_in"] = 0.5
         unseen_s = head.unseen_frames * float(cutout.frame.duration_s or 1 / 25)
         if unseen_s >= _UNSEEN_S:
             found["face_not_seen"] = min(0.6, 0.2 + 0.2 * unseen_s)

@@ -16,6 +16,7 @@ _TITLES: dict[Reason, str] = {
     "unstable": "matte jumped",
     "cropped": "cut off by the crop",
     "low_fill": "face not filled",
+    "filled_in": "filled in",
     "face_not_seen": "face not seen",
 }
 _STYLE = """
