@@ -28,6 +28,7 @@ FRAMES = (
 _HELD_BYTES = 192 << 20  # pictures held back: 14 frames of 4K, 8 bits; of larger ones fewer
 _FEWEST = 3
 _MIN_FILL = 0.5  # a head whose matte does not fill its face was not found, whatever its box says
+_SURE = 0.6  # a detector's score that a newcomer needs to be taken back: mistakes must not become longer
 _ALIKE = 0.6  # share of a head that must still look as it did
 
 
@@ -95,6 +96,8 @@ class _Window:
             gap.insert(0, held)
         if not self._several and any(held.found for held in gap):
             return  # somebody else was cut
+        if last is None and head.score < _SURE:
+            return
         back = self._trail(after, head, [held.came.frame for held in reversed(gap)])[::-1]
         forth: list[_Side | None] = [None] * len(gap)
         if last is not None:
