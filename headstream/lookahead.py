@@ -20,7 +20,7 @@ from headstream.matte.refine import times_own_alpha
 from headstream.matte.trail import Trail, square_around
 from headstream.review.doubts import fill
 from headstream.track.cuts import another_shot, thumbnail
-from headstream.types import Cutout, Float32Array, Frame, Head, Region, UInt8Array
+from headstream.types import Cutout, Float32Array, Frame, Head, Part, Region, UInt8Array
 
 FRAMES = (
     14  # how far ahead: a newcomer beside others is found by the next scan of the whole picture, 15 frames on at most
@@ -32,12 +32,15 @@ _SURE = 0.6  # a detector's score that a newcomer needs to be taken back: mistak
 _ALIKE = 0.6  # share of a head that must still look as it did
 
 
-def with_look_ahead(cutouts: Iterator[Cutout], *, several: bool = False, frames: int = FRAMES) -> Iterator[Cutout]:
-    """The cut-outs, heads filled in, in the same order. several: whether more than one head may be in a frame.
+def with_look_ahead(
+    cutouts: Iterator[Cutout], *, several: bool = False, part: Part = "head", frames: int = FRAMES
+) -> Iterator[Cutout]:
+    """The cut-outs, heads filled in, in the same order. several: whether more than one head may be in a frame.  part: what
+    is cut.
 
     A cut-out depends on those at most ``frames`` before and after it.
     """
-    window = _Window(several, frames)
+    window = _Window(several, 0.0 if part == "hair" else _MIN_FILL, frames)
     try:
         for cutout in cutouts:
             yield from window.take(cutout)
@@ -59,8 +62,8 @@ class _Held:
 class _Window:
     """The frames held back, all of one shot."""
 
-    def __init__(self, several: bool, frames: int) -> None:
-        self._several, self._frames = several, frames
+    def __init__(self, several: bool, min_fill: float, frames: int) -> None:
+        self._several, self._min_fill, self._frames = several, min_fill, frames
         self._held: deque[_Held] = deque()
         self._shot: Float32Array | None = None
         self._motion = Motion()
@@ -70,7 +73,7 @@ class _Window:
         before, self._shot = self._shot, thumbnail(cutout.frame)
         if another_shot(before, self._shot):
             yield from self.rest()
-        found = frozenset(head.track_id for head in cutout.heads if fill(cutout, head) >= _MIN_FILL)
+        found = frozenset(head.track_id for head in cutout.heads if fill(cutout, head) >= self._min_fill)
         before_found = self._held[-1].found if self._held else found
         for head in cutout.heads:
             if head.track_id in found - before_found:

@@ -91,17 +91,25 @@ def cut_video_file(job: VideoJob, progress: Callable[[int, int], None] | None = 
         fixes = read_fixes(job.fixes, film) if job.fixes is not None else []
         segmenter = load_segmenter(job.model, device=job.device, fast=True)
         report = VideoReport(device=segmenter.device, model=segmenter.card.name, viewers=kind.viewers)
-        report.doubts = Review() if job.review is not None else None
+        report.doubts = Review(job.options.part) if job.review is not None else None
         with FaceFinder(models_dir()) as finder:
             cutter = HeadCutter(segmenter, finder, job.options)
             sinks = _open_sinks(job, source, kind, matte_kind)
-            with closing(_finished(cut_stream(source, cutter), job, fixes, source, report)) as cutouts:
-                _run(source, cutouts, sinks, report, progress)
-        if job.review is not None and report.doubts is not None:
-            write_page(job.review, job.source.name, report.doubts)
+            try:
+                with closing(_finished(cut_stream(source, cutter), job, fixes, source, report)) as cutouts:
+                    _run(source, cutouts, sinks, report, progress)
+            except SourceError:
+                _write_review(job, report)  # of what there was
+                raise
+        _write_review(job, report)
         report.stages_ms = cutter.times.mean_ms()
         report.notes += [note for sink in sinks for note in sink.notes] + source.warnings
     return report
+
+
+def _write_review(job: VideoJob, report: VideoReport) -> None:
+    if job.review is not None and report.doubts is not None and report.doubts.frames:
+        write_page(job.review, job.source.name, report.doubts)
 
 
 def check_job(job: VideoJob) -> tuple[OutputFormat, OutputFormat | None]:
@@ -157,7 +165,7 @@ def _finished(
     """What happens to cut-outs before they are written. Each step looks at a bounded number of neighbours."""
     outcome = Outcome(report.notes)
     if job.look_ahead:
-        cutouts = with_look_ahead(cutouts, several=job.options.heads == "all")
+        cutouts = with_look_ahead(cutouts, several=job.options.heads == "all", part=job.options.part)
     if fixes:
         cutouts = with_fixes(cutouts, fixes, source.rate, outcome)
     if report.doubts is not None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from headstream.review.doubts import Doubter, Doubts, Reason
 from headstream.review.picture import pictures_of
-from headstream.types import Cutout, Frame, Region
+from headstream.types import Cutout, Frame, Part, Region
 
 _JOIN = 8  # fine frames between two doubtful ones that are still one entry
 _LONGEST_GAP_S = 3.0  # who is away for longer has left
@@ -21,7 +21,8 @@ _ANEW = 1.15  # how much worse than the picture at hand a frame must be for anot
 class Entry:
     """Neighbouring doubtful frames. first, last, worst: (frame number, seconds).
 
-    reasons: reason -> frames.  score: of the worst frame, 0..1, the one ``whole`` and ``near`` (JPEG) show.
+    reasons: reason -> frames.  score: of the worst frame, 0..1, the one ``whole`` and ``near`` (JPEG) show.  near_px: where
+    ``near`` lies in the frame.
     """
 
     first: tuple[int, float]
@@ -32,6 +33,7 @@ class Entry:
     score: float = -1.0
     whole: bytes = b""
     near: bytes | None = None
+    near_px: Region | None = None
 
     def add(self, cutout: Cutout, reasons: dict[Reason, float], near_px: Region | None) -> None:
         """One more frame."""
@@ -41,6 +43,7 @@ class Entry:
         worst = max(reasons.values())
         if worst > self.score * _ANEW:
             self.worst, self.score = self.last, worst
+            self.near_px = near_px
             self.whole, self.near = pictures_of(cutout, near_px)
 
     def join(self, other: Entry) -> None:
@@ -49,7 +52,8 @@ class Entry:
         self.frames += other.frames
         self.reasons.update(other.reasons)
         if other.score > self.score:
-            self.worst, self.score, self.whole, self.near = other.worst, other.score, other.whole, other.near
+            self.worst, self.score = other.worst, other.score
+            self.whole, self.near, self.near_px = other.whole, other.near, other.near_px
 
     @property
     def rank(self) -> tuple[float, int, int]:
@@ -71,20 +75,21 @@ class _Away:
 
 
 class Review:
-    """Takes every cut-out of a film, in order, and keeps the ``limit`` worst places.
+    """Takes every cut-out of a film, in order, and keeps the ``limit`` worst places. Can be pickled half-way.
 
+    part: what is cut.
     settled: numbers of frames somebody has corrected by hand; they are not doubted.
     frames: looked at.  doubtful: frames with a doubt.  counts: reason -> frames.  places: entries, kept or not.
     Memory does not grow with the film.
     """
 
-    def __init__(self, limit: int = 50, settled: Collection[int] = ()) -> None:
+    def __init__(self, part: Part = "head", limit: int = 50, settled: Collection[int] = ()) -> None:
         self.frames = self.doubtful = self.places = 0
         self.end_s = 0.0
         self.counts: Counter[Reason] = Counter()
         self._limit, self.settled = limit, settled
         self._kept: list[tuple[tuple[float, int, int], Entry]] = []
-        self._doubter = Doubter()
+        self._doubter = Doubter(part)
         self._open: Entry | None = None
         self._away: dict[int, _Away] = {}
         self._present: dict[int, Region] = {}

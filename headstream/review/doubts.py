@@ -15,7 +15,7 @@ import numpy as np
 from headstream.colour import to_8_bits
 from headstream.matte.motion import Motion, comparable, step_between
 from headstream.track.cuts import another_shot, thumbnail
-from headstream.types import Cutout, Float32Array, Head, Region, UInt8Array
+from headstream.types import Cutout, Float32Array, Head, Part, Region, UInt8Array
 
 Reason = Literal["face_not_seen", "head_lost", "unstable", "cropped", "low_fill", "person_switched", "filled_in"]
 
@@ -65,11 +65,19 @@ class Doubts:
 
 
 class Doubter:
-    """Looks at cut-outs in order. ``last`` is all it remembers; None starts anew."""
+    """Looks at cut-outs in order. part: what is cut.  ``last`` is all it remembers; None starts anew. Can be pickled."""
 
-    def __init__(self) -> None:
+    def __init__(self, part: Part = "head") -> None:
+        self.part = part
         self.last: Seen | None = None
         self._motion = Motion()
+
+    def __getstate__(self) -> tuple[Part, Seen | None]:
+        return self.part, self.last
+
+    def __setstate__(self, state: tuple[Part, Seen | None]) -> None:
+        self.__init__(state[0])  # type: ignore[misc]
+        self.last = state[1]
 
     def look(self, cutout: Cutout) -> Doubts:
         """What is doubtful about the next cut-out."""
@@ -100,7 +108,7 @@ class Doubter:
         if unseen_s >= _UNSEEN_S:
             found["face_not_seen"] = min(0.6, 0.2 + 0.2 * unseen_s)
         filled = fill(cutout, head)
-        if filled < _LOW_FILL:
+        if filled < _LOW_FILL and self.part == "head":  # hair leaves the face free
             found["low_fill"] = _between(1 - filled, 1 - _LOW_FILL, 0.8)
         touching = touched(cutout, head)
         if touching > _CROPPED:

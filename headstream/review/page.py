@@ -136,7 +136,10 @@ def _place(number: int, entry: Entry) -> str:
         f'<span class="chip">{_TITLES[reason]}, {"1 frame" if count == 1 else f"{count:,} frames"}</span>'
         for reason, count in entry.reasons.most_common()
     )
-    pictures = _image(entry.whole, f"frame {worst}") + (_image(entry.near, "the head, from near") if entry.near else "")
+    pictures = _image(entry.whole, f"frame {worst}")
+    if entry.near and entry.near_px:
+        x0, y0, x1, y1 = entry.near_px
+        pictures += _image(entry.near, f"the head from near: x {x0} to {x1}, y {y0} to {y1} of the frame")
     return (
         f'<article id="p{number}"><h3>{number}. {span}</h3><p>{frames}</p>'
         f'<div class="pictures">{pictures}</div><div>{chips}</div></article>'
@@ -144,4 +147,4 @@ def _place(number: int, entry: Entry) -> str:
 
 
 def _image(jpeg: bytes, alt: str) -> str:
-    return f'<img src="data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}" alt="{alt}">'
+    return f'<img src="data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}" alt="{alt}" title="{alt}">'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import re
 from pathlib import Path
 
@@ -95,7 +96,7 @@ class TestDoubts:
 
 
 def review_of(cutouts: list[Cutout], limit: int = 50) -> Review:
-    review = Review(limit)
+    review = Review(limit=limit)
     assert list(reviewed(iter(cutouts), review)) == cutouts
     return review
 
@@ -140,6 +141,21 @@ class TestReview:
             count = 1 if 4 <= k < 7 else 2
             film.append(cutout_of(frame_at(k), np.max(mattes[:count], axis=0), *heads[:count]))
         assert review_of(film).counts == {"head_lost": 3}
+
+    def test_it_can_be_put_aside_half_way(self) -> None:
+        film = [plain(k, radius=50 if k % 15 else 40) for k in range(40)]
+        first = review_of(film[:23])
+        second: Review = pickle.loads(pickle.dumps(first))
+        for cutout in film[23:]:
+            second.add(cutout)
+        assert page("film", second) == page("film", review_of(film))
+
+    def test_hair_leaves_the_face_free(self) -> None:
+        alpha = disc(160, 120, 50)
+        alpha[105:] = 0
+        review = Review("hair")
+        review.add(cutout_of(frame_at(0), alpha, head_at(160, 120, 50)))
+        assert review.doubtful == 0
 
     def test_only_the_worst_are_kept(self) -> None:
         film, index = [], 0
