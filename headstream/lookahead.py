@@ -29,7 +29,7 @@ _HELD_BYTES = 192 << 20  # pictures held back: 14 frames of 4K, 8 bits; of large
 _FEWEST = 3
 _MIN_FILL = 0.5  # a head whose matte does not fill its face was not found, whatever its box says
 _SURE = 0.6  # a detector's score that a newcomer needs to be taken back: mistakes must not become longer
-_ALIKE = 0.6  # share of a head that must still look as it did
+_ALIKE = 0.75  # share of a head that must still look as it did
 
 
 def with_look_ahead(
@@ -127,8 +127,13 @@ class _Window:
             where, (alpha,), trust = trail.brought([matte], region, frame)
             if not where[2]:
                 break
-            sides[k] = _Side(_moved(head, area, trail.area_px, k + 1), where, alpha, trust)
+            sides[k] = _Side(_moved(head, area, trail.area_px, k + 1), where, alpha, _decided(trust))
         return sides
+
+
+def _decided(trust: Float32Array) -> Float32Array:
+    """Steeper: a head is there or behind something, seldom half."""
+    return np.clip(2.5 * trust - 0.75, 0, 1)
 
 
 @dataclass(frozen=True)
