@@ -133,7 +133,7 @@ class _Window:
 
 def _decided(trust: Float32Array) -> Float32Array:
     """Steeper: a head is there or behind something, seldom half."""
-    return np.clip(2.5 * trust - 0.75, 0, 1)
+    return np.clip(3 * trust - 0.3, 0, 1)
 
 
 @dataclass(frozen=True)

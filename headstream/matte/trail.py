@@ -18,7 +18,7 @@ from headstream.matte.patch import even_region
 from headstream.types import Float32Array, Frame, Region, UInt8Array
 
 _SIDE = 256
-_ALIKE, _UNLIKE = 12.0, 30.0  # steps of luma, of 255, between what is trusted and what is not
+_ALIKE, _UNLIKE = 7.0, 20.0  # steps of luma, of 255, between what is trusted and what is not
 
 
 class Trail:

@@ -16,9 +16,10 @@ from headstream.cli import main
 from headstream.colour import planes_from_rgb
 from headstream.errors import SourceError, UsageError
 from headstream.fixes import spread
-from headstream.fixes.read import Click, Film, Fix, read_fixes, read_mask
-from headstream.fixes.spread import Outcome, fade, with_fixes
+from headstream.fixes.read import Click, Film, Fix, _seconds, read_fixes, read_mask
+from headstream.fixes.spread import Outcome, _Spreading, fade, with_fixes
 from headstream.matte.patch import alpha_in, repainted
+from headstream.review.page import clock
 from headstream.types import Colour, Cutout, Frame, Planes, Region, UInt8Array
 from tests.media import alpha_of
 from tests.scenes import SIZE, cutout_of, disc, frame_at, head_at, plain, scene
@@ -192,6 +193,19 @@ class TestSpreading:
         for k in (10, 14):
             assert (after[k].alpha[:, : 130 + 2 * k] == before[k].alpha[:, : 130 + 2 * k]).all()
             assert (after[k].alpha != before[k].alpha).any()
+
+    @pytest.mark.parametrize("rate", [Fraction(24000, 1001), Fraction(25), Fraction(30000, 1001), Fraction(60)])
+    def test_a_time_read_off_the_review_page_is_that_very_frame(self, rate: Fraction) -> None:
+        tiny = np.zeros((2, 2, 3), np.uint8)
+        for k in range(0, 4000, 37):
+            told = clock(float(k / rate))
+            time_s = _seconds(told)
+            state = _Spreading([], rate, Outcome())
+            claims = [
+                state._is_now(Fix(1, time_s), Frame(tiny, index=i, pts=i / rate)) for i in (max(0, k - 1), k) if i <= k
+            ]
+            assert claims[-1]
+            assert k == 0 or not claims[0]
 
     def test_never_across_a_cut(self, tmp_path: Path) -> None:
         before = film(12)
