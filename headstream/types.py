@@ -153,6 +153,15 @@ class Frame:
         assert self._rgb is not None
         return self._rgb
 
+    @property
+    def nbytes(self) -> int:
+        """What its pixels take in memory, a view made on demand left out."""
+        if self.planes is not None:
+            own = (self.planes.y, self.planes.u, self.planes.v, self.planes.alpha)
+            return sum(plane.nbytes for plane in own if plane is not None)
+        assert self._rgb is not None
+        return self._rgb.nbytes + (0 if self.alpha is None else self.alpha.nbytes)
+
     def timed(self, *, index: int | None = None, pts: Fraction | None = None, captured_s: float | None = None) -> Frame:
         """The same picture with another place in time; what is None stays."""
         return Frame(

@@ -4,27 +4,39 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from headstream.capture.file import FileSource
 from headstream.errors import SinkError, SourceError, UsageError
+from headstream.fixes.read import Film, Fix, read_fixes
+from headstream.fixes.spread import Outcome, with_fixes
+from headstream.lookahead import with_look_ahead
 from headstream.pipeline import CutOptions, HeadCutter, cut_stream
+from headstream.review.collect import Review, reviewed
+from headstream.review.page import write_page
 from headstream.segment.load import load_segmenter
 from headstream.segment.registry import models_dir
 from headstream.sinks.background import open_background, parse_background
 from headstream.sinks.formats import OutputFormat, output_format
+from headstream.sinks.partial import check_writable
 from headstream.sinks.threaded import TeeSink, ThreadedSink
 from headstream.sinks.video import ClipInfo, VideoSink, give_up
 from headstream.track.finder import FaceFinder
+from headstream.types import Cutout
 
 _MATTE_LAYOUTS = {"planes", "prores", "opaque"}
 
 
 @dataclass(frozen=True)
 class VideoJob:
-    """What to cut and where to. background: "transparent", "blur", "#rrggbb" or a file's name. matte: a second output."""
+    """What to cut and where to. background: "transparent", "blur", "#rrggbb" or a file's name. matte: a second output.
+
+    look_ahead: fill in heads from frames to come.  fixes: corrections made by hand.  review: a page with the frames the
+    tool itself doubts.
+    """
 
     source: Path
     out: Path
@@ -34,11 +46,17 @@ class VideoJob:
     options: CutOptions = field(default_factory=CutOptions)
     model: str = "default"
     device: str = "auto"
+    review: Path | None = None
+    fixes: Path | None = None
+    look_ahead: bool = True
 
 
 @dataclass
 class VideoReport:
-    """What became of a job. heads: person's number -> frames they are in.  notes: sound, subtitles, chapters, warnings."""
+    """What became of a job. heads: person's number -> frames they are in.  notes: sound, subtitles, chapters, warnings.
+
+    doubts: where a review was asked for, what it found.
+    """
 
     frames_in: int = 0
     frames_out: int = 0
@@ -52,6 +70,7 @@ class VideoReport:
     notes: list[str] = field(default_factory=list)
     viewers: str = ""
     interrupted: bool = False
+    doubts: Review | None = None
 
     @property
     def fps(self) -> float:
@@ -68,15 +87,29 @@ def cut_video_file(job: VideoJob, progress: Callable[[int, int], None] | None = 
     """
     kind, matte_kind = check_job(job)
     with FileSource(job.source) as source:
+        film = Film(source.size_px, source.rate, source.frames_expected)
+        fixes = read_fixes(job.fixes, film) if job.fixes is not None else []
         segmenter = load_segmenter(job.model, device=job.device, fast=True)
         report = VideoReport(device=segmenter.device, model=segmenter.card.name, viewers=kind.viewers)
+        report.doubts = Review(job.options.part) if job.review is not None else None
         with FaceFinder(models_dir()) as finder:
             cutter = HeadCutter(segmenter, finder, job.options)
             sinks = _open_sinks(job, source, kind, matte_kind)
-            _run(source, cutter, sinks, report, progress)
+            try:
+                with closing(_finished(cut_stream(source, cutter), job, fixes, source, report)) as cutouts:
+                    _run(source, cutouts, sinks, report, progress)
+            except SourceError:
+                _write_review(job, report)  # of what there was
+                raise
+        _write_review(job, report)
         report.stages_ms = cutter.times.mean_ms()
-        report.notes = [note for sink in sinks for note in sink.notes] + source.warnings
+        report.notes += [note for sink in sinks for note in sink.notes] + source.warnings
     return report
+
+
+def _write_review(job: VideoJob, report: VideoReport) -> None:
+    if job.review is not None and report.doubts is not None and report.doubts.frames:
+        write_page(job.review, job.source.name, report.doubts)
 
 
 def check_job(job: VideoJob) -> tuple[OutputFormat, OutputFormat | None]:
@@ -92,10 +125,14 @@ def check_job(job: VideoJob) -> tuple[OutputFormat, OutputFormat | None]:
         matte_kind = output_format(job.matte, transparent=False)
         if matte_kind.layout not in _MATTE_LAYOUTS and matte_kind.container != "image2":
             raise UsageError(f"{job.matte}: a matte is written as .mov, .mkv, .webm, .mp4 or a folder of PNG")
-    outputs = [path for path in (job.out, job.matte) if path is not None]
+    if job.review is not None and job.review.suffix.lower() not in {".html", ".htm"}:
+        raise UsageError(f"{job.review}: a review is a page; name it .html")
+    if job.review is not None:
+        check_writable(job.review)
+    outputs = [path for path in (job.out, job.matte, job.review) if path is not None]
     places = [path.resolve() for path in [job.source, *outputs]]
     if len(set(places)) < len(places):
-        raise UsageError(f"{job.out}: input, output and matte must be different files")
+        raise UsageError(f"{job.out}: input and outputs must be different files")
     return kind, matte_kind
 
 
@@ -122,9 +159,24 @@ def _open_sinks(
     return sinks
 
 
+def _finished(
+    cutouts: Iterator[Cutout], job: VideoJob, fixes: list[Fix], source: FileSource, report: VideoReport
+) -> Generator[Cutout, None, None]:
+    """What happens to cut-outs before they are written. Each step looks at a bounded number of neighbours."""
+    outcome = Outcome(report.notes)
+    if job.look_ahead:
+        cutouts = with_look_ahead(cutouts, several=job.options.heads == "all", part=job.options.part)
+    if fixes:
+        cutouts = with_fixes(cutouts, fixes, source.rate, outcome)
+    if report.doubts is not None:
+        report.doubts.settled = outcome.settled
+        cutouts = reviewed(cutouts, report.doubts)
+    yield from cutouts
+
+
 def _run(
     source: FileSource,
-    cutter: HeadCutter,
+    cutouts: Iterator[Cutout],
     sinks: list[VideoSink],
     report: VideoReport,
     progress: Callable[[int, int], None] | None,
@@ -132,7 +184,7 @@ def _run(
     started = time.monotonic()
     sink = ThreadedSink(TeeSink(sinks))
     try:
-        for cutout in cut_stream(source, cutter):
+        for cutout in cutouts:
             report.frames_in += 1
             sink.write(cutout)
             report.frames_with_head += bool(cutout.heads)

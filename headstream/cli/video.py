@@ -19,6 +19,7 @@ from headstream.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from headstream.review.collect import Review
     from headstream.video import VideoReport
 
 
@@ -37,6 +38,22 @@ def video(
         str, typer.Option(metavar="transparent|'#rrggbb'|blur|FILE", help="What is behind the head.")
     ] = "transparent",
     matte: Annotated[Path | None, typer.Option(help="Also write the matte as its own grey video.")] = None,
+    fixes: Annotated[
+        Path | None,
+        typer.Option(
+            "--fix", help="Corrections in single frames (.json, see docs/fixes.md), spread to the frames around."
+        ),
+    ] = None,
+    review: Annotated[
+        Path | None, typer.Option(help="Also write a page (.html) with the frames whose matte the tool itself doubts.")
+    ] = None,
+    look_ahead: Annotated[
+        bool,
+        typer.Option(
+            "--look-ahead/--no-look-ahead",
+            help="Fill in heads that are lost for a moment from frames before and after.",
+        ),
+    ] = True,
     codec: Annotated[str | None, typer.Option(metavar="prores|vp9|ffv1|h264", help="Another codec than usual.")] = None,
     heads: HeadsOption = "largest",
     part: PartOption = "head",
@@ -49,13 +66,15 @@ def video(
     from headstream.video import VideoJob, cut_video_file
 
     options = cut_options(heads, part, hair_color)
-    job = VideoJob(source, out, background, matte, codec, options, model, device)
+    job = VideoJob(source, out, background, matte, codec, options, model, device, review, fixes, look_ahead)
     with progress_bar(source.name) as progress:
         report = cut_video_file(job, progress)
     if json:
         emit_json(as_json(report))
     else:
         _tell(report)
+        if review is not None and report.doubts is not None:
+            say(f"wrote {review}: {found(report.doubts)}")
     if report.interrupted:
         say("headstream: interrupted" + ("" if report.outputs else "; nothing was written"))
         return 130
@@ -80,6 +99,14 @@ def _tell(report: VideoReport) -> None:
         say(f"shows in: {report.viewers}")
 
 
+def found(doubts: Review) -> str:
+    """What a review comes to, in a few words."""
+    if not doubts.doubtful:
+        return "no frame is in doubt"
+    places = "1 place" if doubts.places == 1 else f"{doubts.places} places"
+    return f"{places} to look at, {doubts.doubtful} of {doubts.frames} frames"
+
+
 def as_json(report: VideoReport) -> dict[str, object]:
     """A report as --json prints it."""
     return {
@@ -95,4 +122,8 @@ def as_json(report: VideoReport) -> dict[str, object]:
         "outputs": [str(path) for path in report.outputs],
         "notes": report.notes,
         "interrupted": report.interrupted,
-    }
+    } | ({} if report.doubts is None else _doubts_json(report.doubts))
+
+
+def _doubts_json(doubts: Review) -> dict[str, object]:
+    return {"doubtful_frames": doubts.doubtful, "doubtful_places": doubts.places, "doubts": dict(doubts.counts)}

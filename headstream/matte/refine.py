@@ -12,8 +12,9 @@ from headstream.colour import LUMA_WEIGHTS, to_8_bits, yuv_from_rgb
 from headstream.matte.clean import largest_piece
 from headstream.matte.grid import brought_up, grid_from_region, visible_region
 from headstream.matte.guided import guide_coefficients, levels
+from headstream.matte.motion import comparable
 from headstream.matte.spill import spill_correction
-from headstream.matte.temporal import MatteState, Stabiliser, comparable
+from headstream.matte.temporal import MatteState, Stabiliser
 from headstream.matte.tint import Rgb, hair_luma, hair_share, tint_correction
 from headstream.types import Float32Array, Frame, Matrix, Planes, Region, UInt8Array
 
@@ -101,7 +102,7 @@ class HeadMatte:
         if options.hair_color is not None and self._hair is not None:
             correction, kept = self._tinted(crop_rgb, correction, options.hair_color), np.zeros_like(kept)
         colours = None if correction is None else _corrected(frame, region, crop_px, correction, kept)
-        return Layer(region, _times_own_alpha(full, frame, region), colours)
+        return Layer(region, times_own_alpha(full, frame, region), colours)
 
     def _tinted(self, crop_rgb: UInt8Array, correction: Float32Array | None, colour: Rgb) -> Float32Array:
         """The correction with the hair's other colour in it. The hair's own brightness is followed slowly: it must not pump."""
@@ -125,7 +126,7 @@ class HeadMatte:
         a, b = guide_coefficients(alpha, _unit(luma), radius=options.guide_radius, epsilon=options.guide_epsilon)
         lift = grid_from_region(region, crop_px, alpha.shape[0])
         size = (x1 - x0, y1 - y0)
-        full = cv2.multiply(brought_up(a, lift, size), _region_luma(frame, region))
+        full = cv2.multiply(brought_up(a, lift, size), region_luma(frame, region))
         cv2.add(full, brought_up(b, lift, size), dst=full)
         levels(full, options.low, options.high)
         return cv2.convertScaleAbs(full, alpha=255)
@@ -145,7 +146,7 @@ def _unit(luma: UInt8Array) -> Float32Array:
     return luma.astype(np.float32) * np.float32(1 / 255)
 
 
-def _region_luma(frame: Frame, region: Region) -> Float32Array:
+def region_luma(frame: Frame, region: Region) -> Float32Array:
     """(h, w) float32, 0..1: the region's luma in the same measure as ``_luma``."""
     x0, y0, x1, y1 = region
     planes = frame.planes
@@ -194,7 +195,7 @@ def _added(plane: Any, step: Float32Array, lift: Any, solid: Any, bits: int) -> 
     return np.minimum(cv2.add(plane, more, dtype=cv2.CV_16U), (1 << bits) - 1)
 
 
-def _times_own_alpha(alpha: UInt8Array, frame: Frame, region: Region) -> UInt8Array:
+def times_own_alpha(alpha: UInt8Array, frame: Frame, region: Region) -> UInt8Array:
     """What the source itself shows through stays so."""
     x0, y0, x1, y1 = region
     own: UInt8Array | None = frame.alpha
@@ -213,19 +214,20 @@ def merged(layers: list[Layer], frame: Frame) -> Layer:
     corners = list(zip(*(layer.region_px for layer in layers), strict=True))
     x0, y0, x1, y1 = min(corners[0]), min(corners[1]), max(corners[2]), max(corners[3])
     alpha = np.zeros((y1 - y0, x1 - x0), np.uint8)
-    colours = _own_colours(frame, (x0, y0, x1, y1))
+    colours = own_colours(frame, (x0, y0, x1, y1))
     for layer in layers:
         lx0, ly0, lx1, ly1 = layer.region_px
         inner = (lx0 - x0, ly0 - y0, lx1 - x0, ly1 - y0)
         target = alpha[inner[1] : inner[3], inner[0] : inner[2]]
         wins = layer.alpha > target
         if layer.foreground is not None:
-            _put_colours(colours, layer.foreground, inner, wins)
+            put_colours(colours, layer.foreground, inner, wins)
         np.maximum(target, layer.alpha, out=target)
     return Layer((x0, y0, x1, y1), alpha, colours)
 
 
-def _own_colours(frame: Frame, region: Region) -> Planes | UInt8Array:
+def own_colours(frame: Frame, region: Region) -> Planes | UInt8Array:
+    """A copy of the frame's colours in a region."""
     x0, y0, x1, y1 = region
     if frame.planes is None:
         return frame.rgb[y0:y1, x0:x1].copy()
@@ -233,7 +235,8 @@ def _own_colours(frame: Frame, region: Region) -> Planes | UInt8Array:
     return replace(part, y=part.y.copy(), u=part.u.copy(), v=part.v.copy())
 
 
-def _put_colours(into: Planes | UInt8Array, colours: Planes | UInt8Array, inner: Region, where: Any) -> None:
+def put_colours(into: Planes | UInt8Array, colours: Planes | UInt8Array, inner: Region, where: Any) -> None:
+    """Put a region's colours into those of a larger one, whose part it is ``inner``, where ``where`` (h, w) is set."""
     x0, y0, x1, y1 = inner
     if not isinstance(into, Planes) or not isinstance(colours, Planes):
         assert isinstance(into, np.ndarray)

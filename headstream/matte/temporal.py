@@ -2,17 +2,16 @@
 
 A recursive filter on a moving grid. The motion comes from the picture, not from the matte, and where the picture moved
 in a way the motion does not explain, the new matte stands alone; so a matte never trails what it belongs to.
-Optical flow: Kroeger et al., "Fast Optical Flow using Dense Inverse Search", arXiv:1603.03590, as OpenCV has it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
 
+from headstream.matte.motion import Motion, comparable
 from headstream.types import Float32Array, Region, UInt8Array
 
 
@@ -35,7 +34,7 @@ class Stabiliser:
         if not 0 <= strength < 1:
             raise ValueError(f"strength must be in 0..1 (1 excluded), got {strength}")
         self.strength = strength
-        self._flow: Any = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
+        self._motion = Motion()
 
     def update(self, alpha: Float32Array, luma: UInt8Array, crop_px: Region, last: MatteState | None) -> MatteState:
         """The steadied matte of this frame. alpha: (S, S) float32; luma: (S, S) uint8; crop_px: where the grid lies."""
@@ -50,24 +49,9 @@ class Stabiliser:
         return MatteState(self._moved(luma, crop_px, last)[0], luma, crop_px)
 
     def _moved(self, luma: UInt8Array, crop_px: Region, last: MatteState) -> tuple[Float32Array, UInt8Array]:
-        """The last matte and luma as they would lie now: first the crop's own move, then the picture's."""
-        side = luma.shape[0]
-        scale = (crop_px[2] - crop_px[0]) / (last.crop_px[2] - last.crop_px[0])
-        cell = (last.crop_px[2] - last.crop_px[0]) / side
-        shift = [(crop_px[k] - last.crop_px[k]) / cell + 0.5 * scale - 0.5 for k in (0, 1)]
-        old_from_new = np.array([[scale, 0, shift[0]], [0, scale, shift[1]]])
-        alpha, old = last.alpha, last.luma
-        if crop_px != last.crop_px:
-            flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-            old = cv2.warpAffine(old, old_from_new, (side, side), flags=flags, borderMode=cv2.BORDER_REPLICATE)
-        flow = self._flow.calc(luma, old, None)  # for each pixel now, where it was
-        ys, xs = _index_grid(side)
-        map_x, map_y = xs + flow[..., 0], ys + flow[..., 1]
-        moved_luma = cv2.remap(old, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        if crop_px != last.crop_px:
-            map_x, map_y = map_x * scale + shift[0], map_y * scale + shift[1]
-        moved = cv2.remap(alpha, map_x.astype(np.float32), map_y.astype(np.float32), cv2.INTER_LINEAR)
-        return moved, moved_luma
+        """The last matte and luma as they would lie now."""
+        moved = self._motion.since(luma, crop_px, last.luma, last.crop_px)
+        return moved.plane(last.alpha), moved.luma
 
     def _trust(
         self, alpha: Float32Array, luma: UInt8Array, moved_alpha: Float32Array, moved_luma: UInt8Array
@@ -78,22 +62,3 @@ class Stabiliser:
         change = np.abs(moved_alpha - alpha)
         matte = np.clip(1.6 - 1.6 * cv2.blur(change, (5, 5)), 0, 1)
         return (self.strength * picture * matte).astype(np.float32)
-
-
-_GRIDS: dict[int, tuple[Float32Array, Float32Array]] = {}
-
-
-def _index_grid(side: int) -> tuple[Float32Array, Float32Array]:
-    if side not in _GRIDS:
-        _GRIDS[side] = (
-            np.arange(side, dtype=np.float32)[:, None],
-            np.arange(side, dtype=np.float32)[None, :],
-        )
-    return _GRIDS[side]
-
-
-def comparable(now: Region, before: Region) -> bool:
-    """Whether two crops show enough of the same: otherwise it was a cut, or another head."""
-    side = before[2] - before[0]
-    ratio = (now[2] - now[0]) / side
-    return 0.7 < ratio < 1.4 and all(abs(now[k] - before[k]) < 0.4 * side for k in (0, 1))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from headstream.colour import crop_resized
 from headstream.track.appearance import SIDE_PX, describe, likeness
 from headstream.track.associate import best_pairs, blended, centre, distinct, steady_crop
+from headstream.track.cuts import another_shot, thumbnail
 from headstream.track.faces import Face
 from headstream.track.finder import crop_square, overlap
 from headstream.track.framing import ROOM, Framing, framing_of
@@ -123,13 +124,14 @@ class Tracker:
         self._next_id = 1
         self._frames = 0
         self._scan_due = True
-        self._thumbnail: Any = None
+        self._thumbnail: Float32Array | None = None
         self.cut_before = False
 
     def update(self, frame: Frame) -> tuple[Head, ...]:
         """Heads in ``frame``, by number. ``cut_before`` then tells whether the picture changed as a whole before it."""
         now = _Now(frame, float(frame.pts))
-        self.cut_before = self._picture_changed(frame)
+        before, self._thumbnail = self._thumbnail, thumbnail(frame)
+        self.cut_before = another_shot(before, self._thumbnail)
         if self.cut_before:
             self._leave(list(self._tracks), now, everywhere=True)
             self._scan_due = True
@@ -298,12 +300,3 @@ class Tracker:
         return Head(
             track.track_id, track.box, track.crop_px, crop_from_frame, landmarks, face.score, track.unseen_frames
         )
-
-    def _picture_changed(self, frame: Frame) -> bool:
-        """A cut: the whole picture is another one. Luma on a coarse grid tells, at no cost."""
-        plane = frame.rgb[..., 1] if frame.planes is None else frame.planes.y
-        bits = 8 if frame.planes is None else frame.planes.bits
-        step = max(1, min(frame.size_px) // 24)
-        thumbnail = plane[step // 2 :: step, step // 2 :: step].astype(np.float32) / (1 << (bits - 8))
-        before, self._thumbnail = self._thumbnail, thumbnail
-        return before is not None and before.shape == thumbnail.shape and bool(np.abs(before - thumbnail).mean() > 35)

@@ -1,0 +1,67 @@
+"""Small pictures of a cut-out for people to judge by: the whole frame and the head from near, the matte's outline drawn."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+
+from headstream.colour import crop_resized, rgb_from_yuv, to_8_bits
+from headstream.types import Cutout, Frame, Region, UInt8Array
+
+_WHOLE_PX = (480, 320)  # the whole frame fits into this
+_NEAR_PX = 320
+_QUALITY = 80
+_LINE, _HALO = (255, 221, 0), (20, 20, 20)  # R'G'B': seen on skin, hair, white and black alike
+
+
+def pictures_of(cutout: Cutout, near_px: Region | None) -> tuple[bytes, bytes | None]:
+    """JPEGs of the whole frame and, where ``near_px`` says where, of that square."""
+    outlines = _outlines(cutout)
+    whole, scale = _shrunk(cutout.frame)
+    _draw(whole, outlines, scale, (0, 0))
+    if near_px is None:
+        return _jpeg(whole), None
+    x0, y0, x1, _ = near_px
+    frame = cutout.frame
+    near = crop_resized(frame.rgb if frame.planes is None else frame.planes, near_px, _NEAR_PX)
+    near = np.ascontiguousarray(near)
+    _draw(near, outlines, _NEAR_PX / (x1 - x0), (x0, y0))
+    return _jpeg(whole), _jpeg(near)
+
+
+def _shrunk(frame: Frame) -> tuple[UInt8Array, float]:
+    """(h, w, 3) uint8 that fits, and its scale. Planes are brought down one by one, before they become RGB."""
+    width, height = frame.size_px
+    scale = min(_WHOLE_PX[0] / width, _WHOLE_PX[1] / height, 1.0)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    planes = frame.planes
+    if planes is None:
+        return np.ascontiguousarray(cv2.resize(frame.rgb, size, interpolation=cv2.INTER_AREA)), scale
+    parts = [
+        to_8_bits(cv2.resize(np.ascontiguousarray(plane), size, interpolation=cv2.INTER_AREA), planes.bits)
+        for plane in (planes.y, planes.u, planes.v)
+    ]
+    return cv2.transform(cv2.merge(parts), rgb_from_yuv(planes.colour.matrix, planes.colour.full_range)), scale
+
+
+def _outlines(cutout: Cutout) -> list[Any]:
+    """Where alpha passes one half: points in frame pixels."""
+    if not cutout.region_alpha.size:
+        return []
+    x0, y0, _, _ = cutout.region_px
+    solid = (cutout.region_alpha >= 128).astype(np.uint8)
+    found, _ = cv2.findContours(solid, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE, offset=(x0, y0))
+    return list(found)
+
+
+def _draw(picture: UInt8Array, outlines: list[Any], scale: float, corner: tuple[int, int]) -> None:
+    points = [np.round((line + 0.5 - np.array(corner)) * scale * 16 - 8).astype(np.int32) for line in outlines]
+    for colour, thick in ((_HALO, 3), (_LINE, 1)):
+        cv2.polylines(picture, points, True, colour, thick, cv2.LINE_AA, shift=4)
+
+
+def _jpeg(rgb: UInt8Array) -> bytes:
+    _, data = cv2.imencode(".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
+    return bytes(data)

@@ -1,0 +1,364 @@
+"""Corrections: what is refused, then what they do in their own frame, around it, and that they do nothing elsewhere."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from headstream.cli import main
+from headstream.colour import planes_from_rgb
+from headstream.errors import SourceError, UsageError
+from headstream.fixes import spread
+from headstream.fixes.read import Click, Film, Fix, _seconds, read_fixes, read_mask
+from headstream.fixes.spread import Outcome, _Spreading, fade, with_fixes
+from headstream.matte.patch import alpha_in, repainted
+from headstream.review.page import clock
+from headstream.types import Colour, Cutout, Frame, Planes, Region, UInt8Array
+from tests.media import alpha_of
+from tests.scenes import SIZE, cutout_of, disc, frame_at, head_at, plain, scene
+
+FILM = Film(SIZE, Fraction(25), 100)
+RATE = Fraction(25)
+
+
+def write(folder: Path, *entries: Any) -> Path:
+    path = folder / "fixes.json"
+    path.write_text(json.dumps(list(entries)))
+    return path
+
+
+class TestReading:
+    @pytest.mark.parametrize(
+        ("entry", "message"),
+        [
+            ("x", "expected an object"),
+            ({"frame": 1, "click": [1, 1, "head"], "colour": 1}, "unknown key 'colour'"),
+            ({"click": [1, 1, "head"]}, "either 'time' or 'frame'"),
+            ({"frame": 1, "time": 1, "click": [1, 1, "head"]}, "either 'time' or 'frame'"),
+            ({"frame": 1}, "either 'mask' or 'click'"),
+            ({"frame": -1, "click": [1, 1, "head"]}, "expected a number from 0"),
+            ({"frame": True, "click": [1, 1, "head"]}, "expected a number from 0"),
+            ({"frame": 700, "click": [1, 1, "head"]}, "not in the film, which has 100"),
+            ({"time": 7, "click": [1, 1, "head"]}, "not in the film, which is 4.000 s"),
+            ({"time": "0:01:00.000", "click": [1, 1, "head"]}, "not in the film"),
+            ({"time": "soon", "click": [1, 1, "head"]}, "h:mm:ss.mmm"),
+            ({"time": -1, "click": [1, 1, "head"]}, "expected seconds"),
+            ({"frame": 1, "click": [1, 1]}, "expected .x, y, "),
+            ({"frame": 1, "click": [1, 1, "hat"]}, '"not"'),
+            ({"frame": 1, "click": [320, 1, "head"]}, "outside of the picture, 320x240"),
+            ({"frame": 1, "click": [1, 1, "head"], "head": 0}, "a person's number"),
+            ({"frame": 1, "click": [1, 1, "head"], "spread_s": 60}, "from 0 to 3"),
+            ({"frame": 1, "mask": "none.png"}, "none.png: no such file"),
+            ({"frame": 1, "mask": "small.png"}, "is 10x20, but the film is shown at 320x240"),
+            ({"frame": 1, "mask": "text.png"}, "is not a picture"),
+        ],
+    )
+    def test_what_is_wrong_is_said_in_one_line(self, entry: Any, message: str, tmp_path: Path) -> None:
+        cv2.imwrite(str(tmp_path / "small.png"), np.zeros((20, 10), np.uint8))
+        (tmp_path / "text.png").write_text("not a picture")
+        with pytest.raises(UsageError, match=message) as caught:
+            read_fixes(write(tmp_path, {"frame": 0, "click": [0, 0, "not"]}, entry), FILM)
+        assert "\n" not in str(caught.value)
+        assert "correction 2" in str(caught.value) or "text.png" in str(caught.value)
+
+    def test_files_that_are_none(self, tmp_path: Path) -> None:
+        with pytest.raises(UsageError, match="cannot be read"):
+            read_fixes(tmp_path / "none.json", FILM)
+        (tmp_path / "fixes.json").write_text("{")
+        with pytest.raises(UsageError, match="not JSON"):
+            read_fixes(tmp_path / "fixes.json", FILM)
+        (tmp_path / "fixes.json").write_text("{}")
+        with pytest.raises(UsageError, match="expected a list"):
+            read_fixes(tmp_path / "fixes.json", FILM)
+
+    def test_ways_to_say_when(self, tmp_path: Path) -> None:
+        click = {"click": [5, 6.5, "not"]}
+        given: list[dict[str, Any]] = [
+            {"time": "0:00:03.480"},
+            {"time": "1.5"},
+            {"time": "00:02"},
+            {"time": 0.25},
+            {"frame": 10},
+        ]
+        fixes = read_fixes(write(tmp_path, *({**when, **click} for when in given)), FILM)
+        assert [(fix.number, fix.time_s) for fix in fixes] == [(4, 0.25), (5, 0.4), (2, 1.5), (3, 2.0), (1, 3.48)]
+        assert fixes[1].frame == 10
+        assert fixes[0].click == Click(5, 6.5, "not")
+
+    def test_a_film_that_does_not_say_how_long_it_is(self, tmp_path: Path) -> None:
+        path = write(tmp_path, {"time": 900, "click": [1, 1, "head"]})
+        assert read_fixes(path, Film(SIZE, RATE, 0))[0].time_s == 900
+
+    def test_masks_of_every_kind(self, tmp_path: Path) -> None:
+        grey = disc(100, 100, 50)
+        see_through = np.dstack([np.full((*grey.shape, 3), 255, np.uint8), grey])
+        kinds = {"grey": grey, "deep": grey.astype(np.uint16) * 257, "rgb": np.dstack([grey] * 3), "rgba": see_through}
+        for name, pixels in kinds.items():
+            cv2.imwrite(str(tmp_path / f"{name}.png"), pixels)
+            assert np.abs(read_mask(tmp_path / f"{name}.png").astype(int) - grey).max() <= 1
+
+
+class TestPatch:
+    def planes_cutout(self, bits: int = 8) -> Cutout:
+        """A matte in a part of the frame, its colours not the frame's."""
+        planes = planes_from_rgb(scene(), Colour(), bits=bits, sub=(2, 2))
+        region: Region = (100, 60, 200, 160)
+        inner = planes.region(region)
+        colours = Planes(inner.y // 2, inner.u.copy(), inner.v.copy(), planes.colour, bits=bits)
+        return Cutout(Frame(planes=planes), (), region, alpha_in(plain(0), region), colours)
+
+    @pytest.mark.parametrize("bits", [8, 10])
+    def test_only_the_region_changes_and_what_is_new_has_its_own_colours(self, bits: int) -> None:
+        cutout = self.planes_cutout(bits)
+        new = np.full((40, 60), 255, np.uint8)
+        after = repainted(cutout, (180, 100, 240, 140), new)
+        assert after.region_px == (100, 60, 240, 160)
+        assert (after.alpha[100:140, 180:240] == 255).all()
+        before = cutout.alpha
+        before[100:140, 180:240] = 255
+        assert (after.alpha == before).all()
+        assert isinstance(after.foreground, Planes)
+        assert isinstance(cutout.foreground, Planes)
+        assert (after.foreground.y[:, :80] == cutout.foreground.y[:, :80]).all()
+        assert cutout.frame.planes is not None
+        assert (after.foreground.y[40:80, 100:] == cutout.frame.planes.y[100:140, 200:240]).all()
+
+    def test_the_same_matte_is_the_same_cutout(self) -> None:
+        cutout = self.planes_cutout()
+        assert repainted(cutout, (0, 0, 120, 120), alpha_in(cutout, (0, 0, 120, 120))) is cutout
+
+    def test_a_matte_where_there_was_none(self) -> None:
+        after = repainted(Cutout(frame_at(0)), (10, 20, 30, 40), np.full((20, 20), 200, np.uint8))
+        assert after.alpha.sum() == 20 * 20 * 200
+
+
+def film(count: int, hole: bool = True, step: float = 2.0) -> list[Cutout]:
+    """A head that drifts with its picture; in every frame the same part of it is missing: a wedge to the right."""
+    out = []
+    for k in range(count):
+        alpha = disc(130 + step * k, 120, 50)
+        if hole:
+            alpha[100:140, int(150 + step * k) :] = 0
+        out.append(cutout_of(frame_at(k, scene(shift=step * k)), alpha, head_at(130 + step * k, 120, 50)))
+    return out
+
+
+def errors(cutouts: list[Cutout], step: float = 2.0) -> list[float]:
+    """Wrong alpha, in pixels, of each."""
+    return [float(cv2.absdiff(c.alpha, disc(130 + step * k, 120, 50)).sum()) / 255 for k, c in enumerate(cutouts)]
+
+
+def mask_fix(folder: Path, frame: int, mask: UInt8Array, number: int = 1, **more: Any) -> Fix:
+    cv2.imwrite(str(folder / f"{frame}.png"), mask)
+    return Fix(number, frame / 25, frame, mask=folder / f"{frame}.png", **{"spread_s": 0.24, **more})
+
+
+def fixed(cutouts: list[Cutout], *fixes: Fix) -> tuple[list[Cutout], Outcome]:
+    outcome = Outcome()
+    out = list(with_fixes(iter(cutouts), fixes, RATE, outcome))
+    assert [c.frame.index for c in out] == [c.frame.index for c in cutouts]
+    return out, outcome
+
+
+class TestSpreading:
+    def test_fading_by_hand(self) -> None:
+        assert fade(0, 0.5) == 1
+        assert fade(0.25, 0.5) == pytest.approx(0.5)
+        assert fade(0.5, 0.5) == fade(0.1, 0.0) == 0
+
+    def test_a_mask_is_the_matte_of_its_frame_and_repairs_those_around(self, tmp_path: Path) -> None:
+        before = film(24)
+        mask = disc(130 + 24, 120, 50)
+        after, outcome = fixed(before, mask_fix(tmp_path, 12, mask))
+        assert (after[12].alpha == mask).all()
+        assert outcome.notes == []
+        left, right = errors(before), errors(after)
+        for k in (10, 11, 13, 14):
+            assert right[k] < 0.4 * left[k]
+        assert all(one <= other + 1 for one, other in zip(right, left, strict=True))
+        untouched = [k for k in range(24) if abs(k - 12) >= 6]
+        assert all(after[k] is before[k] for k in untouched)
+        assert outcome.settled == set(range(9, 16))
+
+    def test_in_a_frame_it_touches_only_what_was_wrong(self, tmp_path: Path) -> None:
+        before = film(24)
+        after, _ = fixed(before, mask_fix(tmp_path, 12, disc(130 + 24, 120, 50)))
+        for k in (10, 14):
+            assert (after[k].alpha[:, : 130 + 2 * k] == before[k].alpha[:, : 130 + 2 * k]).all()
+            assert (after[k].alpha != before[k].alpha).any()
+
+    @pytest.mark.parametrize("rate", [Fraction(24000, 1001), Fraction(25), Fraction(30000, 1001), Fraction(60)])
+    def test_a_time_read_off_the_review_page_is_that_very_frame(self, rate: Fraction) -> None:
+        tiny = np.zeros((2, 2, 3), np.uint8)
+        for k in range(0, 4000, 37):
+            told = clock(float(k / rate))
+            time_s = _seconds(told)
+            state = _Spreading([], rate, Outcome())
+            claims = [
+                state._is_now(Fix(1, time_s), Frame(tiny, index=i, pts=i / rate)) for i in (max(0, k - 1), k) if i <= k
+            ]
+            assert claims[-1]
+            assert k == 0 or not claims[0]
+
+    def test_never_across_a_cut(self, tmp_path: Path) -> None:
+        before = film(12)
+        for k in (0, 1, 2, 3, 9, 10, 11):
+            before[k] = plain(k, picture=scene(5))
+        after, _ = fixed(before, mask_fix(tmp_path, 5, disc(140, 120, 50)))
+        changed = [k for k in range(12) if after[k] is not before[k]]
+        assert changed == [4, 5, 6, 7, 8]
+
+    def test_two_masks_are_each_exact(self, tmp_path: Path) -> None:
+        before = film(20)
+        one, two = disc(130 + 16, 120, 50), disc(130 + 22, 120, 30)
+        after, _ = fixed(before, mask_fix(tmp_path, 8, one), mask_fix(tmp_path, 11, two, 2))
+        assert (after[8].alpha == one).all()
+        assert (after[11].alpha == two).all()
+
+    def test_where_the_picture_is_another_nothing_is_drawn(self, tmp_path: Path) -> None:
+        """Something passes before the head: the correction does not lie on top of it."""
+        before = film(10, step=0)
+        picture = scene()
+        picture[90:150, 140:220] = np.where(np.indices((60, 80)).sum(axis=0) % 9 < 4, 255, 0)[..., None]
+        hidden = cutout_of(frame_at(6, picture), before[6].alpha, before[6].heads[0])
+        after, _ = fixed([*before[:6], hidden, *before[7:]], mask_fix(tmp_path, 5, disc(130, 120, 50)))
+        assert errors(after, 0)[4] < 0.2 * errors(before, 0)[4]
+        assert np.abs(after[6].alpha.astype(int) - hidden.alpha)[105:135, 155:175].mean() < 20
+
+    def test_what_cannot_be_applied_is_told(self, tmp_path: Path) -> None:
+        whole = [c for c in film(6, hole=False)]
+        same = mask_fix(tmp_path, 3, whole[3].alpha)
+        late = Fix(2, 9.0, click=Click(1, 1, "head"))
+        stranger = Fix(3, 0.0, 0, click=Click(1, 1, "head"), head=7)
+        after, outcome = fixed(whole, stranger, same, late)
+        assert all((a.alpha == b.alpha).all() for a, b in zip(after, whole, strict=True))
+        notes = "; ".join(outcome.notes)
+        assert "head 7 is not in frame 0" in notes
+        assert "frame 3 is already so" in notes
+        assert "correction 2: the film ends before it" in notes
+
+    def test_a_source_that_breaks_off_gives_what_it_had(self, tmp_path: Path) -> None:
+        def broken() -> Iterator[Cutout]:
+            yield from film(10)
+            raise SourceError("cut off")
+
+        got = []
+        with pytest.raises(SourceError):
+            for cutout in with_fixes(broken(), [mask_fix(tmp_path, 12, disc(154, 120, 50))], RATE):
+                got.append(cutout.frame.index)
+        assert got == list(range(10))
+
+    def test_frames_are_held_back_only_before_a_correction(self, tmp_path: Path) -> None:
+        taken = 0
+
+        def counted() -> Iterator[Cutout]:
+            nonlocal taken
+            for cutout in film(40):
+                taken += 1
+                yield cutout
+
+        held = []
+        for cutout in with_fixes(counted(), [mask_fix(tmp_path, 20, disc(170, 120, 50))], RATE):
+            held.append(taken - cutout.frame.index - 1)
+        assert held[:10] == [0] * 10
+        assert held[25:] == [0] * 15
+        assert 6 <= max(held) <= 10
+
+    def test_large_pictures_are_held_back_less(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        before = film(20)
+        monkeypatch.setattr(spread, "_HELD_BYTES", 3 * before[0].frame.rgb.nbytes)
+        after, _ = fixed(before, mask_fix(tmp_path, 10, disc(150, 120, 50)))
+        assert [k for k in range(20) if after[k] is not before[k]] == list(range(7, 16))
+
+    def test_a_frame_depends_on_its_neighbourhood_alone(self, tmp_path: Path) -> None:
+        """What a long film that is cut in pieces relies on."""
+        fix = mask_fix(tmp_path, 14, disc(158, 120, 50))
+        before = film(30)
+        whole, _ = fixed(before, fix)
+        part, _ = fixed(before[8:21], fix)
+        assert all((a.alpha == b.alpha).all() for a, b in zip(whole[8:21], part, strict=True))
+
+    def test_what_the_source_shows_through_stays_so(self, tmp_path: Path) -> None:
+        own = np.full(SIZE[::-1], 255, np.uint8)
+        own[:120] = 0
+        frame = Frame(scene(), alpha=own)
+        after, _ = fixed([cutout_of(frame, None)], mask_fix(tmp_path, 0, disc(160, 120, 50)))
+        assert not after[0].alpha[:120].any()
+        assert after[0].alpha[130:150, 140:180].all()
+
+
+def colourful(index: int) -> UInt8Array:
+    """A head in one colour with a hat in another, before grey with a little grain."""
+    picture = np.full((SIZE[1], SIZE[0], 3), 110, np.uint8)
+    cv2.circle(picture, (160, 140), 40, (200, 150, 120), -1)
+    cv2.rectangle(picture, (130, 70), (190, 104), (40, 60, 160), -1)
+    grain = np.random.default_rng(index).integers(-3, 4, picture.shape)
+    return np.clip(picture + grain, 0, 255).astype(np.uint8)
+
+
+def hat() -> UInt8Array:
+    return cv2.rectangle(np.zeros(SIZE[::-1], np.uint8), (130, 70), (190, 104), 255, -1)
+
+
+def face() -> UInt8Array:
+    return cv2.circle(np.zeros(SIZE[::-1], np.uint8), (160, 140), 40, 255, -1)
+
+
+class TestClicks:
+    def test_a_hat_that_was_missing_is_added(self) -> None:
+        before = [cutout_of(frame_at(k, colourful(k)), face() & ~hat(), head_at(160, 130, 45)) for k in range(5)]
+        after, outcome = fixed(before, Fix(1, 0.08, 2, click=Click(150, 85, "head"), spread_s=0.2))
+        assert outcome.notes == []
+        right = np.maximum(hat(), face())
+        assert cv2.absdiff(after[2].alpha, right).mean() < 0.15 * cv2.absdiff(before[2].alpha, right).mean()
+        assert cv2.absdiff(after[1].alpha, right).mean() < 0.5 * cv2.absdiff(before[1].alpha, right).mean()
+
+    def test_a_hat_that_does_not_belong_is_taken_away(self) -> None:
+        both = np.maximum(hat(), face())
+        before = [cutout_of(frame_at(k, colourful(k)), both, head_at(160, 130, 45)) for k in range(5)]
+        after, _ = fixed(before, Fix(1, 0.08, 2, click=Click(150, 85, "not"), spread_s=0.2))
+        right = face() & ~hat()
+        assert cv2.absdiff(after[2].alpha, right).mean() < 0.2 * cv2.absdiff(both, right).mean()
+        assert after[2].alpha[150:165, 145:175].min() == 255
+
+    def test_a_click_on_what_is_right_changes_nothing(self) -> None:
+        before = [cutout_of(frame_at(0, colourful(0)), face(), head_at(160, 130, 45))]
+        after, outcome = fixed(before, Fix(1, 0.0, 0, click=Click(160, 150, "head")))
+        assert after[0] is before[0]
+        assert "already so" in outcome.notes[0]
+
+    @pytest.mark.parametrize("at", [(0, 0), (319, 239), (160, 239)])
+    def test_clicks_at_the_border_and_where_nobody_is(self, at: tuple[int, int]) -> None:
+        after, _ = fixed([Cutout(frame_at(0, colourful(0)))], Fix(1, 0.0, 0, click=Click(*at, "head")))
+        assert after[0].alpha[at[1], at[0]] > 128
+
+
+class TestVideo:
+    def test_from_end_to_end(self, head_clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        mask = np.zeros((240, 320), np.uint8)
+        mask[20:160, 80:220] = 255
+        cv2.imwrite(str(tmp_path / "m.png"), mask)
+        fixes = write(tmp_path, {"frame": 15, "mask": "m.png", "spread_s": 0.2}, {"frame": 40, "click": [5, 5, "not"]})
+        given = ["video", str(head_clip), "--review", str(tmp_path / "r.html")]
+        assert main([*given, "--out", str(tmp_path / "a.mkv")]) == 0
+        assert main([*given, "--out", str(tmp_path / "b.mkv"), "--fix", str(fixes)]) == 0
+        assert "correction 2: the film ends before it" in capsys.readouterr().err
+        before, after = alpha_of(tmp_path / "a.mkv"), alpha_of(tmp_path / "b.mkv")
+        assert (after[15] == mask).all()
+        changed = [k for k in range(30) if (before[k] != after[k]).any()]
+        assert changed[0] >= 11
+        assert changed[-1] <= 19
+        assert len(changed) >= 5
+
+    def test_a_wrong_file_is_refused(self, head_clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        fixes = write(tmp_path, {"time": "0:10:00", "mask": "m.png"})
+        assert main(["video", str(head_clip), "--out", str(tmp_path / "o.mkv"), "--fix", str(fixes)]) == 2
+        assert "correction 1: time 0:10:00 is not in the film" in capsys.readouterr().err
+        assert not (tmp_path / "o.mkv").exists()

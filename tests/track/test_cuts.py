@@ -1,0 +1,31 @@
+"""Another shot is told from the same one, at any depth and size."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from headstream.colour import planes_from_rgb
+from headstream.track.cuts import another_shot, thumbnail
+from headstream.types import Colour, Frame
+from tests.media import pattern
+from tests.scenes import frame_at, scene
+
+
+def test_another_place_is_another_shot_and_motion_is_none() -> None:
+    first = thumbnail(frame_at(0))
+    assert not another_shot(None, first)
+    assert not another_shot(first, thumbnail(frame_at(1, scene(shift=6))))
+    assert another_shot(first, thumbnail(frame_at(1, scene(seed=5))))
+
+
+@pytest.mark.parametrize(("bits", "size"), [(8, (64, 48)), (10, (640, 360)), (12, (33, 17))])
+def test_depth_and_size_do_not_matter(bits: int, size: tuple[int, int]) -> None:
+    rgb = pattern(*size, 0)
+    deep = thumbnail(Frame(planes=planes_from_rgb(rgb, Colour(full_range=True), bits=bits)))
+    shallow = thumbnail(Frame(planes=planes_from_rgb(rgb, Colour(full_range=True))))
+    assert np.abs(deep - shallow).max() < 2
+
+
+def test_pictures_of_two_sizes_are_not_compared() -> None:
+    assert not another_shot(thumbnail(Frame(pattern(64, 48, 0))), thumbnail(Frame(pattern(640, 90, 0))))
