@@ -32,7 +32,8 @@ def _scale(matrix: _Affine) -> float:
 def _smoothed_for(plane: Plane, shrink: float) -> Plane:
     if shrink <= 1.1:
         return plane
-    return cv2.GaussianBlur(plane, (0, 0), 0.5 * float(np.sqrt(shrink**2 - 1)), borderType=cv2.BORDER_REPLICATE)
+    # As wide as a box over the pixels that become one: their standard deviation is shrink / sqrt(12).
+    return cv2.GaussianBlur(plane, (0, 0), 0.3 * float(np.sqrt(shrink**2 - 1)), borderType=cv2.BORDER_REPLICATE)
 
 
 def clip_plane(plane: Plane, square: Square, size: int, steps: Steps, beyond: float) -> Plane:
