@@ -54,7 +54,8 @@ class FileSource:
         aspect = Fraction(self._stream.sample_aspect_ratio or 1)
         self.sample_aspect_ratio = 1 / aspect if turned else aspect
         self.frames_expected = int(self._stream.frames) or self._frames_by_duration()
-        self.first_pts_s = Fraction(0)  # set by the first frame: where the video starts on the file's own clock
+        # Where the video starts on the file's own clock.
+        self.first_pts_s = Fraction(0) if self._first.pts is None else self._first.pts * Fraction(self._first.time_base)
 
     def _first_picture(self) -> Any:
         context = self._stream.codec_context
@@ -79,17 +80,13 @@ class FileSource:
         return Fraction(0) if start is None else Fraction(start, 1_000_000)
 
     def __iter__(self) -> Iterator[Frame]:
-        first: Fraction | None = None
-        last = Fraction(-1)
-        step = 1 / self.rate
+        first, step = self.first_pts_s, 1 / self.rate
+        last = first - step
         index = 0
         pictures, self._first = itertools.chain([self._first], self._decoder), None
         for decoded in pictures:
             when = last + step if decoded.pts is None else decoded.pts * Fraction(decoded.time_base)
-            if first is None:
-                first = when if decoded.pts is not None else Fraction(0)
-                self.first_pts_s, when = first, first
-            elif when <= last:  # a broken clock must not cost a frame: the next tick is the nearest true thing
+            if when <= last:  # a broken clock must not cost a frame: the next tick is the nearest true thing
                 self._warn_once("some timestamps repeat or run backwards; those frames follow one tick after another")
                 when = last + self.time_base
             last = when
@@ -97,7 +94,7 @@ class FileSource:
             place = Place(index, when - first, length)
             yield frame_from_video(self._at_first_size(decoded), self._upright, place)
             index += 1
-        self._check_complete(index, last - (first or 0))
+        self._check_complete(index, last - first)
 
     def _decoded(self) -> Iterator[Any]:
         import av
