@@ -83,7 +83,7 @@ def eventful(portrait: UInt8Array) -> list[UInt8Array]:
     """One person moves, leaves, comes back; then another shot, with somebody else beside them."""
     moving = moving_portrait(portrait, 14)
     empty = moving[7].copy()
-    empty[:170] = 110  # the body stays: no other shot
+    empty[:150, 40:190] = 110  # the body stays: it is the same shot
     other = cv2.resize(portrait[:400], (190, 150), interpolation=cv2.INTER_AREA)[:, ::-1]
     other = np.clip(other.astype(int) * (0.6, 0.75, 1.0), 0, 255).astype(np.uint8)
     both = []
