@@ -76,13 +76,13 @@ def read_journal(folder: Path) -> Journal | None:
     try:
         told = json.loads(place.read_text())
         if told["journal"] != _VERSION:
-            raise ValueError("it is another version's")
+            raise ValueError("its journal is of another version of headstream")
         segments = [Segment(**segment) for segment in told["segments"]]
         return Journal(folder, told["of"], segments, str(told["state"]), bool(told["complete"]))
     except FileNotFoundError:
         return None
-    except (KeyError, TypeError, OSError) as error:
-        raise ValueError(f"it cannot be read: {error}") from error
+    except (KeyError, TypeError, OSError, json.JSONDecodeError) as error:
+        raise ValueError(f"its journal cannot be read ({error})") from error
 
 
 def _write_whole(place: Path, write: Any) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from headstream.errors import SinkError
+from headstream.sinks.clipfile import beside
 from headstream.sinks.partial import make_parents, sink_error
 
 
@@ -19,15 +20,14 @@ def locked(outputs: Sequence[Path]) -> Iterator[None]:
     The lock is the system's own on the open file, so that one left behind by a process that was killed is free.
     """
     with ExitStack() as held:
-        for output in sorted({path.absolute() for path in outputs}):
-            held.enter_context(_locked(output))
+        for place, output in sorted({beside(output.absolute(), "lock"): output for output in outputs}.items()):
+            held.enter_context(_locked(place, output))
         yield
 
 
 @contextmanager
-def _locked(output: Path) -> Iterator[None]:
-    make_parents(output)
-    place = output.with_name(f".{output.name}.lock")
+def _locked(place: Path, output: Path) -> Iterator[None]:
+    make_parents(place)
     file = _acquired(place, output)
     try:
         file.truncate(0)

@@ -22,7 +22,7 @@ from headstream.capture.file import FileSource
 from headstream.capture.marks import TRAIL, Mark, Trail
 from headstream.journal import Journal, Segment, difference, read_journal
 from headstream.pipeline import HeadCutter, cut_stream
-from headstream.sinks.clipfile import sequence_place
+from headstream.sinks.clipfile import beside
 from headstream.sinks.partial import sink_error
 from headstream.sinks.segments import SegmentSink
 from headstream.state import Packed, pack, unpack
@@ -101,9 +101,8 @@ class LongCut:
                 return ""
             if different := difference(found.identity, self._journal.identity):
                 return different
-            for segment in found.segments:
-                if not all(s.holds(segment.name, size) for s, size in zip(self.sinks, segment.sizes, strict=True)):
-                    return f"its segment {segment.name} is missing or damaged"
+            if missing := self._missing(found):
+                return f"its segment {missing} is missing or damaged"
             cut, mark, outputs, counts = unpack(found.saved_state(), _KEPT)
             if not found.complete:
                 cutter.restore(cut)
@@ -117,6 +116,13 @@ class LongCut:
             source.warnings[:] = mark.warnings
         else:
             source.begin_at(mark)
+        return ""
+
+    def _missing(self, journal: Journal) -> str:
+        """The first segment that is not there, or not whole; "" if all are."""
+        for segment in journal.segments:
+            if not all(sink.holds(segment.name, size) for sink, size in zip(self.sinks, segment.sizes, strict=True)):
+                return segment.name
         return ""
 
     # ---- the way of the frames
@@ -186,9 +192,8 @@ class LongCut:
             sink.incomplete()
 
     def discard(self) -> None:
-        """Make no file; finished segments stay."""
+        """``close`` makes no file; finished segments stay."""
         self._ending = "discarded"
-        self.close()
 
     def close(self) -> None:
         """End as told. Safe to call again. Raises SinkError; finished segments stay then."""
@@ -203,6 +208,8 @@ class LongCut:
         finally:
             for sink in self.sinks:
                 sink.close()
+            if self._missing(self._journal):  # spent in a join for want of room, or found damaged there
+                self._journal.segments = []
             if not self._journal.segments:
                 self._clear()
 
@@ -233,7 +240,10 @@ class LongCut:
         """How to go on, in words; "" where nothing is kept."""
         if not self._journal.segments:
             return ""
-        return f"the same command goes on from frame {self._journal.frames} (to start anew, remove the folder {self.folder})"
+        further = f"goes on from frame {self._journal.frames}"
+        if self._journal.complete:
+            further = "puts the finished frames together"
+        return f"the same command {further} (to start anew, remove the folder {self.folder})"
 
     def _clear(self) -> None:
         """Remove what is kept."""
@@ -248,6 +258,5 @@ class LongCut:
 
 
 def work_folder(output: Path) -> Path:
-    """Where the segments of an output are kept, beside it."""
-    place = sequence_place(output)[0] if "%" in output.name else output
-    return place.with_name(f".{place.name}.work")
+    """Where the segments of an output are kept."""
+    return beside(output, "work")

@@ -3,31 +3,23 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 from headstream.capture.file import FileSource
 from headstream.errors import SinkError, SourceError, UsageError
-from headstream.journal import fingerprint, identity_of
 from headstream.lock import locked
-from headstream.pipeline import CutOptions, HeadCutter, cut_stream
-from headstream.resume import LongCut, Tally, work_folder
-from headstream.segment.crops import CropSegmenter
+from headstream.outputs import Outputs, open_outputs
+from headstream.pipeline import CutOptions, HeadCutter
 from headstream.segment.load import load_segmenter
 from headstream.segment.registry import models_dir
-from headstream.sinks.background import open_background, parse_background
+from headstream.sinks.background import parse_background
 from headstream.sinks.formats import OutputFormat, output_format
-from headstream.sinks.segments import can_be_segmented, segment_sink
-from headstream.sinks.threaded import TeeSink, ThreadedSink
-from headstream.sinks.video import ClipInfo, VideoSink
+from headstream.sinks.threaded import ThreadedSink
 from headstream.track.finder import FaceFinder
-from headstream.types import Cutout
 
 _MATTE_LAYOUTS = {"planes", "prores", "opaque"}
 
@@ -90,7 +82,7 @@ def cut_video_file(job: VideoJob, progress: Callable[[int, int], None] | None = 
         report = VideoReport(device=segmenter.device, model=segmenter.card.name, viewers=kind.viewers)
         with FaceFinder(models_dir()) as finder, locked([p for p in (job.out, job.matte) if p is not None]):
             cutter = HeadCutter(segmenter, finder, job.options)
-            outputs = _open_outputs(job, source, segmenter, kind, matte_kind)
+            outputs = open_outputs(job, source, segmenter, kind, matte_kind)
             outputs.take_up(source, cutter)
             _run(source, cutter, outputs, report, progress or (lambda done, total: None))
         report.stages_ms = cutter.times.mean_ms()
@@ -120,108 +112,10 @@ def check_job(job: VideoJob) -> tuple[OutputFormat, OutputFormat | None]:
     return kind, matte_kind
 
 
-class DirectCut:
-    """The outputs of a film that is made in one go. See ``LongCut``, which is what long films have in its place."""
-
-    first = 0
-
-    def __init__(self, sinks: list[VideoSink]) -> None:
-        self.sinks, self._tee = sinks, TeeSink(sinks)
-        self.tally, self.notes = Tally(), list[str]()
-
-    def take_up(self, source: FileSource, cutter: HeadCutter) -> None:
-        """There is nothing to go on from."""
-
-    def cutouts(self, source: FileSource, cutter: HeadCutter) -> Iterator[Cutout]:
-        """All cut-outs to be made."""
-        return cut_stream(source, cutter)
-
-    def write(self, cutout: Cutout) -> None:
-        """Write to each output."""
-        self._tee.write(cutout)
-        self.tally.add(cutout)
-
-    def close(self) -> None:
-        """Finish all outputs with what there is."""
-        self._tee.close()
-
-    def stop(self) -> None:
-        """``close`` finishes the outputs with what there is at any time."""
-
-    def incomplete(self) -> None:
-        """Outputs go under another name."""
-        for sink in self.sinks:
-            sink.incomplete()
-
-    def discard(self) -> None:
-        """Nothing is kept."""
-        for sink in self.sinks:
-            sink.discard()
-
-    @property
-    def joined(self) -> list[Path]:
-        """The outputs there are after ``close``."""
-        return [sink.final_path for sink in self.sinks if sink.frames]
-
-    def hint(self) -> str:
-        """Nothing is kept to go on from."""
-        return ""
-
-
-def _open_outputs(
-    job: VideoJob, source: FileSource, segmenter: CropSegmenter, kind: OutputFormat, matte_kind: OutputFormat | None
-) -> DirectCut | LongCut:
-    """Outputs in segments where the film is long enough for two and all formats allow it."""
-    clip = ClipInfo(
-        source.size_px,
-        source.rate,
-        source.time_base,
-        source.sample_aspect_ratio,
-        source.first_pts_s - source.start_s,
-        source.path,
-        source.start_s,
-    )
-    background = open_background(parse_background(job.background), FileSource)
-    wanted: list[tuple[Path, OutputFormat, dict[str, Any]]] = [(job.out, kind, {"background": background})]
-    if job.matte is not None and matte_kind is not None:
-        wanted.append((job.matte, matte_kind, {"what": "matte"}))
-    every = round(Fraction(job.segment_s) * source.rate)
-    folder = work_folder(job.out)
-    long = every > 0 and (source.frames_expected or 2 * every) >= 2 * every
-    if not long or not all(can_be_segmented(kind) for _, kind, _ in wanted):
-        return DirectCut(_opened(wanted, lambda path, kind, more: VideoSink(path, kind, clip, **more)))
-    sinks = _opened(wanted, lambda path, kind, more: segment_sink(path, kind, clip, folder, **more))
-    return LongCut(folder, _identity(job, segmenter, [kind for _, kind, _ in wanted], every), sinks, every=every)
-
-
-def _opened(wanted: list[tuple[Path, OutputFormat, dict[str, Any]]], opened: Callable[..., Any]) -> list[Any]:
-    """A sink for each output; none stays open where one cannot be opened."""
-    sinks: list[Any] = []
-    try:
-        for path, kind, more in wanted:
-            sinks.append(opened(path, kind, more))
-    except BaseException:
-        for sink in sinks:
-            sink.discard()
-        raise
-    return sinks
-
-
-def _identity(job: VideoJob, segmenter: CropSegmenter, kinds: list[OutputFormat], every: int) -> dict[str, Any]:
-    """All that decides what comes out."""
-    card = segmenter.card
-    weights = card.sha256 or (fingerprint(card.file) if card.file.exists() else "")
-    model = {"name": card.name, "weights": weights, "device": segmenter.device}
-    options = dataclasses.asdict(job.options) | {"background": job.background, "codec": job.codec}
-    options |= {"outputs": [dataclasses.asdict(kind) for kind in kinds], "segment": every}
-    behind = parse_background(job.background)
-    return identity_of(job.source, options, model, [behind] if isinstance(behind, Path) else [])
-
-
 def _run(
     source: FileSource,
     cutter: HeadCutter,
-    outputs: DirectCut | LongCut,
+    outputs: Outputs,
     report: VideoReport,
     progress: Callable[[int, int], None],
 ) -> None:
@@ -260,7 +154,7 @@ def _run(
     report.seconds = time.monotonic() - started
 
 
-def _give_up(sink: ThreadedSink, outputs: DirectCut | LongCut) -> None:
+def _give_up(sink: ThreadedSink, outputs: Outputs) -> None:
     outputs.discard()
     try:
         sink.close()
@@ -268,11 +162,11 @@ def _give_up(sink: ThreadedSink, outputs: DirectCut | LongCut) -> None:
         pass  # the first error is on its way already
 
 
-def _with_hint(error: BaseException, outputs: DirectCut | LongCut) -> BaseException:
+def _with_hint(error: BaseException, outputs: Outputs) -> BaseException:
     return SinkError(f"{error}; {hint}") if isinstance(error, SinkError) and (hint := outputs.hint()) else error
 
 
-def _with_rest(error: SourceError, outputs: DirectCut | LongCut) -> str:
+def _with_rest(error: SourceError, outputs: Outputs) -> str:
     if not outputs.joined:
         return f"{error}; nothing was written"
     hint = outputs.hint()

@@ -109,3 +109,9 @@ def sequence_place(path: Path) -> tuple[Path, str]:
 def incomplete_name(path: Path) -> Path:
     """What an output is called that is not all that was asked for."""
     return path.with_name(f"{path.stem}.partial{path.suffix}")
+
+
+def beside(path: Path, what: str) -> Path:
+    """The hidden place beside an output that holds ``what`` belongs to its making."""
+    place = sequence_place(path)[0] if "%" in path.name else path
+    return place.with_name(f".{place.name}.{what}")

@@ -67,6 +67,7 @@ class PartialFolder:
                 return
             for file in self.path.iterdir():
                 file.replace(self.final / file.name)
+                file.unlink(missing_ok=True)  # two names of one file stay two
             self.path.rmdir()
         except OSError as error:
             raise sink_error(self.final, error) from error
