@@ -51,15 +51,15 @@ class Journal:
         return sum(segment.frames for segment in self.segments)
 
     def add(self, segment: Segment, state: Packed, *, complete: bool = False) -> None:
-        """One more segment is done; its files are on the disk already. Raises OSError."""
-        before, self.state = self.state, f"state-{len(self.segments) + 1:06d}.npz"
-        self.segments.append(segment)
-        self.complete = complete
-        _write_whole(self.folder / self.state, state.save)
-        text = json.dumps({"journal": _VERSION} | self._told(), indent=1)
+        """One more segment is done; its files are on the disk already. Raises OSError; then nothing has changed."""
+        segments = [*self.segments, segment]
+        after = dataclasses.replace(self, segments=segments, state=f"state-{len(segments):06d}.npz", complete=complete)
+        _write_whole(self.folder / after.state, state.save)
+        text = json.dumps({"journal": _VERSION} | after._told(), indent=1)
         _write_whole(self.folder / "journal.json", lambda path: path.write_text(text))
-        if before:
-            (self.folder / before).unlink(missing_ok=True)
+        if self.state:
+            (self.folder / self.state).unlink(missing_ok=True)
+        self.segments, self.state, self.complete = segments, after.state, complete
 
     def _told(self) -> dict[str, Any]:
         segments = [dataclasses.asdict(segment) for segment in self.segments]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
+import shutil
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -25,6 +27,8 @@ from headstream.types import Cutout
 if TYPE_CHECKING:
     from headstream.video import VideoJob
 
+log = logging.getLogger(__name__)
+
 _WHOLE_ONLY = {"webp", "apng", "gif"}  # each picture of these is made of the ones before
 
 
@@ -33,12 +37,18 @@ class DirectCut:
 
     first = 0
 
-    def __init__(self, sinks: list[VideoSink]) -> None:
-        self.sinks, self._tee = sinks, TeeSink(sinks)
+    def __init__(self, folder: Path, sinks: list[VideoSink]) -> None:
+        self.folder, self.sinks, self._tee = folder, sinks, TeeSink(sinks)
         self.tally, self.notes = Tally(), list[str]()
 
     def take_up(self, source: FileSource, cutter: HeadCutter) -> None:
-        """There is nothing to go on from."""
+        """There is nothing to go on from; what a run in segments left is not left lying about."""
+        if self.folder.exists():
+            self.notes.append(
+                f"what {self.folder} holds of an earlier run in segments is of no use here; starting anew"
+            )
+            log.warning(self.notes[-1])
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     def cutouts(self, source: FileSource, cutter: HeadCutter) -> Iterator[Cutout]:
         """All cut-outs to be made."""
@@ -93,11 +103,11 @@ def open_outputs(
     wanted: list[tuple[Path, OutputFormat, dict[str, Any]]] = [(job.out, kind, {"background": background})]
     if job.matte is not None and matte_kind is not None:
         wanted.append((job.matte, matte_kind, {"what": "matte"}))
-    every = round(Fraction(job.segment_s) * source.rate)
+    every = max(1, round(Fraction(job.segment_s) * source.rate)) if job.segment_s else 0
     folder = work_folder(job.out)
     long = every > 0 and (source.frames_expected or 2 * every) >= 2 * every
     if not long or not all(kind.container not in _WHOLE_ONLY for _, kind, _ in wanted):
-        return DirectCut(_opened(wanted, lambda path, kind, more: VideoSink(path, kind, clip, **more)))
+        return DirectCut(folder, _opened(wanted, lambda path, kind, more: VideoSink(path, kind, clip, **more)))
     sinks = _opened(wanted, lambda path, kind, more: _segment_sink(path, kind, clip, folder, **more))
     return LongCut(folder, _identity(job, segmenter, [kind for _, kind, _ in wanted], every), sinks, every=every)
 

@@ -95,6 +95,7 @@ class LongCut:
 
     def _taken_up(self, source: FileSource, cutter: HeadCutter) -> str:
         """Restore everything. Returns why not, "" where there is nothing or all is well."""
+        untouched = cutter.snapshot()
         try:
             found = read_journal(self.folder)
             if found is None:
@@ -106,7 +107,8 @@ class LongCut:
             cut, mark, outputs, counts = unpack(found.saved_state(), _KEPT)
             if not found.complete:
                 cutter.restore(cut)
-        except (ValueError, OSError) as error:
+        except (ValueError, TypeError, OSError) as error:
+            cutter.restore(untouched)
             return str(error)
         for sink, snapshot in zip(self.sinks, outputs, strict=True):
             sink.restore(snapshot)

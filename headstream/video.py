@@ -105,6 +105,8 @@ def check_job(job: VideoJob) -> tuple[OutputFormat, OutputFormat | None]:
         matte_kind = output_format(job.matte, transparent=False)
         if matte_kind.layout not in _MATTE_LAYOUTS and matte_kind.container != "image2":
             raise UsageError(f"{job.matte}: a matte is written as .mov, .mkv, .webm, .mp4 or a folder of PNG")
+    if job.segment_s < 0:
+        raise UsageError(f"--segment {job.segment_s}: expected a number of seconds, or 0 for one piece")
     outputs = [path for path in (job.out, job.matte) if path is not None]
     places = [path.resolve() for path in [job.source, *outputs]]
     if len(set(places)) < len(places):

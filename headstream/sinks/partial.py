@@ -99,11 +99,15 @@ def make_parents(final: Path) -> None:
 
 def sync(path: Path) -> None:
     """What was written to a file, or the names in a folder, is on the disk when this returns. Raises OSError."""
-    if path.is_dir() and os.name == "nt":
-        return  # Windows has no such thing for folders
-    descriptor = os.open(path, os.O_RDONLY if os.name != "nt" else os.O_RDWR)
+    folder = path.is_dir()
+    if folder and os.name == "nt":
+        return  # there is no such thing
+    descriptor = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError:
+        if not folder:  # some file systems of the network know it for files only
+            raise
     finally:
         os.close(descriptor)
 
