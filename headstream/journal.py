@@ -37,6 +37,7 @@ class Journal:
     """The journal of a folder. identity: what was asked for, of what, with what; segments: in order.
 
     state: name of the file with all that the next segment has to know.  complete: no more segments come.
+    joined: how many outputs, in order, are whole under their final names.
     """
 
     folder: Path
@@ -44,6 +45,7 @@ class Journal:
     segments: list[Segment] = field(default_factory=list)
     state: str = ""
     complete: bool = False
+    joined: int = 0
 
     @property
     def frames(self) -> int:
@@ -55,15 +57,21 @@ class Journal:
         segments = [*self.segments, segment]
         after = dataclasses.replace(self, segments=segments, state=f"state-{len(segments):06d}.npz", complete=complete)
         _write_whole(self.folder / after.state, state.save)
-        text = json.dumps({"journal": _VERSION} | after._told(), indent=1)
-        _write_whole(self.folder / "journal.json", lambda path: path.write_text(text))
+        after._write()
         if self.state:
             (self.folder / self.state).unlink(missing_ok=True)
         self.segments, self.state, self.complete = segments, after.state, complete
 
-    def _told(self) -> dict[str, Any]:
+    def add_joined(self) -> None:
+        """One more output is whole. Raises OSError."""
+        self.joined += 1
+        self._write()
+
+    def _write(self) -> None:
         segments = [dataclasses.asdict(segment) for segment in self.segments]
-        return {"of": self.identity, "segments": segments, "state": self.state, "complete": self.complete}
+        told = {"journal": _VERSION, "of": self.identity, "segments": segments, "state": self.state}
+        text = json.dumps(told | {"complete": self.complete, "joined": self.joined}, indent=1)
+        _write_whole(self.folder / "journal.json", lambda path: path.write_text(text))
 
     def saved_state(self) -> Packed:
         """What the next segment has to know. Raises ValueError, OSError."""
@@ -78,7 +86,7 @@ def read_journal(folder: Path) -> Journal | None:
         if told["journal"] != _VERSION:
             raise ValueError("its journal is of another version of headstream")
         segments = [Segment(**segment) for segment in told["segments"]]
-        return Journal(folder, told["of"], segments, str(told["state"]), bool(told["complete"]))
+        return Journal(folder, told["of"], segments, str(told["state"]), bool(told["complete"]), int(told["joined"]))
     except FileNotFoundError:
         return None
     except (KeyError, TypeError, OSError, json.JSONDecodeError) as error:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -102,6 +102,8 @@ class LongCut:
                 return ""
             if different := difference(found.identity, self._journal.identity):
                 return different
+            if not all(sink.final_path.exists() for sink in self.sinks[: found.joined]):
+                return "an output it had finished is gone"
             if missing := self._missing(found):
                 return f"its segment {missing} is missing or damaged"
             cut, mark, outputs, counts = unpack(found.saved_state(), _KEPT)
@@ -123,7 +125,8 @@ class LongCut:
     def _missing(self, journal: Journal) -> str:
         """The first segment that is not there, or not whole; "" if all are."""
         for segment in journal.segments:
-            if not all(sink.holds(segment.name, size) for sink, size in zip(self.sinks, segment.sizes, strict=True)):
+            needed = list(zip(self.sinks, segment.sizes, strict=True))[journal.joined :]
+            if not all(sink.holds(segment.name, size) for sink, size in needed):
                 return segment.name
         return ""
 
@@ -173,10 +176,7 @@ class LongCut:
         outputs = [sink.snapshot() for sink in self.sinks]
         state = pack((*border, outputs, counts), _KEPT)
         segment = Segment(name, self._unfinished, str(self._last_pts), sizes)
-        try:
-            self._journal.add(segment, state, complete=complete)
-        except OSError as error:
-            raise sink_error(self.folder, error) from error
+        self._noted(lambda: self._journal.add(segment, state, complete=complete))
 
     def _next_name(self) -> str:
         return f"{self._journal.frames:07d}-{self.tally.frames:07d}"
@@ -220,10 +220,20 @@ class LongCut:
             self._finish_segment(
                 (Packed(None), Mark(self.tally.frames, (), False, tuple(self._warnings))), complete=True
             )
-        for sink in self.sinks:
-            sink.join([segment.name for segment in self._journal.segments], whole=True)
+        names = [segment.name for segment in self._journal.segments]
+        for number, sink in enumerate(self.sinks):
+            if number >= self._journal.joined:
+                sink.join(names, whole=True)
+                self._noted(self._journal.add_joined)
+                sink.forget(names)
             self.joined.append(sink.final_path)
         self._journal.segments = []  # nothing to go on from: the folder goes
+
+    def _noted(self, write: Callable[[], None]) -> None:
+        try:
+            write()
+        except OSError as error:
+            raise sink_error(self.folder, error) from error
 
     def _close_early(self) -> None:
         names = [segment.name for segment in self._journal.segments]

@@ -20,6 +20,7 @@ from headstream.errors import SinkError, SourceError
 from headstream.pipeline import CutOptions, HeadCutter
 from headstream.resume import LongCut
 from headstream.segment.crops import CropSegmenter
+from headstream.sinks.clipfile import ClipFile
 from headstream.track.finder import FaceFinder
 from headstream.types import UInt8Array
 from headstream.video import VideoJob, VideoReport, cut_video_file
@@ -156,6 +157,25 @@ print(main(["video", {str(film)!r}, "--out", {str(tmp_path / "o.mov")!r}, "--seg
                 cut(film, tmp_path / "o.mkv", stop_at=25)
         assert [p.name for p in tmp_path.iterdir()] == [".o.mkv.work"]
         assert cut(film, tmp_path / "o.mkv").resumed_from_frame == 20
+
+    def test_broken_off_between_two_outputs(self, film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Pictures are moved to their place, so that they cannot be put together twice."""
+        out, matte = tmp_path / "frames", tmp_path / "m.mkv"
+        with monkeypatch.context() as patch:
+
+            def interrupted(*arguments: Any) -> None:
+                raise KeyboardInterrupt
+
+            patch.setattr(ClipFile, "mux", interrupted)
+            assert cut(film, out, matte=matte).interrupted
+        assert not matte.exists()
+        made = content(out)
+        report = cut(film, out, matte=matte)
+        assert report.resumed_from_frame == COUNT
+        assert report.outputs == [out, matte]
+        assert content(out) == made
+        assert len(frame_times(matte)) == COUNT
+        assert {p.name for p in tmp_path.iterdir()} == {"frames", "m.mkv"}
 
     def test_a_film_that_breaks_off(self, tmp_path: Path) -> None:
         noisy = [np.random.default_rng(i).integers(0, 256, (96, 128, 3), np.uint8) for i in range(60)]

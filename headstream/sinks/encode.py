@@ -107,6 +107,11 @@ class PictureEncoder:
         """The encoder's rest."""
         return self._timed(self.stream.encode(None))
 
+    def end(self) -> None:
+        """Let go of the encoder and its memory, after ``flush`` or instead of it."""
+        self.stream = self._palette = None
+        self._durations.clear()
+
     def _timed(self, packets: list[Any]) -> list[Any]:
         for packet in packets:
             packet.duration = self._durations.pop(packet.pts, packet.duration)

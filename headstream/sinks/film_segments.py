@@ -52,6 +52,7 @@ class FilmSegments(SegmentSink):
     def _end(self, name: str) -> int:
         assert self._store is not None
         self._store.finish(self._encoder.stream.codec_context.extradata or b"")
+        self._store = None
         return self._place("next").replace(self._place(name)).stat().st_size
 
     def _abort(self) -> None:
@@ -92,6 +93,7 @@ class FilmSegments(SegmentSink):
             raise sink_error(self.path, error) from error
         finally:
             file.discard()
+            self._encoder.end()
         self.notes = file.notes
 
     def _copy(self, file: ClipFile, places: list[Path], *, spend: bool) -> Fraction:

@@ -82,9 +82,11 @@ class _Log(PacketStore):
         self._file.write(_RECORD.pack(0, 0, 0, 0, 1, False, len(extradata), zlib.crc32(extradata)))
         self._file.write(extradata)
         self._file.close()
+        self.container.close()
         sync(self._path)
 
     def drop(self) -> None:
+        self.container.close()
         try:
             self._file.close()
         except OSError:

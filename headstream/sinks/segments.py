@@ -37,7 +37,6 @@ class SegmentSink(ABC):
         self._kind, self._clip, self._what, self._background = kind, clip, what, background
         self._encoder = PictureEncoder(path, kind, clip, background=background, what=what)
         self._open = False
-        self._frames = 0  # in the current segment
         self.notes: list[str] = []
         make_parents(path)
 
@@ -65,7 +64,6 @@ class SegmentSink(ABC):
                 )
                 self._open = True
             self._put(self._encoder.packets(cutout, cutout.frame.pts + self._clip.video_start_s))
-            self._frames += 1
         except (av.error.FFmpegError, OSError) as error:
             raise sink_error(self.path, error) from error
 
@@ -78,14 +76,18 @@ class SegmentSink(ABC):
             size = self._end(name)
         except (av.error.FFmpegError, OSError) as error:
             raise sink_error(self.path, error) from error
-        self._open, self._frames = False, 0
+        self._ended()
         return size
 
     def drop(self) -> None:
         """Forget the current segment. Safe to call again."""
         if self._open:
             self._abort()
-        self._open, self._frames = False, 0
+        self._ended()
+
+    def _ended(self) -> None:
+        self._encoder.end()
+        self._open = False
 
     def close(self) -> None:
         """Forget the current segment and free everything. Safe to call again."""
