@@ -27,7 +27,7 @@ from headstream.video import VideoJob, VideoReport, cut_video_file
 from tests.conftest import moving_portrait
 from tests.media import alpha_of, frame_times, pattern, probe, video_stream, write_video
 
-COUNT, EVERY_S, EVERY = 44, 0.4, 10
+COUNT, EVERY_S = 44, 0.4
 
 
 @pytest.fixture(scope="module")
@@ -211,9 +211,9 @@ class TestNotOfUse:
     """What another job left is not taken up; the reason is told in one line, and all is as if it had not been there."""
 
     def told(self, film: Path, out: Path, **more: Any) -> str:
-        report = cut(film, out, **more)
+        report = cut(film, out, stop_at=2, **more)
         assert report.resumed_from_frame == 0
-        assert report.frames_out == COUNT
+        assert report.frames_out == len(frame_times(out)) == 2
         (line,) = [note for note in report.notes if "starting anew" in note]
         return line
 
