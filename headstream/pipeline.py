@@ -18,13 +18,17 @@ import numpy as np
 from headstream.channel import Policy, Producer
 from headstream.colour import crop_resized
 from headstream.matte.refine import HeadMatte, Layer, MatteOptions, merged
+from headstream.matte.temporal import MatteState
+from headstream.state import Packed, pack, unpack
 from headstream.timing import StageTimes
+from headstream.track import tracker
 from headstream.track.tracker import Evidence, Finder, Tracker, TrackOptions
 from headstream.types import Box, Cutout, Float32Array, Frame, Head, Part, Segmenter, Source, UInt8Array
 
 Heads = Literal["largest", "all"] | int
 # Another head must be this much larger, for this long, before "largest" moves over to it: detectors err for moments.
 _SWITCH_RATIO, _SWITCH_AFTER_S = 1.35, 1
+_REMEMBERED = (*tracker.REMEMBERED, MatteState)
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,21 @@ class HeadCutter:
             self._mattes.clear()
         self.options = options
         self._tracker.options = options.track
+
+    def snapshot(self) -> Packed:
+        """All that is remembered of the frames so far, put away: who is where, their mattes, whose head is cut."""
+        mattes = {track_id: matte.snapshot() for track_id, matte in self._mattes.items()}
+        remembered = (self._tracker.snapshot(), mattes, self._largest, self._rival)
+        return pack(remembered, _REMEMBERED)
+
+    def restore(self, snapshot: Packed) -> None:
+        """Go on where a ``snapshot`` was taken of a cutter with the same options: the next frames come out the same, to
+        the bit. Raises ValueError if it is not one; then the cutter must not be used."""
+        tracks, mattes, self._largest, self._rival = unpack(snapshot, _REMEMBERED)
+        self._tracker.restore(tracks)
+        self._mattes = {track_id: HeadMatte(self.options.matte) for track_id in mattes}
+        for track_id, matte in self._mattes.items():
+            matte.restore(mattes[track_id])
 
     def cut(self, frame: Frame, *, carry: bool = False) -> Cutout:
         """One frame with its heads cut out; ``heads`` is empty if there are none.

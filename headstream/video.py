@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator
@@ -13,17 +15,18 @@ from headstream.capture.file import FileSource
 from headstream.errors import SinkError, SourceError, UsageError
 from headstream.fixes.read import Film, Fix, read_fixes
 from headstream.fixes.spread import Outcome, with_fixes
-from headstream.lookahead import with_look_ahead
-from headstream.pipeline import CutOptions, HeadCutter, cut_stream
+from headstream.lock import locked
+from headstream.lookahead import FRAMES, with_look_ahead
+from headstream.outputs import Outputs, open_outputs
+from headstream.pipeline import CutOptions, HeadCutter
 from headstream.review.collect import Review, reviewed
 from headstream.review.page import write_page
 from headstream.segment.load import load_segmenter
 from headstream.segment.registry import models_dir
-from headstream.sinks.background import open_background, parse_background
+from headstream.sinks.background import parse_background
 from headstream.sinks.formats import OutputFormat, output_format
 from headstream.sinks.partial import check_writable
-from headstream.sinks.threaded import TeeSink, ThreadedSink
-from headstream.sinks.video import ClipInfo, VideoSink, give_up
+from headstream.sinks.threaded import ThreadedSink
 from headstream.track.finder import FaceFinder
 from headstream.types import Cutout
 
@@ -35,7 +38,8 @@ class VideoJob:
     """What to cut and where to. background: "transparent", "blur", "#rrggbb" or a file's name. matte: a second output.
 
     look_ahead: fill in heads from frames to come.  fixes: corrections made by hand.  review: a page with the frames the
-    tool itself doubts.
+    tool itself doubts; a film that is reviewed is made in one piece.
+    segment_s: films of at least two such lengths are made in segments, of which at most one is lost; 0 for one piece.
     """
 
     source: Path
@@ -49,12 +53,14 @@ class VideoJob:
     review: Path | None = None
     fixes: Path | None = None
     look_ahead: bool = True
+    segment_s: float = 30
 
 
 @dataclass
 class VideoReport:
     """What became of a job. heads: person's number -> frames they are in.  notes: sound, subtitles, chapters, warnings.
 
+    Counts are of the whole film; resumed_from_frame: how many frames of it an earlier run had done.  seconds: of this run.
     doubts: where a review was asked for, what it found.
     """
 
@@ -70,12 +76,13 @@ class VideoReport:
     notes: list[str] = field(default_factory=list)
     viewers: str = ""
     interrupted: bool = False
+    resumed_from_frame: int = 0
     doubts: Review | None = None
 
     @property
     def fps(self) -> float:
-        """Frames a second, from the first frame to the finished file."""
-        return self.frames_out / self.seconds if self.seconds else 0.0
+        """Frames a second, from this run's first frame to the finished file."""
+        return (self.frames_out - self.resumed_from_frame) / self.seconds if self.seconds else 0.0
 
 
 def cut_video_file(job: VideoJob, progress: Callable[[int, int], None] | None = None) -> VideoReport:
@@ -92,24 +99,49 @@ def cut_video_file(job: VideoJob, progress: Callable[[int, int], None] | None = 
         segmenter = load_segmenter(job.model, device=job.device, fast=True)
         report = VideoReport(device=segmenter.device, model=segmenter.card.name, viewers=kind.viewers)
         report.doubts = Review(job.options.part) if job.review is not None else None
-        with FaceFinder(models_dir()) as finder:
+        with FaceFinder(models_dir()) as finder, locked([p for p in (job.out, job.matte) if p is not None]):
             cutter = HeadCutter(segmenter, finder, job.options)
-            sinks = _open_sinks(job, source, kind, matte_kind)
+            outputs = open_outputs(job, source, segmenter, (kind, matte_kind), lead=_lead(job, fixes, source))
+            outputs.take_up(source, cutter)
             try:
-                with closing(_finished(cut_stream(source, cutter), job, fixes, source, report)) as cutouts:
-                    _run(source, cutouts, sinks, report, progress)
+                with closing(_finished(outputs.cutouts(source, cutter), job, fixes, source, report)) as cutouts:
+                    _run(source, cutouts, outputs, report, progress or (lambda done, total: None))
             except SourceError:
                 _write_review(job, report)  # of what there was
                 raise
         _write_review(job, report)
         report.stages_ms = cutter.times.mean_ms()
-        report.notes += [note for sink in sinks for note in sink.notes] + source.warnings
+        report.notes += outputs.notes + [note for sink in outputs.sinks for note in sink.notes] + source.warnings
+        if report.interrupted and (hint := outputs.hint()):
+            report.notes.append(hint)
     return report
 
 
 def _write_review(job: VideoJob, report: VideoReport) -> None:
     if job.review is not None and report.doubts is not None and report.doubts.frames:
         write_page(job.review, job.source.name, report.doubts)
+
+
+def _lead(job: VideoJob, fixes: list[Fix], source: FileSource) -> int:
+    """How many frames before another what comes between cutting and writing may look at."""
+    spread_s = max((fix.spread_s for fix in fixes), default=0.0)
+    # A correction reaches that far both ways, and looks as far for what it changes. Rates vary: twice the frames.
+    return (FRAMES if job.look_ahead else 0) + math.ceil(4 * spread_s * source.rate)
+
+
+def _finished(
+    cutouts: Iterator[Cutout], job: VideoJob, fixes: list[Fix], source: FileSource, report: VideoReport
+) -> Generator[Cutout, None, None]:
+    """What happens to cut-outs before they are written. Each step looks at a bounded number of neighbours."""
+    outcome = Outcome(report.notes)
+    if job.look_ahead:
+        cutouts = with_look_ahead(cutouts, several=job.options.heads == "all", part=job.options.part)
+    if fixes:
+        cutouts = with_fixes(cutouts, fixes, source.rate, outcome)
+    if report.doubts is not None:
+        report.doubts.settled = outcome.settled
+        cutouts = reviewed(cutouts, report.doubts)
+    yield from cutouts
 
 
 def check_job(job: VideoJob) -> tuple[OutputFormat, OutputFormat | None]:
@@ -129,6 +161,8 @@ def check_job(job: VideoJob) -> tuple[OutputFormat, OutputFormat | None]:
         raise UsageError(f"{job.review}: a review is a page; name it .html")
     if job.review is not None:
         check_writable(job.review)
+    if job.segment_s < 0:
+        raise UsageError(f"--segment {job.segment_s}: expected a number of seconds, or 0 for one piece")
     outputs = [path for path in (job.out, job.matte, job.review) if path is not None]
     places = [path.resolve() for path in [job.source, *outputs]]
     if len(set(places)) < len(places):
@@ -136,82 +170,63 @@ def check_job(job: VideoJob) -> tuple[OutputFormat, OutputFormat | None]:
     return kind, matte_kind
 
 
-def _open_sinks(
-    job: VideoJob, source: FileSource, kind: OutputFormat, matte_kind: OutputFormat | None
-) -> list[VideoSink]:
-    clip = ClipInfo(
-        source.size_px,
-        source.rate,
-        source.time_base,
-        source.sample_aspect_ratio,
-        source.first_pts_s - source.start_s,
-        source.path,
-        source.start_s,
-    )
-    background = open_background(parse_background(job.background), FileSource)
-    sinks = [VideoSink(job.out, kind, clip, background=background)]
-    if job.matte is not None and matte_kind is not None:
-        try:
-            sinks.append(VideoSink(job.matte, matte_kind, clip, what="matte"))
-        except BaseException:
-            sinks[0].discard()
-            raise
-    return sinks
-
-
-def _finished(
-    cutouts: Iterator[Cutout], job: VideoJob, fixes: list[Fix], source: FileSource, report: VideoReport
-) -> Generator[Cutout, None, None]:
-    """What happens to cut-outs before they are written. Each step looks at a bounded number of neighbours."""
-    outcome = Outcome(report.notes)
-    if job.look_ahead:
-        cutouts = with_look_ahead(cutouts, several=job.options.heads == "all", part=job.options.part)
-    if fixes:
-        cutouts = with_fixes(cutouts, fixes, source.rate, outcome)
-    if report.doubts is not None:
-        report.doubts.settled = outcome.settled
-        cutouts = reviewed(cutouts, report.doubts)
-    yield from cutouts
-
-
 def _run(
     source: FileSource,
     cutouts: Iterator[Cutout],
-    sinks: list[VideoSink],
+    outputs: Outputs,
     report: VideoReport,
-    progress: Callable[[int, int], None] | None,
+    progress: Callable[[int, int], None],
 ) -> None:
     started = time.monotonic()
-    sink = ThreadedSink(TeeSink(sinks))
+    done = copy.deepcopy(outputs.tally)
+    report.resumed_from_frame = outputs.first
+    sink = ThreadedSink(outputs)
     try:
+        if outputs.first:
+            progress(outputs.first, source.frames_expected)
         for cutout in cutouts:
-            report.frames_in += 1
             sink.write(cutout)
-            report.frames_with_head += bool(cutout.heads)
-            report.heads.update(head.track_id for head in cutout.heads)
-            if progress is not None:
-                progress(report.frames_in, source.frames_expected)
+            if cutout.frame.index >= outputs.first:
+                done.add(cutout)
+                progress(done.frames, source.frames_expected)
     except KeyboardInterrupt:
         report.interrupted = True
+        outputs.stop()
     except SourceError as error:
-        for part in sinks:
-            part.incomplete()
+        outputs.incomplete()
         sink.close()
-        raise SourceError(_with_rest(error, sinks)) from error
+        raise SourceError(_with_rest(error, outputs)) from error
     except BaseException as error:
-        give_up(sink, sinks)
-        raise error
+        _give_up(sink, outputs)
+        raise _with_hint(error, outputs) from error
     try:
         sink.close()
-    except SinkError:
-        give_up(sink, sinks)
-        raise
-    report.frames_out = sinks[0].frames
-    report.outputs = [part.final_path for part in sinks if part.frames]
+    except KeyboardInterrupt:
+        report.interrupted = True
+    except SinkError as error:
+        _give_up(sink, outputs)
+        raise _with_hint(error, outputs) from error
+    report.frames_in, report.frames_with_head, report.heads = done.frames, done.with_head, done.heads
+    report.frames_out = outputs.tally.frames
+    report.outputs = outputs.joined
     report.seconds = time.monotonic() - started
 
 
-def _with_rest(error: SourceError, sinks: list[VideoSink]) -> str:
-    if not sinks[0].frames:
+def _give_up(sink: ThreadedSink, outputs: Outputs) -> None:
+    outputs.discard()
+    try:
+        sink.close()
+    except SinkError:
+        pass  # the first error is on its way already
+
+
+def _with_hint(error: BaseException, outputs: Outputs) -> BaseException:
+    return SinkError(f"{error}; {hint}") if isinstance(error, SinkError) and (hint := outputs.hint()) else error
+
+
+def _with_rest(error: SourceError, outputs: Outputs) -> str:
+    if not outputs.joined:
         return f"{error}; nothing was written"
-    return f"{error}; the {sinks[0].frames} frames before that are in {sinks[0].final_path}"
+    hint = outputs.hint()
+    rest = f"{error}; the {outputs.tally.frames} frames before that are in {outputs.joined[0]}"
+    return f"{rest}; if it can be read again, {hint}" if hint else rest

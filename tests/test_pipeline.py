@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import threading
 from collections.abc import Iterator
 from fractions import Fraction
@@ -21,7 +22,7 @@ from headstream.track.finder import FaceFinder
 from headstream.types import Cutout, Float32Array, Frame, Head, Part, UInt8Array
 from headstream.video import VideoJob, check_job, cut_video_file
 from tests.conftest import moving_portrait
-from tests.media import alpha_of, frame_times, pattern, write_video
+from tests.media import alpha_of, frame_times, pattern, probe, write_video
 
 
 class ListSource:
@@ -191,6 +192,15 @@ class TestVideoFile:
         assert report.interrupted
         assert report.frames_out == 12
         assert len(frame_times(tmp_path / "o.mov")) == 12
+
+    def test_a_film_whose_clock_starts_late_keeps_its_pace(self, head_clip: Path, tmp_path: Path) -> None:
+        """A transport stream starts at 1.4 s and more; no frame may be squeezed into its first moments."""
+        late = tmp_path / "late.ts"
+        probe(head_clip)  # skips without ffmpeg
+        subprocess.run(["ffmpeg", "-v", "error", "-i", head_clip, "-c", "copy", late], check=True)
+        cut_video_file(VideoJob(late, tmp_path / "o.mkv"))
+        times = frame_times(tmp_path / "o.mkv")
+        assert times == pytest.approx([times[0] + k / 25 for k in range(30)], abs=0.002)
 
     def test_a_broken_source_leaves_what_there_was_under_another_name(self, head_clip: Path, tmp_path: Path) -> None:
         noisy = [np.random.default_rng(i).integers(0, 256, (96, 128, 3), np.uint8) for i in range(60)]

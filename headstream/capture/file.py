@@ -10,6 +10,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from headstream.capture.marks import Mark, checksum
 from headstream.capture.unpack import Place, frame_from_video, orientation
 from headstream.errors import SourceError
 from headstream.types import Frame
@@ -19,6 +20,7 @@ log = logging.getLogger(__name__)
 # What the demuxers of still pictures are called. A photo is a job for `headstream image`.
 _STILL_FORMATS = {"image2", "png_pipe", "jpeg_pipe", "webp_pipe", "tiff_pipe", "bmp_pipe", "jpegxl_pipe"}
 _MAX_PIXELS = 8192 * 8192
+_SECOND_TRY_S = 15  # further back, for key frames that do not start from nothing
 
 
 class FileSource:
@@ -57,8 +59,9 @@ class FileSource:
         aspect = Fraction(self._stream.sample_aspect_ratio or 1)
         self.sample_aspect_ratio = 1 / aspect if turned else aspect
         self.frames_expected = int(self._stream.frames) or self._frames_by_duration()
-        first = self._first  # where the video starts on the file's own clock
-        self.first_pts_s = Fraction(0) if first.pts is None else first.pts * Fraction(first.time_base)
+        self._mark: Mark | None = None
+        # Where the video starts on the file's own clock.
+        self.first_pts_s = Fraction(0) if self._first.pts is None else self._first.pts * Fraction(self._first.time_base)
 
     def _first_picture(self) -> Any:
         context = self._stream.codec_context
@@ -82,20 +85,37 @@ class FileSource:
         start = self._container.start_time
         return Fraction(0) if start is None else Fraction(start, 1_000_000)
 
+    def begin_at(self, mark: Mark) -> None:
+        """Iterate from a mark on, which this file gave: the same frames, numbers and times as on the way from the start.
+
+        Found by seeking where that leads to the very same place, else by reading from the start.
+        """
+        self._mark = mark
+
     def __iter__(self) -> Iterator[Frame]:
         first, step = self.first_pts_s, 1 / self.rate
         last = first - step
-        index = 0
-        pictures, self._first = itertools.chain([self._first], self._decoder), None
+        index = begin = 0
+        pictures: Iterator[Any] = itertools.chain([self._first], self._decoder)
+        self._first = None
+        if self._mark is not None:
+            begin = self._mark.index
+            with self._lock:
+                sought = None if self._closed else self._sought(self._mark)
+                if sought is not None:
+                    pictures, index, last = sought, begin, first + self._mark.trail[-1][0]
+                elif not self._closed:
+                    pictures = self._from_the_start()
         for decoded in self._until_closed(pictures):
             when = last + step if decoded.pts is None else decoded.pts * Fraction(decoded.time_base)
             if when <= last:  # a broken clock must not cost a frame: the next tick is the nearest true thing
                 self._warn_once("some timestamps repeat or run backwards; those frames follow one tick after another")
                 when = last + self.time_base
             last = when
-            length = Fraction(decoded.duration * Fraction(decoded.time_base)) if decoded.duration else None
-            place = Place(index, when - first, length)
-            yield frame_from_video(self._at_first_size(decoded), self._upright, place)
+            if index >= begin:
+                yield self._frame(decoded, index, when - first)
+            elif (decoded.width, decoded.height) != self._coded_size_px:
+                self._at_first_size(decoded)  # says so
             index += 1
         self._check_complete(index, last - first)
 
@@ -107,6 +127,51 @@ class FileSource:
             if decoded is None:
                 return
             yield decoded
+
+    def _frame(self, decoded: Any, index: int, pts: Fraction) -> Frame:
+        length = Fraction(decoded.duration * Fraction(decoded.time_base)) if decoded.duration else None
+        return frame_from_video(self._at_first_size(decoded), self._upright, Place(index, pts, length))
+
+    def _sought(self, mark: Mark) -> Iterator[Any] | None:
+        """Pictures from a mark on by seeking to a key frame before it, or None where that does not lead there."""
+        import av
+
+        if mark.mended or not mark.trail:
+            return None
+        target = self.first_pts_s + mark.trail[0][0]
+        for early_s in (0, _SECOND_TRY_S):
+            try:
+                ticks = int((target - early_s) / self.time_base)
+                self._container.seek(ticks, stream=self._stream, backward=True)
+                pictures = self._decoded()
+                if self._passes(pictures, mark):
+                    return pictures
+            except (av.error.FFmpegError, OSError, SourceError) as error:
+                log.info("%s: seeking failed: %s", self.path, error)
+        return None
+
+    def _passes(self, pictures: Iterator[Any], mark: Mark) -> bool:
+        """Whether ``pictures`` come along the mark's trail; they are then right before the mark."""
+        expected = list(mark.trail)
+        for decoded in pictures:
+            if decoded.pts is None:
+                return False
+            pts = decoded.pts * Fraction(decoded.time_base) - self.first_pts_s
+            if pts < mark.trail[0][0]:
+                continue
+            if (pts, checksum(self._frame(decoded, 0, pts))) != expected.pop(0) or self.warnings:
+                return False
+            if not expected:
+                return True
+        return False
+
+    def _from_the_start(self) -> Iterator[Any]:
+        self._container.close()
+        self._container = _open(self.path)
+        self._stream = _video_stream(self._container, self.path)
+        self._stream.thread_type = "AUTO"
+        self.damaged_packets, self.warnings[:] = 0, []
+        return self._decoded()
 
     def _decoded(self) -> Iterator[Any]:
         import av

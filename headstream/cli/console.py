@@ -42,16 +42,19 @@ def progress_bar(title: str, *, unit: str = "frames", quiet: bool = False) -> It
     started = last = time.monotonic()
     task = bar.add_task(title, total=None, rate="")
     shown = False
+    before: int | None = None  # done by an earlier run
 
     def update(done: int, total: int) -> None:
-        nonlocal last, shown
+        nonlocal last, shown, before
         now = time.monotonic()
+        if before is None:
+            before = done if done > 1 else 0
         if not shown and now - started > _SHOW_AFTER_S:
             bar.start()
             shown = True
         if shown and now - last > 0.1:
             last = now
-            rate = f"{done / (now - started):.1f}"
+            rate = f"{(done - before) / (now - started):.1f}"
             bar.update(task, completed=done, total=max(total, done) or None, rate=rate, refresh=True)
 
     try:

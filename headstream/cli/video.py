@@ -60,13 +60,22 @@ def video(
     hair_color: HairColorOption = None,
     model: ModelOption = "default",
     device: DeviceOption = "auto",
+    segment: Annotated[
+        float,
+        typer.Option(
+            metavar="SECONDS",
+            min=0,
+            help="Long films are made in segments of this length: a run that is broken off loses one at most, and the same "
+            "command goes on from there. 0: in one piece.",
+        ),
+    ] = 30,
     json: JsonOption = False,
 ) -> int:
     """Cut the head out of a video file. Every frame keeps its time; sound, subtitles and chapters come along."""
     from headstream.video import VideoJob, cut_video_file
 
     options = cut_options(heads, part, hair_color)
-    job = VideoJob(source, out, background, matte, codec, options, model, device, review, fixes, look_ahead)
+    job = VideoJob(source, out, background, matte, codec, options, model, device, review, fixes, look_ahead, segment)
     with progress_bar(source.name) as progress:
         report = cut_video_file(job, progress)
     if json:
@@ -122,6 +131,7 @@ def as_json(report: VideoReport) -> dict[str, object]:
         "outputs": [str(path) for path in report.outputs],
         "notes": report.notes,
         "interrupted": report.interrupted,
+        "resumed_from_frame": report.resumed_from_frame,
     } | ({} if report.doubts is None else _doubts_json(report.doubts))
 
 

@@ -60,6 +60,14 @@ class HeadMatte:
         self._hair: MatteState | None = None
         self._hair_luma: float | None = None
 
+    def snapshot(self) -> tuple[MatteState | None, MatteState | None, float | None]:
+        """All that is remembered: of the matte, of the hair, of its brightness."""
+        return self._state, self._hair, self._hair_luma
+
+    def restore(self, snapshot: tuple[MatteState | None, MatteState | None, float | None]) -> None:
+        """Go on where a ``snapshot`` was taken."""
+        self._state, self._hair, self._hair_luma = snapshot
+
     def update(
         self,
         alpha: Float32Array,

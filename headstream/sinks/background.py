@@ -201,6 +201,17 @@ class VideoBackground:
         rgb = covering(shown.rgb, cutout.frame.size_px)
         return planes_from_rgb(rgb, colour_like(cutout), sub=(2, 2))
 
+    def snapshot(self) -> tuple[Fraction, int]:
+        """Where it has got to: when this pass began, and which frame comes next."""
+        return self._from, self._next.index
+
+    def restore(self, snapshot: tuple[Fraction, int]) -> None:
+        """Go on where a ``snapshot`` was taken."""
+        begun, following = snapshot
+        self._restart(begun)
+        while self._next is not None and self._next.index < following:
+            self._shown, self._next = self._next, next(self._frames, None)
+
     def close(self) -> None:
         """Free the decoder."""
         self._source.close()

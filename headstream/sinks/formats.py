@@ -31,6 +31,9 @@ class OutputFormat:
     viewers: str
 
 
+# Without this the Matroska muxer gives each file and stream a random number, and no two runs the same bytes.
+_SAME_BYTES = (("fflags", "+bitexact"),)
+
 _PRORES = OutputFormat(
     "ProRes 4444",
     "mov",
@@ -58,7 +61,7 @@ _VP9 = OutputFormat(
         ("auto-alt-ref", "0"),
         ("threads", "auto"),
     ),
-    muxer_options=(),
+    muxer_options=_SAME_BYTES,
     viewers="Chrome, Edge, Firefox, OBS (browser source); VLC and Safari ignore the alpha",
 )
 _FFV1 = OutputFormat(
@@ -69,7 +72,7 @@ _FFV1 = OutputFormat(
     alpha=True,
     streams=True,
     options=(("level", "3"), ("slices", "4"), ("slicecrc", "1"), ("threads", "auto")),
-    muxer_options=(),
+    muxer_options=_SAME_BYTES,
     viewers="lossless, for ffmpeg, Blender, Kdenlive and archives; play it with mpv or ffplay",
 )
 _H264 = OutputFormat(
@@ -179,7 +182,7 @@ def _with_codec(path: Path, suffix: str, codec: str) -> OutputFormat:
             f"--codec {codec}: not possible in {path.name}; {suffix} takes {', '.join(allowed) or 'no choice'}"
         )
     chosen = _BY_CODEC[codec]
-    muxer = () if suffix == ".mkv" else chosen.muxer_options
+    muxer = _SAME_BYTES if suffix == ".mkv" else chosen.muxer_options
     return OutputFormat(
         chosen.name,
         _CONTAINERS[suffix],

@@ -27,7 +27,9 @@ class PartialFile:
         """Move the finished file to its final name, over whatever was there."""
         if self.path.exists():
             try:
+                sync(self.path)
                 self.path.replace(self.final)
+                sync(self.final.parent)
             except OSError as error:
                 raise sink_error(self.final, error) from error
 
@@ -37,17 +39,21 @@ class PartialFile:
 
 
 class PartialFolder:
-    """Like ``PartialFile``, for a folder of files; files already in the final folder stay, same names are replaced."""
+    """Like ``PartialFile``, for a folder of files; files already in the final folder stay, same names are replaced.
 
-    def __init__(self, final: Path) -> None:
+    fresh: whether files of an earlier run that was broken off are removed.
+    """
+
+    def __init__(self, final: Path, *, fresh: bool = True) -> None:
         self.final = final
         self.path = final.with_name(f".{final.name}.part")
         make_parents(final)
         if final.exists() and not final.is_dir():
             raise SinkError(f"{final}: is a file; name a folder for the frames")
-        shutil.rmtree(self.path, ignore_errors=True)
+        if fresh:
+            shutil.rmtree(self.path, ignore_errors=True)
         try:
-            self.path.mkdir(parents=True)
+            self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise sink_error(final, error) from error
 
@@ -61,6 +67,7 @@ class PartialFolder:
                 return
             for file in self.path.iterdir():
                 file.replace(self.final / file.name)
+                file.unlink(missing_ok=True)  # two names of one file stay two
             self.path.rmdir()
         except OSError as error:
             raise sink_error(self.final, error) from error
@@ -88,6 +95,21 @@ def make_parents(final: Path) -> None:
         final.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise sink_error(final.parent, error) from error
+
+
+def sync(path: Path) -> None:
+    """What was written to a file, or the names in a folder, is on the disk when this returns. Raises OSError."""
+    folder = path.is_dir()
+    if folder and os.name == "nt":
+        return  # there is no such thing
+    descriptor = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError:
+        if not folder:  # some file systems of the network know it for files only
+            raise
+    finally:
+        os.close(descriptor)
 
 
 def sink_error(path: Path, error: BaseException) -> SinkError:

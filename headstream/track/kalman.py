@@ -17,7 +17,7 @@ _MEASURED = 0.025  # box sides: jitter of the detector on a still face
 _SIZE_MEASURED = 0.03
 
 
-class _Track1D:
+class Quantity:
     """One quantity: x = (value, rate), p = its covariance."""
 
     def __init__(self, value: float, sigma: float) -> None:
@@ -44,9 +44,9 @@ class BoxFilter:
     def __init__(self, box: Box, time_s: float) -> None:
         cx, cy, side = _parts(box)
         self._side0 = side
-        self._x = _Track1D(cx / side, _MEASURED)
-        self._y = _Track1D(cy / side, _MEASURED)
-        self._size = _Track1D(0.0, _SIZE_MEASURED)
+        self._x = Quantity(cx / side, _MEASURED)
+        self._y = Quantity(cy / side, _MEASURED)
+        self._size = Quantity(0.0, _SIZE_MEASURED)
         self.time_s = time_s
 
     def predict(self, time_s: float) -> Box:

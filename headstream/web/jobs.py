@@ -174,7 +174,7 @@ class Uploads:
             if upload.cancel.is_set():
                 raise _Cancelled
 
-        job = VideoJob(upload.source, upload.result, options=upload.options, model=self._model)
+        job = VideoJob(upload.source, upload.result, options=upload.options, model=self._model, segment_s=0)
         if not cut_video_file(job, progress).frames_with_head:
             raise HeadstreamError("no head was found in any frame")
 

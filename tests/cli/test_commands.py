@@ -140,6 +140,7 @@ class TestVideo:
             (["IN"], "--out"),
             (["IN", "--out", "OUT.mov", "--nonsense"], "No such option"),
             (["IN", "--out", "OUT.mov", "--heads", "both"], "expected largest, all or"),
+            (["IN", "--out", "OUT.mov", "--segment", "-1"], "--segment"),
             (["IN", "--out", "OUT.mov", "--part", "nose"], "expected head or hair"),
             (["IN", "--out", "OUT.mov", "--codec", "wmv"], "unknown; known"),
             (["IN", "--out", "OUT.mov", "--background", "plaid"], "--background"),
@@ -200,6 +201,33 @@ class TestVideo:
         count = len(frame_times(out))
         assert 3 < count < 1200
         assert not part.exists()
+
+    @pytest.mark.skipif(sys.platform == "win32", reason="signals")
+    def test_ctrl_c_and_the_same_command_again(
+        self, tmp_path: Path, portrait: UInt8Array, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        from tests.conftest import moving_portrait
+
+        clip = write_video(tmp_path / "long.mp4", moving_portrait(portrait, 60) * 3)
+        command = ["video", str(clip), "--out", str(tmp_path / "o.mkv"), "--segment", "0.4"]
+        process = subprocess.Popen(
+            [sys.executable, "-m", "headstream", *command], stderr=subprocess.PIPE, text=True, preexec_fn=heeds_ctrl_c
+        )
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and not (tmp_path / ".o.mkv.work" / "journal.json").exists():
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == 130, err
+        assert "the same command goes on from frame" in err
+        assert f"remove the folder {tmp_path / '.o.mkv.work'}" in err
+        assert 10 <= len(frame_times(tmp_path / "o.mkv")) < 180
+        assert run(*command, "--json") == 0
+        result = json.loads(capsys.readouterr().out)
+        assert result["resumed_from_frame"] >= 10
+        assert (result["frames_in"], result["frames_out"]) == (180, 180)
+        assert any("broken off" in note or "by an earlier run" in note for note in result["notes"])
+        assert len(frame_times(tmp_path / "o.mkv")) == 180
 
 
 class TestLive:

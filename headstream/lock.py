@@ -1,0 +1,81 @@
+"""One process at a time for an output: a lock file beside it, which the system frees when its holder is gone."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from headstream.errors import SinkError
+from headstream.sinks.clipfile import beside
+from headstream.sinks.partial import make_parents, sink_error
+
+
+@contextmanager
+def locked(outputs: Sequence[Path]) -> Iterator[None]:
+    """Hold the locks of all outputs. Raises SinkError naming the process that has one already.
+
+    The lock is the system's own on the open file, so that one left behind by a process that was killed is free.
+    """
+    with ExitStack() as held:
+        for place, output in sorted({beside(output.absolute(), "lock"): output for output in outputs}.items()):
+            held.enter_context(_locked(place, output))
+        yield
+
+
+@contextmanager
+def _locked(place: Path, output: Path) -> Iterator[None]:
+    make_parents(place)
+    file = _acquired(place, output)
+    try:
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n".encode())
+        yield
+    finally:
+        try:
+            place.unlink()  # while it is held: nobody can take the name over in between
+        except OSError:
+            pass  # Windows removes no open file; an empty lock file hinders nobody
+        file.close()
+
+
+def _acquired(place: Path, output: Path) -> Any:
+    while True:
+        try:
+            file = os.fdopen(os.open(place, os.O_RDWR | os.O_CREAT, 0o644), "r+b", buffering=0)
+        except OSError as error:
+            raise sink_error(output, error) from error
+        if not _try_lock(file):
+            holder = file.read(20).decode(errors="replace").strip()
+            file.close()
+            raise SinkError(f"{output}: process {holder or '?'} is making it at this moment; wait for it or stop it")
+        if _still_named(place, file):
+            return file
+        file.close()  # its last holder removed it just now
+
+
+def _still_named(place: Path, file: Any) -> bool:
+    try:
+        return os.path.samestat(place.stat(), os.fstat(file.fileno()))
+    except FileNotFoundError:
+        return False
+
+
+def _try_lock(file: Any) -> bool:
+    """Whether the lock is ours now. A file system without locks cannot keep two apart; then there are none."""
+    try:
+        if os.name == "nt":
+            import msvcrt
+
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined, unused-ignore]
+        else:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        return False
+    except OSError:
+        return True
+    return True

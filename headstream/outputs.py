@@ -1,0 +1,154 @@
+"""Where a job's cut-outs go: outputs made in one go, or in segments where the film is long."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import shutil
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from headstream.capture.file import FileSource
+from headstream.journal import fingerprint, identity_of
+from headstream.pipeline import HeadCutter, cut_stream
+from headstream.resume import LongCut, Tally, work_folder
+from headstream.segment.crops import CropSegmenter
+from headstream.sinks.background import open_background, parse_background
+from headstream.sinks.film_segments import FilmSegments
+from headstream.sinks.formats import OutputFormat
+from headstream.sinks.picture_segments import PictureSegments
+from headstream.sinks.segments import SegmentSink
+from headstream.sinks.threaded import TeeSink
+from headstream.sinks.video import ClipInfo, VideoSink
+from headstream.types import Cutout
+
+if TYPE_CHECKING:
+    from headstream.video import VideoJob
+
+log = logging.getLogger(__name__)
+
+_WHOLE_ONLY = {"webp", "apng", "gif"}  # each picture of these is made of the ones before
+
+
+class DirectCut:
+    """The outputs of a film that is made in one go. See ``LongCut``, which is what long films have in its place."""
+
+    first = 0
+
+    def __init__(self, folder: Path, sinks: list[VideoSink]) -> None:
+        self.folder, self.sinks, self._tee = folder, sinks, TeeSink(sinks)
+        self.tally, self.notes = Tally(), list[str]()
+
+    def take_up(self, source: FileSource, cutter: HeadCutter) -> None:
+        """There is nothing to go on from; what a run in segments left is not left lying about."""
+        if self.folder.exists():
+            self.notes.append(
+                f"what {self.folder} holds of an earlier run in segments is of no use here; starting anew"
+            )
+            log.warning(self.notes[-1])
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def cutouts(self, source: FileSource, cutter: HeadCutter) -> Iterator[Cutout]:
+        """All cut-outs to be made."""
+        return cut_stream(source, cutter)
+
+    def write(self, cutout: Cutout) -> None:
+        """Write to each output."""
+        self._tee.write(cutout)
+        self.tally.add(cutout)
+
+    def close(self) -> None:
+        """Finish all outputs with what there is."""
+        self._tee.close()
+
+    def stop(self) -> None:
+        """``close`` finishes the outputs with what there is at any time."""
+
+    def incomplete(self) -> None:
+        """Outputs go under another name."""
+        for sink in self.sinks:
+            sink.incomplete()
+
+    def discard(self) -> None:
+        """Nothing is kept; ``close`` frees what there is."""
+        for sink in self.sinks:
+            sink.abandon()
+
+    @property
+    def joined(self) -> list[Path]:
+        """The outputs there are after ``close``."""
+        return [sink.final_path for sink in self.sinks if sink.frames]
+
+    def hint(self) -> str:
+        """Nothing is kept to go on from."""
+        return ""
+
+
+def open_outputs(
+    job: VideoJob,
+    source: FileSource,
+    segmenter: CropSegmenter,
+    kinds: tuple[OutputFormat, OutputFormat | None],
+    *,
+    lead: int,
+) -> Outputs:
+    """Outputs in segments where the film is long enough for two and all formats allow it, and nobody wants to review it as
+    a whole. kinds: of the output and of the matte's.  lead: as of ``LongCut``."""
+    kind, matte_kind = kinds
+    clip = ClipInfo(
+        source.size_px,
+        source.rate,
+        source.time_base,
+        source.sample_aspect_ratio,
+        source.first_pts_s - source.start_s,
+        source.path,
+        source.start_s,
+    )
+    background = open_background(parse_background(job.background), FileSource)
+    wanted: list[tuple[Path, OutputFormat, dict[str, Any]]] = [(job.out, kind, {"background": background})]
+    if job.matte is not None and matte_kind is not None:
+        wanted.append((job.matte, matte_kind, {"what": "matte"}))
+    every = max(1, round(Fraction(job.segment_s) * source.rate)) if job.segment_s else 0
+    folder = work_folder(job.out)
+    long = every > lead and (source.frames_expected or 2 * every) >= 2 * every and job.review is None
+    if not long or not all(kind.container not in _WHOLE_ONLY for _, kind, _ in wanted):
+        return DirectCut(folder, _opened(wanted, lambda path, kind, more: VideoSink(path, kind, clip, **more)))
+    sinks = _opened(wanted, lambda path, kind, more: _segment_sink(path, kind, clip, folder, **more))
+    return LongCut(
+        folder, _identity(job, segmenter, [kind for _, kind, _ in wanted], every), sinks, every=every, lead=lead
+    )
+
+
+def _opened(wanted: list[tuple[Path, OutputFormat, dict[str, Any]]], opened: Callable[..., Any]) -> list[Any]:
+    """A sink for each output; none stays open where one cannot be opened."""
+    sinks: list[Any] = []
+    try:
+        for path, kind, more in wanted:
+            sinks.append(opened(path, kind, more))
+    except BaseException:
+        for sink in sinks:
+            sink.close()
+        raise
+    return sinks
+
+
+def _identity(job: VideoJob, segmenter: CropSegmenter, kinds: list[OutputFormat], every: int) -> dict[str, Any]:
+    """All that decides what comes out."""
+    card = segmenter.card
+    weights = card.sha256 or (fingerprint(card.file) if card.file.exists() else "")
+    model = {"name": card.name, "weights": weights, "device": segmenter.device}
+    options = dataclasses.asdict(job.options) | {"background": job.background, "codec": job.codec}
+    options |= {"outputs": [dataclasses.asdict(kind) for kind in kinds], "segment": every}
+    behind = parse_background(job.background)
+    options |= {"look_ahead": job.look_ahead}
+    others = [path for path in (behind, job.fixes) if isinstance(path, Path)]
+    return identity_of(job.source, options, model, others)
+
+
+def _segment_sink(path: Path, kind: OutputFormat, clip: ClipInfo, folder: Path, **more: Any) -> SegmentSink:
+    return (PictureSegments if kind.container == "image2" else FilmSegments)(path, kind, clip, folder, **more)
+
+
+Outputs = DirectCut | LongCut

@@ -1,0 +1,123 @@
+"""The file an output goes into while it is made: the muxer, what is carried from the source, and its name at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from headstream.sinks.encode import ClipInfo, What
+from headstream.sinks.formats import OutputFormat
+from headstream.sinks.partial import PartialFile, PartialFolder, sink_error
+from headstream.sinks.streams import STREAMS, StreamCarrier
+
+
+class ClipFile:
+    """An output in the making, beside its final name. Exactly one of ``keep`` and ``discard`` ends it.
+
+    container: where the picture's stream is added to, before ``carry``.  notes: what became of the source's sound,
+    subtitles and chapters.  Raises SinkError when the place cannot be written to; other methods let FFmpeg's errors out.
+    """
+
+    def __init__(self, path: Path, kind: OutputFormat, clip: ClipInfo, what: What = "cutout") -> None:
+        import av
+
+        self.path, self._kind, self._clip, self._what = path, kind, clip, what
+        self.notes: list[str] = []
+        self._carriers: list[StreamCarrier] = []
+        self._begun = False
+        self.place: PartialFile | PartialFolder
+        if kind.container == "image2":
+            folder, pattern = sequence_place(path)
+            self.place = PartialFolder(folder)
+            target = self.place.path / pattern
+        else:
+            self.place = PartialFile(path)
+            target = self.place.path
+        try:
+            self.container: Any = av.open(str(target), "w", format=kind.container, options=dict(kind.muxer_options))
+        except (av.error.FFmpegError, OSError) as error:
+            raise sink_error(path, error) from error
+
+    @property
+    def final_path(self) -> Path:
+        """Where ``keep`` puts it."""
+        final = self.place.final
+        return final / self.path.name if "%" in self.path.name else final
+
+    def incomplete(self) -> None:
+        """It is not all that was asked for: it goes under another name."""
+        self.place.final = incomplete_name(self.place.final)
+
+    def carry(self) -> None:
+        """Add the source's other streams, once the picture's is there."""
+        self._begun = True
+        if self._clip.path is None or self._what == "matte":
+            return
+        if self._kind.streams:
+            self._add_carriers(self._clip, self._clip.path)
+        else:
+            self.notes.append(f"sound, subtitles and chapters left out: {self._kind.name} has no place for them")
+
+    def _add_carriers(self, clip: ClipInfo, source: Path) -> None:
+        kinds = STREAMS if clip.sound is None or clip.old_sound else STREAMS - {"audio"}
+        if clip.sound is not None:
+            self._carriers.append(StreamCarrier(clip.sound, self.container, kinds=frozenset({"audio"})))
+        self._carriers.append(StreamCarrier(source, self.container, start_s=clip.start_s, kinds=kinds))
+        self.notes += [note for carrier in self._carriers for note in carrier.notes]
+
+    def mux(self, packets: Iterable[Any]) -> None:
+        """Write packets of the picture."""
+        for packet in packets:
+            self.container.mux(packet)
+
+    def advance(self, until_s: Fraction) -> None:
+        """Write what else belongs before second ``until_s``."""
+        for carrier in self._carriers:
+            carrier.advance(until_s)
+
+    def keep(self, until_s: Fraction | None = None) -> None:
+        """Write the rest of what is carried (up to ``until_s``), finish the file and give it its name."""
+        try:
+            for carrier in self._carriers:
+                carrier.finish(until_s)
+            self.container.close()
+        except BaseException:
+            self.discard()
+            raise
+        self._free()
+        self.place.keep()
+
+    def discard(self) -> None:
+        """Nothing is kept. Safe to call again."""
+        import av
+
+        try:
+            if self._begun:
+                self.container.close()
+        except (av.error.FFmpegError, OSError):
+            pass  # what cannot be finished is not wanted either
+        finally:
+            self._free()
+            self.place.discard()
+
+    def _free(self) -> None:
+        for carrier in self._carriers:
+            carrier.close()
+
+
+def sequence_place(path: Path) -> tuple[Path, str]:
+    """Folder and file name pattern of a PNG sequence asked for as a folder or as folder/%06d.png."""
+    return (path.parent, path.name) if "%" in path.name else (path, "%06d.png")
+
+
+def incomplete_name(path: Path) -> Path:
+    """What an output is called that is not all that was asked for."""
+    return path.with_name(f"{path.stem}.partial{path.suffix}")
+
+
+def beside(path: Path, what: str) -> Path:
+    """The hidden place beside an output that holds ``what`` belongs to its making."""
+    place = sequence_place(path)[0] if "%" in path.name else path
+    return place.with_name(f".{place.name}.{what}")

@@ -1,0 +1,244 @@
+"""From cut-outs to encoded packets: the picture of one output, before any file is there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+
+from headstream.errors import SinkError, UsageError
+from headstream.sinks.background import Background, composite
+from headstream.sinks.formats import OutputFormat
+from headstream.sinks.pack import (
+    RGB_AS_YUV,
+    fill_alpha_frame,
+    fill_opaque_frame,
+    film_pixels,
+    matte_planes,
+    planes_format,
+    view,
+)
+from headstream.types import Colour, Cutout
+
+_AVX512_AND_AVX2 = (13, 11)  # OpenCV's CV_CPU_AVX_512F and CV_CPU_AVX2, which have no names in Python
+What = Literal["cutout", "matte", "film", "clip"]
+
+
+@dataclass(frozen=True)
+class ClipInfo:
+    """What an output must know of its source.
+
+    size_px: displayed width and height.  rate: nominal frames a second.  time_base: seconds a tick.
+    video_start_s: where the picture begins, from the earliest stream of the source.
+    path, start_s: the file to carry sound from, and where its clock starts; None for a source without one.
+    sound: another file whose sound takes the place of that one's.  old_sound: whether that one's is kept after it.
+    """
+
+    size_px: tuple[int, int]
+    rate: Fraction
+    time_base: Fraction = Fraction(1, 90000)
+    sample_aspect_ratio: Fraction = Fraction(1)
+    video_start_s: Fraction = Fraction(0)
+    path: Path | None = None
+    start_s: Fraction = Fraction(0)
+    sound: Path | None = None
+    old_sound: bool = False
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What a clip's first cut-out settles for all of it. pix_fmt: FFmpeg's name.  tags: colour code points, by attribute."""
+
+    pix_fmt: str
+    tags: dict[str, int]
+
+
+class PictureEncoder:
+    """Encodes the cut-outs of one output. ``begin`` adds the stream to a container; then ``packets`` for each cut-out,
+    ``flush`` at the end.
+
+    what: as of ``VideoSink``.  picture: settled by the first cut-out, or given where
+    an earlier part of the same clip settled it.  last_pts: of the last frame, in ``time_base``; goes on across parts.
+    """
+
+    def __init__(
+        self, path: Path, kind: OutputFormat, clip: ClipInfo, *, background: Background | None, what: What
+    ) -> None:
+        if not kind.alpha and background is None and what == "cutout":
+            raise UsageError(f"{path}: {kind.name} has no transparency; choose a background")
+        self._kind, self._clip, self._what, self._background = kind, clip, what, background
+        self.picture: Picture | None = None
+        self.last_pts = -1
+        self.stream: Any = None
+        self.time_base = clip.time_base
+        if kind.container in {"webp", "apng", "gif"}:
+            self.time_base = Fraction(1, 100 if kind.container == "gif" else 1000)
+        self._palette: Any = None
+        self._durations: dict[int, int] = {}
+
+    def settle(self, first: Cutout) -> Picture:
+        """The pixel format and the colours, by the clip's first cut-out."""
+        tagged = self._kind.layout in {"planes", "prores", "opaque"}
+        return Picture(self._pixel_format(first), _tags(self._colour(first), self._kind) if tagged else {})
+
+    def begin(self, container: Any, picture: Picture) -> None:
+        """Add the stream to an output container; to be called again for another one once ``flush`` was."""
+        kind, clip = self._kind, self._clip
+        width, height = clip.size_px
+        if kind.layout == "opaque":  # 4:2:0 H.264 has even sizes only: one row or column is repeated
+            width, height = width + width % 2, height + height % 2
+        options, time_base = dict(kind.options) | _repeatable(kind), self.time_base
+        stream = container.add_stream(
+            kind.codec, rate=clip.rate, options=options, width=width, height=height, time_base=time_base
+        )
+        stream.pix_fmt = picture.pix_fmt
+        context = stream.codec_context
+        context.sample_aspect_ratio = clip.sample_aspect_ratio
+        _set(context, picture.tags)
+        self.stream, self.picture = stream, picture
+        if kind.layout == "palette":
+            self._palette = _Palette(width, height, clip.time_base)
+
+    def packets(self, cutout: Cutout, when: Fraction) -> list[Any]:
+        """What the encoder has ready after one more cut-out, shown from second ``when`` of the output."""
+        made = [packet for frame in self._frames(cutout, when) for packet in self.stream.encode(frame)]
+        return self._timed(made)
+
+    def flush(self) -> list[Any]:
+        """The encoder's rest."""
+        return self._timed(self.stream.encode(None))
+
+    def end(self) -> None:
+        """Let go of the encoder and its memory, after ``flush`` or instead of it."""
+        self.stream = self._palette = None
+        self._durations.clear()
+
+    def _timed(self, packets: list[Any]) -> list[Any]:
+        for packet in packets:
+            packet.duration = self._durations.pop(packet.pts, packet.duration)
+        return packets
+
+    def _pixel_format(self, first: Cutout) -> str:
+        if self._what == "matte":
+            return {"ffv1": "gray", "png": "gray", "libvpx-vp9": "yuv420p", "prores_ks": "yuv444p10le"}.get(
+                self._kind.codec, "yuv420p"
+            )
+        if self._what == "film":
+            return film_pixels(first.frame, self._kind.codec)
+        layouts = {"opaque": "yuv420p", "palette": "pal8", "rgba": "bgra" if self._kind.container == "webp" else "rgba"}
+        return layouts.get(self._kind.layout) or planes_format(first.frame, self._kind.codec)
+
+    def _colour(self, first: Cutout) -> Colour:
+        planes = first.frame.planes
+        return RGB_AS_YUV if planes is None or self._what == "matte" else planes.colour
+
+    def _frames(self, cutout: Cutout, when: Fraction) -> list[Any]:
+        import av
+
+        width, height = self.stream.codec_context.width, self.stream.codec_context.height
+        if self._what == "film":
+            frame = av.VideoFrame(width, height, self.stream.pix_fmt)
+            own = cutout.frame
+            fill_opaque_frame(frame, own.planes or own.rgb, limited=self._kind.layout == "prores")
+            return self._stamped([frame], when, cutout)
+        if self._kind.layout == "palette":
+            return self._stamped(self._palette.frames(cutout, when), when, cutout)
+        if self._kind.layout == "rgba" and self._what != "matte":
+            rgba = np.dstack([cutout.frame.rgb, cutout.alpha]) if self._what == "clip" else cutout.rgba()
+            frame = av.VideoFrame.from_ndarray(rgba, format="rgba")
+            if self.stream.pix_fmt != "rgba":
+                frame = frame.reformat(format=self.stream.pix_fmt)
+            return self._stamped([frame], when, cutout)
+        frame = av.VideoFrame(width, height, self.stream.pix_fmt)
+        if self._what == "matte":
+            self._fill_matte(frame, cutout)
+        elif self._background is not None:
+            fill_opaque_frame(frame, composite(cutout, self._background))
+        else:
+            fill_alpha_frame(frame, cutout, hidden=self._what == "clip")
+        return self._stamped([frame], when, cutout)
+
+    def _fill_matte(self, frame: Any, cutout: Cutout) -> None:
+        if frame.format.name == "gray":
+            view(frame.planes[0], 8)[:] = cutout.alpha
+        elif frame.format.name == "yuv420p":
+            fill_opaque_frame(frame, matte_planes(cutout))
+        else:
+            planes = matte_planes(cutout)
+            view(frame.planes[0], 10)[:] = planes.y.astype("uint16") << 2
+            for plane in frame.planes[1:]:
+                view(plane, 10)[:] = 512
+
+    def _stamped(self, frames: list[Any], when: Fraction, cutout: Cutout) -> list[Any]:
+        for frame in frames:
+            _set(frame, self.picture.tags if self.picture else {})  # ProRes writes them into every frame
+            pts = max(round(when / self.time_base), self.last_pts + 1)
+            self.last_pts = pts
+            frame.pts, frame.time_base = pts, self.time_base
+            length = cutout.frame.duration_s or 1 / self._clip.rate
+            self._durations[pts] = max(1, round(length / self.time_base))
+        return frames
+
+
+def _tags(colour: Colour, kind: OutputFormat) -> dict[str, int]:
+    """The source's colour tags; a codec that knows no full range gets limited range and is told so."""
+    full = colour.full_range and kind.layout != "prores"
+    return {
+        "color_range": 2 if full else 1,
+        "colorspace": colour.matrix_code,
+        "color_primaries": colour.primaries_code,
+        "color_trc": colour.transfer_code,
+    }
+
+
+def _repeatable(kind: OutputFormat) -> dict[str, str]:
+    """Options that make an encoder give the same bytes for the same pictures.
+
+    libx264's AVX-512 code for its macroblock tree does not, seen with PyAV 18: of 15 encodings of one clip by one thread,
+    14 differ, and none with AVX2. What is named here is used unasked, so it must be there.
+    """
+    if kind.codec == "libx264" and all(cv2.checkHardwareSupport(feature) for feature in _AVX512_AND_AVX2):
+        return {"x264-params": "asm=avx2"}
+    return {}
+
+
+def _set(target: Any, tags: dict[str, int]) -> None:
+    for name, value in tags.items():
+        setattr(target, name, value)
+
+
+class _Palette:
+    """RGBA frames with 256 colours each, one of them transparent, by FFmpeg's palettegen and paletteuse."""
+
+    def __init__(self, width: int, height: int, time_base: Fraction) -> None:
+        import av
+
+        self._graph = graph = av.filter.Graph()
+        self._time_base = time_base
+        self._source = graph.add_buffer(width=width, height=height, format="rgba", time_base=time_base)
+        split = graph.add("split")
+        generate = graph.add("palettegen", "reserve_transparent=1:stats_mode=single")
+        use = graph.add("paletteuse", "new=1:alpha_threshold=128:dither=bayer")
+        sink = graph.add("buffersink")
+        self._source.link_to(split)
+        split.link_to(use, 0, 0)
+        split.link_to(generate, 1, 0)
+        generate.link_to(use, 0, 1)
+        use.link_to(sink)
+        graph.configure()
+
+    def frames(self, cutout: Cutout, when: Fraction) -> list[Any]:
+        """The frame, in colours a GIF has."""
+        import av
+
+        frame = av.VideoFrame.from_ndarray(cutout.rgba(), format="rgba")
+        frame.pts, frame.time_base = round(when / self._time_base), self._time_base
+        self._graph.push(frame)
+        try:
+            return [self._graph.pull()]
+        except (av.error.BlockingIOError, av.error.EOFError) as error:
+            raise SinkError(f"the palette filter kept a frame back: {error}") from error

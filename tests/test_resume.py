@@ -1,0 +1,430 @@
+"""Long films in segments: broken off anywhere, taken up again, the same to the byte; and what is of no use any more."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from headstream.capture.file import FileSource
+from headstream.errors import SinkError, SourceError
+from headstream.pipeline import CutOptions, HeadCutter
+from headstream.resume import LongCut
+from headstream.segment.crops import CropSegmenter
+from headstream.sinks.clipfile import ClipFile
+from headstream.track.finder import FaceFinder
+from headstream.types import UInt8Array
+from headstream.video import VideoJob, VideoReport, cut_video_file
+from tests.conftest import moving_portrait
+from tests.media import alpha_of, frame_times, pattern, probe, video_stream, write_video
+
+COUNT, EVERY_S = 44, 0.4
+
+
+@pytest.fixture(scope="module")
+def film(portrait: UInt8Array, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """44 frames, 25 a second, with sound, a key frame every 12: four segments of ten and a rest."""
+    pictures = moving_portrait(portrait, COUNT)
+    path = tmp_path_factory.mktemp("films") / "film.mp4"
+    return write_video(path, pictures, sound=True, colour=(1, 1, 1, 1), options={"g": "12", "crf": "12"})
+
+
+def cut(film: Path, out: Path, stop_at: int | None = None, **more: Any) -> VideoReport:
+    """Cut in segments of ten frames; Ctrl-C at a frame."""
+
+    def progress(done: int, total: int) -> None:
+        if done == stop_at:
+            raise KeyboardInterrupt
+
+    return cut_video_file(VideoJob(film, out, segment_s=EVERY_S, **more), progress)
+
+
+def content(path: Path) -> dict[str, bytes]:
+    """A file, or all files of a folder."""
+    places = sorted(path.iterdir()) if path.is_dir() else [path]
+    return {place.name if path.is_dir() else "": place.read_bytes() for place in places}
+
+
+def packets(path: Path, stream: str = "v") -> list[dict[str, str]]:
+    command = ["ffprobe", "-v", "error", "-select_streams", stream, "-show_packets", "-of", "json", str(path)]
+    got = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)["packets"]
+    return [{k: p[k] for k in ("pts", "dts", "duration_time", "flags", "size") if k in p} for p in got]
+
+
+OUTPUTS: list[tuple[str, dict[str, Any]]] = [
+    ("o.mkv", {}),
+    ("o.mov", {}),
+    ("o.webm", {}),
+    ("o.mp4", {"background": "#00b140"}),
+    ("frames", {}),
+]
+
+
+class TestFailures:
+    def test_ctrl_c_leaves_a_playable_file_and_the_same_command_goes_on(self, film: Path, tmp_path: Path) -> None:
+        whole = cut(film, tmp_path / "whole.mkv")
+        stopped = cut(film, tmp_path / "o.mkv", stop_at=27)
+        assert stopped.interrupted
+        assert stopped.frames_out == 27
+        assert len(frame_times(tmp_path / "o.mkv")) == 27
+        assert float(probe(tmp_path / "o.mkv")["format"]["duration"]) < 1.25  # the sound ends there, too
+        assert any("goes on from frame 20 (to start anew, remove the folder" in note for note in stopped.notes)
+        report = cut(film, tmp_path / "o.mkv")
+        assert (report.resumed_from_frame, report.frames_in, report.frames_out) == (20, COUNT, COUNT)
+        assert (report.frames_with_head, report.heads) == (whole.frames_with_head, whole.heads)
+        assert content(tmp_path / "o.mkv") == content(tmp_path / "whole.mkv")
+        assert {p.name for p in tmp_path.iterdir()} == {"o.mkv", "whole.mkv"}
+
+    def test_stopped_before_the_first_border_there_is_nothing_to_go_on_from(self, film: Path, tmp_path: Path) -> None:
+        report = cut(film, tmp_path / "o.mov", stop_at=7)
+        assert report.frames_out == len(frame_times(tmp_path / "o.mov")) == 7
+        assert not any("goes on" in note for note in report.notes)
+        assert [p.name for p in tmp_path.iterdir()] == ["o.mov"]
+
+    def test_a_second_process_for_the_same_output_is_refused(self, film: Path, tmp_path: Path) -> None:
+        refused = []
+
+        def progress(done: int, total: int) -> None:
+            if done == 15:
+                for out, matte in (("o.mkv", None), ("p.mkv", "o.mkv")):
+                    with pytest.raises(SinkError, match=f"process {os.getpid()} is making it"):
+                        cut(film, tmp_path / out, matte=matte and tmp_path / matte)
+                    refused.append(out)
+
+        cut_video_file(VideoJob(film, tmp_path / "o.mkv", segment_s=EVERY_S), progress)
+        assert len(refused) == 2
+        assert [p.name for p in tmp_path.iterdir()] == ["o.mkv"]
+
+    def test_a_lock_left_behind_hinders_nobody(self, film: Path, tmp_path: Path) -> None:
+        (tmp_path / ".o.mkv.lock").write_text("1\n")
+        cut(film, tmp_path / "o.mkv")
+        assert [p.name for p in tmp_path.iterdir()] == ["o.mkv"]
+
+    def test_a_full_disk_costs_the_current_segment_only(self, film: Path, tmp_path: Path) -> None:
+        """A limit on file size stands in for it. The source is untouched, nothing half-written is there."""
+        whole, source = tmp_path / "whole.mov", film.read_bytes()
+        cut(film, whole)
+        limit = whole.stat().st_size * 3 // 5  # each segment fits, the joined file does not
+        code = f"""
+import resource, signal
+from pathlib import Path
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
+from headstream.cli import main
+print(main(["video", {str(film)!r}, "--out", {str(tmp_path / "o.mov")!r}, "--segment", "{EVERY_S}"]))
+"""
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+        assert done.stdout.strip() == "1", done.stderr
+        assert "grew past the size allowed here; the same command puts the finished frames together" in done.stderr
+        assert {p.name for p in tmp_path.iterdir()} == {"whole.mov", ".o.mov.work"}
+        assert film.read_bytes() == source
+        report = cut(film, tmp_path / "o.mov")
+        assert report.resumed_from_frame == COUNT
+        assert content(tmp_path / "o.mov") == content(whole)
+
+    def test_no_room_for_both_spends_the_segments_while_joining(
+        self, film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        cut(film, tmp_path / "whole.mkv")
+        usage = shutil.disk_usage(tmp_path)
+        left: list[int] = []
+
+        def full(path: Any) -> Any:
+            left.append(len(list((tmp_path / ".o.mkv.work").glob("0*.packets"))))
+            return usage._replace(free=1000)
+
+        monkeypatch.setattr("shutil.disk_usage", full)
+        cut(film, tmp_path / "o.mkv")
+        assert left == [5, 5, 4, 3, 2]
+        assert content(tmp_path / "o.mkv") == content(tmp_path / "whole.mkv")
+
+    def test_no_room_for_a_file_of_what_is_done_keeps_the_segments(
+        self, film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with monkeypatch.context() as patch:
+            usage = shutil.disk_usage(tmp_path)
+            patch.setattr("shutil.disk_usage", lambda path: usage._replace(free=1000))
+            with pytest.raises(SinkError, match=r"no room for a file of what is done.*goes on from frame 20"):
+                cut(film, tmp_path / "o.mkv", stop_at=25)
+        assert [p.name for p in tmp_path.iterdir()] == [".o.mkv.work"]
+        assert cut(film, tmp_path / "o.mkv").resumed_from_frame == 20
+
+    def test_broken_off_between_two_outputs(self, film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Pictures are moved to their place, so that they cannot be put together twice."""
+        out, matte = tmp_path / "frames", tmp_path / "m.mkv"
+        with monkeypatch.context() as patch:
+
+            def interrupted(*arguments: Any) -> None:
+                raise KeyboardInterrupt
+
+            patch.setattr(ClipFile, "mux", interrupted)
+            assert cut(film, out, matte=matte).interrupted
+        assert not matte.exists()
+        made = content(out)
+        report = cut(film, out, matte=matte)
+        assert report.resumed_from_frame == COUNT
+        assert report.outputs == [out, matte]
+        assert content(out) == made
+        assert len(frame_times(matte)) == COUNT
+        assert {p.name for p in tmp_path.iterdir()} == {"frames", "m.mkv"}
+
+    def test_a_film_that_breaks_off(self, tmp_path: Path) -> None:
+        noisy = [np.random.default_rng(i).integers(0, 256, (96, 128, 3), np.uint8) for i in range(60)]
+        data = write_video(tmp_path / "w.mp4", noisy, container_options={"movflags": "+faststart"}).read_bytes()
+        (tmp_path / "cut.mp4").write_bytes(data[: len(data) // 2])
+        for _ in range(2):  # broken off again in the same place
+            with pytest.raises(
+                SourceError, match=r"cut off.*are in .*o\.partial\.mkv; if it can be read again, the same"
+            ):
+                cut(tmp_path / "cut.mp4", tmp_path / "o.mkv")
+            assert len(frame_times(tmp_path / "o.partial.mkv")) > 12
+        assert not (tmp_path / "o.mkv").exists()
+
+    def test_a_stage_that_fails_leaves_what_is_done(
+        self, film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with monkeypatch.context() as patch:
+            real = HeadCutter.cut
+
+            def broken(self: HeadCutter, frame: Any) -> Any:
+                if frame.index == 33:
+                    raise RuntimeError("out of memory")
+                return real(self, frame)
+
+            patch.setattr(HeadCutter, "cut", broken)
+            with pytest.raises(RuntimeError, match="out of memory"):
+                cut(film, tmp_path / "o.webm")
+        assert [p.name for p in tmp_path.iterdir()] == [".o.webm.work"]
+        assert cut(film, tmp_path / "o.webm").resumed_from_frame == 30
+
+
+class TestNotOfUse:
+    """What another job left is not taken up; the reason is told in one line, and all is as if it had not been there."""
+
+    def told(self, film: Path, out: Path, **more: Any) -> str:
+        report = cut(film, out, stop_at=2, **more)
+        assert report.resumed_from_frame == 0
+        assert report.frames_out == len(frame_times(out)) == 2
+        (line,) = [note for note in report.notes if "starting anew" in note]
+        return line
+
+    def test_other_options(self, film: Path, tmp_path: Path) -> None:
+        cut(film, tmp_path / "o.mkv", stop_at=15)
+        assert "an option is another (heads)" in self.told(film, tmp_path / "o.mkv", options=CutOptions(heads="all"))
+
+    def test_another_model(self, film: Path, tmp_path: Path) -> None:
+        cut(film, tmp_path / "o.mkv", stop_at=15)
+        assert "the model is another" in self.told(film, tmp_path / "o.mkv", model="lite")
+
+    def test_another_source(self, film: Path, tmp_path: Path) -> None:
+        copy = Path(shutil.copy(film, tmp_path / "copy.mp4"))
+        cut(copy, tmp_path / "o.mkv", stop_at=15)
+        os.utime(copy, ns=(1, 1))
+        assert "the source is another" in self.told(copy, tmp_path / "o.mkv")
+
+    def test_one_piece_after_segments(self, film: Path, tmp_path: Path) -> None:
+        cut(film, tmp_path / "o.mkv", stop_at=15)
+        report = cut_video_file(VideoJob(film, tmp_path / "o.mkv", segment_s=0))
+        assert report.frames_out == COUNT
+        assert any("starting anew" in note for note in report.notes)
+        assert [p.name for p in tmp_path.iterdir()] == ["o.mkv"]
+
+    @pytest.mark.parametrize(
+        ("name", "damage", "words"),
+        [
+            ("journal.json", lambda p: p.write_text('{"journal": 1, "seg'), "its journal cannot be read"),
+            (
+                "journal.json",
+                lambda p: p.write_text(p.read_text().replace('"journal": 1', '"journal": 0')),
+                "of another version",
+            ),
+            ("state-000001.npz", lambda p: p.write_bytes(p.read_bytes()[:-100]), "not a saved state"),
+            ("0000000-0000010.cutout.packets", lambda p: p.unlink(), "segment 0000000-0000010 is missing or damaged"),
+            ("0000000-0000010.cutout.packets", lambda p: p.write_bytes(p.read_bytes()[:-1]), "missing or damaged"),
+        ],
+    )
+    def test_damage(self, film: Path, tmp_path: Path, name: str, damage: Callable[[Path], Any], words: str) -> None:
+        cut(film, tmp_path / "o.mkv", stop_at=15)
+        damage(tmp_path / ".o.mkv.work" / name)
+        assert words in self.told(film, tmp_path / "o.mkv")
+
+    def test_packets_that_are_not_what_was_written_are_found_at_the_join(self, film: Path, tmp_path: Path) -> None:
+        cut(film, tmp_path / "o.mkv", stop_at=15)
+        place = tmp_path / ".o.mkv.work" / "0000000-0000010.cutout.packets"
+        data = bytearray(place.read_bytes())
+        data[len(data) // 2] ^= 1
+        place.write_bytes(data)
+        with pytest.raises(SinkError, match="is damaged"):
+            cut(film, tmp_path / "o.mkv")
+        assert len(frame_times(tmp_path / "o.mkv")) == 15  # what an earlier run had finished
+        assert [p.name for p in tmp_path.iterdir()] == ["o.mkv"]  # nothing to stumble over again
+
+
+@pytest.mark.parametrize(("name", "more"), OUTPUTS, ids=[name for name, _ in OUTPUTS])
+def test_in_segments_is_as_good_as_in_one_piece(film: Path, tmp_path: Path, name: str, more: dict[str, Any]) -> None:
+    """Every packet has the time and length it would have had, and everything else is there as well."""
+    report = cut(film, tmp_path / name, **more)
+    assert report.resumed_from_frame == 0
+    direct = tmp_path / "direct" / name
+    cut_video_file(VideoJob(film, direct, segment_s=0, **more))
+    if name == "frames":
+        assert content(tmp_path / name) == content(direct)
+        return
+    times = [
+        sorted((int(p["pts"]), p.get("duration_time", "")) for p in packets(path)) for path in (tmp_path / name, direct)
+    ]
+    assert times[0] == times[1]
+    assert packets(tmp_path / name, "a") == packets(direct, "a")
+    mine, theirs = video_stream(tmp_path / name), video_stream(direct)
+    for key in (
+        "codec_name",
+        "pix_fmt",
+        "color_space",
+        "color_range",
+        "start_time",
+        "time_base",
+        "sample_aspect_ratio",
+    ):
+        assert mine.get(key) == theirs.get(key)
+    if "background" not in more:
+        assert np.abs(alpha_of(tmp_path / name).astype(int) - alpha_of(direct)).mean() < 0.5
+
+
+def test_b_frames_at_an_uneven_rate_keep_their_order(portrait: UInt8Array, tmp_path: Path) -> None:
+    """Each encoder reaches back in decoding time before its first picture; at a slower rate, into the segment before."""
+    pictures = moving_portrait(portrait, 30)
+    ticks = [20 * k for k in range(20)] + [400 + 100 * k for k in range(10)]
+    film = write_video(tmp_path / "v.mkv", pictures, pts=ticks, rate=25, options={"g": "5"})
+    cut(film, tmp_path / "o.mp4", background="blur")
+    got = packets(tmp_path / "o.mp4")
+    order = [int(p["dts"]) for p in got]
+    assert order == sorted(set(order))
+    assert all(int(p["dts"]) <= int(p["pts"]) for p in got)
+    assert np.allclose(frame_times(tmp_path / "o.mp4"), [t / 1000 for t in ticks], atol=0.001)
+
+
+@pytest.mark.parametrize(("name", "more"), OUTPUTS, ids=[name for name, _ in OUTPUTS])
+def test_broken_off_twice_and_with_a_matte_it_is_the_same_to_the_byte(
+    film: Path, tmp_path: Path, name: str, more: dict[str, Any]
+) -> None:
+    matte = {"frames": "m/%04d.png", "o.webm": "m.webm"}.get(name, "m.mov")
+    (tmp_path / "whole").mkdir()
+    cut(film, tmp_path / "whole" / name, matte=tmp_path / "whole" / matte, **more)
+    done = []
+    for stop in (14, 35, None):
+        report = cut(film, tmp_path / name, stop, matte=tmp_path / matte, **more)
+        done.append(report.resumed_from_frame)
+    assert done == [0, 10, 30]
+    for each in (name, matte.partition("/")[0]):
+        assert content(tmp_path / each) == content(tmp_path / "whole" / each), each
+    assert {p.name for p in tmp_path.iterdir()} == {"whole", name, matte.partition("/")[0]}
+
+
+def test_a_video_behind_goes_on_where_it_was(film: Path, tmp_path: Path) -> None:
+    behind = write_video(tmp_path / "b.mp4", [pattern(64, 48, 3 * k) for k in range(17)], rate=20)  # comes round twice
+    for stop in (38, None):
+        cut(film, tmp_path / "o.mp4", stop, background=str(behind))
+    cut(film, tmp_path / "whole.mp4", background=str(behind))
+    assert content(tmp_path / "o.mp4") == content(tmp_path / "whole.mp4")
+
+
+def test_what_looks_ahead_sees_the_frames_before_a_border_again(
+    film: Path, tmp_path: Path, segmenter: CropSegmenter, finder: FaceFinder
+) -> None:
+    """With a lead, cut-outs begin that much earlier, and those that are done already are not written twice."""
+
+    def run(frames: int | None) -> list[int]:
+        seen = []
+        with FileSource(film) as source:
+            long = LongCut(tmp_path / "w", {"of": "a test"}, [], every=10, lead=4)
+            cutter = HeadCutter(segmenter, finder)
+            long.take_up(source, cutter)
+            for cutout in long.cutouts(source, cutter):
+                seen.append(cutout.frame.index)
+                long.write(cutout)
+                if len(seen) == frames:
+                    break
+            else:
+                assert long.tally.frames == COUNT
+            long.discard()
+            long.close()
+        return seen
+
+    assert run(25) == list(range(25))
+    assert run(None) == list(range(16, COUNT))
+
+
+VICTIM = """
+import json, os, signal, sys
+import av, cv2, mediapipe, numpy, onnxruntime  # before the children are made, once for all
+from pathlib import Path
+from headstream import journal, resume
+from headstream.sinks import clipfile, film_segments, partial
+from headstream.video import VideoJob, cut_video_file
+
+def kill_in(owner, name, count):
+    real, calls = getattr(owner, name), []
+    def deadly(*arguments, **options):
+        calls.append(1)
+        if len(calls) == count:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return real(*arguments, **options)
+    setattr(owner, name, deadly)
+
+PLACES = {
+    "fsync": (os, "fsync"), "replace": (os, "replace"), "join": (clipfile.ClipFile, "mux"),
+    "journal": (journal, "_write_whole"), "clear": (resume.LongCut, "_clear"), "state": (resume, "pack"),
+}
+film, out, options, kills = json.loads(sys.argv[1])
+for place, count in kills + [["", 0]]:
+    child = os.fork()
+    if child == 0:
+        def progress(done, total):
+            if place == "frame" and done == count:
+                os.kill(os.getpid(), signal.SIGKILL)
+        if place in PLACES:
+            kill_in(*PLACES[place], count)
+        report = cut_video_file(VideoJob(Path(film), Path(out), segment_s=0.4, **options), progress)
+        print(json.dumps([place, count, "done", report.resumed_from_frame]), flush=True)
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    print(json.dumps([place, count, status]), flush=True)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.parametrize("name", ["o.mkv", "o.mov", "frames"])
+def test_killed_again_and_again_it_is_the_same_to_the_byte(film: Path, tmp_path: Path, name: str) -> None:
+    """SIGKILL at frames, as a journal is written, before a sync or a rename, in the middle of the join, and at the end."""
+    dice = random.Random(name)
+    kills: list[tuple[str, int]] = [
+        ("frame", dice.randint(3, 18)),
+        ("journal", dice.randint(1, 2)),
+        ("fsync", dice.randint(1, 9)),
+    ]
+    kills += [("replace", dice.randint(1, 3)), ("state", 1), ("frame", dice.randint(22, 43))]
+    kills += [
+        ("fsync", dice.randint(2, 14)),
+        ("join", dice.randint(1, 40)),
+        ("join", dice.randint(1, 40)),
+        ("clear", 1),
+    ]
+    whole = tmp_path / "whole" / name
+    cut(film, whole)
+    command = [sys.executable, "-c", VICTIM, json.dumps([str(film), str(tmp_path / name), {}, kills])]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=280)
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert lines[-1][2] == 0, done.stderr
+    assert sum(line[2] == 9 for line in lines) >= 7, lines
+    assert content(tmp_path / name) == content(whole)
+    assert {p.name for p in tmp_path.iterdir()} == {"whole", name}
