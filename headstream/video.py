@@ -201,7 +201,9 @@ def _run(
         raise _with_hint(error, outputs) from error
     try:
         sink.close()
-    except KeyboardInterrupt:
+    except KeyboardInterrupt:  # once more: not even the file of what is done is waited for
+        if not outputs.hint():
+            raise
         report.interrupted = True
     except SinkError as error:
         _give_up(sink, outputs)
