@@ -45,7 +45,7 @@ def cut(film: Path, out: Path, stop_at: int | None = None, **more: Any) -> Video
         if done == stop_at:
             raise KeyboardInterrupt
 
-    return cut_video_file(VideoJob(film, out, segment_s=EVERY_S, **more), progress)
+    return cut_video_file(VideoJob(film, out, **{"segment_s": EVERY_S, "look_ahead": False, **more}), progress)
 
 
 def content(path: Path) -> dict[str, bytes]:
@@ -100,7 +100,7 @@ class TestFailures:
                         cut(film, tmp_path / out, matte=matte and tmp_path / matte)
                     refused.append(out)
 
-        cut_video_file(VideoJob(film, tmp_path / "o.mkv", segment_s=EVERY_S), progress)
+        cut_video_file(VideoJob(film, tmp_path / "o.mkv", segment_s=EVERY_S, look_ahead=False), progress)
         assert len(refused) == 2
         assert [p.name for p in tmp_path.iterdir()] == ["o.mkv"]
 
@@ -120,7 +120,7 @@ from pathlib import Path
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
 from headstream.cli import main
-print(main(["video", {str(film)!r}, "--out", {str(tmp_path / "o.mov")!r}, "--segment", "{EVERY_S}"]))
+print(main(["video", {str(film)!r}, "--out", {str(tmp_path / "o.mov")!r}, "--segment", "{EVERY_S}", "--no-look-ahead"]))
 """
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
         assert done.stdout.strip() == "1", done.stderr
@@ -233,7 +233,7 @@ class TestNotOfUse:
 
     def test_one_piece_after_segments(self, film: Path, tmp_path: Path) -> None:
         cut(film, tmp_path / "o.mkv", stop_at=15)
-        report = cut_video_file(VideoJob(film, tmp_path / "o.mkv", segment_s=0))
+        report = cut_video_file(VideoJob(film, tmp_path / "o.mkv", segment_s=0, look_ahead=False))
         assert report.frames_out == COUNT
         assert any("starting anew" in note for note in report.notes)
         assert [p.name for p in tmp_path.iterdir()] == ["o.mkv"]
@@ -275,7 +275,7 @@ def test_in_segments_is_as_good_as_in_one_piece(film: Path, tmp_path: Path, name
     report = cut(film, tmp_path / name, **more)
     assert report.resumed_from_frame == 0
     direct = tmp_path / "direct" / name
-    cut_video_file(VideoJob(film, direct, segment_s=0, **more))
+    cut_video_file(VideoJob(film, direct, segment_s=0, look_ahead=False, **more))
     if name == "frames":
         assert content(tmp_path / name) == content(direct)
         return
@@ -393,7 +393,7 @@ for place, count in kills + [["", 0]]:
                 os.kill(os.getpid(), signal.SIGKILL)
         if place in PLACES:
             kill_in(*PLACES[place], count)
-        report = cut_video_file(VideoJob(Path(film), Path(out), segment_s=0.4, **options), progress)
+        report = cut_video_file(VideoJob(Path(film), Path(out), segment_s=0.4, look_ahead=False, **options), progress)
         print(json.dumps([place, count, "done", report.resumed_from_frame]), flush=True)
         os._exit(0)
     _, status = os.waitpid(child, 0)
@@ -428,3 +428,28 @@ def test_killed_again_and_again_it_is_the_same_to_the_byte(film: Path, tmp_path:
     assert sum(line[2] == 9 for line in lines) >= 7, lines
     assert content(tmp_path / name) == content(whole)
     assert {p.name for p in tmp_path.iterdir()} == {"whole", name}
+
+
+@pytest.mark.slow
+def test_look_ahead_and_corrections_reach_across_a_border_that_was_taken_up(
+    portrait: UInt8Array, tmp_path: Path
+) -> None:
+    pictures = moving_portrait(portrait, 84)
+    for index in (*range(38, 44), *range(60, 63)):  # nobody is there for a moment, across a border and beside one
+        pictures[index] = np.full_like(pictures[index], 110)
+    film = write_video(tmp_path / "gaps.mp4", pictures, colour=(1, 1, 1, 1), options={"g": "12", "crf": "12"})
+    fixes = tmp_path / "fixes.json"
+    fixes.write_text(json.dumps([{"frame": 62, "click": [160, 120, "head"], "spread_s": 0.08}]))
+    more: dict[str, Any] = {"segment_s": 40 / 25, "look_ahead": True, "fixes": fixes}
+    whole = cut(film, tmp_path / "whole.mkv", **more)
+    assert whole.frames_out == 84
+    stopped = cut(film, tmp_path / "o.mkv", stop_at=50, **more)
+    assert stopped.interrupted
+    taken_up = cut(film, tmp_path / "o.mkv", **more)
+    assert taken_up.resumed_from_frame == 40
+    assert content(tmp_path / "o.mkv") == content(tmp_path / "whole.mkv")
+    assert taken_up.heads == whole.heads
+    another = cut(film, tmp_path / "p.mkv", stop_at=50, **more)
+    fixes.write_text(json.dumps([{"frame": 61, "click": [160, 120, "head"]}]))
+    assert another.interrupted
+    assert cut(film, tmp_path / "p.mkv", **more).resumed_from_frame == 0  # made with other corrections
