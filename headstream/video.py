@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from headstream.sinks.formats import OutputFormat, output_format
 from headstream.sinks.threaded import TeeSink, ThreadedSink
 from headstream.sinks.video import ClipInfo, VideoSink
 from headstream.track.finder import FaceFinder
+from headstream.types import Cutout, Segmenter
 
 _MATTE_LAYOUTS = {"planes", "prores", "opaque"}
 
@@ -59,21 +61,51 @@ class VideoReport:
         return self.frames_out / self.seconds if self.seconds else 0.0
 
 
-def cut_video_file(job: VideoJob, progress: Callable[[int, int], None] | None = None) -> VideoReport:
+@dataclass
+class Tools:
+    """What is loaded once for many files. Not safe to share between threads.
+
+    threads: how many each of the decoder, the network and the encoder may use; None for what suits the machine.
+    """
+
+    segmenter: Segmenter
+    finder: FaceFinder
+    device: str
+    model: str
+    threads: int | None = None
+
+
+@contextmanager
+def open_tools(model: str, device: str, threads: int | None = None) -> Iterator[Tools]:
+    """The network and the detectors for videos. Raises ModelError."""
+    segmenter = load_segmenter(model, device=device, threads=threads, fast=True)
+    with FaceFinder(models_dir()) as finder:
+        yield Tools(segmenter, finder, segmenter.device, segmenter.card.name, threads)
+
+
+def cut_video_file(
+    job: VideoJob,
+    progress: Callable[[int, int], None] | None = None,
+    *,
+    tools: Tools | None = None,
+    watch: Callable[[Cutout], None] | None = None,
+) -> VideoReport:
     """Run a job. ``progress`` gets frames done and frames expected (0 if unknown) after each frame.
+
+    tools: loaded before, instead of what the job names.  watch: is shown every cut-out before it is written.
 
     Everything that can be refused is refused before work starts: UsageError, SourceError, ModelError, SinkError. On
     KeyboardInterrupt the outputs are finished with the frames done so far and the report says ``interrupted``. When the
     source breaks off, they are finished as NAME.partial.EXT and SourceError tells so.
     """
     kind, matte_kind = check_job(job)
-    with FileSource(job.source) as source:
-        segmenter = load_segmenter(job.model, device=job.device, fast=True)
-        report = VideoReport(device=segmenter.device, model=segmenter.card.name, viewers=kind.viewers)
-        with FaceFinder(models_dir()) as finder:
-            cutter = HeadCutter(segmenter, finder, job.options)
-            sinks = _open_sinks(job, source, kind, matte_kind)
-            _run(source, cutter, sinks, report, progress)
+    threads = tools.threads if tools else None
+    with FileSource(job.source, threads=threads) as source, ExitStack() as stack:
+        tools = tools or stack.enter_context(open_tools(job.model, job.device))
+        report = VideoReport(device=tools.device, model=tools.model, viewers=kind.viewers)
+        cutter = HeadCutter(tools.segmenter, tools.finder, job.options)
+        sinks = _open_sinks(job, source, kind.with_threads(threads), matte_kind and matte_kind.with_threads(threads))
+        _run(source, cutter, sinks, report, progress, watch)
         report.stages_ms = cutter.times.mean_ms()
         report.notes = [note for sink in sinks for note in sink.notes] + source.warnings
     return report
@@ -128,12 +160,15 @@ def _run(
     sinks: list[VideoSink],
     report: VideoReport,
     progress: Callable[[int, int], None] | None,
+    watch: Callable[[Cutout], None] | None,
 ) -> None:
     started = time.monotonic()
     sink = ThreadedSink(TeeSink(sinks))
     try:
         for cutout in cut_stream(source, cutter):
             report.frames_in += 1
+            if watch is not None:
+                watch(cutout)
             sink.write(cutout)
             report.frames_with_head += bool(cutout.heads)
             report.heads.update(head.track_id for head in cutout.heads)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -29,6 +29,13 @@ class OutputFormat:
     options: tuple[tuple[str, str], ...]
     muxer_options: tuple[tuple[str, str], ...]
     viewers: str
+
+    def with_threads(self, threads: int | None) -> OutputFormat:
+        """The same, encoded by so many threads; None for what suits the machine."""
+        if threads is None:
+            return self
+        options = tuple((key, str(threads) if key == "threads" else value) for key, value in self.options)
+        return replace(self, options=options)
 
 
 _PRORES = OutputFormat(

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from headstream.cli.options import parse_hair_color
+from headstream.words import parse_hair_color
 from headstream.colour import planes_from_rgb
 from headstream.errors import ModelError, UsageError
 from headstream.matte.refine import MatteOptions
