@@ -19,9 +19,9 @@ from typing import Any
 
 from headstream.batch import manifest
 from headstream.batch.job import FORMATS, OWN_FOLDER, Item, Kind, Wish
-from headstream.batch.places import file_system, is_remote, local_path, mark_of
+from headstream.batch.places import is_remote, local_path, mark_of
 from headstream.capture.photo import SUFFIXES as PHOTOS
-from headstream.errors import UsageError
+from headstream.errors import SourceError, UsageError
 
 _VIDEO_NAMES = "mp4 mov mkv webm avi m4v mpg mpeg mpe m2v mts m2ts ts vob wmv asf flv f4v 3gp 3g2 ogv mxf dv y4m"
 VIDEOS = frozenset(f".{name}" for name in _VIDEO_NAMES.split())
@@ -119,27 +119,24 @@ def _file(path: str, wish: Wish) -> Found:
 
 
 def _remote(url: str, wish: Wish, own: str, recursive: bool, literal: bool = False) -> Iterator[Found]:
-    system, path = file_system(url)
-    magic = not literal and glob.has_magic(path)
+    from headstream.batch.remote import found_at
+
+    url = url.rstrip("/")
+    magic = not literal and glob.has_magic(url)
+    above = url.rpartition("/")[0]
     try:
-        if magic:
-            found = system.glob(path, detail=True)
-        elif not literal and system.isdir(path):
-            found = system.find(path, detail=True, maxdepth=None if recursive else 1)
-            found = {name: info for name, info in found.items() if _is_media(posixpath.basename(name))}
-        else:
-            found = {path: system.info(path)}
-    except FileNotFoundError:
-        found = {}
-    except Exception as error:  # every store has its own classes
-        yield Found(url, url.rpartition("/")[0], wish, problem=f"{url}: cannot be listed: {error}")
+        files = found_at(url, literal=literal, recursive=recursive)
+    except SourceError as error:
+        yield Found(url, above, wish, problem=str(error))
         return
-    base = _fixed_part(url) if magic else url.rstrip("/") if path not in found else url.rpartition("/")[0]
-    files = {system.unstrip_protocol(n): i for n, i in sorted(found.items()) if i.get("type") != "directory"}
+    itself = any(_path(name).strip("/") == _path(url).strip("/") for name in files)
+    base = _fixed_part(url) if magic else above if itself else url
+    if not magic and not itself:
+        files = {name: info for name, info in files.items() if _is_media(posixpath.basename(name))}
     files = {name: info for name, info in files.items() if not own or not _inside(name, own)}
     if not files:
         what = "no file matches this pattern" if magic else "no such file, and no photos or videos below it"
-        yield Found(url, base.rpartition("/")[0], wish, problem=f"{url}: {what}")
+        yield Found(url, above, wish, problem=f"{url}: {what}")
     for name, info in files.items():
         yield Found(name, base, wish, size=int(info.get("size") or 0), mark=mark_of(info))
 
@@ -165,7 +162,9 @@ def kind_of(name: str) -> Kind:
 
 def _placed(found: list[Found]) -> list[Item]:
     below = _below_common(found)
-    stems = [one.out or str(PurePosixPath(name).with_suffix("")) for one, name in zip(found, below, strict=True)]
+    stems = [
+        one.out or name[: len(name) - len(PurePosixPath(name).suffix)] for one, name in zip(found, below, strict=True)
+    ]
     for k in {k for group in _sharing(found, stems) for k in group if found[k].out is None}:
         stems[k] += "-" + PurePosixPath(below[k]).suffix[1:].lower()
     for first, second, *_ in _sharing(found, stems):

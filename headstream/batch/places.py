@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from headstream.errors import SinkError, SourceError, UsageError
+from headstream.errors import UsageError
 from headstream.sinks.partial import make_parents, sink_error
 
 # Where putting an object is all or nothing. Elsewhere it is put beside its name and renamed.
@@ -19,14 +19,6 @@ OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oci", 
 _NUMBERED = re.compile(r"\d{6,}\.png")  # frames of a sequence
 _PHOTO = re.compile(r"(head_only|full_mask|head_mask_crop(_\d+)?)\.png")
 _MARKS = ("ETag", "etag", "md5Hash", "content_md5", "crc32c", "generation", "LastModified", "mtime", "created")
-
-
-class PassingSourceError(SourceError):
-    """A store did not hand out an input just now; it may in a moment."""
-
-
-class PassingSinkError(SinkError):
-    """A store did not take a result just now; it may in a moment."""
 
 
 def is_remote(text: str) -> bool:

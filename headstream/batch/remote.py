@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import posixpath
 import tempfile
 import uuid
@@ -9,16 +10,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
-from headstream.batch.places import (
-    OBJECT_STORES,
-    PassingSinkError,
-    PassingSourceError,
-    file_system,
-    is_numbered,
-    is_stale,
-    own_folder,
-)
+from headstream.batch.patience import PassingSinkError, PassingSourceError, patiently
+from headstream.batch.places import OBJECT_STORES, file_system, is_numbered, is_stale, own_folder
 from headstream.errors import SinkError, SourceError
 
 _AT_ONCE = 200  # result files that are asked for together
@@ -41,8 +36,7 @@ class RemoteStorage:
         there = [name for name in names if self.measure(name) is not None]
         for start in range(0, len(there), _AT_ONCE):
             paths = {f"{self._root}/{name}": name for name in there[start : start + _AT_ONCE]}
-            with _told(SourceError, f"{self.text}: results of earlier runs cannot be read"):
-                content = self._system.cat(list(paths))
+            content = patiently(lambda paths=paths: self._cat(list(paths)))  # type: ignore[misc]
             if not isinstance(content, dict):  # some file systems answer one path with its content
                 content = dict.fromkeys(paths, content)
             found.update({paths[path]: bytes(data) for path, data in content.items() if path in paths})
@@ -81,15 +75,22 @@ class RemoteStorage:
     def measure(self, name: str) -> tuple[int, int] | None:
         if self._sizes is None:  # one listing instead of a question for every result
             self._sizes = {}
-            with _told(SourceError, f"{self.text}: cannot be listed"):
-                listing = self._system.find(self._root, detail=True)
-            for path, info in listing.items():
+            for path, info in patiently(self._listing).items():
                 size = int(info.get("size") or 0)
                 self._sizes[path] = (1, size)
                 if is_numbered(posixpath.basename(path)):
                     count, total = self._sizes.get(posixpath.dirname(path), (0, 0))
                     self._sizes[posixpath.dirname(path)] = (count + 1, total + size)
         return self._sizes.get(f"{self._root}/{name}")
+
+    def _cat(self, paths: list[str]) -> Any:
+        with _told(SourceError, f"{self.text}: results of earlier runs cannot be read"):
+            return self._system.cat(paths)
+
+    def _listing(self) -> dict[str, dict[str, Any]]:
+        with _told(SourceError, f"{self.text}: cannot be listed"):
+            found: dict[str, dict[str, Any]] = self._system.find(self._root, detail=True)
+            return found
 
     def work_folder(self) -> Path:
         return own_folder(Path(tempfile.gettempdir()) / "headstream-batch")
@@ -107,6 +108,28 @@ def fetch(url: str, folder: Path, size: int) -> Path:
         if size and local.stat().st_size != size:
             raise ConnectionError(f"{local.stat().st_size} of {size} bytes came")
     return local
+
+
+def found_at(url: str, *, literal: bool, recursive: bool) -> dict[str, dict[str, Any]]:
+    """URL -> fsspec's account of every file that a URL names: a file, all below a folder, what matches a pattern.
+
+    literal: it is a file's own name. Raises SourceError.
+    """
+    system, path = file_system(url)
+
+    def look() -> dict[str, Any]:
+        with _told(SourceError, f"{url}: cannot be listed"):
+            try:
+                if not literal and glob.has_magic(path):
+                    return dict(system.glob(path, detail=True))
+                if not literal and system.isdir(path):
+                    return dict(system.find(path, detail=True, maxdepth=None if recursive else 1))
+                return {path: system.info(path)}
+            except FileNotFoundError:
+                return {}
+
+    found = patiently(look)
+    return {system.unstrip_protocol(name): found[name] for name in sorted(found) if found[name]["type"] == "file"}
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import errno
 import shutil
 import time
 from collections.abc import Callable
@@ -16,7 +15,8 @@ import numpy as np
 
 from headstream.batch.job import FORMATS, Item, Kind, Outcome, Setup, Wish
 from headstream.batch.ledger import write_result
-from headstream.batch.places import PassingSinkError, PassingSourceError, is_numbered, is_remote, open_storage
+from headstream.batch.patience import may_pass, patiently
+from headstream.batch.places import is_numbered, is_remote, open_storage
 from headstream.capture.photo import read_photo
 from headstream.errors import HeadstreamError, ModelError, SourceError, UsageError
 from headstream.photos import PhotoCutter
@@ -29,13 +29,6 @@ from headstream.words import cut_options
 _T = TypeVar("_T")
 _THUMBNAIL_PX = 96
 _THUMBNAIL_AFTER = 25  # frames: people settle
-_TRIES = 3  # to move a finished result to its place, rather than cut it again
-# What may be otherwise in a moment. A full disk or a missing permission will not.
-_PASSING_NAMES = (
-    "EIO ESTALE EAGAIN EBUSY EINTR ETIMEDOUT ECONNRESET ECONNABORTED ECONNREFUSED ENETDOWN ENETUNREACH EHOSTDOWN "
-    "EHOSTUNREACH ENETRESET EPIPE ENOTCONN ENOBUFS EREMOTEIO"
-)
-_PASSING = {getattr(errno, name) for name in _PASSING_NAMES.split(" ") if hasattr(errno, name)}
 
 
 def check_wish(wish: Wish, kind: Kind) -> None:
@@ -173,15 +166,7 @@ class Worker:
         return " ".join(text.split())
 
     def _patiently(self, action: Callable[[], _T]) -> _T:
-        """Do it again when it fails for what may pass."""
-        for number in range(_TRIES):
-            try:
-                return action()
-            except (HeadstreamError, OSError) as error:
-                if number == _TRIES - 1 or not may_pass(error):
-                    raise
-                time.sleep(self._setup.wait_s * 4**number / 4)
-        raise AssertionError("unreachable")
+        return patiently(action, self._setup.wait_s / 4)
 
     def _empty(self) -> None:
         shutil.rmtree(self._folder, ignore_errors=True)
@@ -197,18 +182,6 @@ class Worker:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
-
-
-def may_pass(error: BaseException) -> bool:
-    """Whether another try makes sense: an error of input, output or network, not of what is in the file."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, OSError) and cause.errno in _PASSING:
-            return True
-        if isinstance(cause, (TimeoutError, ConnectionError, PassingSourceError, PassingSinkError)):
-            return True
-        cause = cause.__cause__
-    return False
 
 
 def _words(error: BaseException) -> str:
