@@ -148,7 +148,11 @@ def _fixed_part(pattern: str) -> str:
 
 
 def _inside(path: str, folder: str) -> bool:
-    return path == folder or path.startswith(folder.rstrip("/\\") + ("/" if "://" in path else os.sep))
+    if is_remote(path) != is_remote(folder):
+        return False
+    if is_remote(path):
+        return f"{_path(path).strip('/')}/".startswith(f"{_path(folder).strip('/')}/")
+    return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
 
 
 def _is_media(name: str) -> bool:

@@ -69,12 +69,15 @@ def open_pool(job: BatchJob, items: int, paths: list[str]) -> Pool:
     cores = cores_here()
     workers = min(job.workers or cores, items)
     setup = Setup(job.out if is_remote(job.out) else local_path(job.out), job.model, job.device, wait_s=job.wait_s)
+    in_memory = any(path.startswith("memory://") for path in [job.out, *paths])
     if job.ray is not None:
+        if in_memory:
+            raise UsageError("memory:// is out of reach for a cluster; use a store that all its machines see")
         from headstream.batch.ray_pool import RayPool
 
         return RayPool(setup, job.ray, workers=job.workers, items=items, gpus=job.gpus)
     setup = replace(setup, threads=max(1, cores // workers))
-    if any(path.startswith("memory://") for path in [job.out, *paths]):
+    if in_memory:
         return InProcess(setup)
     return LocalPool(setup, workers)
 
