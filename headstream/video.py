@@ -76,11 +76,10 @@ class Tools:
 
 
 @contextmanager
-def open_tools(model: str, device: str, threads: int | None = None) -> Iterator[Tools]:
-    """The network and the detectors for videos. Raises ModelError."""
-    segmenter = load_segmenter(model, device=device, threads=threads, fast=True)
+def _open_tools(model: str, device: str) -> Iterator[Tools]:
+    segmenter = load_segmenter(model, device=device, fast=True)
     with FaceFinder(models_dir()) as finder:
-        yield Tools(segmenter, finder, segmenter.device, segmenter.card.name, threads)
+        yield Tools(segmenter, finder, segmenter.device, segmenter.card.name)
 
 
 def cut_video_file(
@@ -101,7 +100,7 @@ def cut_video_file(
     kind, matte_kind = check_job(job)
     threads = tools.threads if tools else None
     with FileSource(job.source, threads=threads) as source, ExitStack() as stack:
-        tools = tools or stack.enter_context(open_tools(job.model, job.device))
+        tools = tools or stack.enter_context(_open_tools(job.model, job.device))
         report = VideoReport(device=tools.device, model=tools.model, viewers=kind.viewers)
         cutter = HeadCutter(tools.segmenter, tools.finder, job.options)
         sinks = _open_sinks(job, source, kind.with_threads(threads), matte_kind and matte_kind.with_threads(threads))

@@ -121,9 +121,9 @@ def _file(path: str, wish: Wish) -> Found:
 def _remote(url: str, wish: Wish, own: str, recursive: bool, literal: bool = False) -> Iterator[Found]:
     from headstream.batch.remote import found_at
 
-    url = url.rstrip("/")
+    url = url if url.endswith("://") else url.rstrip("/")
     magic = not literal and glob.has_magic(url)
-    above = url.rpartition("/")[0]
+    above = url.rpartition("/")[0] if url.count("/") > 2 else url
     try:
         files = found_at(url, literal=literal, recursive=recursive)
     except SourceError as error:
@@ -144,7 +144,7 @@ def _remote(url: str, wish: Wish, own: str, recursive: bool, literal: bool = Fal
 def _fixed_part(pattern: str) -> str:
     """The folders before the first wildcard."""
     before = pattern[: re.search(r"[*?\[]", pattern).start()]  # type: ignore[union-attr]
-    return re.split(r"[/\\][^/\\]*$", before)[0] if re.search(r"[/\\]", before) else before
+    return re.split(r"[/\\][^/\\]*$", before)[0] or os.sep
 
 
 def _inside(path: str, folder: str) -> bool:

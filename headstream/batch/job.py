@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from headstream.errors import HeadstreamError
+
 Kind = Literal["video", "photo"]
 State = Literal["done", "no_head", "failed", "skipped"]
 
@@ -81,7 +83,7 @@ class Outcome:
     """What became of one input; its result file holds the same.
 
     outputs: name below the output folder, how many files (more than one for a folder of frames), bytes.
-    again: the failure may pass: another try makes sense.  fatal: every other input would fail alike.
+    again: the failure may pass: another try makes sense.  fatal: what to raise where every other input would fail alike.
     thumbnail: a data URI, or "".
     """
 
@@ -100,7 +102,7 @@ class Outcome:
     thumbnail: str = ""
     finished: str = ""
     again: bool = False
-    fatal: bool = False
+    fatal: type[HeadstreamError] | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """As result files hold it."""

@@ -98,6 +98,9 @@ def _line(row: dict[str, Any], at: str, manifest: str, wish: Wish) -> Line:
     if "input" not in values:
         raise UsageError(f"{at}: no input")
     out = _checked_out(values["out"], at) if "out" in values else None
+    behind = values.get("background", "transparent")
+    if behind not in ("transparent", "blur") and not behind.startswith("#"):
+        values["background"] = _beside(behind, manifest)
     own = {name: values[name] for name in _WISHES if name in values}
     if out is not None and (suffix := PurePosixPath(out).suffix.lower()) in FORMATS.values() and suffix:
         named = next(name for name, known in FORMATS.items() if known == suffix)

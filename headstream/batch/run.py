@@ -17,7 +17,8 @@ from headstream.batch.ledger import split, with_identity, write_result
 from headstream.batch.places import LocalStorage, Storage, is_remote, local_path, open_storage, sweep
 from headstream.batch.pool import Event, InProcess, LocalPool, Pool
 from headstream.batch.worker import check_wish
-from headstream.errors import ModelError, SinkError, UsageError
+from headstream.errors import SinkError, UsageError
+from headstream.sinks.partial import check_writable
 from headstream.sinks.photo import check_folder
 
 _LOOK_EVERY_S = 0.5
@@ -38,6 +39,8 @@ def run_batch(job: BatchJob, progress: Callable[[BatchProgress], None] | None = 
     storage = open_storage(job.out)
     if isinstance(storage, LocalStorage):
         check_folder(storage.root)
+    if job.report is not None:
+        check_writable(job.report)
     todo, finished = split(items, storage) if job.resume else (items, [])
     report = BatchReport(len(items), results=storage.locate("results.jsonl"))
     outcomes = {outcome.place: replace(outcome, state="skipped") for outcome in finished}
@@ -56,7 +59,8 @@ def run_batch(job: BatchJob, progress: Callable[[BatchProgress], None] | None = 
 
 
 def _checked_items(job: BatchJob) -> list[Item]:
-    items = find_items(job.inputs, job.wish, job.out, recursive=job.recursive)
+    wish = replace(job.wish, background=_findable(job.wish.background))
+    items = find_items(job.inputs, wish, job.out, recursive=job.recursive)
     if all(item.problem for item in items):
         raise UsageError(items[0].problem if items else "no inputs")
     for wish, kind in dict.fromkeys((item.wish, item.kind) for item in items):
@@ -64,11 +68,17 @@ def _checked_items(job: BatchJob) -> list[Item]:
     return with_identity(items, job)
 
 
+def _findable(name: str) -> str:
+    """A file's name that holds in other processes and on other machines, too; other words as they are."""
+    return local_path(name) if os.path.exists(os.path.expanduser(name)) else name
+
+
 def open_pool(job: BatchJob, items: int, paths: list[str]) -> Pool:
     """The workers a job asks for, no more than there are inputs."""
     cores = cores_here()
     workers = min(job.workers or cores, items)
-    setup = Setup(job.out if is_remote(job.out) else local_path(job.out), job.model, job.device, wait_s=job.wait_s)
+    out = job.out if is_remote(job.out) else local_path(job.out)
+    setup = Setup(out, _findable(job.model), job.device, wait_s=job.wait_s)
     in_memory = any(path.startswith("memory://") for path in [job.out, *paths])
     if job.ray is not None:
         if in_memory:
@@ -110,7 +120,7 @@ class _Run:
         self._parts: dict[int, float] = {}
         self._losses: dict[int, int] = {}
         self._refused: dict[int, Outcome] = {}
-        self._bytes = self._bytes_done = 0
+        self._bytes = self._bytes_done = self._failed = 0
 
     def refuse(self, items: list[Item]) -> None:
         """Note those that cannot even be tried."""
@@ -156,8 +166,8 @@ class _Run:
             self._lost(item, event.lost)
         elif event.outcome is None:
             self._parts[item.number] = event.fraction * item.size
-        elif event.outcome.fatal:
-            raise ModelError(event.outcome.reason)
+        elif event.outcome.fatal is not None:
+            raise event.outcome.fatal(event.outcome.reason)
         elif event.outcome.state == "failed" and event.outcome.again and item.tries < self._job.tries:
             self._again(replace(item, tries=item.tries + 1), self._job.wait_s * 4 ** (item.tries - 1))
         else:
@@ -188,13 +198,14 @@ class _Run:
         if len(self._outcomes) >= _KEPT_THUMBNAILS:
             outcome.thumbnail = ""
         self._outcomes[item.place] = outcome
+        self._failed += outcome.state == "failed"
 
     def _tell(self) -> None:
         if self._progress is None:
             return
-        failed = sum(outcome.state == "failed" for outcome in self._outcomes.values()) + len(self._refused)
+        done, failed = len(self._outcomes) + len(self._refused), self._failed + len(self._refused)
         fraction = (self._bytes_done + sum(self._parts.values())) / max(1, self._bytes)
-        self._progress(BatchProgress(len(self._outcomes) + len(self._refused), failed, self._total, fraction))
+        self._progress(BatchProgress(done, failed, self._total, fraction))
 
     def ordered(self, items: list[Item]) -> list[Outcome]:
         """An outcome for every input that has one, in the inputs' order."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import base64
+import errno
 import shutil
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -18,15 +19,18 @@ from headstream.batch.ledger import write_result
 from headstream.batch.patience import may_pass, patiently
 from headstream.batch.places import is_numbered, is_remote, open_storage
 from headstream.capture.photo import read_photo
-from headstream.errors import HeadstreamError, ModelError, SourceError, UsageError
+from headstream.errors import HeadstreamError, ModelError, SinkError, SourceError, UsageError
 from headstream.photos import PhotoCutter
 from headstream.segment.load import load_segmenter
+from headstream.segment.registry import models_dir
 from headstream.sinks.photo import on_checkerboard, write_photo
+from headstream.track.finder import FaceFinder
 from headstream.types import Cutout
-from headstream.video import Tools, VideoJob, check_job, cut_video_file, open_tools
+from headstream.video import Tools, VideoJob, check_job, cut_video_file
 from headstream.words import cut_options
 
 _T = TypeVar("_T")
+_FULL = {errno.ENOSPC, errno.EDQUOT}
 _THUMBNAIL_PX = 96
 _THUMBNAIL_AFTER = 25  # frames: people settle
 
@@ -56,8 +60,8 @@ class Worker:
         self._storage = open_storage(setup.out)
         self._folder = self._storage.work_folder()
         self._stack = ExitStack()
-        self._tools: Tools | None = None
-        self._photo_segmenter: Any = None
+        self._finder: FaceFinder | None = None
+        self._tools: dict[Kind, Tools] = {}
         if setup.threads is not None:
             cv2.setNumThreads(setup.threads)
 
@@ -88,34 +92,37 @@ class Worker:
 
         return self._patiently(lambda: fetch(item.input, self._folder, item.size))
 
+    def _loaded(self, kind: Kind) -> Tools:
+        """The network for a kind of input, and the detectors."""
+        if self._finder is None:
+            self._finder = self._stack.enter_context(FaceFinder(models_dir()))
+        if kind not in self._tools:
+            model, device, threads = self._setup.model, self._setup.device, self._setup.threads
+            segmenter = load_segmenter(model, device=device, threads=threads, fast=kind == "video")
+            self._tools[kind] = Tools(segmenter, self._finder, segmenter.device, segmenter.card.name, threads)
+        return self._tools[kind]
+
     def _cut_video(self, item: Item, source: Path, outcome: Outcome, progress: Callable[[float], None] | None) -> None:
-        if self._tools is None:
-            opened = open_tools(self._setup.model, self._setup.device, self._setup.threads)
-            self._tools = self._stack.enter_context(opened)
         job = _video_job(item.wish, source, self._folder / "out")
         watcher = _Thumbnail()
         report = cut_video_file(
             job,
             lambda done, expected: progress(min(1.0, done / expected)) if progress and expected else None,
-            tools=self._tools,
+            tools=self._loaded("video"),
             watch=watcher.watch,
         )
+        if report.interrupted:
+            raise KeyboardInterrupt
         outcome.frames, outcome.frames_with_head = report.frames_out, report.frames_with_head
         outcome.notes = [self._plain(note, item) for note in report.notes]
         outcome.thumbnail = watcher.uri
         self._publish(item, outcome)
 
     def _cut_photo(self, item: Item, source: Path, outcome: Outcome, progress: Callable[[float], None] | None) -> None:
-        if self._tools is None:
-            opened = open_tools(self._setup.model, self._setup.device, self._setup.threads)
-            self._tools = self._stack.enter_context(opened)
-        if self._photo_segmenter is None:
-            self._photo_segmenter = load_segmenter(
-                self._setup.model, device=self._setup.device, threads=self._setup.threads
-            )
         photo = read_photo(source)
         options = cut_options(item.wish.heads, item.wish.part, item.wish.hair_color, stability=0.0)
-        result = PhotoCutter(self._photo_segmenter, self._tools.finder, options).cut(photo.rgb, photo.alpha)
+        tools = self._loaded("photo")
+        result = PhotoCutter(tools.segmenter, tools.finder, options).cut(photo.rgb, photo.alpha)
         outcome.frames, outcome.frames_with_head = 1, int(bool(result.heads))
         if result.heads:
             crops = [stage.crop_alpha for stage in result.heads]
@@ -147,7 +154,7 @@ class Worker:
 
     def _failed(self, item: Item, outcome: Outcome, error: BaseException) -> None:
         outcome.outputs = []
-        outcome.again, outcome.fatal = may_pass(error), isinstance(error, ModelError)
+        outcome.again, outcome.fatal = may_pass(error), _ends_all(error)
         if isinstance(error, SourceError) and not outcome.again:
             try:
                 self._publish(item, outcome)  # what a file that breaks off has left, as NAME.partial.EXT
@@ -182,6 +189,13 @@ class Worker:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+
+def _ends_all(error: BaseException) -> type[HeadstreamError] | None:
+    """What to raise where other inputs cannot fare better: no network, or a full disk."""
+    if isinstance(error, ModelError):
+        return ModelError
+    return SinkError if getattr(error.__cause__, "errno", None) in _FULL else None
 
 
 def _words(error: BaseException) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
-from headstream.batch.inputs import find_items
+from headstream.batch.inputs import _fixed_part, find_items
 from headstream.batch.job import Item, Wish
 from headstream.errors import SourceError, UsageError
 
@@ -84,6 +85,9 @@ class TestPlaces:
         make(tmp_path, "ada.jpg", "ada.mp4")
         assert sorted(item.place for item in find(tmp_path)) == ["ada", "ada.mov"]
         assert sorted(i.place for i in find(tmp_path, wish=Wish(format="png"))) == ["ada-jpg", "ada-mp4"]
+
+    def test_files_in_the_root_folder(self) -> None:
+        assert _fixed_part(f"{os.sep}*.mp4") == os.sep
 
     def test_dots_in_names(self, tmp_path: Path) -> None:
         make(tmp_path, "take.v1.mp4", "take.v2.mp4")

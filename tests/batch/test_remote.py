@@ -87,6 +87,10 @@ class TestMemory:
         memory.pipe_file("/in/sub/b.mp4", nobody.read_bytes())
         assert states(wanted) == ["done", "failed", "no_head"]
 
+    def test_results_are_not_taken_for_inputs(self, memory: Any) -> None:
+        wanted = job("memory://in", out="memory://in/sub/results")
+        assert [o.input for o in run_batch(wanted).outcomes] == [o.input for o in run_batch(wanted).outcomes]
+
     def test_frames_of_a_sequence_are_counted(self, memory: Any) -> None:
         wanted = job("memory://in/a.mp4", wish=Wish(format="png"))
         assert states(wanted) == ["done"]

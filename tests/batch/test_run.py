@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import multiprocessing
 import os
@@ -14,7 +15,9 @@ from typing import Any
 
 import pytest
 
+from headstream.batch import run
 from headstream.batch.job import BatchJob, BatchProgress, BatchReport, Wish
+from headstream.batch.pool import InProcess
 from headstream.batch.run import run_batch
 from headstream.cli import main
 from headstream.errors import ModelError, SinkError, UsageError
@@ -87,6 +90,13 @@ def test_sixty_inputs_six_of_them_broken(
     assert changed == {"clip01.mkv", "clip02.mkv", "text.mkv"}
 
 
+@pytest.fixture
+def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No worker processes, where they are not what is tested: each takes seconds to start."""
+    monkeypatch.setattr(run, "LocalPool", lambda setup, workers: InProcess(setup))
+
+
+@pytest.mark.usefixtures("in_process")
 class TestAgain:
     def test_what_a_result_depends_on(self, clip: Path, tmp_path: Path) -> None:
         def states_with(**options: Any) -> list[str]:
@@ -190,7 +200,8 @@ class TestDeath:
         command += ["--format", "mkv", "--workers", "2"]
         process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=heeds_ctrl_c)
         until = time.monotonic() + 100
-        while not (out / "a.mkv").exists() or not list(out.rglob(".out.part.mkv")):
+        written = out / ".headstream" / "results" / "a.mkv.json"
+        while not written.exists() or not list(out.rglob(".out.part.mkv")):
             assert time.monotonic() < until
             assert process.poll() is None
             time.sleep(0.02)
@@ -218,6 +229,7 @@ class TestDeath:
             run_batch(job(clip, out=tmp_path / "out"))
 
 
+@pytest.mark.usefixtures("in_process")
 class TestRefusals:
     @pytest.mark.parametrize(
         ("arguments", "words"),
@@ -268,11 +280,35 @@ class TestRefusals:
         with pytest.raises(SinkError, match="is a file"):
             run_batch(job(clip, out=tmp_path / "out"))
 
+    def test_a_full_disk_ends_it_at_once(
+        self, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        from headstream.batch import worker
+        from headstream.sinks.partial import sink_error
+
+        def full(job: Any, *rest: Any, **more: Any) -> None:
+            error = OSError(errno.ENOSPC, "full")
+            raise sink_error(job.out, error) from error
+
+        monkeypatch.setattr(worker, "cut_video_file", full)
+        copies(clip, tmp_path / "in", "a.mp4", "b.mp4")
+        assert main(["batch", str(tmp_path / "in"), "--out", str(tmp_path / "out")]) == 1
+        said = capsys.readouterr().err
+        assert f"{tmp_path / 'out' / 'a.mov'}: the disk is full" in said
+        assert "b.m" not in said
+
+    def test_a_report_that_cannot_be_written_is_refused_before_work(self, clip: Path, tmp_path: Path) -> None:
+        (tmp_path / "file").touch()
+        with pytest.raises(SinkError, match="is a file, not a folder"):
+            run_batch(job(clip, out=tmp_path / "out", report=tmp_path / "file" / "report.html"))
+        assert not (tmp_path / "out").exists()
+
     def test_nothing_at_all(self, tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="no photos or videos in this folder"):
             run_batch(job(tmp_path, out=tmp_path / "out"))
 
 
+@pytest.mark.usefixtures("in_process")
 def test_the_result_of_an_input(clip: Path, tmp_path: Path) -> None:
     copies(clip, tmp_path / "in", "sub/a b's.mp4")
     run_batch(job(tmp_path / "in", out=tmp_path / "out"))
@@ -286,6 +322,7 @@ def test_the_result_of_an_input(clip: Path, tmp_path: Path) -> None:
     assert result["thumbnail"].startswith("data:image/jpeg;base64,")
 
 
+@pytest.mark.usefixtures("in_process")
 def test_a_clip_that_breaks_off_leaves_what_it_has(long_clip: Path, tmp_path: Path) -> None:
     from tests.media import write_video
 
