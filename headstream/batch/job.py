@@ -64,6 +64,7 @@ class Item:
     place: of its result below the output folder: a file, or a folder for photos and PNG sequences.
     size: bytes, 0 if unknown.  mark: what a changed file has another of: its time or its ETag.
     identity: all that the result depends on.  problem: why it cannot even be tried, or "".
+    former: outputs of an earlier result, which go when the new one has none of these names.
     """
 
     number: int
@@ -76,6 +77,7 @@ class Item:
     identity: dict[str, Any] = field(default_factory=dict)
     problem: str = ""
     tries: int = 1
+    former: tuple[str, ...] = ()
 
 
 @dataclass

@@ -84,16 +84,19 @@ def write_result(storage: Storage, outcome: Outcome) -> None:
     storage.write(result_name(outcome.place), text.encode())
 
 
-def split(items: Sequence[Item], storage: Storage) -> tuple[list[Item], list[Outcome]]:
-    """What is to be done, and what earlier runs did that is unchanged in every respect and still there."""
+def split(items: Sequence[Item], storage: Storage, *, resume: bool = True) -> tuple[list[Item], list[Outcome]]:
+    """What is to be done, and what earlier runs did that is unchanged in every respect and still there; without
+    ``resume``, everything is to be done."""
     names = {item.number: result_name(item.place) for item in items if not item.problem}
     raw = storage.read(list(names.values()))
     todo: list[Item] = []
     finished: list[Outcome] = []
     for item in items:
         outcome = _parsed(raw.pop(names[item.number], None)) if item.number in names else None
-        if outcome is None or outcome.identity != item.identity or not _whole(outcome, storage):
+        if outcome is None:
             todo.append(item)
+        elif not resume or outcome.identity != item.identity or not _whole(outcome, storage):
+            todo.append(replace(item, former=tuple(out["name"] for out in outcome.outputs)))
         else:
             finished.append(replace(outcome, input=item.input))
     return todo, finished

@@ -66,6 +66,9 @@ class Storage(Protocol):
     def put(self, files: Sequence[tuple[Path, str]]) -> None:
         """Move or upload (local file, name)."""
 
+    def remove(self, name: str) -> None:
+        """Remove a file, if it is there."""
+
     def tidy(self, folder: str, keep: set[str]) -> None:
         """Remove pictures of an earlier run from a folder of results: ours by name, and not among ``keep``."""
 
@@ -114,6 +117,13 @@ class LocalStorage:
                 file.replace(path)
             except OSError as error:
                 raise sink_error(path, error) from error
+
+    def remove(self, name: str) -> None:
+        path = self.root / name
+        if path.is_file():
+            path.unlink()
+            if path.parent != self.root and not any(path.parent.iterdir()):
+                path.parent.rmdir()
 
     def tidy(self, folder: str, keep: set[str]) -> None:
         for file in (self.root / folder).iterdir():

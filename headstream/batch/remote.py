@@ -65,6 +65,12 @@ class RemoteStorage:
                 if self._system.exists(part):
                     self._system.rm_file(part)
 
+    def remove(self, name: str) -> None:
+        with _told(SinkError, f"{self.text}/{name}: cannot be removed"):
+            self._system.invalidate_cache()
+            if self._system.isfile(f"{self._root}/{name}"):
+                self._system.rm_file(f"{self._root}/{name}")
+
     def tidy(self, folder: str, keep: set[str]) -> None:
         with _told(SinkError, f"{self.text}/{folder}: cannot be listed"):
             self._system.invalidate_cache()

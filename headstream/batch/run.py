@@ -41,7 +41,7 @@ def run_batch(job: BatchJob, progress: Callable[[BatchProgress], None] | None = 
         check_folder(storage.root)
     if job.report is not None:
         check_writable(job.report)
-    todo, finished = split(items, storage) if job.resume else (items, [])
+    todo, finished = split(items, storage, resume=job.resume)
     report = BatchReport(len(items), results=storage.locate("results.jsonl"))
     outcomes = {outcome.place: replace(outcome, state="skipped") for outcome in finished}
     run = _Run(job, storage, outcomes, len(items), progress)
@@ -49,9 +49,10 @@ def run_batch(job: BatchJob, progress: Callable[[BatchProgress], None] | None = 
         run.refuse([item for item in todo if item.problem])
         todo = [item for item in todo if not item.problem]
         if todo:
-            report.workers = run.go(todo)
+            run.go(todo)
     except KeyboardInterrupt:
         report.interrupted = True
+    report.workers = run.workers
     report.outcomes = run.ordered(items)
     report.seconds = time.monotonic() - started
     _write_summary(report, storage, job)
@@ -114,6 +115,7 @@ class _Run:
         progress: Callable[[BatchProgress], None] | None,
     ) -> None:
         self._job, self._storage, self._outcomes, self._total, self._progress = job, storage, outcomes, total, progress
+        self.workers = 0
         self._todo: deque[Item] = deque()
         self._later: list[tuple[float, int, Item]] = []  # (when, number, item): a heap
         self._busy: dict[int, Item] = {}
@@ -127,11 +129,12 @@ class _Run:
         for item in items:
             self._refused[item.number] = Outcome(item.input, item.kind, item.place, "failed", reason=item.problem)
 
-    def go(self, items: list[Item]) -> int:
-        """Cut them; returns the number of workers. Raises ModelError, SinkError when no input can be cut at all."""
+    def go(self, items: list[Item]) -> None:
+        """Cut them. Raises ModelError, SinkError when no input can be cut at all."""
         self._todo.extend(items)
         self._bytes = sum(item.size + 1 for item in items)
         pool = open_pool(self._job, len(items), [item.input for item in items])
+        self.workers = pool.workers
         ended = False
         try:
             while self._todo or self._later or self._busy:
@@ -144,7 +147,6 @@ class _Run:
             pool.close(now=not ended)
             if isinstance(self._storage, LocalStorage):
                 _clear(self._storage.root / OWN_FOLDER / "work")
-        return pool.workers
 
     def _feed(self, pool: Pool) -> None:
         now = time.monotonic()

@@ -73,6 +73,8 @@ class Worker:
         try:
             source = self._fetched(item)
             (self._cut_photo if item.kind == "photo" else self._cut_video)(item, source, outcome, progress)
+            for name in set(item.former) - {out["name"] for out in outcome.outputs}:
+                self._patiently(lambda name=name: self._storage.remove(name))  # type: ignore[misc]
             outcome.state = "done" if outcome.frames_with_head else "no_head"
         except Exception as error:  # whatever one odd file brings about, the others go on
             self._failed(item, outcome, error)

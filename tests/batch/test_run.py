@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from headstream.batch import run
 from headstream.batch.job import BatchJob, BatchProgress, BatchReport, Wish
@@ -22,7 +23,7 @@ from headstream.batch.run import run_batch
 from headstream.cli import main
 from headstream.errors import ModelError, SinkError, UsageError
 from tests.batch.conftest import copies, kill
-from tests.media import frame_times, heeds_ctrl_c
+from tests.media import frame_times, heeds_ctrl_c, pattern
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="signals")
 
@@ -113,6 +114,17 @@ class TestAgain:
         result.write_text(result.read_text()[:100])
         assert states_with(wish=Wish(format="mkv", part="hair"), model="lite") != ["skipped"]
 
+    def test_what_a_new_result_no_longer_has_is_removed(self, photo: Path, clip: Path, tmp_path: Path) -> None:
+        out = tmp_path / "out"
+        copies(photo, tmp_path / "in", "a.jpg", "b.jpg")
+        run_batch(job(tmp_path / "in", out=out))
+        (out / "b" / "my notes.txt").write_text("keep")
+        Image.fromarray(pattern(160, 120, 0)).save(tmp_path / "in" / "a.jpg")
+        Image.fromarray(pattern(160, 120, 0)).save(tmp_path / "in" / "b.jpg")
+        assert states(run_batch(job(tmp_path / "in", out=out))) == {"a.jpg": "no_head", "b.jpg": "no_head"}
+        assert set(tree(out)) == {"b/my notes.txt"}
+        assert not (out / "a").exists()
+
     def test_a_background_file_counts(self, clip: Path, photo: Path, tmp_path: Path) -> None:
         behind = tmp_path / "behind.jpg"
         copies(photo, tmp_path, "behind.jpg")
@@ -150,6 +162,7 @@ class TestAgain:
 
 class TestDeath:
     @posix
+    @pytest.mark.slow
     def test_a_killed_worker_loses_nothing(self, clip: Path, long_clip: Path, tmp_path: Path) -> None:
         copies(clip, tmp_path / "in", "a.mp4", "b.mp4", "c.mp4")
         copies(long_clip, tmp_path / "in", "long.mp4")
@@ -169,6 +182,7 @@ class TestDeath:
         assert not multiprocessing.active_children()
 
     @posix
+    @pytest.mark.slow
     def test_an_input_that_costs_three_workers_is_reported(self, clip: Path, long_clip: Path, tmp_path: Path) -> None:
         copies(clip, tmp_path / "in", "a.mp4", "z.mp4")
         copies(long_clip, tmp_path / "in", "long.mp4")
@@ -337,6 +351,9 @@ def test_a_clip_that_breaks_off_leaves_what_it_has(long_clip: Path, tmp_path: Pa
     assert outcome.state == "failed"
     assert f"frames before that are in {tmp_path / 'out' / 'cut.partial.mkv'}" in outcome.reason
     assert set(tree(tmp_path / "out")) == {"cut.partial.mkv"}
+    source.write_bytes(whole.read_bytes())
+    assert states(run_batch(job(source, out=tmp_path / "out"))) == {"cut.mp4": "no_head"}
+    assert set(tree(tmp_path / "out")) == {"cut.mkv"}
 
 
 def _noisy(index: int) -> Any:
