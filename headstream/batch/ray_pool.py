@@ -9,16 +9,19 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from headstream.batch.job import Item, Outcome, Setup
 from headstream.batch.pool import Event
 from headstream.errors import HeadstreamError, UsageError
 
+_HOME = "USERPROFILE" if os.name == "nt" else "HOME"
 _ANSWER_S = 10.0  # for a cluster to be reached
 _CLOSE_S = 10.0  # for actors to clean up after themselves
 
@@ -31,14 +34,16 @@ class RayPool:
     """
 
     def __init__(self, setup: Setup, address: str, *, workers: int | None, items: int, gpus: float | None) -> None:
-        self._ray = _ray()
+        self._ray = _ray(address)
+        self._own_home = tempfile.TemporaryDirectory(prefix="headstream-ray-")
         self._owned = self._connect(address)
+        home = [os.environ.get(_HOME, "")] if address == "local" and self._owned else []
         share = gpus if gpus is not None else float(setup.device in ("cuda", "tensorrt"))
         device = "cpu" if setup.device == "auto" and not share else setup.device
         self.workers = max(1, min(workers or self._room(share), items))
         _Actor.here = self._ray.method(max_task_retries=-1)(_Actor.here)  # type: ignore[method-assign]
         actor = self._ray.remote(num_cpus=1, num_gpus=share, max_restarts=-1, max_task_retries=0)(_Actor)
-        self._actors = [actor.remote(replace(setup, device=device, threads=1)) for _ in range(self.workers)]
+        self._actors = [actor.remote(replace(setup, device=device, threads=1), *home) for _ in range(self.workers)]
         # What is awaited: (number of the actor, its input; None for the answer that it is there).
         self._awaited: dict[Any, tuple[int, Item | None]] = {}
         self._free: list[int] = []
@@ -57,8 +62,8 @@ class RayPool:
                 if address == "local":
                     from headstream.batch.run import cores_here
 
-                    local = {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
-                    self._ray.init(address="local", num_cpus=cores_here(), **local, **quiet)
+                    with _told_where_it_is(Path(self._own_home.name)):
+                        self._ray.init(address="local", num_cpus=cores_here(), include_dashboard=False, **quiet)
                 else:
                     self._ray.init(address=address, **quiet)
             except (OSError, RuntimeError, ValueError, self._ray.exceptions.RayError) as error:
@@ -125,13 +130,17 @@ class RayPool:
         self._actors = []
         if self._owned:
             self._ray.shutdown()
+        self._own_home.cleanup()
 
 
 class _Actor:
     """A worker on some node of the cluster."""
 
-    def __init__(self, setup: Setup) -> None:
+    def __init__(self, setup: Setup, home: str = "") -> None:
         import logging
+
+        if home:
+            os.environ[_HOME] = home
 
         from headstream.batch.worker import Worker
 
@@ -151,9 +160,12 @@ class _Actor:
         self._worker.close()
 
 
-def _ray() -> Any:
-    """The package, told before it is imported to report nothing to anybody."""
+def _ray(address: str) -> Any:
+    """The package, told before it is imported to report nothing to anybody, and to stay on this machine where it may."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ["RAY_USAGE_STATS_REPORT_URL"] = "http://127.0.0.1:9/"  # even that it is switched off is a report
+    if address == "local":
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # loopback addresses, on every system
     try:
         import ray
     except ImportError as error:
@@ -170,6 +182,20 @@ def _check_answers(address: str) -> None:
         socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWER_S).close()
     except (OSError, OverflowError) as error:
         raise UsageError(f"--ray {address}: no cluster answers there: {error}") from error
+
+
+@contextmanager
+def _told_where_it_is(home: Path) -> Iterator[None]:
+    """Without a file of the cluster's description in its home, Ray asks the network (the metadata addresses of clouds, and
+    the name server for them) where it is, usage statistics or not. So it is started with a home that has one."""
+    (home / "ray_bootstrap_config.yaml").write_text("{}\n")
+    before = os.environ.get(_HOME)
+    os.environ[_HOME] = str(home)
+    try:
+        yield
+    finally:
+        os.environ.pop(_HOME)
+        os.environ.update({_HOME: before} if before is not None else {})
 
 
 @contextmanager

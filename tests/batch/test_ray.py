@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -86,6 +89,21 @@ def test_on_this_machine_alone(ray: Any, clip: Path, tmp_path: Path, capsys: pyt
     assert len(err.splitlines()) == 1, err
     assert not ray.is_initialized()
     assert not (tmp_path / "out" / ".headstream" / "work").exists()
+
+
+@pytest.mark.slow
+def test_on_this_machine_nothing_reaches_for_the_network(ray: Any, clip: Path, tmp_path: Path) -> None:
+    if not shutil.which("strace"):
+        pytest.skip("strace is not installed")
+    log = tmp_path / "calls"
+    command = ["strace", "-f", "-qq", "-e", "trace=connect,sendto", "-o", str(log), sys.executable, "-m", "headstream"]
+    command += ["batch", str(clip), "--out", str(tmp_path / "out"), "--format", "mkv", "--ray", "local"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240)
+    if "PTRACE" in done.stderr or "Operation not permitted" in done.stderr:
+        pytest.skip("strace may not trace here")
+    assert done.returncode == 0, done.stderr
+    calls = [line for line in log.read_text().splitlines() if "AF_INET" in line]
+    assert [c for c in calls if not re.search(r'"(::ffff:)?127\.|"::1?"', c)] == []
 
 
 def test_nobody_at_the_address(ray: Any, clip: Path, tmp_path: Path) -> None:
