@@ -7,7 +7,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from headstream.outputs import Outputs, open_outputs
 from headstream.pipeline import CutOptions, HeadCutter
 from headstream.review.collect import Review, reviewed
 from headstream.review.page import write_page
+from headstream.segment.crops import CropSegmenter
 from headstream.segment.load import load_segmenter
 from headstream.segment.registry import models_dir
 from headstream.sinks.background import parse_background
@@ -85,27 +86,58 @@ class VideoReport:
         return (self.frames_out - self.resumed_from_frame) / self.seconds if self.seconds else 0.0
 
 
-def cut_video_file(job: VideoJob, progress: Callable[[int, int], None] | None = None) -> VideoReport:
+@dataclass
+class Tools:
+    """What is loaded once for many files. Not safe to share between threads.
+
+    threads: how many each of the decoder, the network and the encoder may use; None for what suits the machine.
+    """
+
+    segmenter: CropSegmenter
+    finder: FaceFinder
+    device: str
+    model: str
+    threads: int | None = None
+
+
+@contextmanager
+def _open_tools(model: str, device: str) -> Iterator[Tools]:
+    segmenter = load_segmenter(model, device=device, fast=True)
+    with FaceFinder(models_dir()) as finder:
+        yield Tools(segmenter, finder, segmenter.device, segmenter.card.name)
+
+
+def cut_video_file(
+    job: VideoJob,
+    progress: Callable[[int, int], None] | None = None,
+    *,
+    tools: Tools | None = None,
+    watch: Callable[[Cutout], None] | None = None,
+) -> VideoReport:
     """Run a job. ``progress`` gets frames done and frames expected (0 if unknown) after each frame.
+
+    tools: loaded before, instead of what the job names.  watch: is shown every cut-out before it is written.
 
     Everything that can be refused is refused before work starts: UsageError, SourceError, ModelError, SinkError. On
     KeyboardInterrupt the outputs are finished with the frames done so far and the report says ``interrupted``. When the
     source breaks off, they are finished as NAME.partial.EXT and SourceError tells so.
     """
     kind, matte_kind = check_job(job)
-    with FileSource(job.source) as source:
+    threads = tools.threads if tools else None
+    with FileSource(job.source, threads=threads) as source, ExitStack() as stack:
         film = Film(source.size_px, source.rate, source.frames_expected)
         fixes = read_fixes(job.fixes, film) if job.fixes is not None else []
-        segmenter = load_segmenter(job.model, device=job.device, fast=True)
-        report = VideoReport(device=segmenter.device, model=segmenter.card.name, viewers=kind.viewers)
+        tools = tools or stack.enter_context(_open_tools(job.model, job.device))
+        report = VideoReport(device=tools.device, model=tools.model, viewers=kind.viewers)
         report.doubts = Review(job.options.part) if job.review is not None else None
-        with FaceFinder(models_dir()) as finder, locked([p for p in (job.out, job.matte) if p is not None]):
-            cutter = HeadCutter(segmenter, finder, job.options)
-            outputs = open_outputs(job, source, segmenter, (kind, matte_kind), lead=_lead(job, fixes, source))
+        kinds = (kind.with_threads(threads), matte_kind and matte_kind.with_threads(threads))
+        with locked([p for p in (job.out, job.matte) if p is not None]):
+            cutter = HeadCutter(tools.segmenter, tools.finder, job.options)
+            outputs = open_outputs(job, source, tools.segmenter, kinds, lead=_lead(job, fixes, source))
             outputs.take_up(source, cutter)
             try:
                 with closing(_finished(outputs.cutouts(source, cutter), job, fixes, source, report)) as cutouts:
-                    _run(source, cutouts, outputs, report, progress or (lambda done, total: None))
+                    _run(source, cutouts, outputs, report, progress or (lambda done, total: None), watch)
             except SourceError:
                 _write_review(job, report)  # of what there was
                 raise
@@ -176,6 +208,7 @@ def _run(
     outputs: Outputs,
     report: VideoReport,
     progress: Callable[[int, int], None],
+    watch: Callable[[Cutout], None] | None,
 ) -> None:
     started = time.monotonic()
     done = copy.deepcopy(outputs.tally)
@@ -185,6 +218,8 @@ def _run(
         if outputs.first:
             progress(outputs.first, source.frames_expected)
         for cutout in cutouts:
+            if watch is not None:
+                watch(cutout)
             sink.write(cutout)
             if cutout.frame.index >= outputs.first:
                 done.add(cutout)

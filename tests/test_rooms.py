@@ -15,7 +15,20 @@ PACKAGE = Path(headstream.__file__).parent
 ROOMS = {"capture", "track", "segment", "matte", "sinks"}
 SHARED = {"types", "errors", "colour", "channel", "timing"}
 LAB_COMMANDS = {"cli/train.py", "cli/evaluate.py"}
-HEAVY = ("torch", "mediapipe", "av", "cv2", "onnxruntime", "PIL", "typer", "rich", "matplotlib", "numpy")
+HEAVY = (
+    "ray",
+    "fsspec",
+    "torch",
+    "mediapipe",
+    "av",
+    "cv2",
+    "onnxruntime",
+    "PIL",
+    "typer",
+    "rich",
+    "matplotlib",
+    "numpy",
+)
 
 
 def imports(path: Path) -> set[str]:
@@ -57,9 +70,19 @@ def test_nothing_at_run_time_imports_training() -> None:
         assert not imports(path) & {"train", "evaluate"}, path
 
 
+def test_rooms_do_not_know_who_runs_them() -> None:
+    """Batches, like the pipeline, stand above the rooms; only the command line stands above batches."""
+    for path in PACKAGE.rglob("*.py"):
+        inside = path.relative_to(PACKAGE).parts[0]
+        assert inside in {"batch", "cli"} or "batch" not in imports(path), path
+        assert inside != "batch" or not imports(path) & {"cli", "web", "live", "session", "train", "evaluate"}, path
+
+
 @pytest.mark.parametrize(
     ("package", "home"),
     [
+        ("fsspec", "batch/places.py"),
+        ("ray", "batch/ray_pool.py"),
         ("mediapipe", "track/faces.py"),
         ("onnxruntime", "segment/onnx.py"),
         ("PIL.Image", "capture/photo.py"),

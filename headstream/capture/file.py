@@ -29,12 +29,12 @@ class FileSource:
     Opening decodes the first picture, so that a file which cannot be read is refused here. Raises SourceError, saying
     what the file is instead, when there is no video in it; and while iterating, when the file ends before its own index
     says so. Packets that are damaged on their own are skipped and counted in ``damaged_packets``, as players do. Can be
-    iterated once.
+    iterated once.  threads: of the decoder; None for what suits the machine.
     """
 
     live = False
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, *, threads: int | None = None) -> None:
         self.path = Path(path)
         self._lock = threading.Lock()
         self._closed = False
@@ -44,6 +44,7 @@ class FileSource:
         try:
             self._stream = _video_stream(self._container, self.path)
             self._stream.thread_type = "AUTO"
+            self._stream.codec_context.thread_count = threads or 0
             self._decoder = self._decoded()
             self._first = self._first_picture()
         except BaseException:

@@ -13,7 +13,22 @@ from types import FrameType
 
 import typer
 
-from headstream.cli import bench, crop, demo, doctor, evaluate, image, live, models, paste, studio, track, train, video
+from headstream.cli import (
+    batch,
+    bench,
+    crop,
+    demo,
+    doctor,
+    evaluate,
+    image,
+    live,
+    models,
+    paste,
+    studio,
+    track,
+    train,
+    video,
+)
 from headstream.cli.console import say
 from headstream.errors import HeadstreamError, SourceError, UsageError
 
@@ -41,6 +56,7 @@ def _main(
 app.command(name="demo")(demo.demo)
 app.command(name="image")(image.image)
 app.command(name="video")(video.video)
+app.command(name="batch")(batch.batch)
 app.command(name="live")(live.live)
 app.command(name="studio")(studio.studio)
 app.command(name="track")(track.track)

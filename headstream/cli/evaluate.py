@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from headstream.cli.console import emit_json, progress_bar, say
-from headstream.cli.options import DeviceOption, JsonOption, PartOption, parse_part
+from headstream.cli.options import DeviceOption, JsonOption, PartOption
 from headstream.errors import UsageError
+from headstream.words import parse_part
 
 if TYPE_CHECKING:
     from headstream.evaluate.run import Matte

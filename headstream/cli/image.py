@@ -17,8 +17,8 @@ from headstream.cli.options import (
     JsonOption,
     ModelOption,
     PartOption,
-    cut_options,
 )
+from headstream.words import cut_options
 
 
 @dataclass

@@ -20,10 +20,10 @@ from headstream.cli.options import (
     ModelOption,
     PartOption,
     SizeOption,
-    cut_options,
     parse_size,
 )
 from headstream.cli.studio import need_studio
+from headstream.words import cut_options
 
 if TYPE_CHECKING:
     from headstream.live import LiveStatus, Output

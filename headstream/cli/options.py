@@ -7,11 +7,7 @@ from typing import Annotated
 
 import typer
 
-from headstream.colour import parse_colour
 from headstream.errors import UsageError
-from headstream.matte.refine import MatteOptions
-from headstream.pipeline import CutOptions, Heads
-from headstream.types import Part
 
 HeadsOption = Annotated[
     str, typer.Option("--heads", metavar="largest|all|ID", help="Whose head: the largest, all, or a person's number.")
@@ -42,13 +38,6 @@ HairColorOption = Annotated[
 ]
 
 
-def parse_hair_color(text: str | None) -> tuple[int, int, int] | None:
-    """What --hair-color means. Raises UsageError."""
-    if text is None:
-        return None
-    return parse_colour(text, "--hair-color")
-
-
 def parse_size(text: str) -> tuple[int, int]:
     """What --size means. Raises UsageError."""
     match = re.fullmatch(r"(\d{2,5})[xX](\d{2,5})", text)
@@ -56,27 +45,3 @@ def parse_size(text: str) -> tuple[int, int]:
     if not (160 <= size[0] <= 8192 and 120 <= size[1] <= 8192) or size[0] % 2 or size[1] % 2:
         raise UsageError(f"--size {text}: expected even WIDTHxHEIGHT from 160x120 to 8192x8192, like 1280x720")
     return size
-
-
-def parse_heads(text: str) -> Heads:
-    """What --heads means. Raises UsageError."""
-    if text == "largest" or text == "all":
-        return text  # type: ignore[return-value]
-    if text.isdigit() and int(text) > 0:
-        return int(text)
-    raise UsageError(f"--heads {text}: expected largest, all or a person's number (1, 2, ...)")
-
-
-def cut_options(
-    heads: str, part: str, hair_color: str | None, *, stability: float = MatteOptions.stability
-) -> CutOptions:
-    """What --heads, --part and --hair-color mean. Raises UsageError."""
-    finish = MatteOptions(stability=stability, hair_color=parse_hair_color(hair_color))
-    return CutOptions(heads=parse_heads(heads), part=parse_part(part), matte=finish)
-
-
-def parse_part(text: str) -> Part:
-    """What --part means. Raises UsageError."""
-    if text not in ("head", "hair"):
-        raise UsageError(f"--part {text}: expected head or hair")
-    return text  # type: ignore[return-value]

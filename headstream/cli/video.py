@@ -15,8 +15,8 @@ from headstream.cli.options import (
     JsonOption,
     ModelOption,
     PartOption,
-    cut_options,
 )
+from headstream.words import cut_options
 
 if TYPE_CHECKING:
     from headstream.review.collect import Review

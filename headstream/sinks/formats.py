@@ -30,6 +30,13 @@ class OutputFormat:
     muxer_options: tuple[tuple[str, str], ...]
     viewers: str
 
+    def with_threads(self, threads: int | None) -> OutputFormat:
+        """The same, encoded by so many threads; None for what suits the machine."""
+        if threads is None:
+            return self
+        options = tuple((key, str(threads) if key == "threads" else value) for key, value in self.options)
+        return replace(self, options=options)
+
 
 # Without this the Matroska muxer gives each file and stream a random number, and no two runs the same bytes.
 _SAME_BYTES = (("fflags", "+bitexact"),)

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from headstream.cli.options import parse_hair_color
 from headstream.colour import planes_from_rgb
 from headstream.errors import ModelError, UsageError
 from headstream.matte.refine import MatteOptions
@@ -18,6 +17,7 @@ from headstream.pipeline import CutOptions, HeadCutter
 from headstream.segment.crops import CropSegmenter
 from headstream.track.finder import FaceFinder
 from headstream.types import Colour, Cutout, Frame, UInt8Array
+from headstream.words import parse_hair_color
 
 PURPLE = (138, 43, 226)
 

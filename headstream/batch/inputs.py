@@ -1,0 +1,225 @@
+"""From what a user names to a list of inputs, and the place of each one's result.
+
+A result keeps its input's path below the deepest folder that all that was named shares, so no sub-folder's file overwrites
+another's. Inputs that differ in their suffix alone get it into the name (talk-mp4.mov, talk-avi.mov). What would still
+land in one place is refused.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import posixpath
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
+from typing import Any
+
+from headstream.batch import manifest
+from headstream.batch.job import FORMATS, OWN_FOLDER, Item, Kind, Wish
+from headstream.batch.places import is_remote, local_path, mark_of
+from headstream.capture.photo import SUFFIXES as PHOTOS
+from headstream.errors import SourceError, UsageError
+
+_VIDEO_NAMES = "mp4 mov mkv webm avi m4v mpg mpeg mpe m2v mts m2ts ts vob wmv asf flv f4v 3gp 3g2 ogv mxf dv y4m"
+VIDEOS = frozenset(f".{name}" for name in _VIDEO_NAMES.split())
+_WORDS_OF_VIDEOS = ("format", "background", "codec")
+
+
+@dataclass(frozen=True)
+class Found:
+    """One input before it has a place. base: folder of its argument.  out: the place a manifest gives it, no suffix.
+    at: where it was named, for messages."""
+
+    input: str
+    base: str
+    wish: Wish
+    out: str | None = None
+    size: int = 0
+    mark: str = ""
+    problem: str = ""
+    at: str = ""
+
+
+def find_items(inputs: Sequence[str], wish: Wish, out: str, *, recursive: bool = True) -> list[Item]:
+    """Everything ``inputs`` name, each once, sorted within each. What cannot be tried has a ``problem``.
+
+    A folder stands for the photos and videos in it, and below it if ``recursive``; hidden files and what lies in the
+    output folder are left out. Files, patterns and manifests are taken at their word.
+    Raises UsageError for two inputs with one place, and for manifests that make no sense.
+    """
+    own = out if is_remote(out) else local_path(out)
+    found: dict[tuple[str, str | None], Found] = {}
+    for text in inputs:
+        for one in _expanded(text, wish, own, recursive):
+            found.setdefault((one.input, one.out), one)
+    return _placed(list(found.values()))
+
+
+def _expanded(text: str, wish: Wish, own: str, recursive: bool) -> Iterator[Found]:
+    if text.lower().endswith(manifest.SUFFIXES):
+        for line in manifest.read_manifest(text, wish):
+            given = [word for word in _WORDS_OF_VIDEOS if getattr(line.wish, word) != getattr(wish, word)]
+            if given and kind_of(line.input) == "photo":
+                raise UsageError(f"{line.at}: {line.input} is a photo; {given[0]} is for videos")
+            yield replace(_file(line.input, line.wish), out=line.out, at=line.at)
+    elif is_remote(text):
+        yield from _remote(text, wish, own, recursive)
+    else:
+        yield from _local(text, wish, own, recursive)
+
+
+def _local(text: str, wish: Wish, own: str, recursive: bool) -> Iterator[Found]:
+    path = local_path(text)
+    if os.path.isdir(path):
+        yield from _folder(path, path, wish, own, recursive)
+    elif os.path.lexists(path) or not glob.has_magic(text):
+        yield _file(path, wish)
+    else:
+        base = _fixed_part(path)
+        matches = [m for m in sorted(glob.glob(path, recursive=True)) if not _inside(m, own)]
+        if not matches:
+            yield Found(path, base, wish, problem=f"{text}: no file matches this pattern")
+        for match in matches:
+            if not os.path.isdir(match):
+                yield replace(_file(match, wish), base=base)
+            elif "**" not in text:
+                yield from _folder(match, base, wish, own, recursive)
+
+
+def _folder(folder: str, base: str, wish: Wish, own: str, recursive: bool) -> Iterator[Found]:
+    empty = True
+    for place, below, names in os.walk(folder):
+        below[:] = sorted(d for d in below if recursive and not d.startswith(".") and os.path.join(place, d) != own)
+        for name in sorted(names):
+            if _is_media(name):
+                empty = False
+                yield replace(_file(os.path.join(place, name), wish), base=base)
+    if empty:
+        yield Found(folder, base, wish, problem=f"{folder}: no photos or videos in this folder")
+
+
+def _file(path: str, wish: Wish) -> Found:
+    """A single file, here or elsewhere."""
+    if is_remote(path):
+        return next(_remote(path, wish, "", False, literal=True))
+    path = local_path(path)
+    base = os.path.dirname(path)
+    try:
+        status = os.stat(path)
+    except FileNotFoundError:
+        return Found(path, base, wish, problem=f"{path}: no such file")
+    except OSError as error:
+        return Found(path, base, wish, problem=f"{path}: cannot be read: {error.strerror}")
+    if os.path.isdir(path):
+        return Found(path, base, wish, problem=f"{path}: is a folder; a manifest names files")
+    return Found(path, base, wish, size=status.st_size, mark=str(status.st_mtime_ns))
+
+
+def _remote(url: str, wish: Wish, own: str, recursive: bool, literal: bool = False) -> Iterator[Found]:
+    from headstream.batch.remote import found_at
+
+    url = url if url.endswith("://") else url.rstrip("/")
+    magic = not literal and glob.has_magic(url)
+    above = url.rpartition("/")[0] if url.count("/") > 2 else url
+    try:
+        files = found_at(url, literal=literal, recursive=recursive)
+    except SourceError as error:
+        yield Found(url, above, wish, problem=str(error))
+        return
+    itself = any(_path(name).strip("/") == _path(url).strip("/") for name in files)
+    base = _fixed_part(url) if magic else above if itself else url
+    if not magic and not itself:
+        files = {name: info for name, info in files.items() if _is_media(posixpath.basename(name))}
+    files = {name: info for name, info in files.items() if not own or not _inside(name, own)}
+    if not files:
+        what = "no file matches this pattern" if magic else "no such file, and no photos or videos below it"
+        yield Found(url, above, wish, problem=f"{url}: {what}")
+    for name, info in files.items():
+        yield Found(name, base, wish, size=int(info.get("size") or 0), mark=mark_of(info))
+
+
+def _fixed_part(pattern: str) -> str:
+    """The folders before the first wildcard."""
+    before = pattern[: re.search(r"[*?\[]", pattern).start()]  # type: ignore[union-attr]
+    return re.split(r"[/\\][^/\\]*$", before)[0] or os.sep
+
+
+def _inside(path: str, folder: str) -> bool:
+    if is_remote(path) != is_remote(folder):
+        return False
+    if is_remote(path):
+        return f"{_path(path).strip('/')}/".startswith(f"{_path(folder).strip('/')}/")
+    return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
+
+
+def _is_media(name: str) -> bool:
+    return not name.startswith(".") and os.path.splitext(name)[1].lower() in PHOTOS | VIDEOS
+
+
+def kind_of(name: str) -> Kind:
+    """Photos are known by their suffix; everything else is tried as a video."""
+    return "photo" if os.path.splitext(name)[1].lower() in PHOTOS else "video"
+
+
+def _placed(found: list[Found]) -> list[Item]:
+    below = _below_common(found)
+    stems = [
+        one.out or name[: len(name) - len(PurePosixPath(name).suffix)] for one, name in zip(found, below, strict=True)
+    ]
+    for k in {k for group in _sharing(found, stems) for k in group if found[k].out is None}:
+        stems[k] += "-" + PurePosixPath(below[k]).suffix[1:].lower()
+    for first, second, *_ in _sharing(found, stems):
+        raise UsageError(
+            f"{found[first].input} and {found[second].input} would both be written to "
+            f"{_place(found[first], stems[first])}; name the folder above them, or give them an out of their own in a manifest"
+        )
+    items = []
+    for number, (one, stem) in enumerate(zip(found, stems, strict=True)):
+        place = "" if one.problem else _place(one, stem)
+        if PurePosixPath(place).parts[:1] == (OWN_FOLDER,):
+            raise UsageError(f"{one.input}: the folder {OWN_FOLDER} is headstream's own")
+        kind = kind_of(one.input)
+        items.append(Item(number, one.input, kind, place, one.wish, one.size, one.mark, problem=one.problem))
+    return items
+
+
+def _place(one: Found, stem: str) -> str:
+    return stem if kind_of(one.input) == "photo" else stem + FORMATS.get(one.wish.format, "")
+
+
+def _sharing(found: list[Found], stems: list[str]) -> list[list[int]]:
+    """Those that would have one place, as a file system that ignores case sees it."""
+    groups = defaultdict(list)
+    for k, (one, stem) in enumerate(zip(found, stems, strict=True)):
+        if not one.problem:
+            groups[_place(one, stem).casefold()].append(k)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def _below_common(found: list[Found]) -> list[str]:
+    """Each input's path below the deepest folder shared by all bases of its file system, with forward slashes."""
+    bases: dict[str, set[str]] = defaultdict(set)
+    for one in found:
+        bases[_root(one.base)].add(_path(one.base))
+    common = {root: _flavour(root).commonpath(sorted(paths)) for root, paths in bases.items()}
+    names = []
+    for one in found:
+        root = _root(one.base)
+        names.append(_flavour(root).relpath(_path(one.input), common[root]).replace(os.sep, "/"))
+    return names
+
+
+def _root(base: str) -> str:
+    """What paths must share to have a folder in common: scheme and bucket, or on Windows the drive."""
+    return "/".join(base.split("/")[:3]) if is_remote(base) else os.path.splitdrive(base)[0]
+
+
+def _flavour(root: str) -> Any:
+    return posixpath if is_remote(root) else os.path
+
+
+def _path(text: str) -> str:
+    return "/" + text.partition("://")[2] if is_remote(text) else text

@@ -1,0 +1,150 @@
+"""What a batch is asked for, what its parts are, and what became of them."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from headstream.errors import HeadstreamError
+
+Kind = Literal["video", "photo"]
+State = Literal["done", "no_head", "failed", "skipped"]
+
+# --format -> suffix of a video's output; a PNG sequence is a folder.
+FORMATS = {
+    "mov": ".mov", "webm": ".webm", "mkv": ".mkv", "mp4": ".mp4",
+    "png": "", "webp": ".webp", "apng": ".apng", "gif": ".gif",
+}  # fmt: skip
+OWN_FOLDER = ".headstream"  # in the output folder: results of each input, work in the making
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What one input is cut into, in the words of the command line. format, background, codec: of videos."""
+
+    format: str = "mov"
+    background: str = "transparent"
+    codec: str | None = None
+    heads: str = "largest"
+    part: str = "head"
+    hair_color: str | None = None
+
+
+@dataclass(frozen=True)
+class BatchJob:
+    """What to cut and where to.
+
+    inputs: files, folders, patterns, manifests (.csv, .jsonl), local or as fsspec names them.  out: a folder, local or so.
+    workers: processes (None: one for each core), or actors on Ray.  resume: leave alone what is done and unchanged.
+    report: an HTML page to write.  ray: None for this machine's own processes, "local", or a cluster's address.
+    gpus: of a worker on Ray; None means one where ``device`` needs one.  tries: for an input, of which the last fails for good.
+    wait_s: before the second try; four times as long before each further one.
+    """
+
+    inputs: tuple[str, ...]
+    out: str
+    wish: Wish = field(default_factory=Wish)
+    model: str = "default"
+    device: str = "auto"
+    workers: int | None = None
+    resume: bool = True
+    recursive: bool = True
+    report: Path | None = None
+    ray: str | None = None
+    gpus: float | None = None
+    tries: int = 3
+    wait_s: float = 1.0
+
+
+@dataclass(frozen=True)
+class Item:
+    """One input.
+
+    place: of its result below the output folder: a file, or a folder for photos and PNG sequences.
+    size: bytes, 0 if unknown.  mark: what a changed file has another of: its time or its ETag.
+    identity: all that the result depends on.  problem: why it cannot even be tried, or "".
+    former: outputs of an earlier result, which go when the new one has none of these names.
+    """
+
+    number: int
+    input: str
+    kind: Kind
+    place: str
+    wish: Wish
+    size: int = 0
+    mark: str = ""
+    identity: dict[str, Any] = field(default_factory=dict)
+    problem: str = ""
+    tries: int = 1
+    former: tuple[str, ...] = ()
+
+
+@dataclass
+class Outcome:
+    """What became of one input; its result file holds the same.
+
+    outputs: name below the output folder, how many files (more than one for a folder of frames), bytes.
+    again: the failure may pass: another try makes sense.  fatal: what to raise where every other input would fail alike.
+    thumbnail: a data URI, or "".
+    """
+
+    input: str
+    kind: Kind
+    place: str
+    state: State
+    reason: str = ""
+    outputs: list[dict[str, Any]] = field(default_factory=list)
+    frames: int = 0
+    frames_with_head: int = 0
+    seconds: float = 0.0
+    tries: int = 1
+    notes: list[str] = field(default_factory=list)
+    identity: dict[str, Any] = field(default_factory=dict)
+    thumbnail: str = ""
+    finished: str = ""
+    again: bool = False
+    fatal: type[HeadstreamError] | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """As result files hold it."""
+        raw = asdict(self)
+        del raw["again"], raw["fatal"]
+        return raw
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What every worker is told when it starts. threads: its share of the machine; None for all of it."""
+
+    out: str
+    model: str
+    device: str
+    threads: int | None = None
+    wait_s: float = 1.0
+
+
+@dataclass(frozen=True)
+class BatchProgress:
+    """How far a batch is. fraction: of the bytes to be read in this run, 0..1."""
+
+    done: int
+    failed: int
+    total: int
+    fraction: float
+
+
+@dataclass
+class BatchReport:
+    """What became of a batch: an outcome for every input, in their order; those never reached have none."""
+
+    total: int
+    outcomes: list[Outcome] = field(default_factory=list)
+    seconds: float = 0.0
+    workers: int = 0
+    interrupted: bool = False
+    results: str = ""
+
+    def count(self, *states: State) -> int:
+        """How many inputs ended so."""
+        return sum(outcome.state in states for outcome in self.outcomes)

@@ -1,0 +1,117 @@
+"""The result file of every input: what makes a batch exact when it runs again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, fields, replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from headstream.batch.job import OWN_FOLDER, BatchJob, Item, Outcome
+from headstream.batch.places import Storage
+from headstream.errors import ModelError
+from headstream.segment.registry import find_model
+
+_LONGEST_NAME = 180  # of a result file, without .json: file systems take 255 bytes
+_FIELDS = {field.name for field in fields(Outcome)} - {"again", "fatal"}
+
+
+def result_name(place: str) -> str:
+    """Name of an input's result file below the output folder: like its output."""
+    folder, _, name = place.rpartition("/")
+    if len(name.encode()) > _LONGEST_NAME:
+        name = name[:40] + "-" + hashlib.sha256(name.encode()).hexdigest()[:16]
+    return "/".join([OWN_FOLDER, "results", *([folder] if folder else []), f"{name}.json"])
+
+
+def with_identity(items: Sequence[Item], job: BatchJob) -> list[Item]:
+    """The items with all that their results depend on: the input's size and time, the wishes, the weights."""
+    weights = {kind: model_identity(job.model, fast=kind == "video") for kind in {item.kind for item in items}}
+    backgrounds = {item.wish.background: _file_identity(item.wish.background) for item in items}
+    done = []
+    for item in items:
+        wish: dict[str, Any] = asdict(item.wish)
+        if item.kind == "photo":
+            for word in ("format", "background", "codec"):
+                del wish[word]
+        elif backgrounds[item.wish.background]:
+            wish["background_file"] = backgrounds[item.wish.background]
+        name = item.input.replace("\\", "/").rpartition("/")[2]
+        identity = {"name": name, "size": item.size, "mark": item.mark, "wish": wish, "model": weights[item.kind]}
+        done.append(replace(item, identity=identity))
+    return done
+
+
+def model_identity(model: str, *, fast: bool) -> str:
+    """What other weights have another of: the sha256 of a file; of folders, their files' sizes and times. Raises ModelError."""
+    path = Path(model)
+    if path.is_dir():
+        parts = sorted((str(f.relative_to(path)), f.stat().st_size, f.stat().st_mtime_ns) for f in path.rglob("*"))
+        return hashlib.sha256(repr(parts).encode()).hexdigest()
+    if path.suffix != ".onnx" and path.is_file():
+        return _sha256(path)
+    try:
+        card = find_model(model, fast=fast)
+    except ModelError:
+        if "/" in model and path.suffix != ".onnx":
+            return model  # on the hub: a name with its revision is all there is before it is fetched
+        raise
+    return card.sha256 or _sha256(card.file)
+
+
+def _sha256(path: Path) -> str:
+    found = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            found.update(block)
+    return found.hexdigest()
+
+
+def _file_identity(background: str) -> list[int] | None:
+    path = Path(background)
+    if background.startswith("#") or not path.is_file():
+        return None
+    return [path.stat().st_size, path.stat().st_mtime_ns]
+
+
+def write_result(storage: Storage, outcome: Outcome) -> None:
+    """Write an input's result file, at once and whole. Raises SinkError."""
+    outcome.finished = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    text = json.dumps(outcome.as_dict(), ensure_ascii=False, indent=1)
+    storage.write(result_name(outcome.place), text.encode())
+
+
+def split(items: Sequence[Item], storage: Storage, *, resume: bool = True) -> tuple[list[Item], list[Outcome]]:
+    """What is to be done, and what earlier runs did that is unchanged in every respect and still there; without
+    ``resume``, everything is to be done."""
+    names = {item.number: result_name(item.place) for item in items if not item.problem}
+    raw = storage.read(list(names.values()))
+    todo: list[Item] = []
+    finished: list[Outcome] = []
+    for item in items:
+        outcome = _parsed(raw.pop(names[item.number], None)) if item.number in names else None
+        if outcome is None:
+            todo.append(item)
+        elif not resume or outcome.identity != item.identity or not _whole(outcome, storage):
+            todo.append(replace(item, former=tuple(out["name"] for out in outcome.outputs)))
+        else:
+            finished.append(replace(outcome, input=item.input))
+    return todo, finished
+
+
+def _parsed(raw: bytes | None) -> Outcome | None:
+    try:
+        values = json.loads(raw or b"null")
+        return Outcome(**{key: values[key] for key in _FIELDS})
+    except (ValueError, TypeError, KeyError):
+        return None  # cut off, or another version's: done again
+
+
+def _whole(outcome: Outcome, storage: Storage) -> bool:
+    """Whether a result is a finished one and its outputs are there in full."""
+    if outcome.state not in ("done", "no_head"):
+        return False
+    return all(storage.measure(out["name"]) == (out["files"], out["bytes"]) for out in outcome.outputs)

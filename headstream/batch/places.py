@@ -1,0 +1,204 @@
+"""Where batches read and write: this machine's folders, and everything fsspec knows a name for."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import uuid
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from headstream.errors import UsageError
+from headstream.sinks.partial import make_parents, sink_error
+
+# Where putting an object is all or nothing. Elsewhere it is put beside its name and renamed.
+OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oci", "oss", "r2", "hf"}
+_NUMBERED = re.compile(r"\d{6,}\.png")  # frames of a sequence
+_PHOTO = re.compile(r"(head_only|full_mask|head_mask_crop(_\d+)?)\.png")
+_MARKS = ("ETag", "etag", "md5Hash", "content_md5", "crc32c", "generation", "LastModified", "mtime", "created")
+
+
+def is_remote(text: str) -> bool:
+    """Whether a name is fsspec's: scheme://..., but not file://."""
+    return "://" in text and not text.startswith(("file://", "local://"))
+
+
+def local_path(text: str) -> str:
+    """An absolute local path, also for file://."""
+    return os.path.abspath(os.path.expanduser(re.sub(r"^(file|local)://", "", text)))
+
+
+def file_system(url: str) -> tuple[Any, str]:
+    """fsspec's file system for a URL and the path on it. Raises UsageError saying what to install."""
+    try:
+        import fsspec
+    except ImportError as error:
+        raise UsageError(f"{url}: remote paths need fsspec: pip install 'headstream[cluster]'") from error
+    try:
+        found, path = fsspec.core.url_to_fs(url)
+    except ImportError as error:
+        advice = "pip install 'headstream[cluster]'" if url.startswith("s3") else str(error)
+        raise UsageError(f"{url}: this kind of path needs another package: {advice}") from error
+    except ValueError as error:
+        raise UsageError(f"{url}: {error}") from error
+    return found, str(path)
+
+
+def mark_of(info: dict[str, Any]) -> str:
+    """What a remote file has another of once it is changed."""
+    return next((str(info[key]).strip('"') for key in _MARKS if info.get(key)), "")
+
+
+class Storage(Protocol):
+    """A batch's output folder. Names are relative, with forward slashes; whatever is put appears at once and whole."""
+
+    text: str
+
+    def read(self, names: Sequence[str]) -> dict[str, bytes]:
+        """Contents of those that are there."""
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write a small file."""
+
+    def put(self, files: Sequence[tuple[Path, str]]) -> None:
+        """Move or upload (local file, name)."""
+
+    def remove(self, name: str) -> None:
+        """Remove a file, if it is there."""
+
+    def tidy(self, folder: str, keep: set[str]) -> None:
+        """Remove pictures of an earlier run from a folder of results: ours by name, and not among ``keep``."""
+
+    def measure(self, name: str) -> tuple[int, int] | None:
+        """(files, bytes) of a result: a file, or a folder's numbered frames; None if it is not there."""
+
+    def work_folder(self) -> Path:
+        """A local folder to make results in, from which they can be put."""
+
+    def locate(self, name: str) -> str:
+        """The full name, for a person."""
+
+
+class LocalStorage:
+    """A folder of this machine, or one that a cluster's machines share."""
+
+    def __init__(self, root: str) -> None:
+        self.root = Path(local_path(root))
+        self.text = str(self.root)
+
+    def read(self, names: Sequence[str]) -> dict[str, bytes]:
+        found = {}
+        for name in names:
+            try:
+                found[name] = (self.root / name).read_bytes()
+            except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+                continue
+        return found
+
+    def write(self, name: str, data: bytes) -> None:
+        path = self.root / name
+        make_parents(path)
+        part = path.with_name(f".{uuid.uuid4().hex}.part")  # several machines may share the folder
+        try:
+            part.write_bytes(data)
+            part.replace(path)
+        except OSError as error:
+            part.unlink(missing_ok=True)
+            raise sink_error(path, error) from error
+
+    def put(self, files: Sequence[tuple[Path, str]]) -> None:
+        for file, name in files:
+            path = self.root / name
+            make_parents(path)
+            try:
+                file.replace(path)
+            except OSError as error:
+                raise sink_error(path, error) from error
+
+    def remove(self, name: str) -> None:
+        path = self.root / name
+        if path.is_file():
+            path.unlink()
+            if path.parent != self.root and not any(path.parent.iterdir()):
+                path.parent.rmdir()
+
+    def tidy(self, folder: str, keep: set[str]) -> None:
+        for file in (self.root / folder).iterdir():
+            if is_stale(file.name, keep):
+                file.unlink()
+
+    def measure(self, name: str) -> tuple[int, int] | None:
+        path = self.root / name
+        if path.is_file():
+            return 1, path.stat().st_size
+        if not path.is_dir():
+            return None
+        sizes = [entry.stat().st_size for entry in os.scandir(path) if is_numbered(entry.name)]
+        return len(sizes), sum(sizes)
+
+    def work_folder(self) -> Path:
+        return own_folder(self.root / ".headstream" / "work")
+
+    def locate(self, name: str) -> str:
+        return str(self.root / name)
+
+
+def is_stale(name: str, keep: set[str]) -> bool:
+    """Whether an earlier run wrote this picture, when ``keep`` is all that belongs there now."""
+    numbered = any(_NUMBERED.fullmatch(kept) for kept in keep)
+    return name not in keep and bool((_NUMBERED if numbered else _PHOTO).fullmatch(name))
+
+
+def is_numbered(name: str) -> bool:
+    """Whether a file is a frame of a PNG sequence."""
+    return bool(_NUMBERED.fullmatch(name))
+
+
+def open_storage(out: str) -> Storage:
+    """The output folder ``out`` names. Raises UsageError, SinkError."""
+    if not is_remote(out):
+        return LocalStorage(out)
+    from headstream.batch.remote import RemoteStorage
+
+    return RemoteStorage(out)
+
+
+def own_folder(parent: Path) -> Path:
+    """This process' own folder in ``parent``, empty. Those of processes of this machine that are gone are removed."""
+    host = re.sub(r"\W", "-", socket.gethostname())
+    sweep(parent)
+    own = parent / f"{host}.{os.getpid()}"
+    shutil.rmtree(own, ignore_errors=True)
+    make_parents(own / "x")
+    return own
+
+
+def sweep(parent: Path) -> None:
+    """Remove what dead processes of this machine left in ``parent``."""
+    host = re.sub(r"\W", "-", socket.gethostname())
+    for folder in _folders(parent):
+        owner, _, number = folder.name.rpartition(".")
+        if owner == host and number.isdigit() and not _alive(int(number)):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _folders(parent: Path) -> Iterator[Path]:
+    try:
+        yield from list(parent.iterdir())
+    except OSError:
+        return
+
+
+def _alive(number: int) -> bool:
+    if os.name == "nt":
+        return True  # os.kill would end it; a later run of the same number clears the folder
+    try:
+        os.kill(number, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True

@@ -1,0 +1,40 @@
+"""What the words of the command line and of manifests mean: whose head, which part, what colour."""
+
+from __future__ import annotations
+
+from headstream.colour import parse_colour
+from headstream.errors import UsageError
+from headstream.matte.refine import MatteOptions
+from headstream.pipeline import CutOptions, Heads
+from headstream.types import Part
+
+
+def parse_hair_color(text: str | None) -> tuple[int, int, int] | None:
+    """What --hair-color means. Raises UsageError."""
+    if text is None:
+        return None
+    return parse_colour(text, "--hair-color")
+
+
+def parse_heads(text: str) -> Heads:
+    """What --heads means. Raises UsageError."""
+    if text == "largest" or text == "all":
+        return text  # type: ignore[return-value]
+    if text.isdigit() and int(text) > 0:
+        return int(text)
+    raise UsageError(f"--heads {text}: expected largest, all or a person's number (1, 2, ...)")
+
+
+def cut_options(
+    heads: str, part: str, hair_color: str | None, *, stability: float = MatteOptions.stability
+) -> CutOptions:
+    """What --heads, --part and --hair-color mean. Raises UsageError."""
+    finish = MatteOptions(stability=stability, hair_color=parse_hair_color(hair_color))
+    return CutOptions(heads=parse_heads(heads), part=parse_part(part), matte=finish)
+
+
+def parse_part(text: str) -> Part:
+    """What --part means. Raises UsageError."""
+    if text not in ("head", "hair"):
+        raise UsageError(f"--part {text}: expected head or hair")
+    return text  # type: ignore[return-value]

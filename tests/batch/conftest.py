@@ -1,0 +1,54 @@
+"""Tiny inputs for batches: clips of a few frames, photos, and what only looks like them."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import cv2
+import pytest
+from PIL import Image
+
+from headstream.types import UInt8Array
+from tests.conftest import moving_portrait
+from tests.media import pattern, write_video
+
+
+@pytest.fixture(scope="session")
+def clip(portrait: UInt8Array, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """4 frames, 160x120, one person."""
+    return write_video(tmp_path_factory.mktemp("tiny") / "clip.mp4", moving_portrait(portrait, 4, (160, 120)))
+
+
+@pytest.fixture(scope="session")
+def long_clip(portrait: UInt8Array, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Long enough to be interrupted."""
+    frames = moving_portrait(portrait, 40, (160, 120)) * 2
+    return write_video(tmp_path_factory.mktemp("tiny") / "long.mp4", frames)
+
+
+@pytest.fixture(scope="session")
+def photo(portrait: UInt8Array, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("tiny") / "ada.jpg"
+    Image.fromarray(cv2.resize(portrait, (160, 160), interpolation=cv2.INTER_AREA)).save(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def nobody(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clip without anybody in it."""
+    return write_video(tmp_path_factory.mktemp("tiny") / "nobody.mp4", [pattern(160, 120, i) for i in range(4)])
+
+
+def copies(source: Path, folder: Path, *names: str) -> None:
+    """The same file under several names."""
+    for name in names:
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(source.read_bytes())
+
+
+def kill(pid: int) -> None:
+    """As the system does when memory runs out."""
+    os.kill(pid, signal.SIGKILL)

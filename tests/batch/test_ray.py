@@ -1,0 +1,127 @@
+"""Batches on Ray: a cluster of two nodes on this machine, one of which is lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from headstream.batch.job import BatchJob, BatchProgress, Wish
+from headstream.batch.run import run_batch
+from headstream.cli import main
+from headstream.errors import UsageError
+from tests.batch.conftest import copies
+
+RAY_REQUIRED = "HEADSTREAM_REQUIRE_RAY"  # set where a missing Ray must fail instead of skip
+
+
+@pytest.fixture(scope="module")
+def ray() -> Any:
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    try:
+        import ray
+    except ImportError:
+        if os.environ.get(RAY_REQUIRED):
+            pytest.fail(f"{RAY_REQUIRED} is set but Ray is not installed")
+        pytest.skip("Ray is not installed: pip install 'headstream[cluster]'")
+    return ray
+
+
+@pytest.fixture
+def cluster(ray: Any) -> Iterator[Any]:
+    """A running cluster: a node to talk to without a CPU for workers, and two of one CPU each."""
+    from ray.cluster_utils import Cluster
+
+    node = {"num_cpus": 0, "include_dashboard": False, "object_store_memory": 80 * 2**20}
+    made = Cluster(initialize_head=True, head_node_args=node)
+    nodes = [made.add_node(num_cpus=1, object_store_memory=80 * 2**20) for _ in range(2)]
+    made.wait_for_nodes()
+    yield made, nodes
+    ray.shutdown()
+    made.shutdown()
+
+
+def results(out: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(out)): p.read_bytes() for p in out.rglob("*.png")}
+
+
+@pytest.mark.slow
+def test_a_lost_node_costs_nothing(cluster: Any, clip: Path, long_clip: Path, photo: Path, tmp_path: Path) -> None:
+    running, nodes = cluster
+    copies(clip, tmp_path / "in", *[f"clip{k}.mp4" for k in range(6)])
+    copies(long_clip, tmp_path / "in", "long1.mp4", "long2.mp4")
+    copies(photo, tmp_path / "in", "p.jpg")
+    (tmp_path / "in" / "bad.mp4").write_text("words")
+    lost: list[Any] = []
+
+    def lose_a_node(now: BatchProgress) -> None:
+        if now.done >= 5 and not lost:
+            lost.append(nodes.pop())
+            running.remove_node(lost[0], allow_graceful=False)
+
+    wish = Wish(format="png")
+    out = tmp_path / "ray"
+    job = BatchJob((str(tmp_path / "in"),), str(out), wish, ray=running.address)
+    report = run_batch(job, lose_a_node)
+    assert lost
+    assert report.workers == 2
+    assert [o.input for o in report.outcomes if o.state != "done"] == [str(tmp_path / "in" / "bad.mp4")]
+    run_batch(BatchJob(job.inputs, str(tmp_path / "local"), wish, workers=1))
+    assert results(out) == results(tmp_path / "local")
+    assert len(results(out)) == 6 * 4 + 2 * 80 + 3
+
+
+@pytest.mark.slow
+def test_on_this_machine_alone(ray: Any, clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    copies(clip, tmp_path / "in", "a.mp4", "b.mp4")
+    command = ["batch", str(tmp_path / "in"), "--out", str(tmp_path / "out"), "--format", "mkv", "--ray", "local"]
+    assert main([*command, "--workers", "1", "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["done"] == 2
+    assert len(err.splitlines()) == 1, err
+    assert not ray.is_initialized()
+    assert not (tmp_path / "out" / ".headstream" / "work").exists()
+
+
+@pytest.mark.slow
+def test_on_this_machine_nothing_reaches_for_the_network(ray: Any, clip: Path, tmp_path: Path) -> None:
+    if not shutil.which("strace"):
+        pytest.skip("strace is not installed")
+    log = tmp_path / "calls"
+    command = ["strace", "-f", "-qq", "-e", "trace=connect,sendto", "-o", str(log), sys.executable, "-m", "headstream"]
+    command += ["batch", str(clip), "--out", str(tmp_path / "out"), "--format", "mkv", "--ray", "local"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240)
+    if "PTRACE" in done.stderr or "Operation not permitted" in done.stderr:
+        pytest.skip("strace may not trace here")
+    assert done.returncode == 0, done.stderr
+    calls = [line for line in log.read_text().splitlines() if "AF_INET" in line]
+    assert [c for c in calls if not re.search(r'"(::ffff:)?127\.|"::1?"', c)] == []
+
+
+def test_nobody_at_the_address(ray: Any, clip: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--ray 127.0.0.1:1: no cluster answers there"):
+        run_batch(BatchJob((str(clip),), str(tmp_path / "out"), Wish(format="mkv"), ray="127.0.0.1:1"))
+
+
+def test_memory_is_out_of_other_machines_reach(clip: Path, tmp_path: Path) -> None:
+    pytest.importorskip("fsspec")
+    with pytest.raises(UsageError, match="memory:// is out of reach"):
+        run_batch(BatchJob((str(clip),), "memory://out", Wish(format="mkv"), ray="local"))
+
+
+def test_without_ray_the_message_says_what_to_install(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    command = ["batch", str(clip), "--out", str(tmp_path), "--format", "mkv", "--ray", "local"]
+    assert main(command) == 2
+    assert "pip install 'headstream[cluster]'" in capsys.readouterr().err
+    assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0"

@@ -1,0 +1,362 @@
+"""Batches on this machine: what is done, what is done again, and what survives what."""
+
+from __future__ import annotations
+
+import errno
+import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from headstream.batch import run
+from headstream.batch.job import BatchJob, BatchProgress, BatchReport, Wish
+from headstream.batch.pool import InProcess
+from headstream.batch.run import run_batch
+from headstream.cli import main
+from headstream.errors import ModelError, SinkError, UsageError
+from tests.batch.conftest import copies, kill
+from tests.media import frame_times, heeds_ctrl_c, pattern
+
+posix = pytest.mark.skipif(sys.platform == "win32", reason="signals")
+
+
+def job(*inputs: Path, out: Path, **options: Any) -> BatchJob:
+    options.setdefault("wish", Wish(format="mkv"))
+    options.setdefault("workers", 1)
+    return BatchJob(tuple(map(str, inputs)), str(out), **options)
+
+
+def states(report: BatchReport) -> dict[str, str]:
+    return {Path(outcome.input).name: outcome.state for outcome in report.outcomes}
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    """All results by name; not what headstream keeps for itself."""
+    files = (p for p in folder.rglob("*") if p.is_file() and ".headstream" not in p.parts and p.suffix != ".jsonl")
+    return {str(p.relative_to(folder)): p.read_bytes() for p in files}
+
+
+@pytest.mark.slow
+def test_sixty_inputs_six_of_them_broken(
+    clip: Path, photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, out = tmp_path / "in", tmp_path / "out"
+    copies(clip, source, *[f"day{k % 3}/clip{k:02d}.mp4" for k in range(40)])
+    copies(photo, source, *[f"photo{k:02d}.jpg" for k in range(14)])
+    copies(clip, source, "cut-off.mp4")
+    (source / "cut-off.mp4").write_bytes(clip.read_bytes()[: clip.stat().st_size // 2])
+    (source / "text.mp4").write_text("words, words")
+    (source / "empty.mov").touch()
+    (source / "text.jpg").write_text("words")
+    (source / "half.jpg").write_bytes(photo.read_bytes()[:900])
+    (source / "gone.mkv").symlink_to(source / "nowhere.mkv")
+    command = ["batch", str(source), "--out", str(out), "--format", "mkv", "--workers", "2", "--json"]
+    command += ["--report", str(tmp_path / "report.html")]
+    assert main(command) == 1
+    told, err = capsys.readouterr()
+    first = json.loads(told)
+    assert (first["inputs"], first["done"], first["skipped"], len(first["failed"])) == (60, 54, 0, 6)
+    assert "60 inputs: 54 cut, 6 failed" in err
+    reasons = {Path(f["input"]).name: f["error"] for f in first["failed"]}
+    for name, words in {
+        "cut-off.mp4": "not a video", "text.mp4": "not a video", "empty.mov": "is empty (0 bytes)",
+        "text.jpg": "not a photo", "half.jpg": "damaged or cut off", "gone.mkv": "no such file",
+    }.items():  # fmt: skip
+        assert words in reasons[name]
+    assert len(frame_times(out / "day1" / "clip01.mkv")) == 4
+    assert {p.name for p in (out / "photo03").iterdir()} == {"head_only.png", "full_mask.png", "head_mask_crop.png"}
+    rows = [json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()]
+    assert [row["state"] for row in rows].count("done") == 54
+    assert (tmp_path / "report.html").read_text().count("<tr>") == 61
+    assert not (out / ".headstream" / "work").exists()
+
+    before = {p: p.stat().st_mtime_ns for p in out.rglob("*.mkv")}
+    (out / "day1" / "clip01.mkv").unlink()
+    (out / "photo03" / "full_mask.png").write_bytes(b"")
+    os.utime(source / "day2" / "clip02.mp4", ns=(1, 1))
+    copies(clip, source, "text.mp4")
+    assert main(command) == 1
+    second = json.loads(capsys.readouterr().out)
+    assert (second["done"], second["skipped"], len(second["failed"])) == (4, 51, 5)
+    after = {p: p.stat().st_mtime_ns for p in out.rglob("*.mkv")}
+    changed = {p.name for p in after if after[p] != before.get(p)}
+    assert changed == {"clip01.mkv", "clip02.mkv", "text.mkv"}
+
+
+@pytest.fixture
+def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No worker processes, where they are not what is tested: each takes seconds to start."""
+    monkeypatch.setattr(run, "LocalPool", lambda setup, workers: InProcess(setup))
+
+
+@pytest.mark.usefixtures("in_process")
+class TestAgain:
+    def test_what_a_result_depends_on(self, clip: Path, tmp_path: Path) -> None:
+        def states_with(**options: Any) -> list[str]:
+            return [outcome.state for outcome in run_batch(job(source, out=out, **options)).outcomes]
+
+        source, out = tmp_path / "a.mp4", tmp_path / "out"
+        copies(clip, tmp_path, "a.mp4")
+        assert states_with() == ["done"]
+        assert states_with() == ["skipped"]
+        assert states_with(resume=False) == ["done"]
+        assert states_with(wish=Wish(format="mkv", part="hair")) != ["skipped"]
+        assert states_with(wish=Wish(format="mkv", part="hair"), model="lite") != ["skipped"]
+        result = out / ".headstream" / "results" / "a.mkv.json"
+        result.write_text(result.read_text()[:100])
+        assert states_with(wish=Wish(format="mkv", part="hair"), model="lite") != ["skipped"]
+
+    def test_what_a_new_result_no_longer_has_is_removed(self, photo: Path, clip: Path, tmp_path: Path) -> None:
+        out = tmp_path / "out"
+        copies(photo, tmp_path / "in", "a.jpg", "b.jpg")
+        run_batch(job(tmp_path / "in", out=out))
+        (out / "b" / "my notes.txt").write_text("keep")
+        Image.fromarray(pattern(160, 120, 0)).save(tmp_path / "in" / "a.jpg")
+        Image.fromarray(pattern(160, 120, 0)).save(tmp_path / "in" / "b.jpg")
+        assert states(run_batch(job(tmp_path / "in", out=out))) == {"a.jpg": "no_head", "b.jpg": "no_head"}
+        assert set(tree(out)) == {"b/my notes.txt"}
+        assert not (out / "a").exists()
+
+    def test_a_background_file_counts(self, clip: Path, photo: Path, tmp_path: Path) -> None:
+        behind = tmp_path / "behind.jpg"
+        copies(photo, tmp_path, "behind.jpg")
+        wanted = job(clip, out=tmp_path / "out", wish=Wish(format="mp4", background=str(behind)))
+        assert states(run_batch(wanted)) == {"clip.mp4": "done"}
+        assert states(run_batch(wanted)) == {"clip.mp4": "skipped"}
+        os.utime(behind, ns=(1, 1))
+        assert states(run_batch(wanted)) == {"clip.mp4": "done"}
+
+    def test_a_shorter_sequence_leaves_no_frames_of_the_longer_one(
+        self, clip: Path, nobody: Path, portrait: Any, tmp_path: Path
+    ) -> None:
+        from tests.conftest import moving_portrait
+        from tests.media import write_video
+
+        wanted = job(tmp_path / "a.mp4", out=tmp_path / "out", wish=Wish(format="png"))
+        copies(clip, tmp_path, "a.mp4")
+        run_batch(wanted)
+        (tmp_path / "out" / "a" / "my notes.txt").write_text("keep")
+        assert states(run_batch(wanted)) == {"a.mp4": "skipped"}
+        write_video(tmp_path / "a.mp4", moving_portrait(portrait, 2, (160, 120)))
+        run_batch(wanted)
+        assert {p.name for p in (tmp_path / "out" / "a").iterdir()} == {"000001.png", "000002.png", "my notes.txt"}
+
+    def test_dead_processes_leave_nothing_behind(self, clip: Path, tmp_path: Path) -> None:
+        import socket
+
+        ended = subprocess.Popen([sys.executable, "-c", ""])
+        ended.wait()
+        left = tmp_path / "out" / ".headstream" / "work" / f"{socket.gethostname()}.{ended.pid}" / "out.mkv"
+        copies(clip, left.parent, "out.mkv")
+        run_batch(job(clip, out=tmp_path / "out"))
+        assert not left.exists()
+
+
+class TestDeath:
+    @posix
+    @pytest.mark.slow
+    def test_a_killed_worker_loses_nothing(self, clip: Path, long_clip: Path, tmp_path: Path) -> None:
+        copies(clip, tmp_path / "in", "a.mp4", "b.mp4", "c.mp4")
+        copies(long_clip, tmp_path / "in", "long.mp4")
+        killed: list[int] = []
+
+        def kill_once(now: BatchProgress) -> None:
+            if not killed and now.done == 3 and now.fraction < 1:
+                killed.append(int(multiprocessing.active_children()[0].pid or 0))
+                kill(killed[0])
+
+        png = Wish(format="png")  # Matroska files hold a random number each
+        report = run_batch(job(tmp_path / "in", out=tmp_path / "out", wish=png), kill_once)
+        assert killed
+        assert set(states(report).values()) == {"done"}
+        run_batch(job(tmp_path / "in", out=tmp_path / "undisturbed", wish=png))
+        assert tree(tmp_path / "out") == tree(tmp_path / "undisturbed")
+        assert not multiprocessing.active_children()
+
+    @posix
+    @pytest.mark.slow
+    def test_an_input_that_costs_three_workers_is_reported(self, clip: Path, long_clip: Path, tmp_path: Path) -> None:
+        copies(clip, tmp_path / "in", "a.mp4", "z.mp4")
+        copies(long_clip, tmp_path / "in", "long.mp4")
+        killed: set[int] = set()
+
+        def kill_each(now: BatchProgress) -> None:
+            if now.done == 1 and (pids := {int(c.pid or 0) for c in multiprocessing.active_children()} - killed):
+                killed.update(pids)
+                kill(min(pids))
+
+        report = run_batch(job(tmp_path / "in", out=tmp_path / "out"), kill_each)
+        assert states(report) == {"a.mp4": "done", "long.mp4": "failed", "z.mp4": "done"}
+        assert len(killed) == 3
+        reason = next(o.reason for o in report.outcomes if o.state == "failed")
+        assert "killed by SIGKILL" in reason
+        assert "3 times" in reason
+        assert not (tmp_path / "out" / ".headstream" / "work").exists()
+        again = run_batch(job(tmp_path / "in", out=tmp_path / "out"))
+        assert states(again) == {"a.mp4": "skipped", "long.mp4": "done", "z.mp4": "skipped"}
+
+    @posix
+    @pytest.mark.slow
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+    def test_interrupted_and_taken_up_again(self, number: int, clip: Path, long_clip: Path, tmp_path: Path) -> None:
+        copies(clip, tmp_path / "in", "a.mp4")
+        copies(long_clip, tmp_path / "in", "b.mp4", "c.mp4")
+        out = tmp_path / "out"
+        command = [sys.executable, "-m", "headstream", "batch", str(tmp_path / "in"), "--out", str(out)]
+        command += ["--format", "mkv", "--workers", "2"]
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=heeds_ctrl_c)
+        until = time.monotonic() + 100
+        written = out / ".headstream" / "results" / "a.mkv.json"
+        while not written.exists() or not list(out.rglob(".out.part.mkv")):
+            assert time.monotonic() < until
+            assert process.poll() is None
+            time.sleep(0.02)
+        process.send_signal(number)
+        _, err = process.communicate(timeout=60)
+        assert "Traceback" not in err
+        assert (out / "a.mkv").exists()
+        if number != signal.SIGKILL:
+            assert process.returncode == 130, err
+            assert "the same command goes on from here" in err
+            assert set(tree(out)) < {"a.mkv", "b.mkv", "c.mkv"}
+            assert not (out / ".headstream" / "work").exists()
+        done = subprocess.run([*command, "--json"], capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["skipped"] >= 1
+        assert set(tree(out)) == {"a.mkv", "b.mkv", "c.mkv"}
+
+    def test_workers_that_cannot_start_end_the_batch(
+        self, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        import headstream.batch.pool as pool
+
+        monkeypatch.setattr(pool, "_serve", sys.exit)  # with the pipe for a status
+        with pytest.raises(Exception, match="workers do not start"):
+            run_batch(job(clip, out=tmp_path / "out"))
+
+
+@pytest.mark.usefixtures("in_process")
+class TestRefusals:
+    @pytest.mark.parametrize(
+        ("arguments", "words"),
+        [
+            (["missing*.mp4"], "no file matches this pattern"),
+            (["missing.mp4"], "no such file"),
+            (["CLIP", "--format", "mp4"], "no transparency"),
+            (["CLIP", "--format", "avi"], "--format avi: unknown; known: mov"),
+            (["CLIP", "--background", "plaid"], "--background plaid"),
+            (["CLIP", "--background", "blur"], "a background needs an opaque output"),
+            (["CLIP", "--heads", "some"], "expected largest, all or"),
+            (["CLIP", "--part", "nose"], "expected head or hair"),
+            (["CLIP", "--workers", "0"], "expected at least 1"),
+            (["CLIP", "--codec", "wmv"], "unknown; known"),
+            (["LIST"], "list.csv:2: column"),
+        ],
+    )
+    def test_wrong_usage_is_one_line_and_status_2(
+        self, arguments: list[str], words: str, clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        (tmp_path / "list.csv").write_text("input,nonsense\nx,y\n")
+        named = {"CLIP": str(clip), "LIST": str(tmp_path / "list.csv")}
+        given = [named.get(argument, argument) for argument in arguments]
+        assert main(["batch", *given, "--out", str(tmp_path / "out")]) == 2
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert words in err
+        assert len(err.strip().splitlines()) == 1
+        assert not (tmp_path / "out").exists()
+
+    def test_no_head_anywhere_is_status_3(
+        self, nobody: Path, clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        command = ["batch", str(nobody), "--out", str(tmp_path / "out"), "--format", "mkv", "--workers", "1"]
+        assert main(command) == 3
+        assert main(command) == 3  # done before; still nobody there
+        assert main([*command[:1], str(clip), *command[1:]]) == 0
+        assert "1 without a head" in capsys.readouterr().err
+
+    def test_a_device_that_is_not_here_ends_it_at_once(self, clip: Path, tmp_path: Path) -> None:
+        with pytest.raises(ModelError, match="'cuda' is not here"):
+            run_batch(job(clip, out=tmp_path / "out", device="cuda"))
+        with pytest.raises(ModelError, match="not known"):
+            run_batch(job(clip, out=tmp_path / "out", model="nonsense"))
+
+    def test_out_is_a_file(self, clip: Path, tmp_path: Path) -> None:
+        (tmp_path / "out").touch()
+        with pytest.raises(SinkError, match="is a file"):
+            run_batch(job(clip, out=tmp_path / "out"))
+
+    def test_a_full_disk_ends_it_at_once(
+        self, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        from headstream.batch import worker
+        from headstream.sinks.partial import sink_error
+
+        def full(job: Any, *rest: Any, **more: Any) -> None:
+            error = OSError(errno.ENOSPC, "full")
+            raise sink_error(job.out, error) from error
+
+        monkeypatch.setattr(worker, "cut_video_file", full)
+        copies(clip, tmp_path / "in", "a.mp4", "b.mp4")
+        assert main(["batch", str(tmp_path / "in"), "--out", str(tmp_path / "out")]) == 1
+        said = capsys.readouterr().err
+        assert f"{tmp_path / 'out' / 'a.mov'}: the disk is full" in said
+        assert "b.m" not in said
+
+    def test_a_report_that_cannot_be_written_is_refused_before_work(self, clip: Path, tmp_path: Path) -> None:
+        (tmp_path / "file").touch()
+        with pytest.raises(SinkError, match="is a file, not a folder"):
+            run_batch(job(clip, out=tmp_path / "out", report=tmp_path / "file" / "report.html"))
+        assert not (tmp_path / "out").exists()
+
+    def test_nothing_at_all(self, tmp_path: Path) -> None:
+        with pytest.raises(UsageError, match="no photos or videos in this folder"):
+            run_batch(job(tmp_path, out=tmp_path / "out"))
+
+
+@pytest.mark.usefixtures("in_process")
+def test_the_result_of_an_input(clip: Path, tmp_path: Path) -> None:
+    copies(clip, tmp_path / "in", "sub/a b's.mp4")
+    run_batch(job(tmp_path / "in", out=tmp_path / "out"))
+    result = json.loads((tmp_path / "out" / ".headstream" / "results" / "sub" / "a b's.mkv.json").read_text())
+    assert result["state"] == "done"
+    assert (result["frames"], result["frames_with_head"]) == (4, 4)
+    size = (tmp_path / "out" / "sub" / "a b's.mkv").stat().st_size
+    assert result["outputs"] == [{"name": "sub/a b's.mkv", "files": 1, "bytes": size}]
+    assert result["identity"]["size"] == clip.stat().st_size
+    assert len(result["identity"]["model"]) == 64
+    assert result["thumbnail"].startswith("data:image/jpeg;base64,")
+
+
+@pytest.mark.usefixtures("in_process")
+def test_a_clip_that_breaks_off_leaves_what_it_has(long_clip: Path, tmp_path: Path) -> None:
+    from tests.media import write_video
+
+    whole = write_video(
+        tmp_path / "whole.mp4", [_noisy(k) for k in range(40)], container_options={"movflags": "faststart"}
+    )
+    source = tmp_path / "in" / "cut.mp4"
+    source.parent.mkdir()
+    source.write_bytes(whole.read_bytes()[: whole.stat().st_size * 2 // 3])
+    report = run_batch(job(source, out=tmp_path / "out"))
+    (outcome,) = report.outcomes
+    assert outcome.state == "failed"
+    assert f"frames before that are in {tmp_path / 'out' / 'cut.partial.mkv'}" in outcome.reason
+    assert set(tree(tmp_path / "out")) == {"cut.partial.mkv"}
+    source.write_bytes(whole.read_bytes())
+    assert states(run_batch(job(source, out=tmp_path / "out"))) == {"cut.mp4": "no_head"}
+    assert set(tree(tmp_path / "out")) == {"cut.mkv"}
+
+
+def _noisy(index: int) -> Any:
+    import numpy as np
+
+    return np.random.default_rng(index).integers(0, 255, (120, 160, 3), np.uint8)
