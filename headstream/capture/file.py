@@ -38,13 +38,12 @@ class FileSource:
         self.path = Path(path)
         self._lock = threading.Lock()
         self._closed = False
+        self._threads = threads or 0
         self.damaged_packets = 0
         self.warnings: list[str] = []
         self._container = _open(self.path)
         try:
-            self._stream = _video_stream(self._container, self.path)
-            self._stream.thread_type = "AUTO"
-            self._stream.codec_context.thread_count = threads or 0
+            self._stream = self._opened_stream()
             self._decoder = self._decoded()
             self._first = self._first_picture()
         except BaseException:
@@ -63,6 +62,12 @@ class FileSource:
         self._mark: Mark | None = None
         # Where the video starts on the file's own clock.
         self.first_pts_s = Fraction(0) if self._first.pts is None else self._first.pts * Fraction(self._first.time_base)
+
+    def _opened_stream(self) -> Any:
+        stream = _video_stream(self._container, self.path)
+        stream.thread_type = "AUTO"
+        stream.codec_context.thread_count = self._threads
+        return stream
 
     def _first_picture(self) -> Any:
         context = self._stream.codec_context
@@ -169,8 +174,7 @@ class FileSource:
     def _from_the_start(self) -> Iterator[Any]:
         self._container.close()
         self._container = _open(self.path)
-        self._stream = _video_stream(self._container, self.path)
-        self._stream.thread_type = "AUTO"
+        self._stream = self._opened_stream()
         self.damaged_packets, self.warnings[:] = 0, []
         return self._decoded()
 
