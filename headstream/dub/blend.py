@@ -21,7 +21,7 @@ import numpy as np
 
 from headstream.colour import at_bits, planes_from_rgb, resample_chroma
 from headstream.dub.path import Square
-from headstream.dub.warp import Steps, clip_frame, put_back
+from headstream.dub.warp import Steps, clip_frame, covered, put_back
 from headstream.types import Float32Array, Frame, Plane, Planes, Region
 
 # Levels of 255, low-passed: below the first a change is the codec's noise, above the second it is somebody's work.
@@ -97,19 +97,39 @@ def blended(
     change = _change([a - b for (a, _), b in zip(new, old, strict=True)], size, scale)
     if float(change.max()) <= _NOTICED[0]:
         return film
-    noticed, replaced = _step(change, *_NOTICED), _step(change, *_REPLACED)
+    new = _beyond_the_border(film, square, new, old)
+    mask = mask * covered(square, region, size)
+    steps_of_change = (_step(change, *_NOTICED), _step(change, *_REPLACED))
     made: list[Plane] = []
+    noise: Float32Array | None = None
     for (plane, steps), (clip_plane, _), before in zip(layers(film), new, old, strict=True):
         at = _index(region, steps)
         own = plane[at]
-        result, weight = _mixed(own, clip_plane, before, (noticed, replaced), mask, (square, region, steps))
-        if grain and not made and film.planes is not None:
-            result += weight * _grain(own, result, weight, film.index, scale)
+        result, weight = _mixed(own, clip_plane, before, steps_of_change, mask, (square, region, steps))
+        if grain and noise is None:
+            noise = _grain(own, result, weight, film.index, scale)
+            result += weight * (noise if own.ndim == 2 else noise[..., None])
         whole = plane.copy()
         peak = 255 * scale + scale - 1
         whole[at] = np.where(weight > 0, np.clip(np.rint(result), 0, peak).astype(plane.dtype), own)
         made.append(whole)
     return _with_planes(film, made)
+
+
+def _beyond_the_border(
+    film: Frame, square: Square, new: list[tuple[Float32Array, Steps]], old: list[Float32Array]
+) -> list[tuple[Float32Array, Steps]]:
+    """The clip with the film's border pixels continued where the square leaves the film, instead of the crop's black: it
+    would seep into the last pixels on the way back."""
+    x0, y0, x1, y1 = square.around()
+    if x0 >= 0 and y0 >= 0 and x1 <= film.size_px[0] and y1 <= film.size_px[1]:
+        return new
+    size = new[0][0].shape[1]
+    continued = layers(clip_frame(film, square, size, continued=True))
+    return [
+        (clip - before + further.astype(np.float32), steps)
+        for (clip, steps), before, (further, _) in zip(new, old, continued, strict=True)
+    ]
 
 
 def _mixed(
@@ -119,20 +139,22 @@ def _mixed(
     steps_of_change: tuple[Float32Array, Float32Array],
     mask: Float32Array,
     place: tuple[Square, Region, Steps],
-) -> tuple[Float32Array, Float32Array]:
-    """One plane's new pixels in the region, and how much of them is the clip's own."""
+) -> tuple[Float32Array, Any]:
+    """One plane's new pixels in the region, and how much of them is the clip's own; both of the plane's shape."""
     square, region, steps = place
     noticed, replaced = (_like(step, clip) for step in steps_of_change)
-    added = put_back((clip - before) * noticed, square, region, steps)
+    deep = own.ndim == 3
+    added = put_back((clip - before) * (noticed[..., None] if deep else noticed), square, region, steps)
     instead = put_back(clip, square, region, steps)
     share = np.clip(put_back(replaced, square, region, steps), 0, 1)
     touched = put_back(noticed, square, region, steps) > 1e-3
     much = cv2.resize(mask, (own.shape[1], own.shape[0]), interpolation=cv2.INTER_AREA) * touched
-    if own.ndim == 3:
-        share, much = share[..., :1], much[..., None]
+    weight = much * np.maximum(share, 1e-6)
+    if deep:
+        share, much, weight = share[..., None], much[..., None], np.repeat(weight[..., None], own.shape[2], axis=2)
     source = own.astype(np.float32)
     result = source + much * ((1 - share) * (source + added) + share * instead - source)
-    return result, np.broadcast_to(much * np.maximum(share, 1e-6), own.shape)
+    return result, weight
 
 
 def _shifted(plane: Plane, index: int, shift: ColourShift | None, scale: int) -> Float32Array:
@@ -167,11 +189,11 @@ def _step(values: Float32Array, low: float, high: float) -> Float32Array:
 
 
 def _like(weights: Float32Array, plane: Plane) -> Float32Array:
-    """Weights at a plane's own size."""
+    """Weights at a plane's own size, (h, w)."""
     height, width = plane.shape[:2]
-    if weights.shape != (height, width):
-        weights = cv2.resize(weights, (width, height), interpolation=cv2.INTER_AREA)
-    return weights if plane.ndim == 2 else np.repeat(weights[..., None], plane.shape[2], axis=2)
+    if weights.shape == (height, width):
+        return weights
+    return cv2.resize(weights, (width, height), interpolation=cv2.INTER_AREA)
 
 
 def _index(region: Region, steps: Steps) -> tuple[slice, slice]:
@@ -180,8 +202,10 @@ def _index(region: Region, steps: Steps) -> tuple[slice, slice]:
 
 
 def _grain(own: Plane, made: Float32Array, weight: Any, seed: int, scale: int) -> Float32Array:
-    """(h, w) float32: the grain the film has and the clip lost, as noise of the same strength (luma; median absolute
-    deviation of the high-passed picture, so that edges do not count)."""
+    """(h, w) float32: the grain the film has and the clip lost, as noise of the same strength (of luma, or of green; median
+    absolute deviation of the high-passed picture, so that edges do not count)."""
+    if own.ndim == 3:
+        own, made, weight = own[..., 1], made[..., 1], weight[..., 1]
     zone = weight > 0.5
     if int(zone.sum()) < _MIN_PIXELS:
         return np.zeros(made.shape, np.float32)

@@ -16,6 +16,7 @@ from headstream.types import Frame
 
 _STEP = 2  # pixels between those that are compared
 _WIDTH_S = 0.5  # of the smoothing: light changes are followed, a mouth that opens is not
+_REACH_S = 4.5 * _WIDTH_S
 _GAIN = (0.75, 1.33)
 
 
@@ -29,13 +30,18 @@ def colour_shifts(frames: Iterable[tuple[Frame, Placed, Frame]]) -> list[ColourS
             stats = np.concatenate([_stats(own), _stats(like_film(clip, film))])
         told.append((placed, stats))
     shifts: list[ColourShift | None] = [None] * len(told)
-    known = [k for k, (_, stats) in enumerate(told) if stats is not None]
-    for shot in {told[k][0].shot for k in known}:
-        members = [k for k in known if told[k][0].shot == shot]
+    shots: dict[int, list[int]] = {}
+    for k, (placed, stats) in enumerate(told):
+        if stats is not None:
+            shots.setdefault(placed.shot, []).append(k)
+    for members in shots.values():
         times = np.array([float(told[k][0].time_s) for k in members])
         values = np.stack([told[k][1] for k in members])
+        first, last = (np.searchsorted(times, times + reach) for reach in (-_REACH_S, _REACH_S))
         for at, k in enumerate(members):
-            shifts[k] = _shift(smoothed(times, values, np.ones(len(times)), at, _WIDTH_S))
+            near = slice(first[at], last[at])
+            there = times[near]
+            shifts[k] = _shift(smoothed(there, values[near], np.ones(len(there)), at - int(first[at]), _WIDTH_S))
     return shifts
 
 

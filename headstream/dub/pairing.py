@@ -25,15 +25,16 @@ def measured(path: Path) -> Length:
 
     try:
         with av.open(str(path)) as container:
-            stream = container.streams.video[0]
+            cover = av.stream.Disposition.attached_pic
+            stream = next(s for s in container.streams.video if not s.disposition & cover)
             times = []
             last = 0
             for packet in container.demux(stream):
-                if packet.pts is not None and packet.size:
+                if packet.pts is not None and packet.size and not packet.is_discard:
                     times.append(packet.pts)
                     last = max(last, packet.pts + (packet.duration or 0))
             base = Fraction(stream.time_base or Fraction(1, 1000))
-    except (av.error.FFmpegError, OSError, IndexError) as error:
+    except (av.error.FFmpegError, OSError, StopIteration) as error:
         raise SourceError(f"{path}: not a video file headstream can read") from error
     if not times:
         raise SourceError(f"{path}: holds no frame")

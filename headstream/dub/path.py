@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any, Literal
 
@@ -86,8 +86,7 @@ def head_path(frames: Iterable[TrackedFrame], id_: int, stabilise: Stabilise) ->
         stay = _bridged(placed[start:end])
         squares = [frame.square for frame in stay if frame.square is not None]
         placed[start:end] = [
-            Placed(frame.index, frame.time_s, frame.shot, _held(square, squares, stabilise), frame.head)
-            for frame, square in zip(stay, squares, strict=True)
+            replace(frame, square=square) for frame, square in zip(stay, _held(squares, stabilise), strict=True)
         ]
     return placed
 
@@ -108,28 +107,35 @@ def _stays(placed: list[Placed]) -> list[tuple[int, int]]:
 
 
 def _bridged(stay: list[Placed]) -> list[Placed]:
-    times = np.array([float(frame.time_s) for frame in stay])
-    known = [k for k, frame in enumerate(stay) if frame.square is not None]
+    """A stay with its gaps filled in a straight line."""
+    known = [k for k, frame in enumerate(stay) if frame.head is not None]
     if len(known) == len(stay):
         return stay
-    squares = [frame.square for frame in stay if frame.square is not None]
-    values = np.array([[*s.centre, s.side, s.roll_deg] for s in squares])
-    filled = np.stack([np.interp(times, times[known], column) for column in values.T], axis=1)
+    times = np.array([float(frame.time_s) for frame in stay])
+    heads = [frame.head for frame in stay if frame.head is not None]
+    values = np.array([[*h.box, *h.landmarks.ravel(), *h.centre, h.side, h.roll_deg] for h in heads])
+    filled = np.stack([np.interp(times, times[known], column) for column in values.T], axis=1).tolist()
     return [
-        frame
-        if frame.square is not None
-        else Placed(frame.index, frame.time_s, frame.shot, Square((row[0], row[1]), row[2], row[3]), None)
-        for frame, row in zip(stay, filled.tolist(), strict=True)
+        frame if frame.head is not None else _between(frame, row, heads[0])
+        for frame, row in zip(stay, filled, strict=True)
     ]
 
 
-def _held(square: Square, stay: list[Square], stabilise: Stabilise) -> Square:
+def _between(frame: Placed, row: list[float], like: TrackedHead) -> Placed:
+    box, points, centre = row[:4], np.array(row[4:16]).reshape(6, 2), (row[16], row[17])
+    head = TrackedHead(like.id, (box[0], box[1], box[2], box[3]), points, centre, row[18], row[19], 0.0, False)
+    return replace(frame, square=Square(centre, row[18], row[19]), head=head)
+
+
+def _held(stay: list[Square], stabilise: Stabilise) -> list[Square]:
+    """The squares of one stay, as stabilised."""
     if stabilise == "full":
-        return square
+        return stay
     if stabilise == "position":
-        return Square(square.centre, max(s.side for s in stay))
+        side = max(square.side for square in stay)
+        return [Square(square.centre, side) for square in stay]
     boxes = np.array([(s.centre[0] - s.side / 2, s.centre[1] - s.side / 2, s.side) for s in stay])
     low = boxes[:, :2].min(axis=0)
     high = (boxes[:, :2] + boxes[:, 2:]).max(axis=0)
     middle = (low + high) / 2
-    return Square((float(middle[0]), float(middle[1])), float((high - low).max()))
+    return [Square((float(middle[0]), float(middle[1])), float((high - low).max()))] * len(stay)

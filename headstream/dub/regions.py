@@ -26,7 +26,7 @@ def region_mask(
     if feather_px > 0:
         inside = cv2.copyMakeBorder((matte > 127).astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_REPLICATE)
         depth = cv2.distanceTransform(inside, cv2.DIST_L2, 3)[1:-1, 1:-1]
-        mask *= np.clip(depth / feather_px, 0, 1)
+        mask *= np.minimum(depth, feather_px) / np.float32(feather_px)
     if part != "head":
         mask *= _ellipse(head, part, region, feather_px)
     return mask

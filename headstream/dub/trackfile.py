@@ -134,14 +134,22 @@ class TrackReader:
     def __iter__(self) -> Iterator[TrackedFrame]:
         with self.path.open(encoding="utf-8") as file:
             next(file)
-            for number, line in enumerate(file, 2):
+            number = 2
+            while True:
                 try:
-                    yield _frame(json.loads(line))
-                except (ValueError, KeyError, TypeError, ZeroDivisionError) as error:
+                    line = file.readline()
+                    frame = _frame(json.loads(line), number - 2) if line else None
+                except (ValueError, KeyError, TypeError, ArithmeticError, OSError) as error:
                     raise SourceError(f"{self.path}, line {number}: is no frame of a track ({error})") from error
+                if frame is None:
+                    return
+                yield frame
+                number += 1
 
 
-def _frame(told: dict[str, Any]) -> TrackedFrame:
+def _frame(told: dict[str, Any], index: int) -> TrackedFrame:
+    if told["frame"] != index:
+        raise ValueError(f"frame {told['frame']} where {index} follows")
     heads = tuple(_head(head) for head in told["heads"])
     return TrackedFrame(int(told["frame"]), Fraction(told["time_s"]), bool(told.get("cut", False)), heads)
 
@@ -151,8 +159,8 @@ def _head(told: dict[str, Any]) -> TrackedHead:
     cx, cy = map(float, told["centre"])
     landmarks = np.array(told["landmarks"], np.float64).reshape(len(LANDMARKS), 2)
     side = float(told["side"])
-    if side <= 0:
-        raise ValueError("side must be positive")
+    if side <= 0 or not np.isfinite([x0, y0, x1, y1, cx, cy, side, *landmarks.ravel()]).all():
+        raise ValueError("sides must be positive, and all numbers finite")
     return TrackedHead(
         int(told["id"]),
         (x0, y0, x1, y1),

@@ -14,9 +14,11 @@ import cv2
 import numpy as np
 
 from headstream.dub.path import Square
-from headstream.types import Float32Array, Frame, Plane, Planes, Region, UInt8Array
+from headstream.types import Float32Array, Frame, Matrix, Plane, Planes, Region, UInt8Array
 
 _Affine = np.ndarray[Any, np.dtype[np.float64]]
+_UNTOLD = 2
+_CODES: dict[Matrix, int] = {"bt709": 1, "bt601": 6, "bt2020": 9}  # ITU-T H.273
 Steps = tuple[int, int]  # chroma subsampling (w, h); (1, 1) for luma and RGB
 
 
@@ -36,8 +38,9 @@ def _smoothed_for(plane: Plane, shrink: float) -> Plane:
     return cv2.GaussianBlur(plane, (0, 0), 0.3 * float(np.sqrt(shrink**2 - 1)), borderType=cv2.BORDER_REPLICATE)
 
 
-def clip_plane(plane: Plane, square: Square, size: int, steps: Steps, beyond: float) -> Plane:
-    """The square of one plane as (size / steps h, size / steps w); ``beyond`` the picture's border it is filled with that."""
+def clip_plane(plane: Plane, square: Square, size: int, steps: Steps, beyond: float | None) -> Plane:
+    """The square of one plane as (size / steps h, size / steps w); ``beyond`` the picture's border it is filled with that,
+    or for None with the border's own pixels."""
     unit_from_clip = _place_of_samples(steps) / np.array([[size], [size], [1]])
     frame_from_clip = square.frame_from_unit @ unit_from_clip
     source_from_clip = np.linalg.inv(_place_of_samples(steps)) @ frame_from_clip
@@ -50,8 +53,8 @@ def clip_plane(plane: Plane, square: Square, size: int, steps: Steps, beyond: fl
         source_from_clip[:2],
         (size // steps[0], size // steps[1]),
         flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP,
-        borderMode=cv2.BORDER_CONSTANT,
-        borderValue=(beyond,) * 4,
+        borderMode=cv2.BORDER_REPLICATE if beyond is None else cv2.BORDER_CONSTANT,
+        borderValue=(beyond or 0,) * 4,
     )
 
 
@@ -68,16 +71,22 @@ def _window(plane: Plane, square: Square, steps: Steps, source_from_clip: _Affin
     return np.ascontiguousarray(plane[top:bottom, left:right]), moved
 
 
-def clip_frame(frame: Frame, square: Square | None, size: int) -> Frame:
-    """A frame of the clip: ``size`` pixels square, same time, planes and colours as the film's; black without a square."""
+def clip_frame(frame: Frame, square: Square | None, size: int, *, continued: bool = False) -> Frame:
+    """A frame of the clip: ``size`` pixels square, same time, planes and colours as the film's; black without a square, and
+    beyond the film's border unless its pixels are to be ``continued`` there.
+
+    The clip tells its colour matrix even where the film does not: readers guess by size, and its size is another.
+    """
     planes = frame.planes
     if planes is None:
         rgb = np.zeros((size, size, 3), np.uint8)
-        return frame.showing(rgb if square is None else clip_plane(frame.rgb, square, size, (1, 1), 0))
-    return frame.showing(planes=clip_planes(planes, square, size))
+        return frame.showing(
+            rgb if square is None else clip_plane(frame.rgb, square, size, (1, 1), None if continued else 0)
+        )
+    return frame.showing(planes=clip_planes(planes, square, size, continued=continued))
 
 
-def clip_planes(planes: Planes, square: Square | None, size: int) -> Planes:
+def clip_planes(planes: Planes, square: Square | None, size: int, *, continued: bool = False) -> Planes:
     """The same for planes alone. The film's own transparency does not come along."""
     steps = (planes.sub_w, planes.sub_h)
     black, grey = planes.black
@@ -86,8 +95,12 @@ def clip_planes(planes: Planes, square: Square | None, size: int) -> Planes:
         if square is None:
             made.append(np.full((size // step[1], size // step[0]), beyond, plane.dtype))
         else:
-            made.append(np.minimum(clip_plane(plane, square, size, step, beyond), (1 << planes.bits) - 1))
-    return replace(planes, y=made[0], u=made[1], v=made[2], alpha=None)
+            part = clip_plane(plane, square, size, step, None if continued else beyond)
+            made.append(np.minimum(part, (1 << planes.bits) - 1))
+    colour = planes.colour
+    if colour.matrix_code == _UNTOLD:
+        colour = replace(colour, matrix_code=_CODES[colour.matrix])
+    return replace(planes, y=made[0], u=made[1], v=made[2], alpha=None, colour=colour)
 
 
 def clip_matte(alpha: UInt8Array, region: Region, square: Square, size: int) -> UInt8Array:
@@ -109,7 +122,8 @@ def region_of(square: Square, size_px: tuple[int, int]) -> Region:
 
 
 def put_back(plane: Float32Array, square: Square, region: Region, steps: Steps) -> Float32Array:
-    """A plane of the clip (any side) at the samples of the frame's plane that lie in ``region``; 0 outside the square."""
+    """A plane of the clip (any side) at the samples of the frame's plane that lie in ``region``. Outside the square its
+    border goes on; ``covered`` tells where that is."""
     height, width = plane.shape[:2]
     size = np.array([[width * steps[0]], [height * steps[1]], [1]], float)
     clip_from_unit = np.linalg.inv(_place_of_samples(steps)) @ np.diag(size.ravel())
@@ -123,7 +137,14 @@ def put_back(plane: Float32Array, square: Square, region: Region, steps: Steps) 
         clip_from_part[:2],
         shape,
         flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP,
-        borderMode=cv2.BORDER_CONSTANT,
-        borderValue=(0,) * 4,
+        borderMode=cv2.BORDER_REPLICATE,
     )
     return made
+
+
+def covered(square: Square, region: Region, size: int) -> Float32Array:
+    """(h, w) float32 over ``region``: 1 inside the square, falling to 0 over the clip's last two pixels of ``size``."""
+    inside = np.zeros((size + 4, size + 4), np.float32)
+    inside[4:-4, 4:-4] = 1
+    grown = Square(square.centre, square.side * (size + 4) / size, square.roll_deg)
+    return np.clip(put_back(inside, grown, region, (1, 1)), 0, 1)

@@ -19,7 +19,7 @@ from headstream.dub.pairing import Length, Paired, pairing_rule
 from headstream.dub.path import Square, head_path
 from headstream.dub.regions import region_mask, tightened
 from headstream.dub.trackfile import TrackedFrame, TrackedHead
-from headstream.dub.warp import clip_frame, put_back, region_of
+from headstream.dub.warp import clip_frame, covered, put_back, region_of
 from headstream.dubbing import CropJob, PasteJob, crop_film, paste_film
 from headstream.errors import SinkError, SourceError, UsageError
 from headstream.tracks import track_file
@@ -63,7 +63,7 @@ def test_there_and_back_is_the_same_place(square: Square, size: int) -> None:
     region = region_of(square, frame.size_px)
     x0, y0, x1, y1 = region
     back = put_back(clip.y.astype(np.float32), square, region, (1, 1))
-    mask = put_back(np.ones((size, size), np.float32), square, region, (1, 1)) > 0.999
+    mask = covered(square, region, size) > 0.999
     inner = cv2.erode(mask.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
     assert frame.planes is not None
     own = frame.planes.y[y0:y1, x0:x1].astype(np.float32)
@@ -121,6 +121,45 @@ def test_what_was_edited_comes_back_and_the_rest_stays_bit_for_bit(change: int) 
     assert not moved[:54, :].any()  # the half of the square nobody touched
     assert not moved[:, 88:].any()
     assert np.array_equal(result.planes.u[:27], frame.planes.u[:27])
+
+
+def test_rgb_films_take_clips_too() -> None:
+    rgb = np.dstack([scene(k) for k in (1, 2, 3)]) // 2 + 60
+    frame = Frame(rgb.astype(np.uint8))
+    square, region = SQUARES[1], region_of(SQUARES[1], (160, 120))
+    mask = np.ones((region[3] - region[1], region[2] - region[0]), np.float32)
+    clip = clip_frame(frame, square, 128)
+    changed = clip.rgb.copy()
+    changed[40:90, 40:90, 0] = np.minimum(changed[40:90, 40:90, 0].astype(int) + 60, 255)
+    for grain in (False, True):
+        made = blended(frame, Frame(changed), square, region, mask, grain=grain)
+        moved = made.rgb.astype(int) - frame.rgb
+        assert moved[50:66, 62:80, 0].mean() > 40
+        assert not moved[:30].any()
+
+
+@pytest.mark.parametrize("size", [96, 200, 512])
+@pytest.mark.parametrize(
+    "square", [Square((80.0, 60.0), 70.0, 20.0), Square((80.3, 20.7), 64.0), Square((10.0, 60.0), 64.0)]
+)
+def test_no_rim_at_the_square_or_the_films_border(square: Square, size: int) -> None:
+    flat = np.full((120, 160), 120, np.uint8)
+    grey = np.full((60, 80), 128, np.uint8)
+    frame = Frame(planes=Planes(flat, grey, grey))
+    region = region_of(square, frame.size_px)
+    mask = np.ones((region[3] - region[1], region[2] - region[0]), np.float32)
+    clip = clip_frame(frame, square, size).planes
+    assert clip is not None
+    brighter = Frame(planes=Planes(clip.y + np.uint8(60), clip.u, clip.v, clip.colour))
+    made = blended(frame, brighter, square, region, mask, grain=False).planes
+    assert made is not None
+    assert made.y.min() >= 120
+    assert made.y.max() <= 181
+    assert np.abs(made.u.astype(int) - 128).max() <= 1
+    middle = (int(square.centre[1]), max(0, int(square.centre[0])))
+    assert made.y[middle] == 180
+    if square.centre[1] < 32:
+        assert made.y[0, 80] >= 178  # the film's first row takes the clip in full
 
 
 def test_lost_grain_comes_back() -> None:
@@ -186,6 +225,9 @@ def test_paths_bridge_short_gaps_and_hold_what_they_are_asked_to() -> None:
     )
     full = [placed.square for placed in head_path(frames, 1, "full")]
     assert full[1] == Square((60.0, 50.0), 50.0, 10.0)
+    bridge = head_path(frames, 1, "full")[1].head
+    assert bridge is not None  # what was cropped there is pasted there
+    assert bridge.box == (44.0, 34.0, 76.0, 66.0)
     assert full[3] is None
     assert full[4] == Square((90, 60), 30)
     place = [placed.square for placed in head_path(frames, 1, "position")]
