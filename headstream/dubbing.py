@@ -21,15 +21,16 @@ from headstream.dub.path import Placed, Square, Stabilise, chosen_head, head_pat
 from headstream.dub.regions import HeadRegion, region_mask, tightened
 from headstream.dub.trackfile import TrackedHead, TrackReader
 from headstream.dub.warp import clip_frame, clip_matte, put_back, region_of
-from headstream.errors import SinkError, SourceError, UsageError
+from headstream.errors import SourceError, UsageError
 from headstream.matte.refine import HeadMatte, Layer
 from headstream.pipeline import predicted
 from headstream.segment.crops import CropSegmenter
 from headstream.segment.load import load_segmenter
 from headstream.sinks.formats import OutputFormat, film_format, output_format
+from headstream.sinks.partial import check_writable
 from headstream.sinks.threaded import TeeSink, ThreadedSink
 from headstream.sinks.video import ClipInfo, VideoSink, What, give_up
-from headstream.types import Cutout, Float32Array, Frame, Region, UInt8Array
+from headstream.types import Cutout, Float32Array, Frame, Plane, Region, UInt8Array
 
 _SIZES = (64, 4096)
 _NOTHING = Layer((0, 0, 0, 0), np.zeros((0, 0), np.uint8), None)
@@ -129,9 +130,14 @@ def _crop_kinds(job: CropJob) -> list[tuple[Path, OutputFormat, What]]:
     else:
         kinds = [(job.out, film_format(job.out, codec=job.codec), "film")]
     if job.matte is not None:
-        kinds.append((job.matte, film_format(job.matte), "matte"))
+        kinds.append((job.matte, _matte_format(job.matte), "matte"))
     _check_different(job.source, job.track, *(path for path, _, _ in kinds))
     return kinds
+
+
+def _matte_format(path: Path) -> OutputFormat:
+    film_format(path)  # refuses what is no film
+    return output_format(path, transparent=False)
 
 
 def _clip(frame: Frame, placed: Placed, layer: Layer, size: int) -> Cutout:
@@ -145,10 +151,12 @@ def _clip(frame: Frame, placed: Placed, layer: Layer, size: int) -> Cutout:
 def paste_film(job: PasteJob, progress: Progress | None = None) -> DubReport:
     """Put a clip back into its film. Raises as ``crop_film`` does, and UsageError for a clip of another length or shape."""
     kind = film_format(job.out, codec=job.codec)
-    sounds = [job.audio] if job.audio else []
     _check_different(job.source, job.track, job.clip, job.out)
-    for sound in sounds:
-        _check_sound(sound)
+    if job.audio is not None:
+        _check_different(job.audio, job.out)
+        _check_sound(job.audio)
+        if not kind.streams:
+            raise UsageError(f"--audio: {kind.name} has no place for sound; name the output .mov, .mkv, .mp4 or .webm")
     if job.old_audio and job.audio is None:
         raise UsageError("--keep-audio: only means something with --audio; without it the film's sound stays anyway")
     if job.feather_px is not None and not 0 <= job.feather_px <= 500:
@@ -164,13 +172,16 @@ def paste_film(job: PasteJob, progress: Progress | None = None) -> DubReport:
             )
         length = Length(len(path), path[-1].time_s + 1 / film.rate)
         rule = pairing_rule(length, measured(job.clip), job.clip)
-        shifts = _shifts(job, path, rule) if job.match_colour else None
         segmenter = load_segmenter(job.model, device=job.device, fast=True)
+        check_writable(job.out)
+        shifts = _shifts(job, path, rule) if job.match_colour else None
         report = DubReport(head=chosen_head(track, job.head), device=segmenter.device, model=segmenter.card.name)
         if rule == "by time":
             report.notes.append(
                 "the clip has another frame rate: each frame of the film takes the clip's nearest in time"
             )
+        if clip.hides_alpha:
+            report.notes.append("the clip's transparency (VP9) cannot be read here; the film's own matte is used")
         sinks = _open(film, [(job.out, kind, "film")], film.size_px, sound=job.audio, old_sound=job.old_audio)
         frames = _pasted(job, film, path, Paired(iter(clip), rule, job.clip), _Mattes(segmenter), shifts, report)
         _write(frames, sinks, report, len(path), progress)
@@ -189,9 +200,11 @@ def _pasted(
     for frame, placed in _along(film, path, job.track):
         other = clip.frame(placed.index, placed.time_s)
         result = frame
+        if frame.index == 0 and _own_alpha(frame) is not None:
+            report.notes.append("the film's own transparency is left out")
         if placed.square is not None and placed.head is not None:
             report.with_head += 1
-            layer = mattes.update(frame, placed)
+            layer = _NOTHING if _own_alpha(other) is not None else mattes.update(frame, placed)
             region, mask = _where(job, placed.square, placed.head, frame, other, layer)
             if mask.size:
                 shift = None if shifts is None else shifts[placed.index]
@@ -214,7 +227,7 @@ def _where(
 
 def _matte_of(clip: Frame, layer: Layer, square: Square, region: Region) -> UInt8Array:
     """(h, w) uint8 over ``region``: the clip's own transparency if it brings one, else the film's matte."""
-    own = clip.alpha if clip.planes is None else clip.planes.alpha
+    own = _own_alpha(clip)
     if own is not None:
         peak = 255 if clip.planes is None else (1 << clip.planes.bits) - 1
         back = put_back(own.astype(np.float32) * (255 / peak), square, region, (1, 1))
@@ -228,6 +241,10 @@ def _matte_of(clip: Frame, layer: Layer, square: Square, region: Region) -> UInt
             y0 - ly : y1 - ly, x0 - lx : x1 - lx
         ]
     return matte
+
+
+def _own_alpha(frame: Frame) -> Plane | None:
+    return frame.alpha if frame.planes is None else frame.planes.alpha
 
 
 def _shifts(job: PasteJob, path: list[Placed], rule: str) -> list[ColourShift | None]:
@@ -266,7 +283,7 @@ class _Mattes:
 
 
 def _check_different(*paths: Path) -> None:
-    places = [path.resolve() for path in paths]
+    places = [(path.parent if "%" in path.name else path).resolve() for path in paths]
     for at, place in enumerate(places):
         if place in places[:at]:
             raise UsageError(f"{paths[at]}: inputs and outputs must be different files")
@@ -291,16 +308,16 @@ def _check_track(track: TrackReader, film: FileSource, path: Path) -> None:
 
 
 def _along(film: FileSource, path: list[Placed], track: Path) -> Iterator[tuple[Frame, Placed]]:
-    """Frames with their places. Raises SourceError when the track is another film's."""
+    """Frames with their places. Raises UsageError when the track is another film's."""
     done = 0
     with Producer(film, name="headstream-grab", capacity=4) as frames:
         for frame in frames:
             if frame.index >= len(path) or abs(path[frame.index].time_s - frame.pts) > Fraction(1, 1000):
-                raise SourceError(f"{track}: does not fit {film.path} from frame {frame.index} on; make it anew")
+                raise UsageError(f"{track}: does not fit {film.path} from frame {frame.index} on; make it anew")
             done += 1
             yield frame, path[frame.index]
     if done < len(path):
-        raise SourceError(f"{track}: knows {len(path)} frames, but {film.path} ends after {done}; make it anew")
+        raise UsageError(f"{track}: knows {len(path)} frames, but {film.path} ends after {done}; make it anew")
 
 
 def _open(
@@ -311,12 +328,11 @@ def _open(
     sound: Path | None = None,
     old_sound: bool = False,
 ) -> list[VideoSink]:
-    aspect = film.sample_aspect_ratio if size_px == film.size_px else Fraction(1)
     clip = ClipInfo(
         size_px,
         film.rate,
         film.time_base,
-        aspect,
+        film.sample_aspect_ratio,
         film.first_pts_s - film.start_s,
         film.path,
         film.start_s,
@@ -339,6 +355,7 @@ def _write(
 ) -> None:
     started = time.monotonic()
     sink = ThreadedSink(TeeSink(sinks))
+    broken: SourceError | None = None
     try:
         with closing(cutouts):  # its thread ends here, whatever happens, and not when somebody collects the garbage
             for cutout in cutouts:
@@ -348,14 +365,28 @@ def _write(
                     progress(report.frames, expected)
     except KeyboardInterrupt:
         report.interrupted = True
+        for part in sinks:
+            part.stop()
+    except SourceError as error:
+        broken = error
+        for part in sinks:
+            part.stop()
+            part.incomplete()
     except BaseException:
         give_up(sink, sinks)
         raise
     try:
         sink.close()
-    except SinkError:
+    except BaseException:
         give_up(sink, sinks)
         raise
     report.outputs = [part.final_path for part in sinks if part.frames]
+    if broken is not None:
+        rest = (
+            f"the {sinks[0].frames} frames before that are in {report.outputs[0]}"
+            if report.outputs
+            else "nothing was written"
+        )
+        raise SourceError(f"{broken}; {rest}") from broken
     report.notes += [note for part in sinks for note in part.notes]
     report.seconds = time.monotonic() - started

@@ -64,7 +64,9 @@ class DirectCut:
         self._tee.close()
 
     def stop(self) -> None:
-        """``close`` finishes the outputs with what there is at any time."""
+        """``close`` finishes the outputs with what there is."""
+        for sink in self.sinks:
+            sink.stop()
 
     def incomplete(self) -> None:
         """Outputs go under another name."""

@@ -28,6 +28,7 @@ from headstream.track.tracker import TrackOptions
 from headstream.types import Cutout, UInt8Array
 
 _COLOURS = ((255, 200, 40), (70, 200, 255), (255, 90, 160), (120, 230, 90), (190, 140, 255))
+_PLOTTED, _PLOT_WIDTH_PX = 40, 960  # shots at most, and how wide each is
 
 
 @dataclass
@@ -111,19 +112,24 @@ def _count(writer: TrackWriter, frame: TrackedFrame, report: TrackReport) -> Non
 
 
 def plot_track(source: Path, track: Path, out: Path) -> None:
-    """A picture for each shot, below one another: its middle frame, the boxes in it, the path of every head. Raises
-    SourceError, SinkError."""
+    """A picture for each shot (of long films for some of them), below one another: its middle frame, the boxes in it, the path
+    of every head. Raises SourceError, SinkError."""
     shots: list[list[TrackedFrame]] = [[]]
     for frame in TrackReader(track):
         if frame.cut:
             shots.append([])
         shots[-1].append(frame)
-    wanted = {shot[len(shot) // 2].index: shot for shot in shots if shot}
+    shots = [shot for shot in shots if shot]
+    shots = [shots[k] for k in np.linspace(0, len(shots) - 1, min(len(shots), _PLOTTED)).astype(int)]
+    wanted = {shot[len(shot) // 2].index: shot for shot in shots}
     pictures = []
     with FileSource(source) as film:
         for picture in film:
             if picture.index in wanted:
-                pictures.append(_drawn(picture.rgb.copy(), wanted[picture.index], picture.index))
+                drawn = _drawn(picture.rgb.copy(), wanted[picture.index], picture.index)
+                scale = min(1.0, _PLOT_WIDTH_PX / drawn.shape[1])
+                size = (round(drawn.shape[1] * scale), round(drawn.shape[0] * scale))
+                pictures.append(cv2.resize(drawn, size, interpolation=cv2.INTER_AREA))
     save_png(out, np.vstack(pictures))
 
 

@@ -39,7 +39,7 @@ class FileSource:
         self._lock = threading.Lock()
         self._closed = False
         self._threads = threads or 0
-        self.damaged_packets = 0
+        self.damaged_packets = self._discarded = 0
         self.warnings: list[str] = []
         self._container = _open(self.path)
         try:
@@ -84,6 +84,11 @@ class FileSource:
         if self._container.duration is None:
             return 0
         return round(Fraction(self._container.duration, 1_000_000) * self.rate)
+
+    @property
+    def hides_alpha(self) -> bool:
+        """Whether there is transparency in the file that FFmpeg's decoder of it does not give: VP9's."""
+        return self.codec == "vp9" and self._stream.metadata.get("alpha_mode") == "1"
 
     @property
     def start_s(self) -> Fraction:
@@ -175,7 +180,8 @@ class FileSource:
         self._container.close()
         self._container = _open(self.path)
         self._stream = self._opened_stream()
-        self.damaged_packets, self.warnings[:] = 0, []
+        self.damaged_packets = self._discarded = 0
+        self.warnings.clear()
         return self._decoded()
 
     def _decoded(self) -> Iterator[Any]:
@@ -183,6 +189,7 @@ class FileSource:
 
         try:
             for packet in self._container.demux(self._stream):
+                self._discarded += packet.is_discard  # before an edit list's start: in the index, not in the film
                 try:
                     yield from packet.decode()
                 except av.error.InvalidDataError:
@@ -205,7 +212,7 @@ class FileSource:
         if self._closed:
             return
         indexed = int(self._stream.frames)
-        if indexed and frames + self.damaged_packets < 0.98 * indexed - 2:
+        if indexed and frames + self.damaged_packets + self._discarded < 0.98 * indexed - 2:
             raise SourceError(
                 f"{self.path}: ends after {frames} of the {indexed} frames its index lists; the file is cut off"
             )

@@ -9,6 +9,7 @@ import typer
 
 from headstream.cli.console import emit_json, progress_bar, say
 from headstream.cli.options import DeviceOption, JsonOption, ModelOption
+from headstream.errors import UsageError
 
 
 def track(
@@ -22,8 +23,13 @@ def track(
     json: JsonOption = False,
 ) -> int:
     """Write down every head in every frame of a film: number, face box, landmarks, crop, shots. Smoothed without lag."""
+    from headstream.sinks.partial import check_writable
     from headstream.tracks import plot_track, track_file
 
+    if plot is not None:
+        if plot.suffix.lower() != ".png":
+            raise UsageError(f"--plot {plot}: is a picture; name it .png")
+        check_writable(plot)
     with progress_bar(source.name) as progress:
         report = track_file(source, out, model=model, device=device, progress=progress)
     outputs = [out]

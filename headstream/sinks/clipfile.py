@@ -63,8 +63,9 @@ class ClipFile:
     def _add_carriers(self, clip: ClipInfo, source: Path) -> None:
         kinds = STREAMS if clip.sound is None or clip.old_sound else STREAMS - {"audio"}
         if clip.sound is not None:
-            self._carriers.append(StreamCarrier(clip.sound, self.container, kinds=frozenset({"audio"})))
-        self._carriers.append(StreamCarrier(source, self.container, start_s=clip.start_s, kinds=kinds))
+            self._carriers.append(StreamCarrier(clip.sound, self.container, kinds=frozenset({"audio"}), chosen=True))
+        chosen = None if clip.sound is None else False
+        self._carriers.append(StreamCarrier(source, self.container, start_s=clip.start_s, kinds=kinds, chosen=chosen))
         self.notes += [note for carrier in self._carriers for note in carrier.notes]
 
     def mux(self, packets: Iterable[Any]) -> None:

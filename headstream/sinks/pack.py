@@ -40,7 +40,7 @@ def film_pixels(frame: Frame, codec: str) -> str:
     if codec == "png":
         return "rgb24"
     if codec == "prores_ks":
-        return "yuv444p10le" if planes is None or (planes.sub_w, planes.sub_h) == (1, 1) else "yuv422p10le"
+        return "yuv422p10le"  # of 422 HQ; players look at the profile, not at the planes
     if codec != "ffv1":
         return "yuv420p"
     if planes is None:

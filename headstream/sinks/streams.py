@@ -28,21 +28,32 @@ class StreamCarrier:
 
     Streams are added when it is made, before the output's header is written; ``advance(t)`` writes all that belongs
     before second ``t`` of the output, ``finish(t)`` the rest (or all up to ``t``). ``notes`` says what became of each.
+    start_s: what second of the source is 0 of the output; None for its own first.  chosen: whether players are to play this
+    source's sound of themselves; None for what the source says.
     """
 
     def __init__(
-        self, source: Path, output: Any, *, start_s: Fraction = Fraction(0), kinds: frozenset[str] = STREAMS
+        self,
+        source: Path,
+        output: Any,
+        *,
+        start_s: Fraction | None = None,
+        kinds: frozenset[str] = STREAMS,
+        chosen: bool | None = None,
     ) -> None:
         import av
 
         self.notes: list[str] = []
-        self._output, self._start_s = output, start_s
         self._input = av.open(str(source), metadata_errors="replace")
+        own_start_s = Fraction(self._input.start_time or 0, 1_000_000)
+        self._output, self._start_s = output, own_start_s if start_s is None else start_s
         self._container = output.format.name.split(",")[0]
         self._routes: dict[int, _Route] = {}
         for stream in self._input.streams:
             if stream.type in kinds:
                 self._add(stream)
+        if chosen is not None:
+            self._mark_sound(chosen=chosen)
         if "attachment" in kinds:  # the film itself, not a sound brought in
             self._carry_tags_and_chapters()
         wanted = [s for s in self._input.streams if s.index in self._routes]
@@ -50,8 +61,20 @@ class StreamCarrier:
         self._held: Any = None
         self._last_dts: dict[int, int] = {}
 
+    def _mark_sound(self, *, chosen: bool) -> None:
+        """The default flag: on the first sound that is chosen, off all sound that is not."""
+        import av
+
+        sounds = [route.out for index, route in self._routes.items() if self._input.streams[index].type == "audio"]
+        for number, out in enumerate(sounds):
+            others = out.disposition & ~av.stream.Disposition.default
+            out.disposition = others | (av.stream.Disposition.default if chosen and number == 0 else 0)
+
     def _add(self, stream: Any) -> None:
         name = stream.codec_context.name if stream.codec_context is not None else stream.type
+        if self._container == "mp4" and name.startswith("pcm_"):  # it has a place there, but few players know it
+            self._transcode(stream, name)
+            return
         try:
             out = self._output.add_stream_from_template(stream)
             if stream.type != "attachment":

@@ -48,9 +48,9 @@ class ThreadedSink:
         """Finish what is queued, then close the inner sink."""
         if self._ended:
             return
-        self._ended = True
         self._channel.finish()
         self._thread.join()
+        self._ended = True  # not before: a close that Ctrl-C breaks off can be asked for again
         try:
             self._inner.close()
         finally:

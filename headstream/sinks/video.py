@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
 
 from headstream.errors import SinkError
@@ -39,7 +40,8 @@ class VideoSink:
         self._encoder = PictureEncoder(path, kind, clip, background=background, what=what)
         self._file = ClipFile(path, kind, clip, what)
         self.frames = 0
-        self._failed = self._closed = False
+        self._failed = self._closed = self._stopped = False
+        self._end_s = Fraction(0)
 
     @property
     def notes(self) -> list[str]:
@@ -64,6 +66,7 @@ class VideoSink:
             when = cutout.frame.pts + self._clip.video_start_s
             self._file.mux(self._encoder.packets(cutout, when))
             self._file.advance(when)
+            self._end_s = when + (cutout.frame.duration_s or 1 / self._clip.rate)
             self.frames += 1
         except (av.error.FFmpegError, OSError) as error:
             self._failed = True
@@ -72,6 +75,10 @@ class VideoSink:
     def incomplete(self) -> None:
         """What was written is not all that was asked for: keep it under another name."""
         self._file.incomplete()
+
+    def stop(self) -> None:
+        """The source goes on, but no more is wanted: ``close`` ends what is carried with the last picture."""
+        self._stopped = True
 
     def abandon(self) -> None:
         """Nothing is to be kept; what is still written goes nowhere. Safe from any thread, unlike ``discard``."""
@@ -94,7 +101,7 @@ class VideoSink:
                 self._file.discard()
                 return
             self._file.mux(self._encoder.flush())
-            self._file.keep()
+            self._file.keep(self._end_s if self._stopped else None)
         except (av.error.FFmpegError, OSError) as error:
             self._file.discard()
             raise sink_error(self.path, error) from error

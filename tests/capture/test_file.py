@@ -276,3 +276,13 @@ def test_closing_while_another_thread_reads_ends_its_reading(tmp_path: Path) -> 
             source.close()
             assert len(list(frames)) < 40
         source.close()
+
+
+def test_a_film_trimmed_by_an_edit_list_is_whole(tmp_path: Path) -> None:
+    needs_ffmpeg()
+    path = write_video(tmp_path / "v.mp4", frames_of(50), options={"g": "50"})
+    trimmed = tmp_path / "trimmed.mp4"
+    subprocess.run(["ffmpeg", "-v", "error", "-ss", "0.6", "-i", str(path), "-c", "copy", str(trimmed)], check=True)
+    with FileSource(trimmed) as source:
+        assert 30 <= len(list(source)) <= 40
+        assert source.warnings == []

@@ -336,6 +336,77 @@ def test_a_changed_clip_changes_the_head_alone(film: tuple[Path, Path], tmp_path
     assert not moved[np.moveaxis(far, 2, 0)].any()
 
 
+def wav(path: Path, seconds: float, *, late_s: float = 0.0) -> Path:
+    """A tone; in a transport stream that starts late where the name says so."""
+    with av.open(str(path), "w") as container:
+        codec = "pcm_s16le" if path.suffix == ".wav" else "aac"
+        stream = container.add_stream(codec, rate=48000, layout="mono")
+        resampler = av.AudioResampler("s16" if codec == "pcm_s16le" else "fltp", "mono", 48000)
+        for piece in tone(seconds):
+            piece.pts += round(late_s * 48000)
+            for part in resampler.resample(piece):
+                container.mux(stream.encode(part))
+        container.mux(stream.encode(None))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("suffix", "codec"), [(".mkv", "pcm_s16le"), (".mov", "pcm_s16le"), (".mp4", "aac"), (".webm", "opus")]
+)
+def test_new_sound_is_the_one_that_plays(film: tuple[Path, Path], tmp_path: Path, suffix: str, codec: str) -> None:
+    source, track = film
+    crop_film(CropJob(source, track, tmp_path / "c.mkv", size=96))
+    out = tmp_path / f"f{suffix}"
+    sound = wav(tmp_path / "new.wav", 1.2)
+    paste_film(PasteJob(source, track, tmp_path / "c.mkv", out, audio=sound, old_audio=True))
+    sounds = [s for s in probe(out)["streams"] if s["codec_type"] == "audio"]
+    assert sounds[0]["codec_name"] == codec
+    assert [s["disposition"]["default"] for s in sounds] == [1, 0]
+    assert float(sounds[0]["start_time"]) < 0.05
+
+
+def test_new_sound_begins_with_its_own_first_moment(film: tuple[Path, Path], tmp_path: Path) -> None:
+    source, track = film
+    crop_film(CropJob(source, track, tmp_path / "c.mkv", size=96))
+    sound = wav(tmp_path / "new.ts", 1.2, late_s=1.4)
+    paste_film(PasteJob(source, track, tmp_path / "c.mkv", tmp_path / "f.mkv", audio=sound))
+    only = next(s for s in probe(tmp_path / "f.mkv")["streams"] if s["codec_type"] == "audio")
+    assert float(only["start_time"]) < 0.05
+
+
+def test_ctrl_c_keeps_what_is_done_and_no_more_sound(film: tuple[Path, Path], tmp_path: Path) -> None:
+    source, track = film
+
+    def progress(done: int, total: int) -> None:
+        if done == 10:
+            raise KeyboardInterrupt
+
+    report = crop_film(CropJob(source, track, tmp_path / "c.mkv", size=96), progress)
+    assert report.interrupted
+    assert len(frame_times(tmp_path / "c.mkv")) == report.frames == 10
+    assert float(probe(tmp_path / "c.mkv")["format"]["duration"]) < 0.6
+
+
+def test_a_film_that_breaks_off_leaves_what_was_done(portrait: UInt8Array, tmp_path: Path) -> None:
+    options = {"g": "8", "crf": "6", "tune": "zerolatency"}
+    front = {"movflags": "faststart"}
+    whole = write_video(tmp_path / "whole.mp4", moving_portrait(portrait, 40), options=options, container_options=front)
+    track_file(whole, tmp_path / "t.json")
+    cut = tmp_path / "cut.mp4"
+    cut.write_bytes(whole.read_bytes()[: int(whole.stat().st_size * 0.7)])
+    with pytest.raises(SourceError, match=r"frames before that are in .*c\.partial\.mkv"):
+        crop_film(CropJob(cut, tmp_path / "t.json", tmp_path / "c.mkv", size=96))
+    assert 5 < len(frame_times(tmp_path / "c.partial.mkv")) < 40
+    assert not (tmp_path / "c.mkv").exists()
+
+
+def test_a_clip_of_an_untagged_film_tells_its_matrix(portrait: UInt8Array, tmp_path: Path) -> None:
+    film = write_video(tmp_path / "hd.mp4", moving_portrait(portrait, 3, (1280, 720)))
+    track_file(film, tmp_path / "t.json")
+    crop_film(CropJob(film, tmp_path / "t.json", tmp_path / "c.mp4", size=96))
+    assert video_stream(tmp_path / "c.mp4")["color_space"] == "bt709"
+
+
 @pytest.mark.parametrize("name", ["c.mov", "c.webm", "c.mp4", "frames"])
 def test_clips_in_every_format(film: tuple[Path, Path], tmp_path: Path, name: str) -> None:
     source, track = film
@@ -407,7 +478,7 @@ def test_a_track_of_another_film_leaves_no_output(film: tuple[Path, Path], tmp_p
     ):
         other = tmp_path / "t.json"
         other.write_text("\n".join(changed) + "\n")
-        with pytest.raises(SourceError, match=message):
+        with pytest.raises(UsageError, match=message):
             crop_film(CropJob(source, other, tmp_path / "o.mkv", size=96))
         assert [p.name for p in tmp_path.iterdir()] == ["t.json"]
     empty = [json.loads(line) for line in lines]
