@@ -209,7 +209,7 @@ class TestVideo:
         from tests.conftest import moving_portrait
 
         clip = write_video(tmp_path / "long.mp4", moving_portrait(portrait, 60) * 3)
-        command = ["video", str(clip), "--out", str(tmp_path / "o.mkv"), "--segment", "0.4"]
+        command = ["video", str(clip), "--out", str(tmp_path / "o.mkv"), "--segment", "0.4", "--no-look-ahead"]
         process = subprocess.Popen(
             [sys.executable, "-m", "headstream", *command], stderr=subprocess.PIPE, text=True, preexec_fn=heeds_ctrl_c
         )
