@@ -233,7 +233,8 @@ def _run(
         raise SourceError(_with_rest(error, outputs)) from error
     except BaseException as error:
         _give_up(sink, outputs)
-        raise _with_hint(error, outputs) from error
+        _raise_with_hint(error, outputs)
+        raise
     try:
         sink.close()
     except KeyboardInterrupt:  # once more: not even the file of what is done is waited for
@@ -242,7 +243,8 @@ def _run(
         report.interrupted = True
     except SinkError as error:
         _give_up(sink, outputs)
-        raise _with_hint(error, outputs) from error
+        _raise_with_hint(error, outputs)
+        raise
     report.frames_in, report.frames_with_head, report.heads = done.frames, done.with_head, done.heads
     report.frames_out = outputs.tally.frames
     report.outputs = outputs.joined
@@ -257,8 +259,10 @@ def _give_up(sink: ThreadedSink, outputs: Outputs) -> None:
         pass  # the first error is on its way already
 
 
-def _with_hint(error: BaseException, outputs: Outputs) -> BaseException:
-    return SinkError(f"{error}; {hint}") if isinstance(error, SinkError) and (hint := outputs.hint()) else error
+def _raise_with_hint(error: BaseException, outputs: Outputs) -> None:
+    """Tell how to go on, too, where there is something to go on from."""
+    if isinstance(error, SinkError) and (hint := outputs.hint()):
+        raise SinkError(f"{error}; {hint}") from error
 
 
 def _with_rest(error: SourceError, outputs: Outputs) -> str:

@@ -16,7 +16,7 @@ import numpy as np
 
 from headstream.batch.job import FORMATS, Item, Kind, Outcome, Setup, Wish
 from headstream.batch.ledger import write_result
-from headstream.batch.patience import may_pass, patiently
+from headstream.batch.patience import causes, may_pass, patiently
 from headstream.batch.places import is_numbered, is_remote, open_storage
 from headstream.capture.photo import read_photo
 from headstream.errors import HeadstreamError, ModelError, SinkError, SourceError, UsageError
@@ -197,7 +197,7 @@ def _ends_all(error: BaseException) -> type[HeadstreamError] | None:
     """What to raise where other inputs cannot fare better: no network, or a full disk."""
     if isinstance(error, ModelError):
         return ModelError
-    return SinkError if getattr(error.__cause__, "errno", None) in _FULL else None
+    return SinkError if any(getattr(cause, "errno", None) in _FULL for cause in causes(error)) else None
 
 
 def _words(error: BaseException) -> str:

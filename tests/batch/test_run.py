@@ -18,6 +18,7 @@ from PIL import Image
 
 from headstream.batch import run
 from headstream.batch.job import BatchJob, BatchProgress, BatchReport, Wish
+from headstream.batch.patience import may_pass
 from headstream.batch.pool import InProcess
 from headstream.batch.run import run_batch
 from headstream.cli import main
@@ -310,6 +311,25 @@ class TestRefusals:
         said = capsys.readouterr().err
         assert f"{tmp_path / 'out' / 'a.mov'}: the disk is full" in said
         assert "b.m" not in said
+
+    def test_a_disk_that_fills_up_on_the_way_ends_it(
+        self, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def full(*arguments: Any) -> None:
+            raise OSError(errno.ENOSPC, "full")
+
+        monkeypatch.setattr("headstream.sinks.clipfile.ClipFile.mux", full)
+        copies(clip, tmp_path / "in", "a.mp4", "b.mp4")
+        with pytest.raises(SinkError, match="a.mkv: the disk is full") as caught:
+            run_batch(job(tmp_path / "in", out=tmp_path / "out"))
+        assert "b.m" not in str(caught.value)
+
+    def test_errors_that_go_round_in_a_circle_end(self) -> None:
+        one, other = SinkError("one"), SinkError("other")
+        one.__cause__, other.__cause__ = other, one
+        assert not may_pass(one)
+        other.__cause__ = other
+        assert not may_pass(one)
 
     def test_a_report_that_cannot_be_written_is_refused_before_work(self, clip: Path, tmp_path: Path) -> None:
         (tmp_path / "file").touch()
