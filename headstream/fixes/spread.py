@@ -79,10 +79,14 @@ class _Spreading:
         self._live: list[_Live] = []
         self._shot: Float32Array | None = None
         self._motion = Motion()
+        self._begun = False
 
     def take(self, cutout: Cutout) -> Iterator[Cutout]:
         """The next cut-out; gives those that no correction can reach any more."""
         frame, before = cutout.frame, self._shot
+        if not self._begun and frame.index > 0:  # an earlier run had the frames before this one
+            self._waiting = deque(fix for fix in self._waiting if not self._is_past(fix, frame))
+        self._begun = True
         if self._waiting or self._live:
             self._shot = thumbnail(frame)
             if another_shot(before, self._shot):
@@ -105,6 +109,12 @@ class _Spreading:
     def _let_go(self) -> Iterator[Cutout]:
         while self._held:
             yield self._held.popleft().cutout
+
+    def _is_past(self, fix: Fix, frame: Frame) -> bool:
+        """Whether a correction is for a frame before this one."""
+        if fix.frame is not None:
+            return fix.frame < frame.index
+        return float(frame.pts) - _ROUNDED_S > fix.time_s
 
     def _is_now(self, fix: Fix, frame: Frame) -> bool:
         if fix.frame is not None:

@@ -285,6 +285,13 @@ class TestSpreading:
         part, _ = fixed(before[8:21], fix)
         assert all((a.alpha == b.alpha).all() for a, b in zip(whole[8:21], part, strict=True))
 
+    def test_from_the_middle_on_corrections_of_earlier_frames_are_none_of_ours(self, tmp_path: Path) -> None:
+        before = film(24)[12:]
+        past = [mask_fix(tmp_path, 11, disc(60, 60, 30)), Fix(2, 11 / 25, click=Click(150, 85, "head"))]
+        after, outcome = fixed(before, *past, Fix(3, 12 / 25, 12, click=Click(1, 1, "head"), head=7))
+        assert all(one is other for one, other in zip(after, before, strict=True))
+        assert outcome.notes == ["correction 3: head 7 is not in frame 12; left out"]
+
     def test_what_the_source_shows_through_stays_so(self, tmp_path: Path) -> None:
         own = np.full(SIZE[::-1], 255, np.uint8)
         own[:120] = 0
