@@ -73,7 +73,7 @@ class _Spreading:
     """The state of ``with_fixes``: what is held back, and what is on its way forward."""
 
     def __init__(self, fixes: list[Fix], rate: Fraction, outcome: Outcome) -> None:
-        self._waiting, self._rate, self._outcome = deque(fixes), rate, outcome
+        self._waiting, self._rate, self._outcome = fixes, rate, outcome
         self._masks = [fix for fix in fixes if fix.mask is not None]
         self._held: deque[_Held] = deque()
         self._live: list[_Live] = []
@@ -85,7 +85,7 @@ class _Spreading:
         """The next cut-out; gives those that no correction can reach any more."""
         frame, before = cutout.frame, self._shot
         if not self._begun and frame.index > 0:  # an earlier run had the frames before this one
-            self._waiting = deque(fix for fix in self._waiting if not self._is_past(fix, frame))
+            self._waiting = [fix for fix in self._waiting if not self._is_past(fix, frame)]
         self._begun = True
         if self._waiting or self._live:
             self._shot = thumbnail(frame)
@@ -93,8 +93,10 @@ class _Spreading:
                 self._live = []
                 yield from self._let_go()
         now = _Held(self._carried_forward(cutout))
-        while self._waiting and self._is_now(self._waiting[0], frame):
-            self._correct(now, self._waiting.popleft())
+        # Not the first alone: by the nominal rate, frame numbers and times may be out of order.
+        for fix in [fix for fix in self._waiting if self._is_now(fix, frame)]:
+            self._waiting.remove(fix)
+            self._correct(now, fix)
         self._held.append(now)
         room = max(1, _HELD_BYTES // frame.nbytes)
         while self._held and (len(self._held) > room or not self._reachable(self._held[0].cutout.frame)):
