@@ -104,7 +104,8 @@ class _Spreading:
 
     def rest(self) -> Iterator[Cutout]:
         """What is still held back, at the end of the film."""
-        self._outcome.notes += [f"correction {fix.number}: the film ends before it" for fix in self._waiting]
+        if self._begun:  # where an earlier run had all frames, it has told
+            self._outcome.notes += [f"correction {fix.number}: the film ends before it" for fix in self._waiting]
         self._waiting.clear()
         yield from self._let_go()
 

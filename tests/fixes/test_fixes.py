@@ -245,6 +245,9 @@ class TestSpreading:
         assert "frame 3 is already so" in notes
         assert "correction 2: the film ends before it" in notes
 
+    def test_where_no_frame_is_left_to_do_nothing_is_told(self) -> None:
+        assert fixed([], Fix(1, 0.1, click=Click(1, 1, "head")))[1].notes == []
+
     def test_a_source_that_breaks_off_gives_what_it_had(self, tmp_path: Path) -> None:
         def broken() -> Iterator[Cutout]:
             yield from film(10)
