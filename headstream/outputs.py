@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import logging
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headstream.capture.file import FileSource
+from headstream.fixes.read import Fix
 from headstream.journal import fingerprint, identity_of
 from headstream.pipeline import HeadCutter, cut_stream
 from headstream.resume import LongCut, Tally, work_folder
@@ -93,9 +94,10 @@ def open_outputs(
     kinds: tuple[OutputFormat, OutputFormat | None],
     *,
     lead: int,
+    fixes: Sequence[Fix] = (),
 ) -> Outputs:
     """Outputs in segments where the film is long enough for two and all formats allow it, and nobody wants to review it as
-    a whole. kinds: of the output and of the matte's.  lead: as of ``LongCut``."""
+    a whole. kinds: of the output and of the matte's.  lead: as of ``LongCut``.  fixes: what the job's corrections say."""
     kind, matte_kind = kinds
     clip = ClipInfo(
         source.size_px,
@@ -117,7 +119,7 @@ def open_outputs(
         return DirectCut(folder, _opened(wanted, lambda path, kind, more: VideoSink(path, kind, clip, **more)))
     sinks = _opened(wanted, lambda path, kind, more: _segment_sink(path, kind, clip, folder, **more))
     return LongCut(
-        folder, _identity(job, segmenter, [kind for _, kind, _ in wanted], every), sinks, every=every, lead=lead
+        folder, _identity(job, segmenter, [kind for _, kind, _ in wanted], every, fixes), sinks, every=every, lead=lead
     )
 
 
@@ -134,7 +136,9 @@ def _opened(wanted: list[tuple[Path, OutputFormat, dict[str, Any]]], opened: Cal
     return sinks
 
 
-def _identity(job: VideoJob, segmenter: CropSegmenter, kinds: list[OutputFormat], every: int) -> dict[str, Any]:
+def _identity(
+    job: VideoJob, segmenter: CropSegmenter, kinds: list[OutputFormat], every: int, fixes: Sequence[Fix]
+) -> dict[str, Any]:
     """All that decides what comes out."""
     card = segmenter.card
     weights = card.sha256 or (fingerprint(card.file) if card.file.exists() else "")
@@ -143,7 +147,7 @@ def _identity(job: VideoJob, segmenter: CropSegmenter, kinds: list[OutputFormat]
     options |= {"outputs": [dataclasses.asdict(kind) for kind in kinds], "segment": every}
     behind = parse_background(job.background)
     options |= {"look_ahead": job.look_ahead}
-    others = [path for path in (behind, job.fixes) if isinstance(path, Path)]
+    others = [path for path in (behind, job.fixes, *(fix.mask for fix in fixes)) if isinstance(path, Path)]
     return identity_of(job.source, options, model, others)
 
 

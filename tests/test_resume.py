@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
@@ -230,6 +231,14 @@ class TestNotOfUse:
         cut(copy, tmp_path / "o.mkv", stop_at=15)
         os.utime(copy, ns=(1, 1))
         assert "the source is another" in self.told(copy, tmp_path / "o.mkv")
+
+    def test_a_mask_painted_anew(self, film: Path, tmp_path: Path) -> None:
+        mask, fixes = tmp_path / "m.png", tmp_path / "fixes.json"
+        cv2.imwrite(str(mask), np.full((240, 320), 255, np.uint8))
+        fixes.write_text(json.dumps([{"frame": 3, "mask": "m.png", "spread_s": 0.04}]))
+        cut(film, tmp_path / "o.mkv", stop_at=25, fixes=fixes)
+        cv2.imwrite(str(mask), np.full((240, 320), 0, np.uint8))
+        assert "a file beside the source is another" in self.told(film, tmp_path / "o.mkv", fixes=fixes)
 
     def test_one_piece_after_segments(self, film: Path, tmp_path: Path) -> None:
         cut(film, tmp_path / "o.mkv", stop_at=15)
