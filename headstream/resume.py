@@ -20,6 +20,7 @@ from typing import Any
 
 from headstream.capture.file import FileSource
 from headstream.capture.marks import TRAIL, Mark, Trail
+from headstream.errors import HeadstreamError
 from headstream.journal import Journal, Segment, difference, read_journal
 from headstream.pipeline import HeadCutter, cut_stream
 from headstream.sinks.clipfile import beside
@@ -137,25 +138,34 @@ class LongCut:
         if self._journal.complete:
             return
         trail, self._warnings = Trail(), source.warnings
-        for cutout in cut_stream(source, cutter):
-            following = cutout.frame.index + 1
-            ahead = -(following + self._lead) % self._every  # frames until the next snapshot
-            if ahead < TRAIL:
-                trail.add(cutout.frame)
-            if ahead == 0:
-                self._borders[following + self._lead] = (
-                    cutter.snapshot(),
-                    trail.mark(following, warnings=source.warnings),
-                )
-            yield cutout
+        following = 0
+        try:
+            for cutout in cut_stream(source, cutter):
+                following = cutout.frame.index + 1
+                ahead = -(following + self._lead) % self._every  # frames until the next snapshot
+                if ahead < TRAIL:
+                    trail.add(cutout.frame)
+                if ahead == 0:
+                    self._borders[following + self._lead] = (
+                        cutter.snapshot(),
+                        trail.mark(following, warnings=source.warnings),
+                    )
+                yield cutout
+        except HeadstreamError:
+            # The frames that are still held back come out now, without what they would have seen: not to be kept.
+            for border in list(self._borders):
+                if border > following - self._lead:
+                    self._borders.pop(border, None)
+            raise
 
     def write(self, cutout: Cutout) -> None:
         """Take one cut-out; before the first of a new segment, the last one is put on the disk. Raises SinkError."""
         if cutout.frame.index < self.first:
             return
         try:
-            if cutout.frame.index % self._every == 0 and self._unfinished:
-                self._finish_segment(self._borders.pop(cutout.frame.index))
+            border = self._borders.pop(cutout.frame.index, None)
+            if border is not None and self._unfinished:  # without one, what follows is no more than the rest
+                self._finish_segment(border)
             for sink in self.sinks:
                 sink.write(cutout)
         except BaseException:

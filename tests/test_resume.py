@@ -190,6 +190,26 @@ print(main(["video", {str(film)!r}, "--out", {str(tmp_path / "o.mov")!r}, "--seg
             assert len(frame_times(tmp_path / "o.partial.mkv")) > 12
         assert not (tmp_path / "o.mkv").exists()
 
+    def test_where_it_breaks_off_nothing_is_kept_that_had_nothing_to_look_ahead_to(
+        self, film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        more: dict[str, Any] = {"segment_s": 16 / 25, "look_ahead": True}
+        with monkeypatch.context() as patch:
+            real = HeadCutter.cut
+
+            def broken(self: HeadCutter, frame: Any) -> Any:
+                if frame.index == 40:
+                    raise SourceError("cut off")
+                return real(self, frame)
+
+            patch.setattr(HeadCutter, "cut", broken)
+            with pytest.raises(SourceError, match="cut off.*goes on from frame 16"):
+                cut(film, tmp_path / "o.mkv", **more)
+        assert len(frame_times(tmp_path / "o.partial.mkv")) == 40
+        assert cut(film, tmp_path / "o.mkv", **more).resumed_from_frame == 16
+        cut(film, tmp_path / "whole.mkv", **more)
+        assert content(tmp_path / "o.mkv") == content(tmp_path / "whole.mkv")
+
     def test_a_stage_that_fails_leaves_what_is_done(
         self, film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
