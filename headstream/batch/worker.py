@@ -135,8 +135,9 @@ class Worker:
     def _publish(self, item: Item, outcome: Outcome) -> None:
         """Move what was made to its place, and note it."""
         made = [path for path in sorted(self._folder.iterdir()) if path.name.startswith("out")]
+        whole = {"out", "out" + FORMATS[item.wish.format]}
         for path in made:
-            name = item.place if path.stem == "out" else _partial(item.place)
+            name = item.place if path.name in whole else _partial(item.place)
             if path.is_file():
                 outcome.outputs.append({"name": name, "files": 1, "bytes": path.stat().st_size})
                 self._patiently(lambda path=path, name=name: self._storage.put([(path, name)]))  # type: ignore[misc]

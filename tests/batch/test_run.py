@@ -356,16 +356,22 @@ def test_the_result_of_an_input(clip: Path, tmp_path: Path) -> None:
     assert result["thumbnail"].startswith("data:image/jpeg;base64,")
 
 
-@pytest.mark.usefixtures("in_process")
-def test_a_clip_that_breaks_off_leaves_what_it_has(long_clip: Path, tmp_path: Path) -> None:
+def _broken_off(folder: Path) -> tuple[Path, Path]:
+    """A clip that ends before its index says so, and the whole of it."""
     from tests.media import write_video
 
     whole = write_video(
-        tmp_path / "whole.mp4", [_noisy(k) for k in range(40)], container_options={"movflags": "faststart"}
+        folder / "whole.mp4", [_noisy(k) for k in range(40)], container_options={"movflags": "faststart"}
     )
-    source = tmp_path / "in" / "cut.mp4"
+    source = folder / "in" / "cut.mp4"
     source.parent.mkdir()
     source.write_bytes(whole.read_bytes()[: whole.stat().st_size * 2 // 3])
+    return source, whole
+
+
+@pytest.mark.usefixtures("in_process")
+def test_a_clip_that_breaks_off_leaves_what_it_has(tmp_path: Path) -> None:
+    source, whole = _broken_off(tmp_path)
     report = run_batch(job(source, out=tmp_path / "out"))
     (outcome,) = report.outcomes
     assert outcome.state == "failed"
@@ -374,6 +380,16 @@ def test_a_clip_that_breaks_off_leaves_what_it_has(long_clip: Path, tmp_path: Pa
     source.write_bytes(whole.read_bytes())
     assert states(run_batch(job(source, out=tmp_path / "out"))) == {"cut.mp4": "no_head"}
     assert set(tree(tmp_path / "out")) == {"cut.mkv"}
+
+
+@pytest.mark.usefixtures("in_process")
+def test_pictures_of_a_clip_that_breaks_off_are_not_under_the_final_name(tmp_path: Path) -> None:
+    source, _ = _broken_off(tmp_path)
+    (outcome,) = run_batch(job(source, out=tmp_path / "out", wish=Wish(format="png"))).outcomes
+    assert outcome.state == "failed"
+    assert f"frames before that are in {tmp_path / 'out' / 'cut.partial'}" in outcome.reason
+    assert [out["name"] for out in outcome.outputs] == ["cut.partial"]
+    assert {Path(name).parent.name for name in tree(tmp_path / "out")} == {"cut.partial"}
 
 
 def _noisy(index: int) -> Any:
