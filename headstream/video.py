@@ -25,6 +25,7 @@ from headstream.segment.crops import CropSegmenter
 from headstream.segment.load import load_segmenter
 from headstream.segment.registry import models_dir
 from headstream.sinks.background import parse_background
+from headstream.sinks.clipfile import sequence_place
 from headstream.sinks.formats import OutputFormat, output_format
 from headstream.sinks.partial import check_writable
 from headstream.sinks.threaded import ThreadedSink
@@ -195,11 +196,17 @@ def check_job(job: VideoJob) -> tuple[OutputFormat, OutputFormat | None]:
         check_writable(job.review)
     if job.segment_s < 0:
         raise UsageError(f"--segment {job.segment_s}: expected a number of seconds, or 0 for one piece")
-    outputs = [path for path in (job.out, job.matte, job.review) if path is not None]
+    made = [(job.out, kind), (job.matte, matte_kind), (job.review, None)]
+    outputs = [_place_of(path, how) for path, how in made if path is not None]
     places = [path.resolve() for path in [job.source, *outputs]]
     if len(set(places)) < len(places):
         raise UsageError(f"{job.out}: input and outputs must be different files")
     return kind, matte_kind
+
+
+def _place_of(path: Path, kind: OutputFormat | None) -> Path:
+    """What an output replaces: of pictures the folder, however they are named."""
+    return sequence_place(path)[0] if kind is not None and kind.container == "image2" else path
 
 
 def _run(

@@ -144,6 +144,7 @@ class TestVideo:
             (["IN", "--out", "OUT.mov", "--part", "nose"], "expected head or hair"),
             (["IN", "--out", "OUT.mov", "--codec", "wmv"], "unknown; known"),
             (["IN", "--out", "OUT.mov", "--background", "plaid"], "--background"),
+            (["IN", "--out", "OUT", "--matte", "OUT/%06d.png"], "must be different"),
             (["missing.mp4", "--out", "OUT.mov"], "no such file"),
             (["FOLDER", "--out", "OUT.mov"], "is a folder"),
             (["TEXT", "--out", "OUT.mov"], "not a video"),
