@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,9 +51,9 @@ class DirectCut:
             log.warning(self.notes[-1])
             shutil.rmtree(self.folder, ignore_errors=True)
 
-    def cutouts(self, source: FileSource, cutter: HeadCutter) -> Iterator[Cutout]:
+    def cutouts(self, source: FileSource, cutter: HeadCutter) -> Generator[Cutout, None, None]:
         """All cut-outs to be made."""
-        return cut_stream(source, cutter)
+        return cut_stream(source, cutter, on_stop=source.close)
 
     def write(self, cutout: Cutout) -> None:
         """Write to each output."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -133,14 +133,14 @@ class LongCut:
 
     # ---- the way of the frames
 
-    def cutouts(self, source: FileSource, cutter: HeadCutter) -> Iterator[Cutout]:
+    def cutouts(self, source: FileSource, cutter: HeadCutter) -> Generator[Cutout, None, None]:
         """All cut-outs still to be made, with a snapshot of everything before each border."""
         if self._journal.complete:
             return
         trail, self._warnings = Trail(), source.warnings
         following = 0
         try:
-            for cutout in cut_stream(source, cutter):
+            for cutout in cut_stream(source, cutter, on_stop=source.close):
                 following = cutout.frame.index + 1
                 ahead = -(following + self._lead) % self._every  # frames until the next snapshot
                 if ahead < TRAIL:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import os
 import random
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +21,13 @@ import pytest
 
 from headstream.capture.file import FileSource
 from headstream.errors import SinkError, SourceError
+from headstream.outputs import DirectCut
 from headstream.pipeline import CutOptions, HeadCutter
 from headstream.resume import LongCut
 from headstream.segment.crops import CropSegmenter
 from headstream.sinks.clipfile import ClipFile
 from headstream.track.finder import FaceFinder
-from headstream.types import UInt8Array
+from headstream.types import Frame, UInt8Array
 from headstream.video import VideoJob, VideoReport, cut_video_file
 from tests.conftest import moving_portrait
 from tests.media import alpha_of, frame_times, pattern, probe, video_stream, write_video
@@ -390,6 +394,30 @@ def test_what_looks_ahead_sees_the_frames_before_a_border_again(
 
     assert run(25) == list(range(25))
     assert run(None) == list(range(16, COUNT))
+
+
+class Slow(FileSource):
+    """Is long in coming to its second frame, as a film is that is read again from the start."""
+
+    waited_in_vain = False
+
+    def __iter__(self) -> Iterator[Frame]:
+        yield from itertools.islice(super().__iter__(), 1)
+        for _ in range(1000):
+            if self._closed:
+                return
+            time.sleep(0.005)
+        self.waited_in_vain = True
+
+
+def test_who_stops_does_not_wait_for_the_next_frame(
+    film: Path, tmp_path: Path, segmenter: CropSegmenter, finder: FaceFinder
+) -> None:
+    for outputs in (LongCut(tmp_path / "w", {}, [], every=10), DirectCut(tmp_path / "v", [])):
+        source = Slow(film)
+        with source, contextlib.closing(outputs.cutouts(source, HeadCutter(segmenter, finder))) as cutouts:
+            next(cutouts)
+        assert not source.waited_in_vain
 
 
 VICTIM = """
