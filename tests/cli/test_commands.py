@@ -203,6 +203,17 @@ class TestVideo:
         assert 3 < count < 1200
         assert not part.exists()
 
+    def test_a_review_of_nothing_is_not_said_to_be_written(
+        self, head_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        def interrupted(*arguments: object) -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr("headstream.pipeline.HeadCutter.cut", interrupted)
+        assert run("video", head_clip, "--out", tmp_path / "o.mkv", "--review", tmp_path / "r.html") == 130
+        assert not list(tmp_path.iterdir())
+        assert "wrote" not in capsys.readouterr().err
+
     @pytest.mark.skipif(sys.platform == "win32", reason="signals")
     def test_ctrl_c_and_the_same_command_again(
         self, tmp_path: Path, portrait: UInt8Array, capsys: pytest.CaptureFixture[str]
