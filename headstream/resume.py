@@ -70,6 +70,7 @@ class LongCut:
         self._last_pts = Fraction(0)
         self._warnings: list[str] = []
         self._ending = "whole"
+        self._failed = False  # whatever is asked for then, no file is made
         self._closed = False
         self.first = 0
         self.tally = Tally()
@@ -169,7 +170,7 @@ class LongCut:
             for sink in self.sinks:
                 sink.write(cutout)
         except BaseException:
-            self._ending = "discarded"
+            self._failed = True
             raise
         self.tally.add(cutout)
         self._last_pts = cutout.frame.pts
@@ -213,9 +214,11 @@ class LongCut:
             return
         self._closed = True
         try:
-            if self._ending == "whole" and self.tally.frames:
+            if self._failed or not self.tally.frames:
+                return
+            if self._ending == "whole":
                 self._close_whole()
-            elif self._ending == "stopped" and self.tally.frames:
+            elif self._ending == "stopped":
                 self._close_early()
         finally:
             for sink in self.sinks:

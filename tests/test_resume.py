@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import cv2
 import numpy as np
@@ -31,6 +32,7 @@ from headstream.types import Frame, UInt8Array
 from headstream.video import VideoJob, VideoReport, cut_video_file
 from tests.conftest import moving_portrait
 from tests.media import alpha_of, frame_times, pattern, probe, video_stream, write_video
+from tests.scenes import plain
 
 COUNT, EVERY_S = 44, 0.4
 
@@ -213,6 +215,20 @@ print(main(["video", {str(film)!r}, "--out", {str(tmp_path / "o.mov")!r}, "--seg
         assert cut(film, tmp_path / "o.mkv", **more).resumed_from_frame == 16
         cut(film, tmp_path / "whole.mkv", **more)
         assert content(tmp_path / "o.mkv") == content(tmp_path / "whole.mkv")
+
+    @pytest.mark.parametrize("ending", ["stop", "incomplete"])
+    def test_what_could_not_be_written_is_not_joined_on_any_wish(self, tmp_path: Path, ending: str) -> None:
+        sink = MagicMock()
+        sink.write.side_effect = [None, None, SinkError("full")]
+        long = LongCut(tmp_path / "w", {}, [sink], every=10)
+        long.write(plain(0))
+        long.write(plain(1))
+        with pytest.raises(SinkError):
+            long.write(plain(2))
+        getattr(long, ending)()
+        long.close()
+        sink.join.assert_not_called()
+        sink.close.assert_called()
 
     def test_a_stage_that_fails_leaves_what_is_done(
         self, film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
