@@ -7,6 +7,7 @@ import logging
 import shutil
 from collections.abc import Callable, Generator, Sequence
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -95,9 +96,11 @@ def open_outputs(
     *,
     lead: int,
     fixes: Sequence[Fix] = (),
+    threads: int | None = None,
 ) -> Outputs:
     """Outputs in segments where the film is long enough for two and all formats allow it, and nobody wants to review it as
-    a whole. kinds: of the output and of the matte's.  lead: as of ``LongCut``.  fixes: what the job's corrections say."""
+    a whole. kinds: of the output and of the matte's.  lead: as of ``LongCut``.  fixes: what the job's corrections say.
+    threads: of the decoder of a film behind."""
     kind, matte_kind = kinds
     clip = ClipInfo(
         source.size_px,
@@ -108,7 +111,7 @@ def open_outputs(
         source.path,
         source.start_s,
     )
-    background = open_background(parse_background(job.background), FileSource)
+    background = open_background(parse_background(job.background), partial(FileSource, threads=threads))
     wanted: list[tuple[Path, OutputFormat, dict[str, Any]]] = [(job.out, kind, {"background": background})]
     if job.matte is not None and matte_kind is not None:
         wanted.append((job.matte, matte_kind, {"what": "matte"}))

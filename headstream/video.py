@@ -134,7 +134,8 @@ def cut_video_file(
         kinds = (kind.with_threads(threads), matte_kind and matte_kind.with_threads(threads))
         with locked([p for p in (job.out, job.matte) if p is not None]):
             cutter = HeadCutter(tools.segmenter, tools.finder, job.options)
-            outputs = open_outputs(job, source, tools.segmenter, kinds, lead=_lead(job, fixes, source), fixes=fixes)
+            lead = _lead(job, fixes, source)
+            outputs = open_outputs(job, source, tools.segmenter, kinds, lead=lead, fixes=fixes, threads=threads)
             outputs.take_up(source, cutter)
             try:
                 with closing(_finished(outputs.cutouts(source, cutter), job, fixes, source, report)) as cutouts:

@@ -29,7 +29,7 @@ from headstream.segment.crops import CropSegmenter
 from headstream.sinks.clipfile import ClipFile
 from headstream.track.finder import FaceFinder
 from headstream.types import Frame, UInt8Array
-from headstream.video import VideoJob, VideoReport, cut_video_file
+from headstream.video import Tools, VideoJob, VideoReport, cut_video_file
 from tests.conftest import moving_portrait
 from tests.media import alpha_of, frame_times, pattern, probe, video_stream, write_video
 from tests.scenes import plain
@@ -384,6 +384,23 @@ def test_a_video_behind_goes_on_where_it_was(film: Path, tmp_path: Path) -> None
         cut(film, tmp_path / "o.mp4", stop, background=str(behind))
     cut(film, tmp_path / "whole.mp4", background=str(behind))
     assert content(tmp_path / "o.mp4") == content(tmp_path / "whole.mp4")
+
+
+def test_a_video_behind_is_read_with_as_many_threads_as_the_film(
+    film: Path, tmp_path: Path, segmenter: CropSegmenter, finder: FaceFinder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = []
+
+    class Watched(FileSource):
+        def __init__(self, path: str | Path, *, threads: int | None = None) -> None:
+            opened.append(threads)
+            super().__init__(path, threads=threads)
+
+    monkeypatch.setattr("headstream.outputs.FileSource", Watched)
+    behind = write_video(tmp_path / "b.mp4", [pattern(64, 48, 3 * k) for k in range(3)])
+    job = VideoJob(film, tmp_path / "o.mp4", background=str(behind), segment_s=0)
+    cut_video_file(job, tools=Tools(segmenter, finder, "cpu", "default", threads=1))
+    assert set(opened) == {1}
 
 
 def test_what_looks_ahead_sees_the_frames_before_a_border_again(
