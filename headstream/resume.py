@@ -70,6 +70,7 @@ class LongCut:
         self._last_pts = Fraction(0)
         self._warnings: list[str] = []
         self._ending = "whole"
+        self._known = True  # what an earlier run has left: not thrown away before it was looked at
         self._failed = False  # whatever is asked for then, no file is made
         self._closed = False
         self.first = 0
@@ -81,7 +82,9 @@ class LongCut:
 
     def take_up(self, source: FileSource, cutter: HeadCutter) -> None:
         """Go on where an earlier run of the same job was broken off, or begin. Raises SinkError."""
-        reason = self._taken_up(source, cutter) if self.folder.exists() else ""
+        self._known = not self.folder.exists()
+        reason = "" if self._known else self._taken_up(source, cutter)
+        self._known = True
         if reason:
             self._say(f"what {self.folder} holds of an earlier run is of no use here: {reason}; starting anew")
         if not self._journal.segments:
@@ -223,9 +226,9 @@ class LongCut:
         finally:
             for sink in self.sinks:
                 sink.close()
-            if self._missing(self._journal):  # spent in a join for want of room, or found damaged there
+            if self._known and self._missing(self._journal):  # spent in a join for want of room, or found damaged there
                 self._journal.segments = []
-            if not self._journal.segments:
+            if self._known and not self._journal.segments:
                 self._clear()
 
     def _close_whole(self) -> None:

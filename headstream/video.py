@@ -30,7 +30,7 @@ from headstream.sinks.formats import OutputFormat, output_format
 from headstream.sinks.partial import check_writable
 from headstream.sinks.threaded import ThreadedSink
 from headstream.track.finder import FaceFinder
-from headstream.types import Cutout
+from headstream.types import Cutout, Sink
 
 _MATTE_LAYOUTS = {"planes", "prores", "opaque"}
 
@@ -136,7 +136,11 @@ def cut_video_file(
             cutter = HeadCutter(tools.segmenter, tools.finder, job.options)
             lead = _lead(job, fixes, source)
             outputs = open_outputs(job, source, tools.segmenter, kinds, lead=lead, fixes=fixes, threads=threads)
-            outputs.take_up(source, cutter)
+            try:
+                outputs.take_up(source, cutter)
+            except BaseException:
+                _give_up(outputs, outputs)
+                raise
             try:
                 with closing(_finished(outputs.cutouts(source, cutter), job, fixes, source, report)) as cutouts:
                     _run(source, cutouts, outputs, report, progress or (lambda done, total: None), watch)
@@ -259,7 +263,7 @@ def _run(
     report.seconds = time.monotonic() - started
 
 
-def _give_up(sink: ThreadedSink, outputs: Outputs) -> None:
+def _give_up(sink: Sink, outputs: Outputs) -> None:
     outputs.discard()
     try:
         sink.close()

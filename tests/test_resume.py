@@ -216,6 +216,25 @@ print(main(["video", {str(film)!r}, "--out", {str(tmp_path / "o.mov")!r}, "--seg
         cut(film, tmp_path / "whole.mkv", **more)
         assert content(tmp_path / "o.mkv") == content(tmp_path / "whole.mkv")
 
+    def test_ctrl_c_before_the_first_frame_leaves_what_is_done(
+        self, film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        cut(film, tmp_path / "o.mkv", stop_at=15)
+        (tmp_path / "o.mkv").unlink()
+
+        def interrupted(*arguments: Any) -> None:
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr("headstream.resume.read_journal", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                cut(film, tmp_path / "o.mkv")
+            patch.setattr("headstream.outputs.DirectCut.take_up", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                cut(film, tmp_path / "pictures", segment_s=0)
+        assert [p.name for p in tmp_path.iterdir()] == [".o.mkv.work"]
+        assert cut(film, tmp_path / "o.mkv").resumed_from_frame == 10
+
     @pytest.mark.parametrize("ending", ["stop", "incomplete"])
     def test_what_could_not_be_written_is_not_joined_on_any_wish(self, tmp_path: Path, ending: str) -> None:
         sink = MagicMock()
