@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import shutil
+import threading
 from collections.abc import Callable, Generator, Sequence
 from fractions import Fraction
 from functools import partial
@@ -42,6 +43,8 @@ class DirectCut:
     def __init__(self, folder: Path, sinks: list[VideoSink]) -> None:
         self.folder, self.sinks, self._tee = folder, sinks, TeeSink(sinks)
         self.tally, self.notes = Tally(), list[str]()
+        self._closing: threading.Thread | None = None
+        self._error: BaseException | None = None
 
     def take_up(self, source: FileSource, cutter: HeadCutter) -> None:
         """There is nothing to go on from; what a run in segments left is not left lying about."""
@@ -62,8 +65,20 @@ class DirectCut:
         self.tally.add(cutout)
 
     def close(self) -> None:
-        """Finish all outputs with what there is."""
-        self._tee.close()
+        """Finish all outputs with what there is. Where an interrupt falls into it, call it again."""
+        if self._closing is None:  # in a thread: interrupts do not reach into a file that is being finished
+            self._closing = threading.Thread(target=self._finish, name="headstream-finish")
+            self._closing.start()
+        self._closing.join()
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
+
+    def _finish(self) -> None:
+        try:
+            self._tee.close()
+        except BaseException as error:  # raised again where somebody can act on it
+            self._error = error
 
     def stop(self) -> None:
         """``close`` finishes the outputs with what there is at any time."""

@@ -248,8 +248,16 @@ def _run(
         _raise_with_hint(error, outputs)
         raise
     try:
-        sink.close()
+        try:
+            sink.close()
+        except KeyboardInterrupt:  # a film in one piece is finished all the same: it would be lost
+            report.interrupted = True
+            sink.close()
+            outputs.close()
+            if not outputs.joined and not outputs.hint():
+                raise
     except KeyboardInterrupt:  # once more: not even the file of what is done is waited for
+        _give_up(sink, outputs)  # but for the threads that write, while the outputs are locked
         if not outputs.hint():
             raise
         report.interrupted = True

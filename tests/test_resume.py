@@ -8,8 +8,10 @@ import json
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -215,6 +217,26 @@ print(main(["video", {str(film)!r}, "--out", {str(tmp_path / "o.mov")!r}, "--seg
         assert cut(film, tmp_path / "o.mkv", **more).resumed_from_frame == 16
         cut(film, tmp_path / "whole.mkv", **more)
         assert content(tmp_path / "o.mkv") == content(tmp_path / "whole.mkv")
+
+    @pytest.mark.skipif(sys.platform == "win32", reason="signals")
+    def test_ctrl_c_while_a_film_in_one_piece_is_finished(
+        self, film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        real = ClipFile.keep
+
+        def interrupted(self: ClipFile, *arguments: Any) -> None:
+            main = threading.main_thread().ident
+            assert main is not None
+            signal.pthread_kill(main, signal.SIGINT)
+            time.sleep(0.1)
+            real(self, *arguments)
+
+        monkeypatch.setattr(ClipFile, "keep", interrupted)
+        report = cut(film, tmp_path / "o.mkv", segment_s=0)
+        assert report.interrupted
+        assert report.outputs == [tmp_path / "o.mkv"]
+        assert len(frame_times(tmp_path / "o.mkv")) == COUNT
+        assert [p.name for p in tmp_path.iterdir()] == ["o.mkv"]
 
     def test_ctrl_c_before_the_first_frame_leaves_what_is_done(
         self, film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
