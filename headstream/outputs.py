@@ -132,9 +132,14 @@ def open_outputs(
         wanted.append((job.matte, matte_kind, {"what": "matte"}))
     every = max(1, round(Fraction(job.segment_s) * source.rate)) if job.segment_s else 0
     folder = work_folder(job.out)
-    long = every > lead and (source.frames_expected or 2 * every) >= 2 * every and job.review is None
-    if not long or not all(kind.container not in _WHOLE_ONLY for _, kind, _ in wanted):
-        return DirectCut(folder, _opened(wanted, lambda path, kind, more: VideoSink(path, kind, clip, **more)))
+    long = every > 0 and (source.frames_expected or 2 * every) >= 2 * every and job.review is None
+    long = long and all(kind.container not in _WHOLE_ONLY for _, kind, _ in wanted)
+    if not long or every <= lead:
+        direct = DirectCut(folder, _opened(wanted, lambda path, kind, more: VideoSink(path, kind, clip, **more)))
+        if long:
+            why = "corrections and look-ahead reach" if fixes else "look-ahead reaches"
+            direct.notes.append(f"made in one piece: {why} {lead} frames, and a segment has {every}")
+        return direct
     sinks = _opened(wanted, lambda path, kind, more: _segment_sink(path, kind, clip, folder, **more))
     return LongCut(
         folder, _identity(job, segmenter, [kind for _, kind, _ in wanted], every, fixes), sinks, every=every, lead=lead

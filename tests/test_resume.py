@@ -470,6 +470,16 @@ def test_what_looks_ahead_sees_the_frames_before_a_border_again(
     assert run(None) == list(range(16, COUNT))
 
 
+def test_segments_shorter_than_what_is_looked_at_are_none_and_it_is_told(film: Path, tmp_path: Path) -> None:
+    fixes = tmp_path / "fixes.json"
+    fixes.write_text(json.dumps([{"frame": 3, "click": [1, 1, "head"], "spread_s": 0.2}]))
+    report = cut(film, tmp_path / "o.mkv", stop_at=2, fixes=fixes)
+    assert "made in one piece: corrections and look-ahead reach 20 frames, and a segment has 10" in report.notes
+    report = cut(film, tmp_path / "o.mkv", stop_at=2, look_ahead=True)
+    assert "made in one piece: look-ahead reaches 14 frames, and a segment has 10" in report.notes
+    assert not any("one piece" in note for note in cut(film, tmp_path / "o.mkv", stop_at=2, segment_s=0).notes)
+
+
 class Slow(FileSource):
     """Is long in coming to its second frame, as a film is that is read again from the start."""
 
