@@ -5,12 +5,15 @@ from __future__ import annotations
 import dataclasses
 import logging
 import shutil
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Generator, Sequence
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headstream.capture.file import FileSource
+from headstream.fixes.read import Fix
 from headstream.journal import fingerprint, identity_of
 from headstream.pipeline import HeadCutter, cut_stream
 from headstream.resume import LongCut, Tally, work_folder
@@ -40,6 +43,8 @@ class DirectCut:
     def __init__(self, folder: Path, sinks: list[VideoSink]) -> None:
         self.folder, self.sinks, self._tee = folder, sinks, TeeSink(sinks)
         self.tally, self.notes = Tally(), list[str]()
+        self._closing: threading.Thread | None = None
+        self._error: BaseException | None = None
 
     def take_up(self, source: FileSource, cutter: HeadCutter) -> None:
         """There is nothing to go on from; what a run in segments left is not left lying about."""
@@ -50,9 +55,9 @@ class DirectCut:
             log.warning(self.notes[-1])
             shutil.rmtree(self.folder, ignore_errors=True)
 
-    def cutouts(self, source: FileSource, cutter: HeadCutter) -> Iterator[Cutout]:
+    def cutouts(self, source: FileSource, cutter: HeadCutter) -> Generator[Cutout, None, None]:
         """All cut-outs to be made."""
-        return cut_stream(source, cutter)
+        return cut_stream(source, cutter, on_stop=source.close)
 
     def write(self, cutout: Cutout) -> None:
         """Write to each output."""
@@ -60,8 +65,20 @@ class DirectCut:
         self.tally.add(cutout)
 
     def close(self) -> None:
-        """Finish all outputs with what there is."""
-        self._tee.close()
+        """Finish all outputs with what there is. Where an interrupt falls into it, call it again."""
+        if self._closing is None:  # in a thread: interrupts do not reach into a file that is being finished
+            self._closing = threading.Thread(target=self._finish, name="headstream-finish")
+            self._closing.start()
+        self._closing.join()
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
+
+    def _finish(self) -> None:
+        try:
+            self._tee.close()
+        except BaseException as error:  # raised again where somebody can act on it
+            self._error = error
 
     def stop(self) -> None:
         """``close`` finishes the outputs with what there is."""
@@ -95,9 +112,12 @@ def open_outputs(
     kinds: tuple[OutputFormat, OutputFormat | None],
     *,
     lead: int,
+    fixes: Sequence[Fix] = (),
+    threads: int | None = None,
 ) -> Outputs:
     """Outputs in segments where the film is long enough for two and all formats allow it, and nobody wants to review it as
-    a whole. kinds: of the output and of the matte's.  lead: as of ``LongCut``."""
+    a whole. kinds: of the output and of the matte's.  lead: as of ``LongCut``.  fixes: what the job's corrections say.
+    threads: of the decoder of a film behind."""
     kind, matte_kind = kinds
     clip = ClipInfo(
         source.size_px,
@@ -108,18 +128,23 @@ def open_outputs(
         source.path,
         source.start_s,
     )
-    background = open_background(parse_background(job.background), FileSource)
+    background = open_background(parse_background(job.background), partial(FileSource, threads=threads))
     wanted: list[tuple[Path, OutputFormat, dict[str, Any]]] = [(job.out, kind, {"background": background})]
     if job.matte is not None and matte_kind is not None:
         wanted.append((job.matte, matte_kind, {"what": "matte"}))
     every = max(1, round(Fraction(job.segment_s) * source.rate)) if job.segment_s else 0
     folder = work_folder(job.out)
-    long = every > lead and (source.frames_expected or 2 * every) >= 2 * every and job.review is None
-    if not long or not all(kind.container not in _WHOLE_ONLY for _, kind, _ in wanted):
-        return DirectCut(folder, _opened(wanted, lambda path, kind, more: VideoSink(path, kind, clip, **more)))
+    long = every > 0 and (source.frames_expected or 2 * every) >= 2 * every and job.review is None
+    long = long and all(kind.container not in _WHOLE_ONLY for _, kind, _ in wanted)
+    if not long or every <= lead:
+        direct = DirectCut(folder, _opened(wanted, lambda path, kind, more: VideoSink(path, kind, clip, **more)))
+        if long:
+            why = "corrections and look-ahead reach" if fixes else "look-ahead reaches"
+            direct.notes.append(f"made in one piece: {why} {lead} frames, and a segment has {every}")
+        return direct
     sinks = _opened(wanted, lambda path, kind, more: _segment_sink(path, kind, clip, folder, **more))
     return LongCut(
-        folder, _identity(job, segmenter, [kind for _, kind, _ in wanted], every), sinks, every=every, lead=lead
+        folder, _identity(job, segmenter, [kind for _, kind, _ in wanted], every, fixes), sinks, every=every, lead=lead
     )
 
 
@@ -136,7 +161,9 @@ def _opened(wanted: list[tuple[Path, OutputFormat, dict[str, Any]]], opened: Cal
     return sinks
 
 
-def _identity(job: VideoJob, segmenter: CropSegmenter, kinds: list[OutputFormat], every: int) -> dict[str, Any]:
+def _identity(
+    job: VideoJob, segmenter: CropSegmenter, kinds: list[OutputFormat], every: int, fixes: Sequence[Fix]
+) -> dict[str, Any]:
     """All that decides what comes out."""
     card = segmenter.card
     weights = card.sha256 or (fingerprint(card.file) if card.file.exists() else "")
@@ -145,7 +172,7 @@ def _identity(job: VideoJob, segmenter: CropSegmenter, kinds: list[OutputFormat]
     options |= {"outputs": [dataclasses.asdict(kind) for kind in kinds], "segment": every}
     behind = parse_background(job.background)
     options |= {"look_ahead": job.look_ahead}
-    others = [path for path in (behind, job.fixes) if isinstance(path, Path)]
+    others = [path for path in (behind, job.fixes, *(fix.mask for fix in fixes)) if isinstance(path, Path)]
     return identity_of(job.source, options, model, others)
 
 

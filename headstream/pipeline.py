@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any, Literal
@@ -227,10 +227,19 @@ def _around(alpha: Float32Array, corner: tuple[int, int], cell: float) -> Box | 
 
 
 def cut_stream(
-    source: Source, cutter: HeadCutter, *, policy: Policy = "every", capacity: int = 4
+    source: Source,
+    cutter: HeadCutter,
+    *,
+    policy: Policy = "every",
+    capacity: int = 4,
+    on_stop: Callable[[], None] | None = None,
 ) -> Generator[Cutout, None, None]:
-    """Cut-outs of every frame of a source, which is read in a thread of its own. Closing the generator stops it."""
-    with Producer(_timed(source, cutter.times), name="headstream-grab", capacity=capacity, policy=policy) as frames:
+    """Cut-outs of every frame of a source, which is read in a thread of its own. Closing the generator stops it.
+
+    on_stop: ends a source that may be long in coming to its next frame; called from another thread than reads it.
+    """
+    items = _timed(source, cutter.times)
+    with Producer(items, name="headstream-grab", capacity=capacity, policy=policy, on_stop=on_stop) as frames:
         for frame in frames:
             yield cutter.cut(frame)
 

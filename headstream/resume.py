@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -20,6 +20,7 @@ from typing import Any
 
 from headstream.capture.file import FileSource
 from headstream.capture.marks import TRAIL, Mark, Trail
+from headstream.errors import HeadstreamError
 from headstream.journal import Journal, Segment, difference, read_journal
 from headstream.pipeline import HeadCutter, cut_stream
 from headstream.sinks.clipfile import beside
@@ -69,6 +70,8 @@ class LongCut:
         self._last_pts = Fraction(0)
         self._warnings: list[str] = []
         self._ending = "whole"
+        self._known = True  # what an earlier run has left: not thrown away before it was looked at
+        self._failed = False  # whatever is asked for then, no file is made
         self._closed = False
         self.first = 0
         self.tally = Tally()
@@ -79,7 +82,9 @@ class LongCut:
 
     def take_up(self, source: FileSource, cutter: HeadCutter) -> None:
         """Go on where an earlier run of the same job was broken off, or begin. Raises SinkError."""
-        reason = self._taken_up(source, cutter) if self.folder.exists() else ""
+        self._known = not self.folder.exists()
+        reason = "" if self._known else self._taken_up(source, cutter)
+        self._known = True
         if reason:
             self._say(f"what {self.folder} holds of an earlier run is of no use here: {reason}; starting anew")
         if not self._journal.segments:
@@ -132,34 +137,43 @@ class LongCut:
 
     # ---- the way of the frames
 
-    def cutouts(self, source: FileSource, cutter: HeadCutter) -> Iterator[Cutout]:
+    def cutouts(self, source: FileSource, cutter: HeadCutter) -> Generator[Cutout, None, None]:
         """All cut-outs still to be made, with a snapshot of everything before each border."""
         if self._journal.complete:
             return
         trail, self._warnings = Trail(), source.warnings
-        for cutout in cut_stream(source, cutter):
-            following = cutout.frame.index + 1
-            ahead = -(following + self._lead) % self._every  # frames until the next snapshot
-            if ahead < TRAIL:
-                trail.add(cutout.frame)
-            if ahead == 0:
-                self._borders[following + self._lead] = (
-                    cutter.snapshot(),
-                    trail.mark(following, warnings=source.warnings),
-                )
-            yield cutout
+        following = 0
+        try:
+            for cutout in cut_stream(source, cutter, on_stop=source.close):
+                following = cutout.frame.index + 1
+                ahead = -(following + self._lead) % self._every  # frames until the next snapshot
+                if ahead < TRAIL:
+                    trail.add(cutout.frame)
+                if ahead == 0:
+                    self._borders[following + self._lead] = (
+                        cutter.snapshot(),
+                        trail.mark(following, warnings=source.warnings),
+                    )
+                yield cutout
+        except HeadstreamError:
+            # The frames that are still held back come out now, without what they would have seen: not to be kept.
+            for border in list(self._borders):
+                if border > following - self._lead:
+                    self._borders.pop(border, None)
+            raise
 
     def write(self, cutout: Cutout) -> None:
         """Take one cut-out; before the first of a new segment, the last one is put on the disk. Raises SinkError."""
         if cutout.frame.index < self.first:
             return
         try:
-            if cutout.frame.index % self._every == 0 and self._unfinished:
-                self._finish_segment(self._borders.pop(cutout.frame.index))
+            border = self._borders.pop(cutout.frame.index, None)
+            if border is not None and self._unfinished:  # without one, what follows is no more than the rest
+                self._finish_segment(border)
             for sink in self.sinks:
                 sink.write(cutout)
         except BaseException:
-            self._ending = "discarded"
+            self._failed = True
             raise
         self.tally.add(cutout)
         self._last_pts = cutout.frame.pts
@@ -203,16 +217,18 @@ class LongCut:
             return
         self._closed = True
         try:
-            if self._ending == "whole" and self.tally.frames:
+            if self._failed or not self.tally.frames:
+                return
+            if self._ending == "whole":
                 self._close_whole()
-            elif self._ending == "stopped" and self.tally.frames:
+            elif self._ending == "stopped":
                 self._close_early()
         finally:
             for sink in self.sinks:
                 sink.close()
-            if self._missing(self._journal):  # spent in a join for want of room, or found damaged there
+            if self._known and self._missing(self._journal):  # spent in a join for want of room, or found damaged there
                 self._journal.segments = []
-            if not self._journal.segments:
+            if self._known and not self._journal.segments:
                 self._clear()
 
     def _close_whole(self) -> None:

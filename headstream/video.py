@@ -25,11 +25,12 @@ from headstream.segment.crops import CropSegmenter
 from headstream.segment.load import load_segmenter
 from headstream.segment.registry import models_dir
 from headstream.sinks.background import parse_background
+from headstream.sinks.clipfile import sequence_place
 from headstream.sinks.formats import OutputFormat, output_format
 from headstream.sinks.partial import check_writable
 from headstream.sinks.threaded import ThreadedSink
 from headstream.track.finder import FaceFinder
-from headstream.types import Cutout
+from headstream.types import Cutout, Sink
 
 _MATTE_LAYOUTS = {"planes", "prores", "opaque"}
 
@@ -133,8 +134,13 @@ def cut_video_file(
         kinds = (kind.with_threads(threads), matte_kind and matte_kind.with_threads(threads))
         with locked([p for p in (job.out, job.matte) if p is not None]):
             cutter = HeadCutter(tools.segmenter, tools.finder, job.options)
-            outputs = open_outputs(job, source, tools.segmenter, kinds, lead=_lead(job, fixes, source))
-            outputs.take_up(source, cutter)
+            lead = _lead(job, fixes, source)
+            outputs = open_outputs(job, source, tools.segmenter, kinds, lead=lead, fixes=fixes, threads=threads)
+            try:
+                outputs.take_up(source, cutter)
+            except BaseException:
+                _give_up(outputs, outputs)
+                raise
             try:
                 with closing(_finished(outputs.cutouts(source, cutter), job, fixes, source, report)) as cutouts:
                     _run(source, cutouts, outputs, report, progress or (lambda done, total: None), watch)
@@ -195,11 +201,17 @@ def check_job(job: VideoJob) -> tuple[OutputFormat, OutputFormat | None]:
         check_writable(job.review)
     if job.segment_s < 0:
         raise UsageError(f"--segment {job.segment_s}: expected a number of seconds, or 0 for one piece")
-    outputs = [path for path in (job.out, job.matte, job.review) if path is not None]
+    made = [(job.out, kind), (job.matte, matte_kind), (job.review, None)]
+    outputs = [_place_of(path, how) for path, how in made if path is not None]
     places = [path.resolve() for path in [job.source, *outputs]]
     if len(set(places)) < len(places):
         raise UsageError(f"{job.out}: input and outputs must be different files")
     return kind, matte_kind
+
+
+def _place_of(path: Path, kind: OutputFormat | None) -> Path:
+    """What an output replaces: of pictures the folder, however they are named."""
+    return sequence_place(path)[0] if kind is not None and kind.container == "image2" else path
 
 
 def _run(
@@ -233,23 +245,33 @@ def _run(
         raise SourceError(_with_rest(error, outputs)) from error
     except BaseException as error:
         _give_up(sink, outputs)
-        raise _with_hint(error, outputs) from error
+        _raise_with_hint(error, outputs)
+        raise
     try:
-        sink.close()
+        try:
+            sink.close()
+        except KeyboardInterrupt:  # a film in one piece is finished all the same: it would be lost
+            report.interrupted = True
+            sink.close()
+            outputs.close()
+            if not outputs.joined and not outputs.hint():
+                raise
     except KeyboardInterrupt:  # once more: not even the file of what is done is waited for
+        _give_up(sink, outputs)  # but for the threads that write, while the outputs are locked
         if not outputs.hint():
             raise
         report.interrupted = True
     except SinkError as error:
         _give_up(sink, outputs)
-        raise _with_hint(error, outputs) from error
+        _raise_with_hint(error, outputs)
+        raise
     report.frames_in, report.frames_with_head, report.heads = done.frames, done.with_head, done.heads
     report.frames_out = outputs.tally.frames
     report.outputs = outputs.joined
     report.seconds = time.monotonic() - started
 
 
-def _give_up(sink: ThreadedSink, outputs: Outputs) -> None:
+def _give_up(sink: Sink, outputs: Outputs) -> None:
     outputs.discard()
     try:
         sink.close()
@@ -257,8 +279,10 @@ def _give_up(sink: ThreadedSink, outputs: Outputs) -> None:
         pass  # the first error is on its way already
 
 
-def _with_hint(error: BaseException, outputs: Outputs) -> BaseException:
-    return SinkError(f"{error}; {hint}") if isinstance(error, SinkError) and (hint := outputs.hint()) else error
+def _raise_with_hint(error: BaseException, outputs: Outputs) -> None:
+    """Tell how to go on, too, where there is something to go on from."""
+    if isinstance(error, SinkError) and (hint := outputs.hint()):
+        raise SinkError(f"{error}; {hint}") from error
 
 
 def _with_rest(error: SourceError, outputs: Outputs) -> str:

@@ -2,30 +2,39 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
+import cv2
 import numpy as np
 import pytest
 
 from headstream.capture.file import FileSource
 from headstream.errors import SinkError, SourceError
+from headstream.outputs import DirectCut
 from headstream.pipeline import CutOptions, HeadCutter
 from headstream.resume import LongCut
 from headstream.segment.crops import CropSegmenter
 from headstream.sinks.clipfile import ClipFile
 from headstream.track.finder import FaceFinder
-from headstream.types import UInt8Array
-from headstream.video import VideoJob, VideoReport, cut_video_file
+from headstream.types import Frame, UInt8Array
+from headstream.video import Tools, VideoJob, VideoReport, cut_video_file
 from tests.conftest import moving_portrait
 from tests.media import alpha_of, frame_times, pattern, probe, video_stream, write_video
+from tests.scenes import plain
 
 COUNT, EVERY_S = 44, 0.4
 
@@ -189,6 +198,79 @@ print(main(["video", {str(film)!r}, "--out", {str(tmp_path / "o.mov")!r}, "--seg
             assert len(frame_times(tmp_path / "o.partial.mkv")) > 12
         assert not (tmp_path / "o.mkv").exists()
 
+    def test_where_it_breaks_off_nothing_is_kept_that_had_nothing_to_look_ahead_to(
+        self, film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        more: dict[str, Any] = {"segment_s": 16 / 25, "look_ahead": True}
+        with monkeypatch.context() as patch:
+            real = HeadCutter.cut
+
+            def broken(self: HeadCutter, frame: Any) -> Any:
+                if frame.index == 40:
+                    raise SourceError("cut off")
+                return real(self, frame)
+
+            patch.setattr(HeadCutter, "cut", broken)
+            with pytest.raises(SourceError, match="cut off.*goes on from frame 16"):
+                cut(film, tmp_path / "o.mkv", **more)
+        assert len(frame_times(tmp_path / "o.partial.mkv")) == 40
+        assert cut(film, tmp_path / "o.mkv", **more).resumed_from_frame == 16
+        cut(film, tmp_path / "whole.mkv", **more)
+        assert content(tmp_path / "o.mkv") == content(tmp_path / "whole.mkv")
+
+    @pytest.mark.skipif(sys.platform == "win32", reason="signals")
+    def test_ctrl_c_while_a_film_in_one_piece_is_finished(
+        self, film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        real = ClipFile.keep
+
+        def interrupted(self: ClipFile, *arguments: Any) -> None:
+            main = threading.main_thread().ident
+            assert main is not None
+            signal.pthread_kill(main, signal.SIGINT)
+            time.sleep(0.1)
+            real(self, *arguments)
+
+        monkeypatch.setattr(ClipFile, "keep", interrupted)
+        report = cut(film, tmp_path / "o.mkv", segment_s=0)
+        assert report.interrupted
+        assert report.outputs == [tmp_path / "o.mkv"]
+        assert len(frame_times(tmp_path / "o.mkv")) == COUNT
+        assert [p.name for p in tmp_path.iterdir()] == ["o.mkv"]
+
+    def test_ctrl_c_before_the_first_frame_leaves_what_is_done(
+        self, film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        cut(film, tmp_path / "o.mkv", stop_at=15)
+        (tmp_path / "o.mkv").unlink()
+
+        def interrupted(*arguments: Any) -> None:
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr("headstream.resume.read_journal", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                cut(film, tmp_path / "o.mkv")
+            patch.setattr("headstream.outputs.DirectCut.take_up", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                cut(film, tmp_path / "pictures", segment_s=0)
+        assert [p.name for p in tmp_path.iterdir()] == [".o.mkv.work"]
+        assert cut(film, tmp_path / "o.mkv").resumed_from_frame == 10
+
+    @pytest.mark.parametrize("ending", ["stop", "incomplete"])
+    def test_what_could_not_be_written_is_not_joined_on_any_wish(self, tmp_path: Path, ending: str) -> None:
+        sink = MagicMock()
+        sink.write.side_effect = [None, None, SinkError("full")]
+        long = LongCut(tmp_path / "w", {}, [sink], every=10)
+        long.write(plain(0))
+        long.write(plain(1))
+        with pytest.raises(SinkError):
+            long.write(plain(2))
+        getattr(long, ending)()
+        long.close()
+        sink.join.assert_not_called()
+        sink.close.assert_called()
+
     def test_a_stage_that_fails_leaves_what_is_done(
         self, film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -230,6 +312,14 @@ class TestNotOfUse:
         cut(copy, tmp_path / "o.mkv", stop_at=15)
         os.utime(copy, ns=(1, 1))
         assert "the source is another" in self.told(copy, tmp_path / "o.mkv")
+
+    def test_a_mask_painted_anew(self, film: Path, tmp_path: Path) -> None:
+        mask, fixes = tmp_path / "m.png", tmp_path / "fixes.json"
+        cv2.imwrite(str(mask), np.full((240, 320), 255, np.uint8))
+        fixes.write_text(json.dumps([{"frame": 3, "mask": "m.png", "spread_s": 0.04}]))
+        cut(film, tmp_path / "o.mkv", stop_at=25, fixes=fixes)
+        cv2.imwrite(str(mask), np.full((240, 320), 0, np.uint8))
+        assert "a file beside the source is another" in self.told(film, tmp_path / "o.mkv", fixes=fixes)
 
     def test_one_piece_after_segments(self, film: Path, tmp_path: Path) -> None:
         cut(film, tmp_path / "o.mkv", stop_at=15)
@@ -337,6 +427,23 @@ def test_a_video_behind_goes_on_where_it_was(film: Path, tmp_path: Path) -> None
     assert content(tmp_path / "o.mp4") == content(tmp_path / "whole.mp4")
 
 
+def test_a_video_behind_is_read_with_as_many_threads_as_the_film(
+    film: Path, tmp_path: Path, segmenter: CropSegmenter, finder: FaceFinder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = []
+
+    class Watched(FileSource):
+        def __init__(self, path: str | Path, *, threads: int | None = None) -> None:
+            opened.append(threads)
+            super().__init__(path, threads=threads)
+
+    monkeypatch.setattr("headstream.outputs.FileSource", Watched)
+    behind = write_video(tmp_path / "b.mp4", [pattern(64, 48, 3 * k) for k in range(3)])
+    job = VideoJob(film, tmp_path / "o.mp4", background=str(behind), segment_s=0)
+    cut_video_file(job, tools=Tools(segmenter, finder, "cpu", "default", threads=1))
+    assert set(opened) == {1}
+
+
 def test_what_looks_ahead_sees_the_frames_before_a_border_again(
     film: Path, tmp_path: Path, segmenter: CropSegmenter, finder: FaceFinder
 ) -> None:
@@ -361,6 +468,40 @@ def test_what_looks_ahead_sees_the_frames_before_a_border_again(
 
     assert run(25) == list(range(25))
     assert run(None) == list(range(16, COUNT))
+
+
+def test_segments_shorter_than_what_is_looked_at_are_none_and_it_is_told(film: Path, tmp_path: Path) -> None:
+    fixes = tmp_path / "fixes.json"
+    fixes.write_text(json.dumps([{"frame": 3, "click": [1, 1, "head"], "spread_s": 0.2}]))
+    report = cut(film, tmp_path / "o.mkv", stop_at=2, fixes=fixes)
+    assert "made in one piece: corrections and look-ahead reach 20 frames, and a segment has 10" in report.notes
+    report = cut(film, tmp_path / "o.mkv", stop_at=2, look_ahead=True)
+    assert "made in one piece: look-ahead reaches 14 frames, and a segment has 10" in report.notes
+    assert not any("one piece" in note for note in cut(film, tmp_path / "o.mkv", stop_at=2, segment_s=0).notes)
+
+
+class Slow(FileSource):
+    """Is long in coming to its second frame, as a film is that is read again from the start."""
+
+    waited_in_vain = False
+
+    def __iter__(self) -> Iterator[Frame]:
+        yield from itertools.islice(super().__iter__(), 1)
+        for _ in range(1000):
+            if self._closed:
+                return
+            time.sleep(0.005)
+        self.waited_in_vain = True
+
+
+def test_who_stops_does_not_wait_for_the_next_frame(
+    film: Path, tmp_path: Path, segmenter: CropSegmenter, finder: FaceFinder
+) -> None:
+    for outputs in (LongCut(tmp_path / "w", {}, [], every=10), DirectCut(tmp_path / "v", [])):
+        source = Slow(film)
+        with source, contextlib.closing(outputs.cutouts(source, HeadCutter(segmenter, finder))) as cutouts:
+            next(cutouts)
+        assert not source.waited_in_vain
 
 
 VICTIM = """

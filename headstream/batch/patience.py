@@ -29,14 +29,22 @@ class PassingSinkError(SinkError):
 
 def may_pass(error: BaseException) -> bool:
     """Whether another try makes sense: an error of input, output or network, not of what is in the file."""
-    cause: BaseException | None = error
-    while cause is not None:
+    for cause in causes(error):
         if isinstance(cause, OSError) and cause.errno in _PASSING:
             return True
         if isinstance(cause, (TimeoutError, ConnectionError, PassingSourceError, PassingSinkError)):
             return True
-        cause = cause.__cause__
     return False
+
+
+def causes(error: BaseException) -> list[BaseException]:
+    """An error and what it was raised from, each once: nothing keeps errors from going round in a circle."""
+    chain: list[BaseException] = []
+    cause: BaseException | None = error
+    while cause is not None and all(cause is not known for known in chain):
+        chain.append(cause)
+        cause = cause.__cause__
+    return chain
 
 
 def patiently(action: Callable[[], _T], wait_s: float = 0.25) -> _T:

@@ -16,7 +16,7 @@ import numpy as np
 
 from headstream.batch.job import FORMATS, Item, Kind, Outcome, Setup, Wish
 from headstream.batch.ledger import write_result
-from headstream.batch.patience import may_pass, patiently
+from headstream.batch.patience import causes, may_pass, patiently
 from headstream.batch.places import is_numbered, is_remote, open_storage
 from headstream.capture.photo import read_photo
 from headstream.errors import HeadstreamError, ModelError, SinkError, SourceError, UsageError
@@ -135,8 +135,9 @@ class Worker:
     def _publish(self, item: Item, outcome: Outcome) -> None:
         """Move what was made to its place, and note it."""
         made = [path for path in sorted(self._folder.iterdir()) if path.name.startswith("out")]
+        whole = {"out", "out" + FORMATS[item.wish.format]}
         for path in made:
-            name = item.place if path.stem == "out" else _partial(item.place)
+            name = item.place if path.name in whole else _partial(item.place)
             if path.is_file():
                 outcome.outputs.append({"name": name, "files": 1, "bytes": path.stat().st_size})
                 self._patiently(lambda path=path, name=name: self._storage.put([(path, name)]))  # type: ignore[misc]
@@ -197,7 +198,7 @@ def _ends_all(error: BaseException) -> type[HeadstreamError] | None:
     """What to raise where other inputs cannot fare better: no network, or a full disk."""
     if isinstance(error, ModelError):
         return ModelError
-    return SinkError if getattr(error.__cause__, "errno", None) in _FULL else None
+    return SinkError if any(getattr(cause, "errno", None) in _FULL for cause in causes(error)) else None
 
 
 def _words(error: BaseException) -> str:

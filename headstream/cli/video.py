@@ -82,7 +82,7 @@ def video(
         emit_json(as_json(report))
     else:
         _tell(report)
-        if review is not None and report.doubts is not None:
+        if review is not None and report.doubts is not None and report.doubts.frames:
             say(f"wrote {review}: {found(report.doubts)}")
     if report.interrupted:
         say("headstream: interrupted" + ("" if report.outputs else "; nothing was written"))

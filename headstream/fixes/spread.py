@@ -73,24 +73,30 @@ class _Spreading:
     """The state of ``with_fixes``: what is held back, and what is on its way forward."""
 
     def __init__(self, fixes: list[Fix], rate: Fraction, outcome: Outcome) -> None:
-        self._waiting, self._rate, self._outcome = deque(fixes), rate, outcome
+        self._waiting, self._rate, self._outcome = fixes, rate, outcome
         self._masks = [fix for fix in fixes if fix.mask is not None]
         self._held: deque[_Held] = deque()
         self._live: list[_Live] = []
         self._shot: Float32Array | None = None
         self._motion = Motion()
+        self._begun = False
 
     def take(self, cutout: Cutout) -> Iterator[Cutout]:
         """The next cut-out; gives those that no correction can reach any more."""
         frame, before = cutout.frame, self._shot
+        if not self._begun and frame.index > 0:  # an earlier run had the frames before this one
+            self._waiting = [fix for fix in self._waiting if not self._is_past(fix, frame)]
+        self._begun = True
         if self._waiting or self._live:
             self._shot = thumbnail(frame)
             if another_shot(before, self._shot):
                 self._live = []
                 yield from self._let_go()
         now = _Held(self._carried_forward(cutout))
-        while self._waiting and self._is_now(self._waiting[0], frame):
-            self._correct(now, self._waiting.popleft())
+        # Not the first alone: by the nominal rate, frame numbers and times may be out of order.
+        for fix in [fix for fix in self._waiting if self._is_now(fix, frame)]:
+            self._waiting.remove(fix)
+            self._correct(now, fix)
         self._held.append(now)
         room = max(1, _HELD_BYTES // frame.nbytes)
         while self._held and (len(self._held) > room or not self._reachable(self._held[0].cutout.frame)):
@@ -98,13 +104,20 @@ class _Spreading:
 
     def rest(self) -> Iterator[Cutout]:
         """What is still held back, at the end of the film."""
-        self._outcome.notes += [f"correction {fix.number}: the film ends before it" for fix in self._waiting]
+        if self._begun:  # where an earlier run had all frames, it has told
+            self._outcome.notes += [f"correction {fix.number}: the film ends before it" for fix in self._waiting]
         self._waiting.clear()
         yield from self._let_go()
 
     def _let_go(self) -> Iterator[Cutout]:
         while self._held:
             yield self._held.popleft().cutout
+
+    def _is_past(self, fix: Fix, frame: Frame) -> bool:
+        """Whether a correction is for a frame before this one."""
+        if fix.frame is not None:
+            return fix.frame < frame.index
+        return float(frame.pts) - _ROUNDED_S > fix.time_s
 
     def _is_now(self, fix: Fix, frame: Frame) -> bool:
         if fix.frame is not None:

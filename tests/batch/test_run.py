@@ -18,6 +18,7 @@ from PIL import Image
 
 from headstream.batch import run
 from headstream.batch.job import BatchJob, BatchProgress, BatchReport, Wish
+from headstream.batch.patience import may_pass
 from headstream.batch.pool import InProcess
 from headstream.batch.run import run_batch
 from headstream.cli import main
@@ -311,6 +312,25 @@ class TestRefusals:
         assert f"{tmp_path / 'out' / 'a.mov'}: the disk is full" in said
         assert "b.m" not in said
 
+    def test_a_disk_that_fills_up_on_the_way_ends_it(
+        self, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def full(*arguments: Any) -> None:
+            raise OSError(errno.ENOSPC, "full")
+
+        monkeypatch.setattr("headstream.sinks.clipfile.ClipFile.mux", full)
+        copies(clip, tmp_path / "in", "a.mp4", "b.mp4")
+        with pytest.raises(SinkError, match="a.mkv: the disk is full") as caught:
+            run_batch(job(tmp_path / "in", out=tmp_path / "out"))
+        assert "b.m" not in str(caught.value)
+
+    def test_errors_that_go_round_in_a_circle_end(self) -> None:
+        one, other = SinkError("one"), SinkError("other")
+        one.__cause__, other.__cause__ = other, one
+        assert not may_pass(one)
+        other.__cause__ = other
+        assert not may_pass(one)
+
     def test_a_report_that_cannot_be_written_is_refused_before_work(self, clip: Path, tmp_path: Path) -> None:
         (tmp_path / "file").touch()
         with pytest.raises(SinkError, match="is a file, not a folder"):
@@ -336,16 +356,22 @@ def test_the_result_of_an_input(clip: Path, tmp_path: Path) -> None:
     assert result["thumbnail"].startswith("data:image/jpeg;base64,")
 
 
-@pytest.mark.usefixtures("in_process")
-def test_a_clip_that_breaks_off_leaves_what_it_has(long_clip: Path, tmp_path: Path) -> None:
+def _broken_off(folder: Path) -> tuple[Path, Path]:
+    """A clip that ends before its index says so, and the whole of it."""
     from tests.media import write_video
 
     whole = write_video(
-        tmp_path / "whole.mp4", [_noisy(k) for k in range(40)], container_options={"movflags": "faststart"}
+        folder / "whole.mp4", [_noisy(k) for k in range(40)], container_options={"movflags": "faststart"}
     )
-    source = tmp_path / "in" / "cut.mp4"
+    source = folder / "in" / "cut.mp4"
     source.parent.mkdir()
     source.write_bytes(whole.read_bytes()[: whole.stat().st_size * 2 // 3])
+    return source, whole
+
+
+@pytest.mark.usefixtures("in_process")
+def test_a_clip_that_breaks_off_leaves_what_it_has(tmp_path: Path) -> None:
+    source, whole = _broken_off(tmp_path)
     report = run_batch(job(source, out=tmp_path / "out"))
     (outcome,) = report.outcomes
     assert outcome.state == "failed"
@@ -354,6 +380,16 @@ def test_a_clip_that_breaks_off_leaves_what_it_has(long_clip: Path, tmp_path: Pa
     source.write_bytes(whole.read_bytes())
     assert states(run_batch(job(source, out=tmp_path / "out"))) == {"cut.mp4": "no_head"}
     assert set(tree(tmp_path / "out")) == {"cut.mkv"}
+
+
+@pytest.mark.usefixtures("in_process")
+def test_pictures_of_a_clip_that_breaks_off_are_not_under_the_final_name(tmp_path: Path) -> None:
+    source, _ = _broken_off(tmp_path)
+    (outcome,) = run_batch(job(source, out=tmp_path / "out", wish=Wish(format="png"))).outcomes
+    assert outcome.state == "failed"
+    assert f"frames before that are in {tmp_path / 'out' / 'cut.partial'}" in outcome.reason
+    assert [out["name"] for out in outcome.outputs] == ["cut.partial"]
+    assert {Path(name).parent.name for name in tree(tmp_path / "out")} == {"cut.partial"}
 
 
 def _noisy(index: int) -> Any:

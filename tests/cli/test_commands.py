@@ -144,6 +144,7 @@ class TestVideo:
             (["IN", "--out", "OUT.mov", "--part", "nose"], "expected head or hair"),
             (["IN", "--out", "OUT.mov", "--codec", "wmv"], "unknown; known"),
             (["IN", "--out", "OUT.mov", "--background", "plaid"], "--background"),
+            (["IN", "--out", "OUT", "--matte", "OUT/%06d.png"], "must be different"),
             (["missing.mp4", "--out", "OUT.mov"], "no such file"),
             (["FOLDER", "--out", "OUT.mov"], "is a folder"),
             (["TEXT", "--out", "OUT.mov"], "not a video"),
@@ -202,6 +203,17 @@ class TestVideo:
         assert 3 < count < 1200
         assert not part.exists()
 
+    def test_a_review_of_nothing_is_not_said_to_be_written(
+        self, head_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        def interrupted(*arguments: object) -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr("headstream.pipeline.HeadCutter.cut", interrupted)
+        assert run("video", head_clip, "--out", tmp_path / "o.mkv", "--review", tmp_path / "r.html") == 130
+        assert not list(tmp_path.iterdir())
+        assert "wrote" not in capsys.readouterr().err
+
     @pytest.mark.skipif(sys.platform == "win32", reason="signals")
     def test_ctrl_c_and_the_same_command_again(
         self, tmp_path: Path, portrait: UInt8Array, capsys: pytest.CaptureFixture[str]
@@ -209,7 +221,7 @@ class TestVideo:
         from tests.conftest import moving_portrait
 
         clip = write_video(tmp_path / "long.mp4", moving_portrait(portrait, 60) * 3)
-        command = ["video", str(clip), "--out", str(tmp_path / "o.mkv"), "--segment", "0.4"]
+        command = ["video", str(clip), "--out", str(tmp_path / "o.mkv"), "--segment", "0.4", "--no-look-ahead"]
         process = subprocess.Popen(
             [sys.executable, "-m", "headstream", *command], stderr=subprocess.PIPE, text=True, preexec_fn=heeds_ctrl_c
         )

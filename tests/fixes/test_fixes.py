@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -244,6 +245,9 @@ class TestSpreading:
         assert "frame 3 is already so" in notes
         assert "correction 2: the film ends before it" in notes
 
+    def test_where_no_frame_is_left_to_do_nothing_is_told(self) -> None:
+        assert fixed([], Fix(1, 0.1, click=Click(1, 1, "head")))[1].notes == []
+
     def test_a_source_that_breaks_off_gives_what_it_had(self, tmp_path: Path) -> None:
         def broken() -> Iterator[Cutout]:
             yield from film(10)
@@ -284,6 +288,24 @@ class TestSpreading:
         whole, _ = fixed(before, fix)
         part, _ = fixed(before[8:21], fix)
         assert all((a.alpha == b.alpha).all() for a, b in zip(whole[8:21], part, strict=True))
+
+    def test_frame_numbers_and_times_out_of_order(self, tmp_path: Path) -> None:
+        """A film at half its nominal rate: by that, frame 12 comes at 0.48 s; in truth, frame 6 does."""
+        slow = []
+        for c in film(14):
+            frame = Frame(c.frame.rgb, index=c.frame.index, pts=2 * c.frame.pts)
+            slow.append(cutout_of(frame, c.alpha, *c.heads))
+        by_time = replace(mask_fix(tmp_path, 6, disc(130 + 12, 120, 50), spread_s=0.05), time_s=0.5, frame=None)
+        by_number = mask_fix(tmp_path, 12, disc(130 + 24, 120, 50), 2)
+        after, _ = fixed(slow, by_number, by_time)
+        assert [k for k in range(14) if (after[k].alpha == disc(130 + 2 * k, 120, 50)).all()] == [6, 12]
+
+    def test_from_the_middle_on_corrections_of_earlier_frames_are_none_of_ours(self, tmp_path: Path) -> None:
+        before = film(24)[12:]
+        past = [mask_fix(tmp_path, 11, disc(60, 60, 30)), Fix(2, 11 / 25, click=Click(150, 85, "head"))]
+        after, outcome = fixed(before, *past, Fix(3, 12 / 25, 12, click=Click(1, 1, "head"), head=7))
+        assert all(one is other for one, other in zip(after, before, strict=True))
+        assert outcome.notes == ["correction 3: head 7 is not in frame 12; left out"]
 
     def test_what_the_source_shows_through_stays_so(self, tmp_path: Path) -> None:
         own = np.full(SIZE[::-1], 255, np.uint8)
