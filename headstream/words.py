@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 from headstream.colour import parse_colour
 from headstream.errors import UsageError
 from headstream.matte.refine import MatteOptions
 from headstream.pipeline import CutOptions, Heads
 from headstream.types import Part
+
+Word = TypeVar("Word", bound=str)
 
 
 def parse_hair_color(text: str | None) -> tuple[int, int, int] | None:
@@ -38,3 +42,11 @@ def parse_part(text: str) -> Part:
     if text not in ("head", "hair"):
         raise UsageError(f"--part {text}: expected head or hair")
     return text  # type: ignore[return-value]
+
+
+def one_of(option: str, text: str, known: tuple[Word, ...]) -> Word:
+    """The known word that ``text`` is. Raises UsageError listing them."""
+    for word in known:
+        if text == word:
+            return word
+    raise UsageError(f"{option} {text}: expected {', '.join(known)}")

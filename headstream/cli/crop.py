@@ -9,10 +9,9 @@ import typer
 
 from headstream.cli.console import emit_json, progress_bar, say
 from headstream.cli.options import DeviceOption, JsonOption, ModelOption
-from headstream.errors import UsageError
+from headstream.words import one_of
 
 if TYPE_CHECKING:
-    from headstream.dub.path import Stabilise
     from headstream.dubbing import DubReport
 
 TrackOption = Annotated[Path, typer.Option("--track", help="What `headstream track` wrote for this film.")]
@@ -46,24 +45,16 @@ def crop(
     json: JsonOption = False,
 ) -> int:
     """Write a stabilised clip of one head: every frame of the film at its own time, with its sound."""
+    from headstream.dub.path import STABILISE
     from headstream.dubbing import CropJob, crop_film
 
-    job = CropJob(source, track, out, head, size, parse_stabilise(stabilise), alpha, matte, codec, model, device)
+    held = one_of("--stabilise", stabilise, STABILISE)
+    job = CropJob(source, track, out, head, size, held, alpha, matte, codec, model, device)
     with progress_bar(source.name) as progress:
         report = crop_film(job, progress)
     if not json and not report.interrupted:
         say(f"{report.frames} frames, head #{report.head} in {report.with_head}; {report.seconds:.1f} s")
     return tell(report, json)
-
-
-def parse_stabilise(text: str) -> Stabilise:
-    """What --stabilise means. Raises UsageError."""
-    from headstream.dub.path import STABILISE
-
-    for known in STABILISE:
-        if text == known:
-            return known
-    raise UsageError(f"--stabilise {text}: expected {', '.join(STABILISE)}")
 
 
 def tell(report: DubReport, json: bool) -> int:

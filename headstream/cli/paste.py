@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from headstream.cli.console import progress_bar, say
-from headstream.cli.crop import HeadOption, StabiliseOption, TrackOption, parse_stabilise, tell
+from headstream.cli.crop import HeadOption, StabiliseOption, TrackOption, tell
 from headstream.cli.options import DeviceOption, JsonOption, ModelOption
-from headstream.errors import UsageError
-
-if TYPE_CHECKING:
-    from headstream.dub.regions import HeadRegion
+from headstream.words import one_of
 
 
 def paste(
@@ -46,10 +43,12 @@ def paste(
     json: JsonOption = False,
 ) -> int:
     """Put a processed head clip back into its film. What the clip left alone stays the film's own, bit for bit."""
+    from headstream.dub.path import STABILISE
+    from headstream.dub.regions import HEAD_REGIONS
     from headstream.dubbing import PasteJob, paste_film
 
-    part = _parse_region(region)
-    held = parse_stabilise(stabilise)
+    part = one_of("--region", region, HEAD_REGIONS)
+    held = one_of("--stabilise", stabilise, STABILISE)
     job = PasteJob(
         source,
         track,
@@ -75,12 +74,3 @@ def paste(
             f"{report.seconds:.1f} s"
         )
     return tell(report, json)
-
-
-def _parse_region(text: str) -> HeadRegion:
-    from headstream.dub.regions import HEAD_REGIONS
-
-    for known in HEAD_REGIONS:
-        if text == known:
-            return known
-    raise UsageError(f"--region {text}: expected {', '.join(HEAD_REGIONS)}")
