@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Generator, Iterator
-from contextlib import closing
-from dataclasses import dataclass, field
-from fractions import Fraction
+from collections.abc import Generator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from headstream.alongtrack import (
+    NOTHING,
+    DubReport,
+    Progress,
+    TrackMattes,
+    along,
+    check_different,
+    check_sound,
+    check_track,
+    open_sinks,
+    write_all,
+)
 from headstream.capture.file import FileSource
-from headstream.channel import Producer
-from headstream.colour import crop_resized
 from headstream.dub.blend import ColourShift, blended, like_film
 from headstream.dub.match import colour_shifts
 from headstream.dub.pairing import Length, Paired, measured, pairing_rule
@@ -21,20 +28,15 @@ from headstream.dub.path import Placed, Square, Stabilise, chosen_head, head_pat
 from headstream.dub.regions import HeadRegion, region_mask, tightened
 from headstream.dub.trackfile import TrackedHead, TrackReader
 from headstream.dub.warp import clip_frame, clip_matte, put_back, region_of
-from headstream.errors import SourceError, UsageError
-from headstream.matte.refine import HeadMatte, Layer
-from headstream.pipeline import predicted
-from headstream.segment.crops import CropSegmenter
+from headstream.errors import UsageError
+from headstream.matte.refine import Layer
 from headstream.segment.load import load_segmenter
 from headstream.sinks.formats import OutputFormat, film_format, output_format
 from headstream.sinks.partial import check_writable
-from headstream.sinks.threaded import TeeSink, ThreadedSink
-from headstream.sinks.video import ClipInfo, VideoSink, What, give_up
+from headstream.sinks.video import What
 from headstream.types import Cutout, Float32Array, Frame, Plane, Region, UInt8Array
 
 _SIZES = (64, 4096)
-_NOTHING = Layer((0, 0, 0, 0), np.zeros((0, 0), np.uint8), None)
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -79,22 +81,6 @@ class PasteJob:
     device: str = "auto"
 
 
-@dataclass
-class DubReport:
-    """What became of a job. with_head: frames the head is in.  changed: frames that are not the film's own any more."""
-
-    frames: int = 0
-    with_head: int = 0
-    changed: int = 0
-    head: int = 0
-    seconds: float = 0.0
-    device: str = ""
-    model: str = ""
-    outputs: list[Path] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    interrupted: bool = False
-
-
 def crop_film(job: CropJob, progress: Progress | None = None) -> DubReport:
     """Write the clip of one head: every frame of the film, at its own time, with its sound. Raises UsageError, SourceError,
     ModelError, SinkError; on KeyboardInterrupt the clip is finished with the frames done so far."""
@@ -103,21 +89,21 @@ def crop_film(job: CropJob, progress: Progress | None = None) -> DubReport:
     kinds = _crop_kinds(job)
     track = TrackReader(job.track)
     report = DubReport(head=chosen_head(track, job.head))
-    mattes: _Mattes | None = None
+    mattes: TrackMattes | None = None
     if job.alpha or job.matte is not None:
-        mattes = _Mattes(load_segmenter(job.model, device=job.device, fast=True))
+        mattes = TrackMattes(load_segmenter(job.model, device=job.device, fast=True))
         report.device, report.model = mattes.segmenter.device, mattes.segmenter.card.name
     path = head_path(track, report.head, job.stabilise)
     with FileSource(job.source) as film:
-        _check_track(track, film, job.track)
-        sinks = _open(film, kinds, (job.size, job.size))
+        check_track(track, film, job.track)
+        sinks = open_sinks(film, kinds, (job.size, job.size))
 
         def clips() -> Generator[Cutout, None, None]:
-            for frame, placed in _along(film, path, job.track):
+            for frame, placed in along(film, path, job.track):
                 report.with_head += placed.head is not None
-                yield _clip(frame, placed, mattes.update(frame, placed) if mattes else _NOTHING, job.size)
+                yield _clip(frame, placed, mattes.update(frame, placed) if mattes else NOTHING, job.size)
 
-        _write(clips(), sinks, report, len(path), progress)
+        write_all(clips(), sinks, report, len(path), progress)
     return report
 
 
@@ -131,7 +117,7 @@ def _crop_kinds(job: CropJob) -> list[tuple[Path, OutputFormat, What]]:
         kinds = [(job.out, film_format(job.out, codec=job.codec), "film")]
     if job.matte is not None:
         kinds.append((job.matte, _matte_format(job.matte), "matte"))
-    _check_different(job.source, job.track, *(path for path, _, _ in kinds))
+    check_different(job.source, job.track, *(path for path, _, _ in kinds))
     return kinds
 
 
@@ -151,10 +137,10 @@ def _clip(frame: Frame, placed: Placed, layer: Layer, size: int) -> Cutout:
 def paste_film(job: PasteJob, progress: Progress | None = None) -> DubReport:
     """Put a clip back into its film. Raises as ``crop_film`` does, and UsageError for a clip of another length or shape."""
     kind = film_format(job.out, codec=job.codec)
-    _check_different(job.source, job.track, job.clip, job.out)
+    check_different(job.source, job.track, job.clip, job.out)
     if job.audio is not None:
-        _check_different(job.audio, job.out)
-        _check_sound(job.audio)
+        check_different(job.audio, job.out)
+        check_sound(job.audio)
         if not kind.streams:
             raise UsageError(f"--audio: {kind.name} has no place for sound; name the output .mov, .mkv, .mp4 or .webm")
     if job.old_audio and job.audio is None:
@@ -164,7 +150,7 @@ def paste_film(job: PasteJob, progress: Progress | None = None) -> DubReport:
     track = TrackReader(job.track)
     path = head_path(track, chosen_head(track, job.head), job.stabilise)
     with FileSource(job.source) as film, FileSource(job.clip) as clip:
-        _check_track(track, film, job.track)
+        check_track(track, film, job.track)
         width, height = clip.size_px
         if width != height or width % 2:
             raise UsageError(
@@ -182,9 +168,9 @@ def paste_film(job: PasteJob, progress: Progress | None = None) -> DubReport:
             )
         if clip.hides_alpha:
             report.notes.append("the clip's transparency (VP9) cannot be read here; the film's own matte is used")
-        sinks = _open(film, [(job.out, kind, "film")], film.size_px, sound=job.audio, old_sound=job.old_audio)
-        frames = _pasted(job, film, path, Paired(iter(clip), rule, job.clip), _Mattes(segmenter), shifts, report)
-        _write(frames, sinks, report, len(path), progress)
+        sinks = open_sinks(film, [(job.out, kind, "film")], film.size_px, sound=job.audio, old_sound=job.old_audio)
+        frames = _pasted(job, film, path, Paired(iter(clip), rule, job.clip), TrackMattes(segmenter), shifts, report)
+        write_all(frames, sinks, report, len(path), progress)
     return report
 
 
@@ -193,18 +179,18 @@ def _pasted(
     film: FileSource,
     path: list[Placed],
     clip: Paired,
-    mattes: _Mattes,
+    mattes: TrackMattes,
     shifts: list[ColourShift | None] | None,
     report: DubReport,
 ) -> Generator[Cutout, None, None]:
-    for frame, placed in _along(film, path, job.track):
+    for frame, placed in along(film, path, job.track):
         other = clip.frame(placed.index, placed.time_s)
         result = frame
         if frame.index == 0 and _own_alpha(frame) is not None:
             report.notes.append("the film's own transparency is left out")
         if placed.square is not None and placed.head is not None:
             report.with_head += 1
-            layer = _NOTHING if _own_alpha(other) is not None else mattes.update(frame, placed)
+            layer = NOTHING if _own_alpha(other) is not None else mattes.update(frame, placed)
             region, mask = _where(job, placed.square, placed.head, frame, other, layer)
             if mask.size:
                 shift = None if shifts is None else shifts[placed.index]
@@ -252,141 +238,5 @@ def _shifts(job: PasteJob, path: list[Placed], rule: str) -> list[ColourShift | 
     with FileSource(job.source) as film, FileSource(job.clip) as clip:
         paired = Paired(iter(clip), rule, job.clip)
         return colour_shifts(
-            (frame, placed, paired.frame(placed.index, placed.time_s))
-            for frame, placed in _along(film, path, job.track)
+            (frame, placed, paired.frame(placed.index, placed.time_s)) for frame, placed in along(film, path, job.track)
         )
-
-
-class _Mattes:
-    """The matte of one head along its track. No face is looked for: the track knows where it is."""
-
-    def __init__(self, segmenter: CropSegmenter) -> None:
-        self.segmenter = segmenter
-        self._matte = HeadMatte()
-        self._last: Placed | None = None
-
-    def update(self, frame: Frame, placed: Placed) -> Layer:
-        """The head's layer in the next frame; empty where the track has no head."""
-        last, self._last = self._last, placed
-        if placed.square is None or placed.head is None:
-            return _NOTHING
-        if last is None or last.square is None or last.shot != placed.shot:
-            self._matte.reset()
-        half = placed.head.side / 2
-        left, top = (round((v - half) / 2) * 2 for v in placed.head.centre)
-        side = max(2, round(half) * 2)
-        crop_px = (left, top, left + side, top + side)
-        picture = frame.rgb if frame.planes is None else frame.planes
-        crop = crop_resized(picture, crop_px, self.segmenter.side)
-        alpha = predicted(self.segmenter, crop[None], ("head",))["head"][0]
-        return self._matte.update(alpha, crop, crop_px, frame)
-
-
-def _check_different(*paths: Path) -> None:
-    places = [(path.parent if "%" in path.name else path).resolve() for path in paths]
-    for at, place in enumerate(places):
-        if place in places[:at]:
-            raise UsageError(f"{paths[at]}: inputs and outputs must be different files")
-
-
-def _check_sound(path: Path) -> None:
-    import av
-
-    try:
-        with av.open(str(path)) as container:
-            if container.streams.audio:
-                return
-    except (av.error.FFmpegError, OSError) as error:
-        raise SourceError(f"{path}: not a sound file headstream can read ({error})") from error
-    raise SourceError(f"{path}: holds no sound")
-
-
-def _check_track(track: TrackReader, film: FileSource, path: Path) -> None:
-    if track.header.size_px != film.size_px:
-        there, here = ("x".join(map(str, size)) for size in (track.header.size_px, film.size_px))
-        raise SourceError(f"{path}: is a track of a film of {there}, but {film.path} is {here}; make it anew")
-
-
-def _along(film: FileSource, path: list[Placed], track: Path) -> Iterator[tuple[Frame, Placed]]:
-    """Frames with their places. Raises UsageError when the track is another film's."""
-    done = 0
-    with Producer(film, name="headstream-grab", capacity=4) as frames:
-        for frame in frames:
-            if frame.index >= len(path) or abs(path[frame.index].time_s - frame.pts) > Fraction(1, 1000):
-                raise UsageError(f"{track}: does not fit {film.path} from frame {frame.index} on; make it anew")
-            done += 1
-            yield frame, path[frame.index]
-    if done < len(path):
-        raise UsageError(f"{track}: knows {len(path)} frames, but {film.path} ends after {done}; make it anew")
-
-
-def _open(
-    film: FileSource,
-    kinds: list[tuple[Path, OutputFormat, What]],
-    size_px: tuple[int, int],
-    *,
-    sound: Path | None = None,
-    old_sound: bool = False,
-) -> list[VideoSink]:
-    clip = ClipInfo(
-        size_px,
-        film.rate,
-        film.time_base,
-        film.sample_aspect_ratio,
-        film.first_pts_s - film.start_s,
-        film.path,
-        film.start_s,
-        sound,
-        old_sound,
-    )
-    sinks: list[VideoSink] = []
-    try:
-        for path, kind, what in kinds:
-            sinks.append(VideoSink(path, kind, clip, what=what))
-    except BaseException:
-        for sink in sinks:
-            sink.discard()
-        raise
-    return sinks
-
-
-def _write(
-    cutouts: Generator[Cutout], sinks: list[VideoSink], report: DubReport, expected: int, progress: Progress | None
-) -> None:
-    started = time.monotonic()
-    sink = ThreadedSink(TeeSink(sinks))
-    broken: SourceError | None = None
-    try:
-        with closing(cutouts):  # its thread ends here, whatever happens, and not when somebody collects the garbage
-            for cutout in cutouts:
-                sink.write(cutout)
-                report.frames += 1
-                if progress is not None:
-                    progress(report.frames, expected)
-    except KeyboardInterrupt:
-        report.interrupted = True
-        for part in sinks:
-            part.stop()
-    except SourceError as error:
-        broken = error
-        for part in sinks:
-            part.stop()
-            part.incomplete()
-    except BaseException:
-        give_up(sink, sinks)
-        raise
-    try:
-        sink.close()
-    except BaseException:
-        give_up(sink, sinks)
-        raise
-    report.outputs = [part.final_path for part in sinks if part.frames]
-    if broken is not None:
-        rest = (
-            f"the {sinks[0].frames} frames before that are in {report.outputs[0]}"
-            if report.outputs
-            else "nothing was written"
-        )
-        raise SourceError(f"{broken}; {rest}") from broken
-    report.notes += [note for part in sinks for note in part.notes]
-    report.seconds = time.monotonic() - started

@@ -1,0 +1,181 @@
+"""A film along its track: its frames with their places, the head's matte in each, and outputs beside it. What `headstream
+crop` and `headstream paste` share."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from headstream.capture.file import FileSource
+from headstream.channel import Producer
+from headstream.colour import crop_resized
+from headstream.dub.path import Placed
+from headstream.dub.trackfile import TrackReader
+from headstream.errors import SourceError, UsageError
+from headstream.matte.refine import HeadMatte, Layer
+from headstream.pipeline import predicted
+from headstream.segment.crops import CropSegmenter
+from headstream.sinks.formats import OutputFormat
+from headstream.sinks.threaded import TeeSink, ThreadedSink
+from headstream.sinks.video import ClipInfo, VideoSink, What, give_up
+from headstream.types import Cutout, Frame
+
+Progress = Callable[[int, int], None]
+NOTHING = Layer((0, 0, 0, 0), np.zeros((0, 0), np.uint8), None)
+
+
+@dataclass
+class DubReport:
+    """What became of a job. with_head: frames the head is in.  changed: frames that are not the film's own any more."""
+
+    frames: int = 0
+    with_head: int = 0
+    changed: int = 0
+    head: int = 0
+    seconds: float = 0.0
+    device: str = ""
+    model: str = ""
+    outputs: list[Path] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    interrupted: bool = False
+
+
+class TrackMattes:
+    """The matte of one head along its track. No face is looked for: the track knows where it is."""
+
+    def __init__(self, segmenter: CropSegmenter) -> None:
+        self.segmenter = segmenter
+        self._matte = HeadMatte()
+        self._last: Placed | None = None
+
+    def update(self, frame: Frame, placed: Placed) -> Layer:
+        """The head's layer in the next frame; empty where the track has no head."""
+        last, self._last = self._last, placed
+        if placed.square is None or placed.head is None:
+            return NOTHING
+        if last is None or last.square is None or last.shot != placed.shot:
+            self._matte.reset()
+        half = placed.head.side / 2
+        left, top = (round((v - half) / 2) * 2 for v in placed.head.centre)
+        side = max(2, round(half) * 2)
+        crop_px = (left, top, left + side, top + side)
+        picture = frame.rgb if frame.planes is None else frame.planes
+        crop = crop_resized(picture, crop_px, self.segmenter.side)
+        alpha = predicted(self.segmenter, crop[None], ("head",))["head"][0]
+        return self._matte.update(alpha, crop, crop_px, frame)
+
+
+def check_different(*paths: Path) -> None:
+    places = [(path.parent if "%" in path.name else path).resolve() for path in paths]
+    for at, place in enumerate(places):
+        if place in places[:at]:
+            raise UsageError(f"{paths[at]}: inputs and outputs must be different files")
+
+
+def check_sound(path: Path) -> None:
+    import av
+
+    try:
+        with av.open(str(path)) as container:
+            if container.streams.audio:
+                return
+    except (av.error.FFmpegError, OSError) as error:
+        raise SourceError(f"{path}: not a sound file headstream can read ({error})") from error
+    raise SourceError(f"{path}: holds no sound")
+
+
+def check_track(track: TrackReader, film: FileSource, path: Path) -> None:
+    if track.header.size_px != film.size_px:
+        there, here = ("x".join(map(str, size)) for size in (track.header.size_px, film.size_px))
+        raise SourceError(f"{path}: is a track of a film of {there}, but {film.path} is {here}; make it anew")
+
+
+def along(film: FileSource, path: list[Placed], track: Path) -> Iterator[tuple[Frame, Placed]]:
+    """Frames with their places. Raises UsageError when the track is another film's."""
+    done = 0
+    with Producer(film, name="headstream-grab", capacity=4) as frames:
+        for frame in frames:
+            if frame.index >= len(path) or abs(path[frame.index].time_s - frame.pts) > Fraction(1, 1000):
+                raise UsageError(f"{track}: does not fit {film.path} from frame {frame.index} on; make it anew")
+            done += 1
+            yield frame, path[frame.index]
+    if done < len(path):
+        raise UsageError(f"{track}: knows {len(path)} frames, but {film.path} ends after {done}; make it anew")
+
+
+def open_sinks(
+    film: FileSource,
+    kinds: list[tuple[Path, OutputFormat, What]],
+    size_px: tuple[int, int],
+    *,
+    sound: Path | None = None,
+    old_sound: bool = False,
+) -> list[VideoSink]:
+    clip = ClipInfo(
+        size_px,
+        film.rate,
+        film.time_base,
+        film.sample_aspect_ratio,
+        film.first_pts_s - film.start_s,
+        film.path,
+        film.start_s,
+        sound,
+        old_sound,
+    )
+    sinks: list[VideoSink] = []
+    try:
+        for path, kind, what in kinds:
+            sinks.append(VideoSink(path, kind, clip, what=what))
+    except BaseException:
+        for sink in sinks:
+            sink.discard()
+        raise
+    return sinks
+
+
+def write_all(
+    cutouts: Generator[Cutout], sinks: list[VideoSink], report: DubReport, expected: int, progress: Progress | None
+) -> None:
+    started = time.monotonic()
+    sink = ThreadedSink(TeeSink(sinks))
+    broken: SourceError | None = None
+    try:
+        with closing(cutouts):  # its thread ends here, whatever happens, and not when somebody collects the garbage
+            for cutout in cutouts:
+                sink.write(cutout)
+                report.frames += 1
+                if progress is not None:
+                    progress(report.frames, expected)
+    except KeyboardInterrupt:
+        report.interrupted = True
+        for part in sinks:
+            part.stop()
+    except SourceError as error:
+        broken = error
+        for part in sinks:
+            part.stop()
+            part.incomplete()
+    except BaseException:
+        give_up(sink, sinks)
+        raise
+    try:
+        sink.close()
+    except BaseException:
+        give_up(sink, sinks)
+        raise
+    report.outputs = [part.final_path for part in sinks if part.frames]
+    if broken is not None:
+        rest = (
+            f"the {sinks[0].frames} frames before that are in {report.outputs[0]}"
+            if report.outputs
+            else "nothing was written"
+        )
+        raise SourceError(f"{broken}; {rest}") from broken
+    report.notes += [note for part in sinks for note in part.notes]
+    report.seconds = time.monotonic() - started
