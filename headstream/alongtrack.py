@@ -19,11 +19,12 @@ from headstream.dub.path import Placed
 from headstream.dub.trackfile import TrackReader
 from headstream.errors import SourceError, UsageError
 from headstream.matte.refine import HeadMatte, Layer
+from headstream.outputs import DirectCut, write_out
 from headstream.pipeline import predicted
+from headstream.resume import work_folder
 from headstream.segment.crops import CropSegmenter
 from headstream.sinks.formats import OutputFormat
-from headstream.sinks.threaded import TeeSink, ThreadedSink
-from headstream.sinks.video import ClipInfo, VideoSink, What, give_up
+from headstream.sinks.video import ClipInfo, VideoSink, What
 from headstream.types import Cutout, Frame
 
 Progress = Callable[[int, int], None]
@@ -142,40 +143,17 @@ def open_sinks(
 def write_all(
     cutouts: Generator[Cutout], sinks: list[VideoSink], report: DubReport, expected: int, progress: Progress | None
 ) -> None:
+    """Write cut-outs, finish the outputs and fill in the report. Raises as ``write_out`` does."""
     started = time.monotonic()
-    sink = ThreadedSink(TeeSink(sinks))
-    broken: SourceError | None = None
-    try:
-        with closing(cutouts):  # its thread ends here, whatever happens, and not when somebody collects the garbage
-            for cutout in cutouts:
-                sink.write(cutout)
-                report.frames += 1
-                if progress is not None:
-                    progress(report.frames, expected)
-    except KeyboardInterrupt:
-        report.interrupted = True
-        for part in sinks:
-            part.stop()
-    except SourceError as error:
-        broken = error
-        for part in sinks:
-            part.stop()
-            part.incomplete()
-    except BaseException:
-        give_up(sink, sinks)
-        raise
-    try:
-        sink.close()
-    except BaseException:
-        give_up(sink, sinks)
-        raise
-    report.outputs = [part.final_path for part in sinks if part.frames]
-    if broken is not None:
-        rest = (
-            f"the {sinks[0].frames} frames before that are in {report.outputs[0]}"
-            if report.outputs
-            else "nothing was written"
-        )
-        raise SourceError(f"{broken}; {rest}") from broken
+    outputs = DirectCut(work_folder(sinks[0].path), sinks)
+
+    def count(cutout: Cutout) -> None:
+        report.frames += 1
+        if progress is not None:
+            progress(report.frames, expected)
+
+    with closing(cutouts):  # its thread ends here, whatever happens, and not when somebody collects the garbage
+        report.interrupted = write_out(cutouts, outputs, count)
+    report.outputs = outputs.joined
     report.notes += [note for part in sinks for note in part.notes]
     report.seconds = time.monotonic() - started

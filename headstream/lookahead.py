@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from headstream.errors import HeadstreamError
 from headstream.matte.motion import Motion
 from headstream.matte.patch import alpha_in, even_region, repainted
 from headstream.matte.refine import times_own_alpha
@@ -21,6 +20,7 @@ from headstream.matte.trail import Trail, square_around
 from headstream.review.doubts import fill
 from headstream.track.cuts import another_shot, thumbnail
 from headstream.types import Cutout, Float32Array, Frame, Head, Part, Region, UInt8Array
+from headstream.window import through
 
 FRAMES = (
     14  # how far ahead: a newcomer beside others is found by the next scan of the whole picture, 15 frames on at most
@@ -40,14 +40,7 @@ def with_look_ahead(
 
     A cut-out depends on those at most ``frames`` before and after it.
     """
-    window = _Window(several, 0.0 if part == "hair" else _MIN_FILL, frames)
-    try:
-        for cutout in cutouts:
-            yield from window.take(cutout)
-    except HeadstreamError:  # what came before is good
-        yield from window.rest()
-        raise
-    yield from window.rest()
+    return through(_Window(several, 0.0 if part == "hair" else _MIN_FILL, frames), cutouts)
 
 
 @dataclass

@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from headstream.capture.file import FileSource
-from headstream.errors import SinkError, SourceError, UsageError
+from headstream.errors import SourceError, UsageError
 from headstream.fixes.read import Film, Fix, read_fixes
 from headstream.fixes.spread import Outcome, with_fixes
 from headstream.lock import locked
 from headstream.lookahead import FRAMES, with_look_ahead
-from headstream.outputs import Outputs, open_outputs
+from headstream.outputs import Outputs, give_up, open_outputs, write_out
 from headstream.pipeline import CutOptions, HeadCutter
 from headstream.review.collect import Review, reviewed
 from headstream.review.page import write_page
@@ -28,9 +28,8 @@ from headstream.sinks.background import parse_background
 from headstream.sinks.clipfile import sequence_place
 from headstream.sinks.formats import OutputFormat, output_format
 from headstream.sinks.partial import check_writable
-from headstream.sinks.threaded import ThreadedSink
 from headstream.track.finder import FaceFinder
-from headstream.types import Cutout, Sink
+from headstream.types import Cutout
 
 _MATTE_LAYOUTS = {"planes", "prores", "opaque"}
 
@@ -139,11 +138,12 @@ def cut_video_file(
             try:
                 outputs.take_up(source, cutter)
             except BaseException:
-                _give_up(outputs, outputs)
+                give_up(outputs, outputs)
                 raise
             try:
-                with closing(_finished(outputs.cutouts(source, cutter), job, fixes, source, report)) as cutouts:
-                    _run(source, cutouts, outputs, report, progress or (lambda done, total: None), watch)
+                finished = _finished(outputs.cutouts(source, cutter), job, fixes, source, report)
+                with closing(_shown(finished, watch)) as cutouts:
+                    _run(source, cutouts, outputs, report, progress or (lambda done, total: None))
             except SourceError:
                 _write_review(job, report)  # of what there was
                 raise
@@ -180,6 +180,16 @@ def _finished(
         report.doubts.settled = outcome.settled
         cutouts = reviewed(cutouts, report.doubts)
     yield from cutouts
+
+
+def _shown(
+    cutouts: Generator[Cutout, None, None], watch: Callable[[Cutout], None] | None
+) -> Generator[Cutout, None, None]:
+    with closing(cutouts):
+        for cutout in cutouts:
+            if watch is not None:
+                watch(cutout)
+            yield cutout
 
 
 def check_job(job: VideoJob) -> tuple[OutputFormat, OutputFormat | None]:
@@ -220,74 +230,20 @@ def _run(
     outputs: Outputs,
     report: VideoReport,
     progress: Callable[[int, int], None],
-    watch: Callable[[Cutout], None] | None,
 ) -> None:
     started = time.monotonic()
     done = copy.deepcopy(outputs.tally)
     report.resumed_from_frame = outputs.first
-    sink = ThreadedSink(outputs)
-    try:
-        if outputs.first:
-            progress(outputs.first, source.frames_expected)
-        for cutout in cutouts:
-            if watch is not None:
-                watch(cutout)
-            sink.write(cutout)
-            if cutout.frame.index >= outputs.first:
-                done.add(cutout)
-                progress(done.frames, source.frames_expected)
-    except KeyboardInterrupt:
-        report.interrupted = True
-        outputs.stop()
-    except SourceError as error:
-        outputs.incomplete()
-        sink.close()
-        raise SourceError(_with_rest(error, outputs)) from error
-    except BaseException as error:
-        _give_up(sink, outputs)
-        _raise_with_hint(error, outputs)
-        raise
-    try:
-        try:
-            sink.close()
-        except KeyboardInterrupt:  # a film in one piece is finished all the same: it would be lost
-            report.interrupted = True
-            sink.close()
-            outputs.close()
-            if not outputs.joined and not outputs.hint():
-                raise
-    except KeyboardInterrupt:  # once more: not even the file of what is done is waited for
-        _give_up(sink, outputs)  # but for the threads that write, while the outputs are locked
-        if not outputs.hint():
-            raise
-        report.interrupted = True
-    except SinkError as error:
-        _give_up(sink, outputs)
-        _raise_with_hint(error, outputs)
-        raise
+    if outputs.first:
+        progress(outputs.first, source.frames_expected)
+
+    def count(cutout: Cutout) -> None:
+        if cutout.frame.index >= outputs.first:
+            done.add(cutout)
+            progress(done.frames, source.frames_expected)
+
+    report.interrupted = write_out(cutouts, outputs, count)
     report.frames_in, report.frames_with_head, report.heads = done.frames, done.with_head, done.heads
     report.frames_out = outputs.tally.frames
     report.outputs = outputs.joined
     report.seconds = time.monotonic() - started
-
-
-def _give_up(sink: Sink, outputs: Outputs) -> None:
-    outputs.discard()
-    try:
-        sink.close()
-    except SinkError:
-        pass  # the first error is on its way already
-
-
-def _raise_with_hint(error: BaseException, outputs: Outputs) -> None:
-    """Tell how to go on, too, where there is something to go on from."""
-    if isinstance(error, SinkError) and (hint := outputs.hint()):
-        raise SinkError(f"{error}; {hint}") from error
-
-
-def _with_rest(error: SourceError, outputs: Outputs) -> str:
-    if not outputs.joined:
-        return f"{error}; nothing was written"
-    hint = outputs.hint()
-    rest = f"{error}; the {outputs.tally.frames} frames before that are in {outputs.joined[0]}"
-    return f"{rest}; if it can be read again, {hint}" if hint else rest

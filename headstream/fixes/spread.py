@@ -8,13 +8,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from headstream.errors import HeadstreamError
 from headstream.fixes.correct import Correction, brought_to, by_click, by_mask
 from headstream.fixes.read import Fix, read_mask
 from headstream.matte.motion import Motion
 from headstream.matte.trail import Trail
 from headstream.track.cuts import another_shot, thumbnail
 from headstream.types import Cutout, Float32Array, Frame, Head
+from headstream.window import through
 
 _HELD_BYTES = 512 << 20  # pictures held back for a correction that is still to come: 40 frames of 4K, 8 bits
 _EARLY = 1.5  # frame numbers are turned to times by the nominal rate: hold back from a little earlier
@@ -38,14 +38,7 @@ def with_fixes(
     A frame depends on cut-outs no further away than its corrections spread; only those are held back, and of very large
     pictures no more than fit into half a gigabyte.
     """
-    spreading = _Spreading(list(fixes), rate, outcome or Outcome())
-    try:
-        for cutout in cutouts:
-            yield from spreading.take(cutout)
-    except HeadstreamError:  # what came before is good
-        yield from spreading.rest()
-        raise
-    yield from spreading.rest()
+    return through(_Spreading(list(fixes), rate, outcome or Outcome()), cutouts)
 
 
 def fade(away_s: float, spread_s: float) -> float:

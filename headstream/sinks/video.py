@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 
-from headstream.errors import SinkError
 from headstream.sinks.background import Background
 from headstream.sinks.clipfile import ClipFile
 from headstream.sinks.encode import ClipInfo, PictureEncoder, What
 from headstream.sinks.formats import OutputFormat
 from headstream.sinks.partial import sink_error
-from headstream.types import Cutout, Sink
+from headstream.types import Cutout
 
-__all__ = ["ClipInfo", "VideoSink", "What", "give_up"]
+__all__ = ["ClipInfo", "VideoSink", "What"]
 
 
 class VideoSink:
@@ -117,13 +115,3 @@ class VideoSink:
             self.close()
         else:
             self.discard()
-
-
-def give_up(writer: Sink, sinks: Sequence[VideoSink]) -> None:
-    """Keep nothing of what ``writer``, in a thread of its own, may still be writing to ``sinks``."""
-    for sink in sinks:
-        sink.abandon()
-    try:
-        writer.close()
-    except SinkError:
-        pass  # the error that made us give up is on its way already

@@ -236,7 +236,8 @@ class Trainer:
     def _evaluate(self, loss: float) -> Score | None:
         scored = None
         if self.data.validation:
-            scored = score(self.predict, self.spec.outputs, self.data.validation)
+            side = self.config.sizes[-1][1]  # what the net is trained for in the end
+            scored = score(self.predict, self.spec.outputs, self.data.validation, side)
             if scored.first > self.best:
                 self.best, self._best_step = scored.first, self.step
                 self.save(self.out / "best.pt")

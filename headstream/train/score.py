@@ -12,8 +12,6 @@ import numpy as np
 from headstream.train.data import BODY, DataSet
 from headstream.types import Float32Array, UInt8Array
 
-SIDE = 256
-
 
 @dataclass(frozen=True)
 class Score:
@@ -38,7 +36,7 @@ class Score:
 
 
 def score(
-    predict: Callable[[UInt8Array], Float32Array], outputs: Sequence[str], sets: Sequence[DataSet], side: int = SIDE
+    predict: Callable[[UInt8Array], Float32Array], outputs: Sequence[str], sets: Sequence[DataSet], side: int
 ) -> Score:
     """Score ``predict`` ((N, S, S, 3) uint8 -> (N, S, S, outputs) float32) with whole pictures as the crops."""
     hits: Any = np.zeros((len(outputs), 2))
