@@ -107,8 +107,8 @@ def trained(name: str, options: argparse.Namespace) -> Path:
             told["minutes_taken"] = told.get("minutes_taken", 0.0) + (time.perf_counter() - started) / 60
             plan.write_text(json.dumps(told))
     net, spec = load_trained(out / "last.pt")
-    export_onnx(net, spec, out / "model.onnx", side=options.side)
-    write_card(out / "model.onnx", card_details(net, spec, out / "last.pt") | {"side": options.side})
+    export_onnx(net, spec, out / "model.onnx")
+    write_card(out / "model.onnx", card_details(net, spec, out / "last.pt"))
     return out
 
 

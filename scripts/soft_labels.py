@@ -20,12 +20,13 @@ import onnxruntime
 from headstream.cli.console import progress_bar, say
 from headstream.nets.checkpoint import load_trained
 from headstream.train.data import DataSet, find_faces
-from headstream.train.export import SIDE_PX, export_onnx
+from headstream.train.export import export_onnx
 from headstream.train.pseudo import Predict, write_soft_labels
 
 
-def teacher(checkpoint: Path) -> Predict:
-    """The averaged network of a checkpoint as a function on pictures; on a CPU, ONNX Runtime is three times as fast."""
+def teacher(checkpoint: Path) -> tuple[Predict, int]:
+    """The averaged network of a checkpoint as a function on pictures, and their side in pixels. On a CPU, ONNX Runtime is
+    three times as fast."""
     net, spec = load_trained(checkpoint)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "teacher.onnx"
@@ -35,7 +36,7 @@ def teacher(checkpoint: Path) -> Predict:
     def predict(rgb: Any) -> Any:
         return session.run(None, {"rgb": np.ascontiguousarray(rgb)})[0].transpose(0, 2, 3, 1)
 
-    return predict
+    return predict, spec.side
 
 
 def main() -> None:
@@ -46,14 +47,16 @@ def main() -> None:
     parser.add_argument("--teacher", type=Path, action="append", required=True)
     parser.add_argument("sets", nargs="+", metavar="KIND:FOLDER")
     options = parser.parse_args()
-    teachers = [teacher(path) for path in options.teacher]
+    teachers, sides = zip(*(teacher(path) for path in options.teacher), strict=True)
+    if len(set(sides)) > 1:
+        parser.error(f"teachers of one crop size are needed, not of {', '.join(map(str, sides))} pixels")
     for entry in options.sets:
         kind, folder = entry.split(":")
         data = DataSet(kind, options.data / folder)
         faces = find_faces(data, options.out / f"faces-{folder}.json")
         data = dataclasses.replace(data, faces=faces)
         with progress_bar(folder, unit="pictures") as progress:
-            write_soft_labels(data, teachers, options.out / folder, side=SIDE_PX, progress=progress)
+            write_soft_labels(data, teachers, options.out / folder, side=sides[0], progress=progress)
         say(f"{folder}: {len(data.names)} pictures labelled in {options.out / folder}")
 
 

@@ -113,7 +113,7 @@ def export(
     if int8 and calibrate:
         from headstream.train.quantise import crops_of_folders, export_int8
 
-        export_int8(net, spec, out, crops_of_folders(calibrate), finish=finish)
+        export_int8(net, spec, out, crops_of_folders(calibrate, spec.side), finish=finish)
     else:
         export_onnx(net, spec, out, finish=finish)
     card = write_card(out, card_details(net, spec, checkpoints[-1]) | {"finish": asdict(finish)})

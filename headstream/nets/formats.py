@@ -17,7 +17,7 @@ from headstream.nets.checkpoint import fill, load_trained, read_pickle
 from headstream.nets.head_unet import HeadUNet
 from headstream.nets.zoo import NetSpec
 
-_OURS_PX, _HEAD_UNET_PX = 256, 512
+_HEAD_UNET_PX = 512
 _LIGHTNING_PREFIX = "neural_net."
 
 
@@ -45,7 +45,7 @@ def load_network(name: str) -> Network:
         return _from_lightning(path)
     if path.suffix == ".pt":
         net, spec = load_trained(path)
-        return Network(path.stem, net, spec, _OURS_PX, path)
+        return Network(path.stem, net, spec, spec.side, path)
     return _from_diffusers(name, None)
 
 

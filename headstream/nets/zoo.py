@@ -25,7 +25,7 @@ class NetSpec:
     """All it takes to build a network again.
 
     net: "lite", "unet34", "deeplabv3" or "custom-cnn".  outputs: names of its planes.  encoder, decoder: of the lite
-    U-Net.  output_stride: of DeepLabV3.
+    U-Net.  output_stride: of DeepLabV3.  side: pixels of the square crops it is trained for and called with.
     """
 
     net: str = "lite"
@@ -33,6 +33,7 @@ class NetSpec:
     encoder: str = "lite0"
     decoder: tuple[int, ...] = (48, 32, 24, 16)
     output_stride: int = 16
+    side: int = 256
 
     def __post_init__(self) -> None:
         if self.net not in NETS:

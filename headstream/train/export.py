@@ -17,8 +17,6 @@ from torch.nn import functional as F
 from headstream.nets.checkpoint import load_checkpoint
 from headstream.nets.zoo import NetSpec, alpha_of, as_called
 
-SIDE_PX = 256  # of the crops networks are trained on and called with
-
 
 @dataclass(frozen=True)
 class Finish:
@@ -67,19 +65,18 @@ def export_onnx(
     spec: NetSpec,
     out: Path,
     *,
-    side: int = SIDE_PX,
     half: bool = True,
     planes: tuple[str, ...] = (),
     finish: Finish | None = None,
 ) -> None:
-    """Write ``net`` as ONNX with a dynamic batch.
+    """Write ``net`` as ONNX with a dynamic batch, for crops of ``spec.side`` pixels.
 
     half: store weights in half precision; they are used in single all the same, and the file is half the size.
     planes: the outputs to keep; none named keeps ``shipped_planes``.  finish: what is done to the logits last.
     """
     model = Deployed(net, spec, planes or shipped_planes(spec), finish).eval()
     out.parent.mkdir(parents=True, exist_ok=True)
-    example = torch.zeros((1, side, side, 3), dtype=torch.uint8)
+    example = torch.zeros((1, spec.side, spec.side, 3), dtype=torch.uint8)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter's notes on its own future
         torch.onnx.export(
@@ -135,7 +132,7 @@ def card_details(net: nn.Module, spec: NetSpec, checkpoint: Path) -> dict[str, A
     return {
         "kind": "segmenter",
         "licence": "unknown: that of its training data and of its initial weights",
-        "side": SIDE_PX,
+        "side": spec.side,
         "outputs": list(shipped_planes(spec)),
         "parameters": sum(p.numel() for p in net.parameters()),
         "network": f"{spec.net}{shape}",

@@ -46,7 +46,9 @@ class Progress:
 
 def spec_of(config: TrainConfig) -> NetSpec:
     """The network a configuration asks for."""
-    return NetSpec(config.net, config.outputs, config.encoder, config.decoder, config.output_stride)
+    return NetSpec(
+        config.net, config.outputs, config.encoder, config.decoder, config.output_stride, config.sizes[-1][1]
+    )
 
 
 def build_net(config: TrainConfig) -> nn.Module:
@@ -236,8 +238,7 @@ class Trainer:
     def _evaluate(self, loss: float) -> Score | None:
         scored = None
         if self.data.validation:
-            side = self.config.sizes[-1][1]  # what the net is trained for in the end
-            scored = score(self.predict, self.spec.outputs, self.data.validation, side)
+            scored = score(self.predict, self.spec.outputs, self.data.validation, self.spec.side)
             if scored.first > self.best:
                 self.best, self._best_step = scored.first, self.step
                 self.save(self.out / "best.pt")

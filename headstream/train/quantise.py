@@ -21,14 +21,14 @@ from headstream.errors import UsageError
 from headstream.nets.zoo import NetSpec
 from headstream.train.augment import head_middle
 from headstream.train.data import DataSet, find_faces
-from headstream.train.export import SIDE_PX, Finish, export_onnx
+from headstream.train.export import Finish, export_onnx
 from headstream.types import UInt8Array
 
 _ZOOMS = (1.8, 2.4, 2.4, 3.0)
 _QUANTISED = ["Conv", "Concat", "Resize", "Add", "Clip", "Relu"]
 
 
-def calibration_crops(data: DataSet, count: int, *, side: int = SIDE_PX, seed: int = 1) -> UInt8Array:
+def calibration_crops(data: DataSet, count: int, *, side: int, seed: int = 1) -> UInt8Array:
     """(count, side, side, 3) uint8: heads of a set as the tracker cuts them, from ``count`` pictures at most."""
     rng = np.random.default_rng(seed)
     names = [data.names[k] for k in rng.permutation(len(data.names))[:count]]
@@ -44,14 +44,14 @@ def calibration_crops(data: DataSet, count: int, *, side: int = SIDE_PX, seed: i
     return np.stack(crops)
 
 
-def crops_of_folders(folders: list[Path], count: int = 160) -> UInt8Array:
+def crops_of_folders(folders: list[Path], side: int, count: int = 160) -> UInt8Array:
     """Calibration crops from several folders of pictures, as many from each."""
     parts = []
     with tempfile.TemporaryDirectory() as cache:
         for number, folder in enumerate(folders):
             data = DataSet("pictures", folder)
             faces = find_faces(data, Path(cache) / f"{number}.json")
-            parts.append(calibration_crops(replace(data, faces=faces), max(1, count // len(folders))))
+            parts.append(calibration_crops(replace(data, faces=faces), max(1, count // len(folders)), side=side))
     return np.concatenate(parts)
 
 
@@ -61,10 +61,9 @@ def export_int8(
     out: Path,
     crops: UInt8Array,
     *,
-    side: int = SIDE_PX,
     finish: Finish | None = None,
 ) -> None:
-    """Write ``net`` as 8-bit ONNX, its activations' ranges taken from ``crops`` (N, side, side, 3) uint8."""
+    """Write ``net`` as 8-bit ONNX, its activations' ranges taken from ``crops``, (N, spec.side, spec.side, 3) uint8."""
     import onnx
     from onnxruntime.quantization import (
         CalibrationDataReader,
@@ -86,7 +85,7 @@ def export_int8(
     logging.getLogger().setLevel(logging.ERROR)  # the quantiser advises on every node it leaves alone
     with tempfile.TemporaryDirectory() as folder:
         plain, ready = Path(folder) / "plain.onnx", Path(folder) / "ready.onnx"
-        export_onnx(net, spec, plain, side=side, half=False, finish=finish)
+        export_onnx(net, spec, plain, half=False, finish=finish)
         quant_pre_process(str(plain), str(ready), skip_symbolic_shape=True)
         convolutions = [node.name for node in onnx.load(str(ready)).graph.node if node.op_type == "Conv"]
         out.parent.mkdir(parents=True, exist_ok=True)
