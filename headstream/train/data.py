@@ -145,12 +145,25 @@ class DataSet:
         base = np.s_[..., :3]
         told = known[base] > 0
         soft = _fit(read_rgb(path), rgb.shape[:2])
+        no_hair = (known[..., HAIR] > 0) & (target[..., HAIR] == 0)
+        soft[no_hair] = _without_hair(soft[no_hair])
         target[base] = np.where(told, target[base], soft)
         known[base] = 255
         picture = finished(rgb, target, known, face)  # cut out along the soft labels, sure or not
         unsure = np.abs(soft.astype(np.float32) / 255 - 0.5) < 0.5 - self.pseudo_unsure
         known[base][unsure & ~told] = 0
         return bounded(picture)
+
+
+def _without_hair(soft: UInt8Array) -> UInt8Array:
+    """What soft labels (N, 3) of head, hair and body say where it is known that there is no hair: P(x | not hair). A teacher
+    that takes background for hair takes it for head, too; the truth about hair then tells the head's outline as well."""
+    head, hair, body = np.moveaxis(soft.astype(np.float32), -1, 0)
+    rest = np.float32(255) / np.maximum(
+        255 - hair, 8
+    )  # 8: where a teacher was certain of hair, little is left to go by
+    told = np.stack([np.maximum(head - hair, 0) * rest, np.zeros_like(hair), body * rest], axis=-1)
+    return (np.clip(told, 0, 255) + 0.5).astype(np.uint8)
 
 
 def finished(rgb: UInt8Array, target: UInt8Array, known: UInt8Array, face: Box | None) -> Picture:

@@ -143,15 +143,27 @@ class TestData:
         assert np.isin(label[unknown], [1, 17]).all()
 
     def test_a_teachers_soft_labels_fill_in_what_is_unknown(self, sets: Path, tmp_path: Path) -> None:
-        Image.new("RGB", (SIDE, SIDE), (100, 50, 25)).save(tmp_path / "00.png")
+        Image.new("RGB", (SIDE, SIDE), (100, 0, 25)).save(tmp_path / "00.png")
         picture = DataSet("hair", sets / "hairs", pseudo=tmp_path).load("00")
         hair = face(0)[1] == 13
         assert (picture.known == 255).all()
         assert (picture.target[..., HEAD][hair] == 255).all()
         assert (picture.target[..., HEAD][~hair] == 100).all()
 
+    def test_what_a_teacher_took_for_hair_is_no_head_where_the_truth_has_no_hair(
+        self, sets: Path, tmp_path: Path
+    ) -> None:
+        hair = face(0)[1] == 13
+        for said, head, body in (((240, 230, 5), 102, 51), ((255, 255, 0), 0, 0), ((250, 10, 0), 250, 0)):
+            Image.new("RGB", (SIDE, SIDE), said).save(tmp_path / "00.png")
+            picture = DataSet("hair", sets / "hairs", pseudo=tmp_path).load("00")
+            assert (picture.target[..., HEAD][hair] == 255).all()
+            assert (picture.target[..., HEAD][~hair] == head).all()  # P(head | not hair)
+            assert (picture.target[..., BODY][~hair] == body).all()
+            assert (picture.target[..., HAIR][~hair] == 0).all()
+
     def test_soft_labels_that_are_not_sure_stay_unknown(self, sets: Path, tmp_path: Path) -> None:
-        Image.new("RGB", (SIDE, SIDE), (100, 20, 250)).save(tmp_path / "00.png")
+        Image.new("RGB", (SIDE, SIDE), (100, 0, 250)).save(tmp_path / "00.png")
         picture = DataSet("hair", sets / "hairs", pseudo=tmp_path, pseudo_unsure=0.1).load("00")
         hair = face(0)[1] == 13
         assert (picture.known[..., HEAD] == np.where(hair, 255, 0)).all()  # 100 is neither; the truth stays
