@@ -16,7 +16,6 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from fractions import Fraction
-from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -39,7 +38,7 @@ from headstream.video import Tools, VideoJob, check_job
 
 _RUN_UP_S = 2
 _COMPARED = 8  # frames on each side of a border
-_THREADS = 1  # of the encoder: with more of them some give other bytes
+_SAME_BY_MANY = {"prores_ks", "ffv1"}  # encoders that give the same bytes whatever their threads; others get one
 
 
 class Indivisible(HeadstreamError):
@@ -143,7 +142,10 @@ def cut_piece(
     """Cut a piece into ``folder``, under the name of ``piece_file``. ``progress`` gets how much of it is done, 0..1; ``watch``
     is shown its cut-outs. Raises Indivisible, SourceError, SinkError; nothing is left then."""
     options, span = job.options, piece.span
-    with FileSource(job.source, threads=tools.threads) as source, closing(_segments(job, source, folder)) as film:
+    with (
+        FileSource(job.source, threads=tools.threads) as source,
+        closing(_segments(job, source, folder, tools.threads)) as film,
+    ):
         source.only(span)
         part = _Part(film, piece)
         stream = cut_stream(source, HeadCutter(tools.segmenter, tools.finder, options), on_stop=source.close)
@@ -211,7 +213,8 @@ def piece_file(job: VideoJob, piece: Piece, folder: Path) -> Path:
     return folder / f"{piece.name}.cutout{suffix_for(check_job(job)[0])}"
 
 
-def _segments(job: VideoJob, source: FileSource, folder: Path) -> FilmSegments:
-    kind = check_job(job)[0].with_threads(_THREADS)
-    background = open_background(parse_background(job.background), partial(FileSource, threads=_THREADS))
+def _segments(job: VideoJob, source: FileSource, folder: Path, threads: int | None = 1) -> FilmSegments:
+    kind, _ = check_job(job)
+    kind = kind.with_threads(threads if kind.codec in _SAME_BY_MANY else 1)
+    background = open_background(parse_background(job.background), FileSource)
     return FilmSegments(job.out, kind, clip_of(source), folder, background=background)

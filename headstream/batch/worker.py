@@ -75,9 +75,8 @@ class Worker:
             self._failed(item, outcome, error)
         finally:
             self._empty()
-        outcome.seconds = round(
-            time.monotonic() - started + (item.task.seconds if isinstance(item.task, Join) else 0), 3
-        )
+        before = item.task.seconds if isinstance(item.task, Join) else 0.0
+        outcome.seconds = round(before + time.monotonic() - started, 3)
         if outcome.plan or outcome.whole or isinstance(item.task, Piece):
             return outcome  # there is no result yet
         try:
