@@ -152,6 +152,16 @@ class TestTheFilm:
         assert frame_times(tmp_path / "pieces" / name) == frame_times(tmp_path / "whole" / name)
         assert sound(tmp_path / "pieces" / name) == sound(tmp_path / "whole" / name)
 
+    def test_one_is_done_before_the_next_is_begun(
+        self, film: Path, clip: Path, tmp_path: Path, in_process: None, cut: list[tuple[int, int]]
+    ) -> None:
+        copies(film, tmp_path / "in", "a.mp4", "b.mp4")
+        copies(clip, tmp_path / "in", "c.mp4")
+        report = run_batch(job(tmp_path / "in", out=tmp_path / "out"))
+        assert [outcome.state for outcome in report.outcomes] == ["done"] * 3
+        assert cut == [(0, 20), (20, 40), (40, FRAMES)] * 2
+        assert (tmp_path / "out" / "a.mkv").read_bytes() == (tmp_path / "out" / "b.mkv").read_bytes()
+
     def test_in_memory(self, film: Path, in_process: None, cut: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
         fsspec = pytest.importorskip("fsspec")
         system = fsspec.filesystem("memory")
@@ -396,8 +406,12 @@ class TestWorkers:
     @posix
     @pytest.mark.slow
     def test_more_workers_than_inputs(self, film: Path, tmp_path: Path) -> None:
-        report = run_batch(job(film, out=tmp_path / "out", workers=5))
+        told: list[float] = []
+        report = run_batch(job(film, out=tmp_path / "out", workers=5), lambda now: told.append(now.fraction))
         assert report.workers == 3
+        assert told == sorted(told)
+        assert len(set(told)) > 5
+        assert told[-1] == 1
 
     @posix
     @pytest.mark.slow

@@ -24,6 +24,11 @@ FILMS: dict[str, dict[str, Any]] = {
     "late.ts": {"options": {"g": "10", "bf": "2"}},
     "old.avi": {"codec": "mpeg4", "options": {"g": "10"}, "time_base": Fraction(1, 25), "pts": range(COUNT)},
     "vp9.webm": {"codec": "libvpx-vp9", "options": {"g": "10", "deadline": "realtime", "cpu-used": "8"}},
+    "open-h265.mkv": {
+        "codec": "libx265",
+        "options": {"x265-params": "keyint=10:min-keyint=10:open-gop=1:bframes=3:b-adapt=0:scenecut=0:log-level=none"},
+    },
+    "av1.mp4": {"codec": "libsvtav1", "options": {"g": "10", "preset": "12", "svtav1-params": "scd=0"}},
     "each.mov": {"codec": "mjpeg", "pix_fmt": "yuvj420p"},
     "uneven.mkv": {"options": {"g": "10", "bf": "2"}, "pts": [40 * k + 7 * (k % 3) for k in range(COUNT)]},
 }
