@@ -37,6 +37,7 @@ class Sharing:
         self.workers = 0
         self._todo: deque[Item] = deque()
         self._pieces: list[Item] = []  # in order, before all else: one film is done before the next is begun
+        self._kept: set[int] = set()  # films that are given up, but their pieces are not
         self._films = Films(storage, total, resume=job.resume)
         self._later: list[tuple[float, int, Item]] = []  # (when, number, item): a heap
         self._busy: dict[int, Item] = {}
@@ -136,7 +137,8 @@ class Sharing:
         item = self._busy[event.number]
         if event.lost or event.outcome is not None:
             self._leave(item)
-            self._clear_pieces(item)
+            if item.film not in self._kept:
+                self._clear_pieces(item)
 
     def _clear_pieces(self, item: Item) -> None:
         """Remove a film's, also those of an earlier run that was broken off; on a store asking for these costs too much."""
@@ -160,6 +162,7 @@ class Sharing:
             self._leave(item)
             item = self._films.end(item.film)
             self._drop_pieces(item.number)
+            self._kept.add(item.number)
         outcome = Outcome(item.input, item.kind, item.place, "failed", reason, identity=item.identity, tries=tries)
         try:
             write_result(self._storage, outcome)

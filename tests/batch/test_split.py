@@ -428,6 +428,7 @@ class TestWorkers:
                 kill(min(pids))
 
         report = run_batch(job(tmp_path / "in", out=out), kill_each)
+        assert list((out / ".headstream" / "pieces").rglob("*.json"))
         assert {Path(o.input).name: o.state for o in report.outcomes} == {"film.mp4": "failed", "z.mp4": "done"}
         assert "3 times" in report.outcomes[0].reason
         again = run_batch(job(tmp_path / "in", out=out))
