@@ -143,6 +143,11 @@ def difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     return ""
 
 
+def versions() -> dict[str, str]:
+    """Of headstream and of all that may draw other pixels or make other packets."""
+    return {"headstream": headstream.__version__} | {name: _version(name) for name in _LIBRARIES}
+
+
 def _version(name: str) -> str:
     try:
         return importlib.metadata.version(name)

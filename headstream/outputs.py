@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_WHOLE_ONLY = {"webp", "apng", "gif"}  # each picture of these is made of the ones before
+WHOLE_ONLY = {"webp", "apng", "gif"}  # each picture of these is made of the ones before
 
 
 class DirectCut:
@@ -106,6 +106,19 @@ class DirectCut:
         return ""
 
 
+def clip_of(source: FileSource) -> ClipInfo:
+    """What outputs must know of a file."""
+    return ClipInfo(
+        source.size_px,
+        source.rate,
+        source.time_base,
+        source.sample_aspect_ratio,
+        source.first_pts_s - source.start_s,
+        source.path,
+        source.start_s,
+    )
+
+
 def open_outputs(
     job: VideoJob,
     source: FileSource,
@@ -120,15 +133,7 @@ def open_outputs(
     a whole. kinds: of the output and of the matte's.  lead: as of ``LongCut``.  fixes: what the job's corrections say.
     threads: of the decoder of a film behind."""
     kind, matte_kind = kinds
-    clip = ClipInfo(
-        source.size_px,
-        source.rate,
-        source.time_base,
-        source.sample_aspect_ratio,
-        source.first_pts_s - source.start_s,
-        source.path,
-        source.start_s,
-    )
+    clip = clip_of(source)
     background = open_background(parse_background(job.background), partial(FileSource, threads=threads))
     wanted: list[tuple[Path, OutputFormat, dict[str, Any]]] = [(job.out, kind, {"background": background})]
     if job.matte is not None and matte_kind is not None:
@@ -136,7 +141,7 @@ def open_outputs(
     every = max(1, round(Fraction(job.segment_s) * source.rate)) if job.segment_s else 0
     folder = work_folder(job.out)
     long = every > 0 and (source.frames_expected or 2 * every) >= 2 * every and job.review is None
-    long = long and all(kind.container not in _WHOLE_ONLY for _, kind, _ in wanted)
+    long = long and all(kind.container not in WHOLE_ONLY for _, kind, _ in wanted)
     if not long or every <= lead:
         direct = DirectCut(folder, _opened(wanted, lambda path, kind, more: VideoSink(path, kind, clip, **more)))
         if long:

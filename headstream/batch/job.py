@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from headstream.errors import HeadstreamError
+
+if TYPE_CHECKING:
+    from headstream.pieces import Made, Piece
 
 Kind = Literal["video", "photo"]
 State = Literal["done", "no_head", "failed", "skipped"]
@@ -39,7 +42,8 @@ class BatchJob:
     workers: processes (None: one for each core), or actors on Ray.  resume: leave alone what is done and unchanged.
     report: an HTML page to write.  ray: None for this machine's own processes, "local", or a cluster's address.
     gpus: of a worker on Ray; None means one where ``device`` needs one.  tries: for an input, of which the last fails for good.
-    wait_s: before the second try; four times as long before each further one.
+    wait_s: before the second try; four times as long before each further one.  split_s: films of at least two such lengths
+    are cut in pieces, by several workers; 0 for never.
     """
 
     inputs: tuple[str, ...]
@@ -55,16 +59,31 @@ class BatchJob:
     gpus: float | None = None
     tries: int = 3
     wait_s: float = 1.0
+    split_s: float = 600.0
+
+
+@dataclass(frozen=True)
+class Join:
+    """What to put together: all pieces of a film, in order, and what is known of each. thumbnail: of one of them.
+    seconds: of work that went into them in this run."""
+
+    pieces: tuple[Piece, ...]
+    made: tuple[Made, ...]
+    thumbnail: str = ""
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True)
 class Item:
-    """One input.
+    """One input, or the part of one that a worker is given at a time.
 
     place: of its result below the output folder: a file, or a folder for photos and PNG sequences.
     size: bytes, 0 if unknown.  mark: what a changed file has another of: its time or its ETag.
     identity: all that the result depends on.  problem: why it cannot even be tried, or "".
     former: outputs of an earlier result, which go when the new one has none of these names.
+    split_s: as of ``BatchJob``, for films.  whole: why this one is cut whole all the same, or "".
+    task: the part of the film ``film`` (its number) that this is: a piece to cut, or all to put together.
+    share: of the film's bytes, 0..1.
     """
 
     number: int
@@ -78,15 +97,21 @@ class Item:
     problem: str = ""
     tries: int = 1
     former: tuple[str, ...] = ()
+    split_s: float = 0.0
+    whole: str = ""
+    task: Piece | Join | None = None
+    film: int = -1
+    share: float = 1.0
 
 
 @dataclass
 class Outcome:
-    """What became of one input; its result file holds the same.
+    """What became of one input; its result file holds the same. Of a part of one, the run alone gets to know.
 
     outputs: name below the output folder, how many files (more than one for a folder of frames), bytes.
     again: the failure may pass: another try makes sense.  fatal: what to raise where every other input would fail alike.
-    thumbnail: a data URI, or "".
+    thumbnail: a data URI, or "".  length_s: of the film by its own account, 0 if unknown.
+    plan: the pieces to cut it in, instead of a result.  made: a piece that was cut.  whole: why it has to be cut whole.
     """
 
     input: str
@@ -103,14 +128,19 @@ class Outcome:
     identity: dict[str, Any] = field(default_factory=dict)
     thumbnail: str = ""
     finished: str = ""
+    length_s: float = 0.0
     again: bool = False
     fatal: type[HeadstreamError] | None = None
+    plan: tuple[Piece, ...] = ()
+    made: Made | None = None
+    whole: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """As result files hold it."""
-        raw = asdict(self)
-        del raw["again"], raw["fatal"]
-        return raw
+        return {key: value for key, value in asdict(self).items() if key not in NOT_WRITTEN}
+
+
+NOT_WRITTEN = {"again", "fatal", "plan", "made", "whole"}  # of an outcome, into its result file
 
 
 @dataclass(frozen=True)

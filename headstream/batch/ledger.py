@@ -10,21 +10,19 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from headstream.batch.job import OWN_FOLDER, BatchJob, Item, Outcome
-from headstream.batch.places import Storage
+from headstream.batch.job import NOT_WRITTEN, BatchJob, Item, Outcome
+from headstream.batch.piecework import why_whole
+from headstream.batch.places import Storage, own_name
 from headstream.errors import ModelError
 from headstream.segment.registry import find_model
 
-_LONGEST_NAME = 180  # of a result file, without .json: file systems take 255 bytes
-_FIELDS = {field.name for field in fields(Outcome)} - {"again", "fatal"}
+_FIELDS = {field.name for field in fields(Outcome)} - NOT_WRITTEN
+_NEW_FIELDS = {"length_s"}  # which results of before do not have
 
 
 def result_name(place: str) -> str:
     """Name of an input's result file below the output folder: like its output."""
-    folder, _, name = place.rpartition("/")
-    if len(name.encode()) > _LONGEST_NAME:
-        name = name[:40] + "-" + hashlib.sha256(name.encode()).hexdigest()[:16]
-    return "/".join([OWN_FOLDER, "results", *([folder] if folder else []), f"{name}.json"])
+    return own_name("results", place) + ".json"
 
 
 def with_identity(items: Sequence[Item], job: BatchJob) -> list[Item]:
@@ -39,9 +37,12 @@ def with_identity(items: Sequence[Item], job: BatchJob) -> list[Item]:
                 del wish[word]
         elif backgrounds[item.wish.background]:
             wish["background_file"] = backgrounds[item.wish.background]
+        split_s = job.split_s if item.kind == "video" else 0.0
         name = item.input.replace("\\", "/").rpartition("/")[2]
         identity = {"name": name, "size": item.size, "mark": item.mark, "wish": wish, "model": weights[item.kind]}
-        done.append(replace(item, identity=identity))
+        if split_s and not why_whole(item.wish):
+            identity["split_s"] = split_s
+        done.append(replace(item, identity=identity, split_s=split_s))
     return done
 
 
@@ -95,17 +96,24 @@ def split(items: Sequence[Item], storage: Storage, *, resume: bool = True) -> tu
         outcome = _parsed(raw.pop(names[item.number], None)) if item.number in names else None
         if outcome is None:
             todo.append(item)
-        elif not resume or outcome.identity != item.identity or not _whole(outcome, storage):
+        elif not resume or not _unchanged(outcome, item) or not _whole(outcome, storage):
             todo.append(replace(item, former=tuple(out["name"] for out in outcome.outputs)))
         else:
             finished.append(replace(outcome, input=item.input))
     return todo, finished
 
 
+def _unchanged(outcome: Outcome, item: Item) -> bool:
+    """Whether a result is of the same as is asked for now. Where films are split is of no account to shorter ones."""
+    was, now = dict(outcome.identity), dict(item.identity)
+    splits = [s if s and outcome.length_s >= 2 * s else 0 for s in (was.pop("split_s", 0), now.pop("split_s", 0))]
+    return was == now and splits[0] == splits[1]
+
+
 def _parsed(raw: bytes | None) -> Outcome | None:
     try:
         values = json.loads(raw or b"null")
-        return Outcome(**{key: values[key] for key in _FIELDS})
+        return Outcome(**{key: values[key] for key in _FIELDS if key in values or key not in _NEW_FIELDS})
     except (ValueError, TypeError, KeyError):
         return None  # cut off, or another version's: done again
 

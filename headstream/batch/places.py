@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
 import socket
 import uuid
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
+from headstream.batch.job import OWN_FOLDER
 from headstream.errors import UsageError
 from headstream.sinks.partial import make_parents, sink_error
 
 # Where putting an object is all or nothing. Elsewhere it is put beside its name and renamed.
 OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oci", "oss", "r2", "hf"}
+_LONGEST_NAME = 180  # of what is kept of an input, without .json: file systems take 255 bytes
 _NUMBERED = re.compile(r"\d{6,}\.png")  # frames of a sequence
 _PHOTO = re.compile(r"(head_only|full_mask|head_mask_crop(_\d+)?)\.png")
 _MARKS = ("ETag", "etag", "md5Hash", "content_md5", "crc32c", "generation", "LastModified", "mtime", "created")
+
+
+def own_name(kind: str, place: str) -> str:
+    """A name below the output folder for what headstream keeps of an input: like its output's."""
+    folder, _, name = place.rpartition("/")
+    if len(name.encode()) > _LONGEST_NAME:
+        name = name[:40] + "-" + hashlib.sha256(name.encode()).hexdigest()[:16]
+    return "/".join([OWN_FOLDER, kind, *([folder] if folder else []), name])
 
 
 def is_remote(text: str) -> bool:
@@ -74,6 +85,12 @@ class Storage(Protocol):
 
     def measure(self, name: str) -> tuple[int, int] | None:
         """(files, bytes) of a result: a file, or a folder's numbered frames; None if it is not there."""
+
+    def fetch(self, name: str, folder: Path) -> Path:
+        """The local folder a file is in under its last name: its own, or ``folder``, where a copy is made."""
+
+    def clear(self, folder: str) -> None:
+        """Remove a folder of headstream's own, and those above it that are empty then."""
 
     def work_folder(self) -> Path:
         """A local folder to make results in, from which they can be put."""
@@ -138,6 +155,17 @@ class LocalStorage:
             return None
         sizes = [entry.stat().st_size for entry in os.scandir(path) if is_numbered(entry.name)]
         return len(sizes), sum(sizes)
+
+    def fetch(self, name: str, folder: Path) -> Path:
+        return (self.root / name).parent
+
+    def clear(self, folder: str) -> None:
+        shutil.rmtree(self.root / folder, ignore_errors=True)
+        for above in PurePosixPath(folder).parents[:-2]:
+            try:
+                (self.root / above).rmdir()
+            except OSError:
+                return  # others have something there
 
     def work_folder(self) -> Path:
         return own_folder(self.root / ".headstream" / "work")

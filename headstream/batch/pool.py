@@ -9,7 +9,7 @@ import signal
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from types import FrameType
 from typing import Any, Protocol
@@ -42,6 +42,9 @@ class Pool(Protocol):
     def idle(self) -> int:
         """How many inputs could be taken at once."""
 
+    def grow(self, workers: int) -> None:
+        """Have up to so many workers, if that is more than now and there is room."""
+
     def submit(self, item: Item) -> None:
         """Hand an input to a worker."""
 
@@ -56,6 +59,7 @@ class Pool(Protocol):
 class _Hand:
     process: Any
     pipe: Connection
+    threads: int | None
     item: Item | None = None
     used: bool = False
 
@@ -75,8 +79,17 @@ class LocalPool:
         """How many inputs could be taken at once."""
         return self.workers - sum(hand.item is not None for hand in self._hands)
 
+    def grow(self, workers: int) -> None:
+        """Have up to so many; the threads are shared anew. Workers with a larger share end as soon as they are idle."""
+        if workers > self.workers:
+            if self._setup.threads is not None:
+                threads = max(1, self._setup.threads * self.workers // workers)
+                self._setup = replace(self._setup, threads=threads)
+            self.workers = workers
+
     def submit(self, item: Item) -> None:
         """Hand an input to a worker, a new one if need be."""
+        self._end([h for h in self._hands if h.item is None and h.threads != self._setup.threads])
         hand = next((h for h in self._hands if h.item is None and h.process.is_alive()), None)
         hand = hand or self._start()
         hand.item = item
@@ -134,13 +147,16 @@ class LocalPool:
         with _environment(self._setup.threads):
             process.start()
         theirs.close()
-        hand = _Hand(process, ours)
+        hand = _Hand(process, ours, self._setup.threads)
         self._hands.append(hand)
         return hand
 
     def close(self, *, now: bool = False) -> None:
         """End the workers; ``now``: in the middle of what they do. Safe to call again."""
-        for hand in self._hands:
+        self._end(list(self._hands), now=now)
+
+    def _end(self, hands: list[_Hand], *, now: bool = False) -> None:
+        for hand in hands:
             if now:
                 hand.process.terminate()
             else:
@@ -149,13 +165,13 @@ class LocalPool:
                 except OSError:
                     pass  # gone already
         until = time.monotonic() + _STOP_S
-        for hand in self._hands:
+        for hand in hands:
             hand.process.join(max(0.0, until - time.monotonic()))
             if hand.process.is_alive():
                 hand.process.kill()
                 hand.process.join()
             hand.pipe.close()
-        self._hands.clear()
+            self._hands.remove(hand)
 
     def __enter__(self) -> LocalPool:
         return self
@@ -237,6 +253,9 @@ class InProcess:
     def idle(self) -> int:
         """How many inputs could be taken at once."""
         return int(self._item is None)
+
+    def grow(self, workers: int) -> None:
+        """There is this one."""
 
     def submit(self, item: Item) -> None:
         """Take an input; it is cut in ``wait``."""

@@ -30,7 +30,8 @@ class RayPool:
     """Actors of one CPU each, and of ``gpus`` where asked for. Safe to close again.
 
     address: "local" for a cluster of this machine's own, which ends with the pool; or a running one's.  workers: how many;
-    None for as many as the cluster has room for now.  items: more workers than inputs are of no use.
+    None for as many as the cluster has room for now.  items: more workers than inputs are of no use, until it is told to
+    ``grow``.
     """
 
     def __init__(self, setup: Setup, address: str, *, workers: int | None, items: int, gpus: float | None) -> None:
@@ -40,16 +41,17 @@ class RayPool:
         home = [os.environ.get(_HOME, "")] if address == "local" and self._owned else []
         share = gpus if gpus is not None else float(setup.device in ("cuda", "tensorrt"))
         device = "cpu" if setup.device == "auto" and not share else setup.device
-        self.workers = max(1, min(workers or self._room(share), items))
+        self._most = max(1, workers or self._room(share))
         _Actor.here = self._ray.method(max_task_retries=-1)(_Actor.here)  # type: ignore[method-assign]
         actor = self._ray.remote(num_cpus=1, num_gpus=share, max_restarts=-1, max_task_retries=0)(_Actor)
-        self._actors = [actor.remote(replace(setup, device=device, threads=1), *home) for _ in range(self.workers)]
+        self._new = lambda: actor.remote(replace(setup, device=device, threads=1), *home)
+        self._actors: list[Any] = []
         # What is awaited: (number of the actor, its input; None for the answer that it is there).
         self._awaited: dict[Any, tuple[int, Item | None]] = {}
         self._free: list[int] = []
         self._reasons: list[str] = []  # of actors that will never come back
-        for number in range(self.workers):
-            self._greet(number)
+        self.workers = 0
+        self.grow(items)
 
     def _connect(self, address: str) -> bool:
         """Join or start a cluster; True if it is ours to end."""
@@ -69,6 +71,13 @@ class RayPool:
             except (OSError, RuntimeError, ValueError, self._ray.exceptions.RayError) as error:
                 raise UsageError(f"--ray {address}: no cluster answers there: {error}") from error
         return True
+
+    def grow(self, workers: int) -> None:
+        """Have up to so many, as far as was asked for or there is room."""
+        while self.workers < min(workers, self._most):
+            self._actors.append(self._new())
+            self._greet(self.workers)
+            self.workers += 1
 
     def _room(self, share: float) -> int:
         """How many workers the cluster has room for."""

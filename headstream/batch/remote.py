@@ -98,6 +98,17 @@ class RemoteStorage:
             found: dict[str, dict[str, Any]] = self._system.find(self._root, detail=True)
             return found
 
+    def fetch(self, name: str, folder: Path) -> Path:
+        with _told(SourceError, f"{self.text}/{name}: cannot be fetched"):
+            self._system.get_file(f"{self._root}/{name}", str(folder / posixpath.basename(name)))
+        return folder
+
+    def clear(self, folder: str) -> None:
+        with _told(SinkError, f"{self.text}/{folder}: cannot be removed"):
+            self._system.invalidate_cache()
+            for path in self._system.find(f"{self._root}/{folder}"):
+                self._system.rm_file(path)
+
     def work_folder(self) -> Path:
         return own_folder(Path(tempfile.gettempdir()) / "headstream-batch")
 

@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import heapq
 import json
+import math
 import os
+import sys
 import time
-from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from headstream.batch.inputs import find_items
-from headstream.batch.job import OWN_FOLDER, BatchJob, BatchProgress, BatchReport, Item, Outcome, Setup
-from headstream.batch.ledger import split, with_identity, write_result
-from headstream.batch.places import LocalStorage, Storage, is_remote, local_path, open_storage, sweep
-from headstream.batch.pool import Event, InProcess, LocalPool, Pool
+from headstream.batch.job import BatchJob, BatchProgress, BatchReport, Item, Setup
+from headstream.batch.ledger import split, with_identity
+from headstream.batch.places import LocalStorage, Storage, is_remote, local_path, open_storage
+from headstream.batch.pool import InProcess, LocalPool, Pool
+from headstream.batch.sharing import Sharing
 from headstream.batch.worker import check_wish
-from headstream.errors import SinkError, UsageError
+from headstream.errors import UsageError
 from headstream.sinks.partial import check_writable
 from headstream.sinks.photo import check_folder
-
-_LOOK_EVERY_S = 0.5
-_LOSSES = 3  # workers that one input may cost before it is held responsible
-_KEPT_THUMBNAILS = 1000  # 2 to 3 kB each, in memory and in the report
 
 
 def run_batch(job: BatchJob, progress: Callable[[BatchProgress], None] | None = None) -> BatchReport:
@@ -35,6 +32,8 @@ def run_batch(job: BatchJob, progress: Callable[[BatchProgress], None] | None = 
     started = time.monotonic()
     if job.workers is not None and job.workers < 1:
         raise UsageError(f"--workers {job.workers}: expected at least 1")
+    if not 0 <= job.split_s < math.inf:
+        raise UsageError(f"--split {job.split_s:g}: expected a number of seconds, or 0 for films in one piece")
     items = _checked_items(job)
     storage = open_storage(job.out)
     if isinstance(storage, LocalStorage):
@@ -44,12 +43,12 @@ def run_batch(job: BatchJob, progress: Callable[[BatchProgress], None] | None = 
     todo, finished = split(items, storage, resume=job.resume)
     report = BatchReport(len(items), results=storage.locate("results.jsonl"))
     outcomes = {outcome.place: replace(outcome, state="skipped") for outcome in finished}
-    run = _Run(job, storage, outcomes, len(items), progress)
+    run = Sharing(job, storage, outcomes, len(items), progress)
     try:
         run.refuse([item for item in todo if item.problem])
         todo = [item for item in todo if not item.problem]
         if todo:
-            run.go(todo)
+            run.go(todo, open_pool(job, len(todo), [item.input for item in todo]), job.workers or most_workers(job))
     except KeyboardInterrupt:
         report.interrupted = True
     report.workers = run.workers
@@ -75,7 +74,7 @@ def _findable(name: str) -> str:
 
 
 def open_pool(job: BatchJob, items: int, paths: list[str]) -> Pool:
-    """The workers a job asks for, no more than there are inputs."""
+    """The workers a job asks for, no more than there are inputs; ``grow`` it where films are split."""
     cores = cores_here()
     workers = min(job.workers or cores, items)
     out = job.out if is_remote(job.out) else local_path(job.out)
@@ -93,6 +92,11 @@ def open_pool(job: BatchJob, items: int, paths: list[str]) -> Pool:
     return LocalPool(setup, workers)
 
 
+def most_workers(job: BatchJob) -> int:
+    """How many a pool may grow to: a core each here; a cluster knows its own room."""
+    return cores_here() if job.ray is None else sys.maxsize
+
+
 def cores_here() -> int:
     """Cores this process may use: of its affinity, and of its container's quota."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -101,126 +105,6 @@ def cores_here() -> int:
         return max(1, min(cores, int(quota) // int(period)))
     except (OSError, ValueError):
         return cores
-
-
-class _Run:
-    """Hands inputs to a pool, takes what comes back, tries again what may pass."""
-
-    def __init__(
-        self,
-        job: BatchJob,
-        storage: Storage,
-        outcomes: dict[str, Outcome],
-        total: int,
-        progress: Callable[[BatchProgress], None] | None,
-    ) -> None:
-        self._job, self._storage, self._outcomes, self._total, self._progress = job, storage, outcomes, total, progress
-        self.workers = 0
-        self._todo: deque[Item] = deque()
-        self._later: list[tuple[float, int, Item]] = []  # (when, number, item): a heap
-        self._busy: dict[int, Item] = {}
-        self._parts: dict[int, float] = {}
-        self._losses: dict[int, int] = {}
-        self._refused: dict[int, Outcome] = {}
-        self._bytes = self._bytes_done = self._failed = 0
-
-    def refuse(self, items: list[Item]) -> None:
-        """Note those that cannot even be tried."""
-        for item in items:
-            self._refused[item.number] = Outcome(item.input, item.kind, item.place, "failed", reason=item.problem)
-
-    def go(self, items: list[Item]) -> None:
-        """Cut them. Raises ModelError, SinkError when no input can be cut at all."""
-        self._todo.extend(items)
-        self._bytes = sum(item.size + 1 for item in items)
-        pool = open_pool(self._job, len(items), [item.input for item in items])
-        self.workers = pool.workers
-        ended = False
-        try:
-            while self._todo or self._later or self._busy:
-                self._feed(pool)
-                for event in pool.wait(self._patience_s()):
-                    self._take(event)
-                self._tell()
-            ended = True
-        finally:
-            pool.close(now=not ended)
-            if isinstance(self._storage, LocalStorage):
-                _clear(self._storage.root / OWN_FOLDER / "work")
-
-    def _feed(self, pool: Pool) -> None:
-        now = time.monotonic()
-        while self._later and self._later[0][0] <= now:
-            self._todo.appendleft(heapq.heappop(self._later)[2])
-        while self._todo and pool.idle:
-            item = self._todo.popleft()
-            self._busy[item.number] = item
-            pool.submit(item)
-
-    def _patience_s(self) -> float:
-        if not self._later:
-            return _LOOK_EVERY_S
-        return min(_LOOK_EVERY_S, max(0.01, self._later[0][0] - time.monotonic()))
-
-    def _take(self, event: Event) -> None:
-        item = self._busy[event.number]
-        if event.lost:
-            self._lost(item, event.lost)
-        elif event.outcome is None:
-            self._parts[item.number] = event.fraction * item.size
-        elif event.outcome.fatal is not None:
-            raise event.outcome.fatal(event.outcome.reason)
-        elif event.outcome.state == "failed" and event.outcome.again and item.tries < self._job.tries:
-            self._again(replace(item, tries=item.tries + 1), self._job.wait_s * 4 ** (item.tries - 1))
-        else:
-            self._end(item, event.outcome)
-
-    def _lost(self, item: Item, how: str) -> None:
-        losses = self._losses[item.number] = self._losses.get(item.number, 0) + 1
-        if losses < _LOSSES:
-            self._again(item, 0.0)
-            return
-        reason = f"{item.input}: {how}, {losses} times"
-        outcome = Outcome(item.input, item.kind, item.place, "failed", reason, identity=item.identity, tries=losses)
-        try:
-            write_result(self._storage, outcome)
-        except SinkError:
-            pass  # without a result file it is done again, too
-        self._end(item, outcome)
-
-    def _again(self, item: Item, wait_s: float) -> None:
-        del self._busy[item.number]
-        self._parts.pop(item.number, None)
-        heapq.heappush(self._later, (time.monotonic() + wait_s, item.number, item))
-
-    def _end(self, item: Item, outcome: Outcome) -> None:
-        del self._busy[item.number]
-        self._parts.pop(item.number, None)
-        self._bytes_done += item.size + 1
-        if len(self._outcomes) >= _KEPT_THUMBNAILS:
-            outcome.thumbnail = ""
-        self._outcomes[item.place] = outcome
-        self._failed += outcome.state == "failed"
-
-    def _tell(self) -> None:
-        if self._progress is None:
-            return
-        done, failed = len(self._outcomes) + len(self._refused), self._failed + len(self._refused)
-        fraction = (self._bytes_done + sum(self._parts.values())) / max(1, self._bytes)
-        self._progress(BatchProgress(done, failed, self._total, fraction))
-
-    def ordered(self, items: list[Item]) -> list[Outcome]:
-        """An outcome for every input that has one, in the inputs' order."""
-        every = (self._refused.get(item.number) or self._outcomes.get(item.place) for item in items)
-        return [outcome for outcome in every if outcome is not None]
-
-
-def _clear(work: Path) -> None:
-    sweep(work)
-    try:
-        work.rmdir()
-    except OSError:
-        pass  # another batch is at work there, or nothing ever was
 
 
 def _write_summary(report: BatchReport, storage: Storage, job: BatchJob) -> None:

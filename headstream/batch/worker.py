@@ -2,37 +2,36 @@
 
 from __future__ import annotations
 
-import base64
 import errno
 import shutil
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
 import cv2
-import numpy as np
 
-from headstream.batch.job import FORMATS, Item, Kind, Outcome, Setup, Wish
+from headstream.batch.job import FORMATS, Item, Join, Kind, Outcome, Setup, Wish
 from headstream.batch.ledger import write_result
 from headstream.batch.patience import causes, may_pass, patiently
+from headstream.batch.piecework import look_at, piece_name, record, video_job
 from headstream.batch.places import is_numbered, is_remote, open_storage
+from headstream.batch.thumbnail import Thumbnail, thumbnail
 from headstream.capture.photo import read_photo
 from headstream.errors import HeadstreamError, ModelError, SinkError, SourceError, UsageError
 from headstream.photos import PhotoCutter
+from headstream.pieces import Piece, cut_piece, join_pieces, piece_file
 from headstream.segment.load import load_segmenter
 from headstream.segment.registry import models_dir
-from headstream.sinks.photo import on_checkerboard, write_photo
+from headstream.sinks.photo import write_photo
 from headstream.track.finder import FaceFinder
-from headstream.types import Cutout
-from headstream.video import Tools, VideoJob, check_job, cut_video_file
+from headstream.video import Tools, check_job, cut_video_file
 from headstream.words import cut_options
 
 _T = TypeVar("_T")
 _FULL = {errno.ENOSPC, errno.EDQUOT}
-_THUMBNAIL_PX = 96
-_THUMBNAIL_AFTER = 25  # frames: people settle
 
 
 def check_wish(wish: Wish, kind: Kind) -> None:
@@ -41,14 +40,7 @@ def check_wish(wish: Wish, kind: Kind) -> None:
         raise UsageError(f"--format {wish.format}: unknown; known: {', '.join(FORMATS)}")
     cut_options(wish.heads, wish.part, wish.hair_color)
     if kind == "video":
-        check_job(_video_job(wish, Path("in"), Path("out")))
-
-
-def _video_job(wish: Wish, source: Path, stem: Path) -> VideoJob:
-    suffix = FORMATS[wish.format]
-    out = stem.with_name(stem.name + suffix) if suffix else stem / "%06d.png"
-    options = cut_options(wish.heads, wish.part, wish.hair_color)
-    return VideoJob(source, out, wish.background, codec=wish.codec, options=options, segment_s=0)
+        check_job(video_job(wish, Path("in"), Path("out")))
 
 
 class Worker:
@@ -58,7 +50,9 @@ class Worker:
     def __init__(self, setup: Setup) -> None:
         self._setup = setup
         self._storage = open_storage(setup.out)
-        self._folder = self._storage.work_folder()
+        self._own = self._storage.work_folder()
+        self._folder = self._own / "made"  # emptied after every input
+        self._fetched_last: tuple[tuple[str, int, str], Path] | None = None
         self._stack = ExitStack()
         self._finder: FaceFinder | None = None
         self._tools: dict[Kind, Tools] = {}
@@ -66,33 +60,55 @@ class Worker:
             cv2.setNumThreads(setup.threads)
 
     def cut(self, item: Item, progress: Callable[[float], None] | None = None) -> Outcome:
-        """One input from end to end; its failure is an outcome, too. ``progress`` gets how much of it is done, 0..1."""
+        """One input from end to end, or a part of one; its failure is an outcome, too. ``progress`` gets how much of it is
+        done, 0..1."""
         outcome = Outcome(item.input, item.kind, item.place, "failed", tries=item.tries, identity=item.identity)
         started = time.monotonic()
         self._empty()
         try:
-            source = self._fetched(item)
-            (self._cut_photo if item.kind == "photo" else self._cut_video)(item, source, outcome, progress)
-            for name in set(item.former) - {out["name"] for out in outcome.outputs}:
+            self._do(item, self._fetched(item), outcome, progress)
+            gone = set() if outcome.plan or outcome.made else set(item.former)
+            for name in gone - {out["name"] for out in outcome.outputs}:
                 self._patiently(lambda name=name: self._storage.remove(name))  # type: ignore[misc]
-            outcome.state = "done" if outcome.frames_with_head else "no_head"
+            outcome.state = "done" if outcome.frames_with_head or outcome.plan or outcome.made else "no_head"
         except Exception as error:  # whatever one odd file brings about, the others go on
             self._failed(item, outcome, error)
         finally:
             self._empty()
-        outcome.seconds = round(time.monotonic() - started, 3)
+        before = item.task.seconds if isinstance(item.task, Join) else 0.0
+        outcome.seconds = round(before + time.monotonic() - started, 3)
+        if outcome.plan or outcome.whole or isinstance(item.task, Piece):
+            return outcome  # there is no result yet
         try:
             self._patiently(lambda: write_result(self._storage, outcome))
         except HeadstreamError as error:
             outcome.state, outcome.reason, outcome.again = "failed", str(error), may_pass(error)
         return outcome
 
+    def _do(self, item: Item, source: Path, outcome: Outcome, progress: Callable[[float], None] | None) -> None:
+        if isinstance(item.task, Piece):
+            self._cut_piece(item, item.task, source, outcome, progress)
+        elif item.task is not None:
+            self._join(item, item.task, source, outcome)
+        elif item.kind == "photo":
+            self._cut_photo(item, source, outcome)
+        else:
+            self._cut_video(item, source, outcome, progress)
+
     def _fetched(self, item: Item) -> Path:
+        """The input as a local file. The last one that was fetched is kept: the next piece may be of the same film."""
         if not is_remote(item.input):
             return Path(item.input)
         from headstream.batch.remote import fetch
 
-        return self._patiently(lambda: fetch(item.input, self._folder, item.size))
+        wanted = (item.input, item.size, item.mark)
+        if self._fetched_last is None or self._fetched_last[0] != wanted:
+            self._fetched_last = None
+            shutil.rmtree(self._own / "fetched", ignore_errors=True)
+            (self._own / "fetched").mkdir(parents=True)
+            local = self._patiently(lambda: fetch(item.input, self._own / "fetched", item.size))
+            self._fetched_last = (wanted, local)
+        return self._fetched_last[1]
 
     def _loaded(self, kind: Kind) -> Tools:
         """The network for a kind of input, and the detectors."""
@@ -105,8 +121,11 @@ class Worker:
         return self._tools[kind]
 
     def _cut_video(self, item: Item, source: Path, outcome: Outcome, progress: Callable[[float], None] | None) -> None:
-        job = _video_job(item.wish, source, self._folder / "out")
-        watcher = _Thumbnail()
+        job = video_job(item.wish, source, self._folder / "out")
+        outcome.length_s, outcome.plan, whole = look_at(item, job)
+        if outcome.plan:
+            return
+        watcher = Thumbnail()
         report = cut_video_file(
             job,
             lambda done, expected: progress(min(1.0, done / expected)) if progress and expected else None,
@@ -117,10 +136,35 @@ class Worker:
             raise KeyboardInterrupt
         outcome.frames, outcome.frames_with_head = report.frames_out, report.frames_with_head
         outcome.notes = [self._plain(note, item) for note in report.notes]
+        outcome.notes += [f"cut whole: {self._plain(whole, item)}"] if whole else []
         outcome.thumbnail = watcher.uri
         self._publish(item, outcome)
 
-    def _cut_photo(self, item: Item, source: Path, outcome: Outcome, progress: Callable[[float], None] | None) -> None:
+    def _cut_piece(
+        self, item: Item, piece: Piece, source: Path, outcome: Outcome, progress: Callable[[float], None] | None
+    ) -> None:
+        job = video_job(item.wish, source, self._folder / "out")
+        watcher, tools = Thumbnail(piece.begin), self._loaded("video")
+        made = cut_piece(job, piece, self._folder, tools=tools, progress=progress, watch=watcher.watch)
+        file, name = piece_file(job, piece, self._folder), piece_name(item, piece)
+        self._patiently(lambda: self._storage.put([(file, name)]))
+        self._patiently(lambda: self._storage.write(*record(item, piece, made, watcher.uri)))
+        outcome.made, outcome.thumbnail = made, watcher.uri
+
+    def _join(self, item: Item, task: Join, source: Path, outcome: Outcome) -> None:
+        job = video_job(item.wish, source, self._folder / "out")
+        for piece in task.pieces:
+            name = piece_name(item, piece)
+            folder = self._patiently(lambda name=name: self._storage.fetch(name, self._folder))  # type: ignore[misc]
+        outcome.length_s = look_at(replace(item, split_s=0), job)[0]
+        outcome.notes = join_pieces(job, task.pieces, task.made, folder)
+        outcome.notes.append(f"put together from {len(task.pieces)} pieces")
+        outcome.frames = sum(made.frames for made in task.made)
+        outcome.frames_with_head = sum(made.frames_with_head for made in task.made)
+        outcome.thumbnail = task.thumbnail
+        self._publish(item, outcome)
+
+    def _cut_photo(self, item: Item, source: Path, outcome: Outcome) -> None:
         photo = read_photo(source)
         options = cut_options(item.wish.heads, item.wish.part, item.wish.hair_color, stability=0.0)
         tools = self._loaded("photo")
@@ -158,13 +202,15 @@ class Worker:
     def _failed(self, item: Item, outcome: Outcome, error: BaseException) -> None:
         outcome.outputs = []
         outcome.again, outcome.fatal = may_pass(error), _ends_all(error)
+        if item.task is not None and not outcome.again and not outcome.fatal:
+            outcome.whole = self._plain(_text(error, item), item)
+            return
         if isinstance(error, SourceError) and not outcome.again:
             try:
                 self._publish(item, outcome)  # what a file that breaks off has left, as NAME.partial.EXT
             except (HeadstreamError, OSError):
                 outcome.outputs = []
-        text = str(error) if isinstance(error, HeadstreamError) else f"{item.input}: {_words(error)}"
-        outcome.reason = self._plain(text, item)
+        outcome.reason = self._plain(_text(error, item), item)
 
     def _plain(self, text: str, item: Item) -> str:
         """A message that names the input and the output, not the files they are for the moment."""
@@ -172,7 +218,7 @@ class Worker:
         stem = final[: -len(FORMATS[item.wish.format])] if item.kind == "video" and FORMATS[item.wish.format] else final
         text = text.replace(str(self._folder / "out"), stem)
         if is_remote(item.input):
-            text = text.replace(str(self._folder / ("in" + Path(item.input).suffix)), item.input)
+            text = text.replace(str(self._own / "fetched" / ("in" + Path(item.input).suffix)), item.input)
         return " ".join(text.split())
 
     def _patiently(self, action: Callable[[], _T]) -> _T:
@@ -185,7 +231,7 @@ class Worker:
     def close(self) -> None:
         """Free the networks and remove the work folder. Safe to call again."""
         self._stack.close()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        shutil.rmtree(self._own, ignore_errors=True)
 
     def __enter__(self) -> Worker:
         return self
@@ -201,6 +247,10 @@ def _ends_all(error: BaseException) -> type[HeadstreamError] | None:
     return SinkError if any(getattr(cause, "errno", None) in _FULL for cause in causes(error)) else None
 
 
+def _text(error: BaseException, item: Item) -> str:
+    return str(error) if isinstance(error, HeadstreamError) else f"{item.input}: {_words(error)}"
+
+
 def _words(error: BaseException) -> str:
     if isinstance(error, MemoryError):
         return "not enough memory for it"
@@ -213,28 +263,3 @@ def _partial(place: str) -> str:
     folder, slash, name = place.rpartition("/")
     stem, dot, suffix = name.rpartition(".")
     return f"{folder}{slash}{stem}.partial.{suffix}" if dot else f"{place}.partial"
-
-
-class _Thumbnail:
-    """A small picture of the first head in a video, or of who is there a second later."""
-
-    def __init__(self) -> None:
-        self.uri = ""
-
-    def watch(self, cutout: Cutout) -> None:
-        if cutout.heads and (not self.uri or cutout.frame.index == _THUMBNAIL_AFTER):
-            self.uri = thumbnail(cutout)
-
-
-def thumbnail(cutout: Cutout) -> str:
-    """A small picture of the cut-out head as a data URI, or "" where nothing of it shows."""
-    x0, y0, x1, y1 = cutout.region_px
-    if x0 == x1 or y0 == y1:
-        return ""
-    rgba = cutout.rgba()[y0:y1, x0:x1]
-    scale = _THUMBNAIL_PX / max(rgba.shape[:2])
-    size = (max(1, round(rgba.shape[1] * scale)), max(1, round(rgba.shape[0] * scale)))
-    small = cv2.resize(rgba, size, interpolation=cv2.INTER_AREA)
-    rgb = on_checkerboard(np.ascontiguousarray(small), 8)
-    _, data = cv2.imencode(".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 75])
-    return "data:image/jpeg;base64," + base64.b64encode(bytes(data)).decode()

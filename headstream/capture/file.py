@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 import logging
+import sys
 import threading
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from headstream.capture.marks import Mark, checksum
+from headstream.capture.marks import Mark, Span, checksum
 from headstream.capture.unpack import Place, frame_from_video, orientation
 from headstream.errors import SourceError
 from headstream.types import Frame
@@ -41,7 +42,7 @@ class FileSource:
         self._threads = threads or 0
         self.damaged_packets = self._discarded = 0
         self.warnings: list[str] = []
-        self._container = _open(self.path)
+        self._container = open_film(self.path)
         try:
             self._stream = self._opened_stream()
             self._decoder = self._decoded()
@@ -60,11 +61,12 @@ class FileSource:
         self.sample_aspect_ratio = 1 / aspect if turned else aspect
         self.frames_expected = int(self._stream.frames) or self._frames_by_duration()
         self._mark: Mark | None = None
+        self._span: Span | None = None
         # Where the video starts on the file's own clock.
         self.first_pts_s = Fraction(0) if self._first.pts is None else self._first.pts * Fraction(self._first.time_base)
 
     def _opened_stream(self) -> Any:
-        stream = _video_stream(self._container, self.path)
+        stream = video_stream(self._container, self.path)
         stream.thread_type = "AUTO"
         stream.codec_context.thread_count = self._threads
         return stream
@@ -103,10 +105,19 @@ class FileSource:
         """
         self._mark = mark
 
+    def only(self, span: Span) -> None:
+        """Iterate over a part alone: frames with the numbers and times they have in the film.
+
+        Iterating raises SourceError where seeking does not lead to the key frame the part is found from. A span that
+        reaches to the film's end is checked for being complete, as a whole film is.
+        """
+        self._span = span
+
     def __iter__(self) -> Iterator[Frame]:
         first, step = self.first_pts_s, 1 / self.rate
         last = first - step
         index = begin = 0
+        end = sys.maxsize
         pictures: Iterator[Any] = itertools.chain([self._first], self._decoder)
         self._first = None
         if self._mark is not None:
@@ -117,7 +128,14 @@ class FileSource:
                     pictures, index, last = sought, begin, first + self._mark.trail[-1][0]
                 elif not self._closed:
                     pictures = self._from_the_start()
+        elif self._span is not None:
+            begin, end = self._span.first, self._span.end
+            if self._span.key:
+                with self._lock:
+                    pictures, index = iter(()) if self._closed else self._from_key(self._span.ticks), self._span.key
         for decoded in self._until_closed(pictures):
+            if index == end:
+                return
             when = last + step if decoded.pts is None else decoded.pts * Fraction(decoded.time_base)
             if when <= last:  # a broken clock must not cost a frame: the next tick is the nearest true thing
                 self._warn_once("some timestamps repeat or run backwards; those frames follow one tick after another")
@@ -176,9 +194,27 @@ class FileSource:
                 return True
         return False
 
+    def _from_key(self, ticks: int) -> Iterator[Any]:
+        """Pictures from a key frame on. Those before it in time are left out, also where they follow it in the file: what
+        they refer to may not have been decoded."""
+        import av
+
+        for early_s in (0, _SECOND_TRY_S):
+            try:
+                self._container.seek(ticks - int(early_s / self.time_base), stream=self._stream, backward=True)
+                pictures = self._decoded()
+                for decoded in pictures:
+                    if decoded.pts == ticks:
+                        return itertools.chain([decoded], pictures)
+                    if decoded.pts is None or decoded.pts > ticks:
+                        break
+            except (av.error.FFmpegError, OSError) as error:
+                log.info("%s: seeking failed: %s", self.path, error)
+        raise SourceError(f"{self.path}: seeking to {float(ticks * self.time_base):.3f} s does not lead there")
+
     def _from_the_start(self) -> Iterator[Any]:
         self._container.close()
-        self._container = _open(self.path)
+        self._container = open_film(self.path)
         self._stream = self._opened_stream()
         self.damaged_packets = self._discarded = 0
         self.warnings.clear()
@@ -241,7 +277,8 @@ class FileSource:
         self.close()
 
 
-def _open(path: Path) -> Any:
+def open_film(path: Path) -> Any:
+    """A file as a PyAV container. Raises SourceError."""
     import av
 
     if not path.exists():
@@ -263,7 +300,8 @@ def _open(path: Path) -> Any:
         raise SourceError(f"{path}: not a video file headstream can read ({_reason(error)})") from error
 
 
-def _video_stream(container: Any, path: Path) -> Any:
+def video_stream(container: Any, path: Path) -> Any:
+    """The stream of a film's picture. Raises SourceError, saying what the file is where there is none."""
     pictures = [s for s in container.streams.video if not _is_cover(s)]
     if not pictures:
         kinds = sorted({s.type for s in container.streams} - {"video"}) or ["nothing"]

@@ -29,6 +29,20 @@ class Mark:
     warnings: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Span:
+    """A part of a film: its frames from ``first`` on, before ``end``.
+
+    key: number of a key frame at ``first`` or before it, where decoding begins.  ticks: that one's time on the file's own
+    clock, in the stream's time base.
+    """
+
+    first: int
+    end: int
+    key: int
+    ticks: int
+
+
 class Trail:
     """The last frames, for the next mark."""
 

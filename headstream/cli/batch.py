@@ -57,6 +57,9 @@ def batch(
         str | None, typer.Option(metavar="local|ADDRESS", help="Run on Ray: on this machine, or on a cluster.")
     ] = None,
     gpus: Annotated[float | None, typer.Option(help="With --ray: a worker's share of GPUs, like 0.5.")] = None,
+    split: Annotated[
+        float, typer.Option(metavar="SECONDS", help="Cut longer films in pieces, side by side; 0: in one piece.")
+    ] = 600.0,
     json: JsonOption = False,
 ) -> int:
     """Cut the heads out of many videos and photos. Run it again to go on: what is done and unchanged is left alone."""
@@ -65,7 +68,7 @@ def batch(
 
     wish = Wish(format, background, codec, heads, part, hair_color)
     job = BatchJob(
-        tuple(inputs), out, wish, model, device, workers, resume, recursive, report, ray, gpus
+        tuple(inputs), out, wish, model, device, workers, resume, recursive, report, ray, gpus, split_s=split
     )  # fmt: skip
     with _progress() as progress:
         done = run_batch(job, progress)

@@ -17,7 +17,7 @@ from headstream.sinks.pack import RGB_AS_YUV, chroma_region, region_planes
 from headstream.types import Colour, Cutout, Planes, UInt8Array
 
 _CATCH_UP_S = 5
-_PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
+PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 
 
 class Background(Protocol):
@@ -48,7 +48,7 @@ def open_background(wanted: str | tuple[int, int, int] | Path, open_frames: Any)
     if isinstance(wanted, tuple):
         return FixedPicture(np.array([[wanted]], np.uint8))
     path = Path(wanted)
-    if path.suffix.lower() in _PICTURES:
+    if path.suffix.lower() in PICTURES:
         bgr = cv2.imread(str(path), cv2.IMREAD_COLOR)
         if bgr is None:
             raise SourceError(f"{path}: the background is not a picture that can be read")

@@ -108,6 +108,11 @@ class PictureEncoder:
         made = [packet for frame in self._frames(cutout, when) for packet in self.stream.encode(frame)]
         return self._timed(made)
 
+    def tick(self, when: Fraction) -> int:
+        """The next frame's time in ``time_base``: second ``when``, but after the frame before it."""
+        self.last_pts = max(round(when / self.time_base), self.last_pts + 1)
+        return self.last_pts
+
     def flush(self) -> list[Any]:
         """The encoder's rest."""
         return self._timed(self.stream.encode(None))
@@ -176,8 +181,7 @@ class PictureEncoder:
     def _stamped(self, frames: list[Any], when: Fraction, cutout: Cutout) -> list[Any]:
         for frame in frames:
             _set(frame, self.picture.tags if self.picture else {})  # ProRes writes them into every frame
-            pts = max(round(when / self.time_base), self.last_pts + 1)
-            self.last_pts = pts
+            pts = self.tick(when)
             frame.pts, frame.time_base = pts, self.time_base
             length = cutout.frame.duration_s or 1 / self._clip.rate
             self._durations[pts] = max(1, round(length / self.time_base))

@@ -53,6 +53,10 @@ class SegmentSink(ABC):
         if isinstance(self._background, VideoBackground):
             self._background.restore(behind)
 
+    def skip(self, cutout: Cutout) -> None:
+        """A cut-out of the output that somebody else writes; times go on after it."""
+        self._encoder.tick(cutout.frame.pts + self._clip.video_start_s)
+
     def write(self, cutout: Cutout) -> None:
         """Encode one cut-out into the current segment. Raises SinkError; then only ``drop`` and ``close`` may follow."""
         import av

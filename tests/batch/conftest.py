@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import cv2
 import pytest
@@ -13,6 +14,10 @@ from PIL import Image
 from headstream.types import UInt8Array
 from tests.conftest import moving_portrait
 from tests.media import pattern, write_video
+
+# Of the film that is split: a key frame every second.
+SHORT = {"g": "10", "bf": "2", "sc_threshold": "0", "crf": "18"}
+RATE, FRAMES = 10, 66
 
 
 @pytest.fixture(scope="session")
@@ -39,6 +44,23 @@ def photo(portrait: UInt8Array, tmp_path_factory: pytest.TempPathFactory) -> Pat
 def nobody(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A clip without anybody in it."""
     return write_video(tmp_path_factory.mktemp("tiny") / "nobody.mp4", [pattern(160, 120, i) for i in range(4)])
+
+
+@pytest.fixture(scope="session")
+def swinging(portrait: UInt8Array) -> list[UInt8Array]:
+    """The portrait going to and fro."""
+    there = moving_portrait(portrait, 30, (160, 120))
+    return ((there + there[::-1]) * 3)[:FRAMES]
+
+
+@pytest.fixture(scope="session")
+def film(swinging: list[UInt8Array], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """66 frames, 10 a second, a key frame every second, B-frames, sound."""
+    return filmed(tmp_path_factory.mktemp("films") / "film.mp4", swinging, options=SHORT, sound=True)
+
+
+def filmed(path: Path, frames: list[UInt8Array], **more: Any) -> Path:
+    return write_video(path, frames, rate=RATE, **more)
 
 
 def copies(source: Path, folder: Path, *names: str) -> None:

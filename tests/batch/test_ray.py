@@ -80,6 +80,27 @@ def test_a_lost_node_costs_nothing(cluster: Any, clip: Path, long_clip: Path, ph
 
 
 @pytest.mark.slow
+def test_a_film_in_pieces(cluster: Any, film: Path, tmp_path: Path) -> None:
+    running, nodes = cluster
+    lost: list[Any] = []
+    out = tmp_path / "ray"
+
+    def lose_a_node(now: BatchProgress) -> None:
+        if not lost and list(out.rglob("*.packets")):
+            lost.append(nodes.pop())
+            running.remove_node(lost[0], allow_graceful=False)
+
+    job = BatchJob((str(film),), str(out), Wish(format="mkv"), ray=running.address, split_s=2.0)
+    report = run_batch(job, lose_a_node)
+    assert lost
+    assert report.workers == 2
+    assert "put together from 3 pieces" in report.outcomes[0].notes
+    run_batch(BatchJob(job.inputs, str(tmp_path / "local"), job.wish, workers=1, split_s=2.0))
+    assert (out / "film.mkv").read_bytes() == (tmp_path / "local" / "film.mkv").read_bytes()
+    assert not (out / ".headstream" / "pieces").exists()
+
+
+@pytest.mark.slow
 def test_on_this_machine_alone(ray: Any, clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     copies(clip, tmp_path / "in", "a.mp4", "b.mp4")
     command = ["batch", str(tmp_path / "in"), "--out", str(tmp_path / "out"), "--format", "mkv", "--ray", "local"]

@@ -200,6 +200,16 @@ class TestS3:
         assert main(command) == 0
         assert json.loads(capsys.readouterr().out)["skipped"] == 2
 
+    @pytest.mark.slow
+    def test_a_film_in_pieces(self, bucket: Any, film: Path, tmp_path: Path) -> None:
+        bucket.pipe_file("clips/films/film.mp4", film.read_bytes())
+        report = run_batch(job("s3://clips/films", out="s3://clips/cut", workers=2, split_s=2.0))
+        assert "put together from 3 pieces" in report.outcomes[0].notes
+        run_batch(job(str(film), out=str(tmp_path), workers=1, split_s=2.0))
+        assert bucket.cat_file("clips/cut/film.mkv") == (tmp_path / "film.mkv").read_bytes()
+        bucket.invalidate_cache()
+        assert not [name for name in bucket.find("clips/cut") if "pieces" in name]
+
     def test_a_server_that_fails_now_and_then(self, bucket: Any, tmp_path: Path, monkeypatch: Any) -> None:
         """Every third answer is an error 500, whatever it was about."""
         from headstream.batch import run

@@ -1,0 +1,78 @@
+"""What a film's packets tell without decoding any: when its frames are shown, and which of them are key frames."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from headstream.capture.file import open_film, video_stream
+from headstream.errors import SourceError
+
+_BEHIND_S = 2  # what the last frame may lack of the length the file tells, before the file counts as cut off
+
+
+@dataclass(frozen=True)
+class Survey:
+    """Frames by their packets. ticks: (N,) int64, their times in ``time_base``, rising.  keys: (N,) bool, the key frames.
+
+    fault: why packets do not tell the frames of this file, or "".
+    """
+
+    ticks: np.ndarray[Any, np.dtype[np.int64]]
+    keys: np.ndarray[Any, np.dtype[np.bool_]]
+    time_base: Fraction
+    rate: Fraction
+    fault: str = ""
+
+    @property
+    def length_s(self) -> Fraction:
+        """How long the film is, as nearly as can be told."""
+        return len(self.ticks) / self.rate
+
+
+def length_s(path: Path) -> Fraction:
+    """How long the picture of a film is: by the file's own account, or by its packets where it has none. Raises SourceError."""
+    with open_film(path) as container:
+        stream = video_stream(container, path)
+        if stream.duration:
+            return Fraction(stream.duration) * Fraction(stream.time_base)
+        if container.duration:
+            return Fraction(container.duration, 1_000_000)
+    return survey(path).length_s
+
+
+def survey(path: Path) -> Survey:
+    """Read all packets of a film's picture. Raises SourceError for a file that cannot even be opened."""
+    import av
+
+    fault = ""
+    times: list[int | None] = []
+    keys: list[bool] = []
+    with open_film(path) as container:
+        stream = video_stream(container, path)
+        try:
+            for packet in container.demux(stream):
+                if not packet.size:  # the end; in AVI also a frame that was dropped
+                    continue
+                if packet.is_corrupt or packet.is_discard:
+                    fault = fault or ("some packets are damaged" if packet.is_corrupt else "an edit list hides frames")
+                times.append(packet.pts)
+                keys.append(packet.is_keyframe)
+        except (av.error.FFmpegError, OSError) as error:
+            raise SourceError(f"{path}: reading failed part-way ({error})") from error
+        base, rate = Fraction(stream.time_base), Fraction(stream.average_rate or stream.guessed_rate or 25)
+        promised, indexed = Fraction(stream.duration or 0) * base, int(stream.frames)
+    fault = fault or ("some frames have no time" if None in times else "")
+    ticks = np.array([0 if tick is None else tick for tick in times], np.int64)
+    order = np.argsort(ticks, kind="stable")
+    ticks, marks = ticks[order], np.array(keys, bool)[order]
+    if not fault and (np.diff(ticks) <= 0).any():
+        fault = "some frames have the same time"
+    ended_s = (ticks[-1] - ticks[0]).item() * base if len(ticks) else Fraction(0)
+    if not fault and (len(ticks) < 0.98 * indexed - 2 if indexed else ended_s + _BEHIND_S < promised):
+        fault = "the file is cut off"
+    return Survey(ticks, marks, base, rate, fault)

@@ -1,0 +1,476 @@
+"""One film cut in pieces by several workers: the same film as in one piece, whoever cuts it and whoever dies."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from headstream.batch import run, worker
+from headstream.batch.job import BatchJob, BatchProgress, BatchReport, Outcome, Wish
+from headstream.batch.pool import InProcess
+from headstream.batch.run import run_batch
+from headstream.errors import UsageError
+from headstream.pieces import Indivisible, Piece, plan_pieces
+from headstream.types import UInt8Array
+from tests.batch.conftest import FRAMES, RATE, SHORT, copies, filmed, kill
+from tests.media import alpha_of, frame_times, heeds_ctrl_c, needs_ffmpeg, probe
+
+posix = pytest.mark.skipif(sys.platform == "win32", reason="signals")
+
+OPEN = {"x264-params": "keyint=10:min-keyint=10:open-gop=1:bframes=3:b-adapt=0:scenecut=0", "crf": "18"}
+REFRESHED = {"x264-params": "intra-refresh=1:keyint=15:bframes=0:scenecut=0"}
+SPLIT_S = 2.0
+BORDERS = (20, 40)  # the last 6 frames are no piece of their own
+SEAM = 0.2  # of 255, on the mean of a frame; measured: 0.05
+
+
+@pytest.fixture
+def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No worker processes, where they are not what is tested: each takes seconds to start."""
+    monkeypatch.setattr(run, "LocalPool", lambda setup, workers: InProcess(setup))
+
+
+@pytest.fixture
+def cut(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """The pieces that this process cuts."""
+    done: list[tuple[int, int]] = []
+    real = worker.cut_piece
+
+    def noted(job: Any, piece: Piece, *rest: Any, **more: Any) -> Any:
+        done.append((piece.begin, piece.end))
+        return real(job, piece, *rest, **more)
+
+    monkeypatch.setattr(worker, "cut_piece", noted)
+    return done
+
+
+def job(*inputs: Path, out: Path, **options: Any) -> BatchJob:
+    usual: dict[str, Any] = {"wish": Wish(format="mkv"), "workers": 1, "split_s": SPLIT_S, "wait_s": 0.001}
+    return BatchJob(tuple(map(str, inputs)), str(out), **(usual | options))
+
+
+def only(report: BatchReport) -> Outcome:
+    (outcome,) = report.outcomes
+    return outcome
+
+
+def pieces_left(out: Path) -> list[Path]:
+    return list((out / ".headstream").glob("pieces/**"))
+
+
+def sound(path: Path) -> list[tuple[str, str, str]]:
+    """Time, duration and checksum of every packet of sound."""
+    command = [
+        "ffprobe",
+        "-v",
+        "error",
+        "-select_streams",
+        "a",
+        "-show_packets",
+        "-show_data_hash",
+        "crc32",
+        "-of",
+        "json",
+    ]
+    found = json.loads(subprocess.run([*command, str(path)], capture_output=True, check=True).stdout)["packets"]
+    return [(packet["pts_time"], packet.get("duration_time", ""), packet["data_hash"]) for packet in found]
+
+
+def near_borders(one: Path, other: Path, borders: tuple[int, int]) -> float:
+    """The largest mean difference of the alpha of two films in a frame, 0..255, from a second before each border to one after."""
+    a, b = alpha_of(one).astype(np.int16), alpha_of(other).astype(np.int16)
+    assert a.shape == b.shape
+    by_frame = np.abs(a - b).mean(axis=(1, 2))
+    return float(max(by_frame[border - RATE : border + RATE].max() for border in borders))
+
+
+class TestTheFilm:
+    @pytest.mark.parametrize(
+        ("name", "borders", "more"),
+        [
+            ("plain.mp4", BORDERS, {"options": SHORT, "sound": True}),
+            ("open.mkv", BORDERS, {"options": OPEN, "sound": True}),
+            ("uneven.mkv", BORDERS, {"options": SHORT, "pts": [100 * k + 31 * (k % 3) for k in range(FRAMES)]}),
+            ("late.ts", BORDERS, {"options": SHORT, "sound": True, "pts": [100 * k + 500 for k in range(FRAMES)]}),
+            ("refreshed.mp4", (30, 45), {"options": REFRESHED}),
+        ],
+    )
+    def test_is_the_one_cut_whole(
+        self,
+        name: str,
+        borders: tuple[int, int],
+        more: dict[str, Any],
+        swinging: list[UInt8Array],
+        tmp_path: Path,
+        in_process: None,
+        cut: list[tuple[int, int]],
+    ) -> None:
+        needs_ffmpeg()
+        source = filmed(tmp_path / name, swinging, **more)
+        one = only(run_batch(job(source, out=tmp_path / "pieces")))
+        assert (one.state, one.frames, one.frames_with_head) == ("done", FRAMES, FRAMES), one
+        assert cut == list(pairwise((0, *borders, FRAMES)))
+        assert "put together from 3 pieces" in one.notes
+        other = only(run_batch(job(source, out=tmp_path / "whole", split_s=0)))
+        assert [note for note in one.notes if "pieces" not in note] == other.notes
+        made, wanted = (next((tmp_path / name).glob("*.mkv")) for name in ("pieces", "whole"))
+        assert frame_times(made) == frame_times(wanted)
+        assert sound(made) == sound(wanted)
+        assert len(probe(made)["streams"]) == len(probe(wanted)["streams"]) == 1 + ("sound" in more)
+        assert near_borders(made, wanted, borders) < SEAM
+        assert one.thumbnail
+        assert one.length_s == pytest.approx(FRAMES / RATE, abs=0.2)
+        assert not pieces_left(tmp_path / "pieces")
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize(
+        "wish",
+        [
+            Wish("webm"),
+            Wish("mov"),
+            Wish("mp4", background="#102030"),
+            Wish("mp4", background="blur"),
+            Wish("mkv", heads="all"),
+        ],
+    )
+    def test_in_every_format(self, wish: Wish, film: Path, tmp_path: Path, in_process: None) -> None:
+        one = only(run_batch(job(film, out=tmp_path / "pieces", wish=wish)))
+        assert "put together from 3 pieces" in one.notes, one
+        only(run_batch(job(film, out=tmp_path / "whole", wish=wish, split_s=0)))
+        name = f"film.{wish.format}"
+        assert frame_times(tmp_path / "pieces" / name) == frame_times(tmp_path / "whole" / name)
+        assert sound(tmp_path / "pieces" / name) == sound(tmp_path / "whole" / name)
+
+    def test_one_is_done_before_the_next_is_begun(
+        self, film: Path, clip: Path, tmp_path: Path, in_process: None, cut: list[tuple[int, int]]
+    ) -> None:
+        copies(film, tmp_path / "in", "a.mp4", "b.mp4")
+        copies(clip, tmp_path / "in", "c.mp4")
+        report = run_batch(job(tmp_path / "in", out=tmp_path / "out"))
+        assert [outcome.state for outcome in report.outcomes] == ["done"] * 3
+        assert cut == [(0, 20), (20, 40), (40, FRAMES)] * 2
+        assert (tmp_path / "out" / "a.mkv").read_bytes() == (tmp_path / "out" / "b.mkv").read_bytes()
+
+    def test_in_memory(self, film: Path, in_process: None, cut: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+        fsspec = pytest.importorskip("fsspec")
+        system = fsspec.filesystem("memory")
+        fetched: list[str] = []
+        real = type(system).get_file
+
+        def noted(self: Any, path: str, *rest: Any, **more: Any) -> Any:
+            fetched.append(path)
+            return real(self, path, *rest, **more)
+
+        monkeypatch.setattr(type(system), "get_file", noted)
+        try:
+            system.pipe_file("/in/film.mp4", film.read_bytes())
+            wanted = BatchJob(("memory://in",), "memory://out", Wish("mkv"), split_s=SPLIT_S, wait_s=0.001)
+            assert only(run_batch(wanted)).state == "done"
+            assert len(cut) == 3
+            assert [name for name in fetched if name.endswith(".mp4")] == ["/in/film.mp4"]
+            assert len([name for name in fetched if ".headstream/pieces" in name]) == 3
+            assert set(system.find("/out")) == {
+                "/out/film.mkv", "/out/results.jsonl", "/out/.headstream/results/film.mkv.json",
+            }  # fmt: skip
+            assert only(run_batch(wanted)).state == "skipped"
+        finally:
+            system.store.clear()
+            system.pseudo_dirs[:] = [""]
+
+
+class TestAgain:
+    def test_only_missing_pieces_are_made(
+        self, film: Path, tmp_path: Path, in_process: None, cut: list[tuple[int, int]]
+    ) -> None:
+        out = tmp_path / "out"
+
+        def stop(now: BatchProgress) -> None:
+            if len(cut) == 2:
+                raise KeyboardInterrupt
+
+        report = run_batch(job(film, out=out), stop)
+        assert report.interrupted
+        assert not report.outcomes
+        assert len(list((out / ".headstream" / "pieces").rglob("*.json"))) == 2
+        assert not (out / "film.mkv").exists()
+        cut.clear()
+        assert only(run_batch(job(film, out=out))).frames == FRAMES
+        assert cut == [(40, FRAMES)]
+        cut.clear()
+        run_batch(job(film, out=tmp_path / "undisturbed"))
+        assert (out / "film.mkv").read_bytes() == (tmp_path / "undisturbed" / "film.mkv").read_bytes()
+        assert not pieces_left(out)
+
+    @pytest.mark.parametrize("what", ["wish", "split", "film", "damage", "resume"])
+    def test_pieces_of_something_else_are_not_used(
+        self, what: str, film: Path, tmp_path: Path, in_process: None, cut: list[tuple[int, int]]
+    ) -> None:
+        def stop(now: BatchProgress) -> None:
+            if len(cut) == 2:
+                raise KeyboardInterrupt
+
+        copies(film, tmp_path, "film.mp4")
+        out, options = tmp_path / "out", dict[str, Any]()
+        run_batch(job(tmp_path / "film.mp4", out=out), stop)
+        cut.clear()
+        if what == "wish":
+            options["wish"] = Wish("mkv", part="hair")
+        elif what == "split":
+            options["split_s"] = 2.9
+        elif what == "resume":
+            options["resume"] = False
+        elif what == "film":
+            (tmp_path / "film.mp4").write_bytes(film.read_bytes() + b"more")
+        else:
+            for file in (out / ".headstream" / "pieces").rglob("*.packets"):
+                file.write_bytes(file.read_bytes()[:-1])
+        run_batch(job(tmp_path / "film.mp4", out=out, **options))
+        assert len(cut) == (2 if what == "split" else 3)
+        assert not pieces_left(out)
+
+    @pytest.mark.slow
+    def test_what_another_split_changes(self, film: Path, clip: Path, tmp_path: Path, in_process: None) -> None:
+        copies(film, tmp_path / "in", "film.mp4")
+        copies(clip, tmp_path / "in", "short.mp4")
+
+        def states(split_s: float) -> list[str]:
+            return [
+                outcome.state
+                for outcome in run_batch(job(tmp_path / "in", out=tmp_path / "out", split_s=split_s)).outcomes
+            ]
+
+        assert states(600) == ["done", "done"]
+        assert states(0) == ["skipped", "skipped"]  # nothing of either is split
+        assert states(100) == ["skipped", "skipped"]
+        assert states(3) == ["done", "skipped"]
+        assert states(2) == ["done", "skipped"]
+        assert states(2) == ["skipped", "skipped"]
+        assert states(0) == ["done", "skipped"]
+
+    def test_results_of_before_films_were_split_hold(self, clip: Path, tmp_path: Path, in_process: None) -> None:
+        run_batch(job(clip, out=tmp_path))
+        (result,) = (tmp_path / ".headstream" / "results").iterdir()
+        told = json.loads(result.read_text())
+        del told["length_s"], told["identity"]["split_s"]
+        result.write_text(json.dumps(told))
+        assert only(run_batch(job(clip, out=tmp_path))).state == "skipped"
+
+
+class TestWhole:
+    """Films that cannot be split are cut as ever, and the result says why."""
+
+    def whole(self, source: Path, out: Path, **options: Any) -> Outcome:
+        outcome = only(run_batch(job(source, out=out, **options)))
+        assert outcome.state in ("done", "no_head"), outcome
+        assert not pieces_left(out)
+        (note,) = [note for note in outcome.notes if note.startswith("cut whole: ")]
+        return Outcome(**{**outcome.as_dict(), "reason": note.removeprefix("cut whole: ")})
+
+    @pytest.mark.slow
+    def test_by_the_wish(self, film: Path, photo: Path, tmp_path: Path, in_process: None) -> None:
+        assert "PNG sequence is not joined" in self.whole(film, tmp_path / "1", wish=Wish("png")).reason
+        assert "GIF is not joined" in self.whole(film, tmp_path / "2", wish=Wish("gif")).reason
+        assert "numbered from the film's start" in self.whole(film, tmp_path / "3", wish=Wish("mkv", heads="1")).reason
+        behind = Wish("mp4", background=str(film))
+        assert "a video behind" in self.whole(film, tmp_path / "4", wish=behind).reason
+        assert "put together from 3 pieces" in str(
+            only(run_batch(job(film, out=tmp_path / "5", wish=Wish("mp4", background=str(photo)))))
+        )
+
+    def test_rare_key_frames(self, swinging: list[UInt8Array], tmp_path: Path, in_process: None) -> None:
+        source = filmed(tmp_path / "a.mp4", swinging, options={"sc_threshold": "0"})
+        assert "key frames are too rare" in self.whole(source, tmp_path / "out").reason
+
+    def test_packets_without_times_and_an_edit_list(self, film: Path, tmp_path: Path, in_process: None) -> None:
+        needs_ffmpeg()
+        copied = ["ffmpeg", "-v", "error", "-i", str(film), "-an", "-c", "copy", str(tmp_path / "raw.h264")]
+        subprocess.run(copied, check=True)
+        assert "some frames have no time" in self.whole(tmp_path / "raw.h264", tmp_path / "1", split_s=1.0).reason
+        copied = ["ffmpeg", "-v", "error", "-ss", "0.7", "-i", str(film), "-c", "copy", str(tmp_path / "later.mp4")]
+        subprocess.run(copied, check=True)
+        assert "an edit list hides frames" in self.whole(tmp_path / "later.mp4", tmp_path / "2").reason
+
+    @pytest.mark.parametrize(
+        ("change", "words"),
+        [
+            ({"starts": [0] * 8}, "key frames do not start from nothing"),
+            ({"starts": []}, "key frames do not start from nothing"),
+            ({"pix_fmt": "yuva444p"}, "pixel format change"),
+            ({"tags": {"color_range": 2}}, "colours or pixel format"),
+        ],
+    )
+    def test_sides_of_a_border_that_differ(
+        self,
+        change: dict[str, Any],
+        words: str,
+        film: Path,
+        tmp_path: Path,
+        in_process: None,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        real = worker.join_pieces
+
+        def changed(job: Any, pieces: Any, made: Any, folder: Path) -> Any:
+            return real(job, pieces, [made[0], replace(made[1], **change), *made[2:]], folder)
+
+        monkeypatch.setattr(worker, "join_pieces", changed)
+        assert words in self.whole(film, tmp_path / "out").reason
+
+    def test_damage_on_the_way(self, film: Path, tmp_path: Path, in_process: None) -> None:
+        raw = bytearray(film.read_bytes())
+        middle = len(raw) // 2
+        raw[middle : middle + 3000] = bytes(3000)
+        (tmp_path / "a.mp4").write_bytes(raw)
+        outcome = self.whole(tmp_path / "a.mp4", tmp_path / "out")
+        assert "damaged" in outcome.reason
+
+    def test_a_plan_that_does_not_hold(
+        self, film: Path, tmp_path: Path, in_process: None, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from headstream.batch import piecework
+
+        def wrong(path: Path, split_s: float) -> list[Piece]:
+            first, *rest = plan_pieces(path, split_s)
+            return [Piece(first.begin, first.end, first.span, first.times ^ 1), *rest]
+
+        monkeypatch.setattr(piecework, "plan_pieces", wrong)
+        assert "frames 0 to 19 are not those its packets promise" in self.whole(film, tmp_path / "out").reason
+
+    def test_a_damaged_piece(
+        self, film: Path, tmp_path: Path, in_process: None, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        real = worker.join_pieces
+
+        def damaged(job: Any, pieces: Any, made: Any, folder: Path) -> Any:
+            file = next(folder.glob("*.packets"))
+            raw = bytearray(file.read_bytes())
+            raw[len(raw) // 2] ^= 255
+            file.write_bytes(raw)
+            return real(job, pieces, made, folder)
+
+        monkeypatch.setattr(worker, "join_pieces", damaged)
+        assert "is damaged" in self.whole(film, tmp_path / "out").reason
+
+    def test_one_that_breaks_off_leaves_what_it_has(
+        self, swinging: list[UInt8Array], tmp_path: Path, in_process: None
+    ) -> None:
+        source = filmed(tmp_path / "a.mp4", swinging, options=SHORT, container_options={"movflags": "faststart"})
+        source.write_bytes(source.read_bytes()[: source.stat().st_size * 3 // 4])
+        outcome = only(run_batch(job(source, out=tmp_path / "out")))
+        assert outcome.state == "failed"
+        assert f"frames before that are in {tmp_path / 'out' / 'a.partial.mkv'}" in outcome.reason
+        assert not pieces_left(tmp_path / "out")
+
+    def test_no_such_split(self, film: Path, tmp_path: Path) -> None:
+        with pytest.raises(UsageError, match="--split -1: expected"):
+            run_batch(job(film, out=tmp_path / "out", split_s=-1))
+
+
+class TestWorkers:
+    @posix
+    @pytest.mark.slow
+    def test_how_many_and_who_dies_makes_no_difference(self, film: Path, clip: Path, tmp_path: Path) -> None:
+        copies(film, tmp_path / "in", "film.mp4")
+        copies(clip, tmp_path / "in", "a.mp4", "z.mp4")
+        results = []
+        killed: list[int] = []
+
+        def kill_once(now: BatchProgress) -> None:
+            pieces = list((tmp_path / "killed" / ".headstream").rglob("*.packets"))
+            if not killed and pieces and (children := multiprocessing.active_children()):
+                killed.append(int(children[-1].pid or 0))
+                kill(killed[0])
+
+        for name, workers, told in (("one", 1, None), ("two", 2, None), ("killed", 2, kill_once)):
+            report = run_batch(job(tmp_path / "in", out=tmp_path / name, workers=workers), told)
+            assert report.workers == workers
+            assert {outcome.state for outcome in report.outcomes} == {"done"}
+            results.append({path.name: path.read_bytes() for path in (tmp_path / name).glob("*.mkv")})
+            assert not pieces_left(tmp_path / name)
+        assert killed
+        assert len(results[0]) == 3
+        assert results[0] == results[1] == results[2]
+        assert not multiprocessing.active_children()
+
+    @posix
+    @pytest.mark.slow
+    def test_more_workers_than_inputs(self, film: Path, tmp_path: Path) -> None:
+        told: list[float] = []
+        report = run_batch(job(film, out=tmp_path / "out", workers=5), lambda now: told.append(now.fraction))
+        assert report.workers == 3
+        assert told == sorted(told)
+        assert len(set(told)) > 5
+        assert told[-1] == 1
+
+    @posix
+    @pytest.mark.slow
+    def test_a_piece_that_costs_three_workers(self, film: Path, clip: Path, tmp_path: Path) -> None:
+        copies(film, tmp_path / "in", "film.mp4")
+        copies(clip, tmp_path / "in", "z.mp4")
+        killed: set[int] = set()
+        out = tmp_path / "out"
+
+        def kill_each(now: BatchProgress) -> None:
+            pids = {int(c.pid or 0) for c in multiprocessing.active_children()} - killed
+            if pids and len(killed) < 3 and list((out / ".headstream" / "pieces").rglob("*.json")):
+                killed.update(pids)
+                kill(min(pids))
+
+        report = run_batch(job(tmp_path / "in", out=out), kill_each)
+        assert list((out / ".headstream" / "pieces").rglob("*.json"))
+        assert {Path(o.input).name: o.state for o in report.outcomes} == {"film.mp4": "failed", "z.mp4": "done"}
+        assert "3 times" in report.outcomes[0].reason
+        again = run_batch(job(tmp_path / "in", out=out))
+        assert {Path(o.input).name: o.state for o in again.outcomes} == {"film.mp4": "done", "z.mp4": "skipped"}
+        assert not pieces_left(out)
+
+    @posix
+    @pytest.mark.slow
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+    def test_interrupted_and_taken_up_again(self, number: int, film: Path, tmp_path: Path) -> None:
+        out = tmp_path / "out"
+        command = [sys.executable, "-m", "headstream", "batch", str(film), "--out", str(out), "--format", "mkv"]
+        command += ["--workers", "1", "--split", "2", "--json"]
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, preexec_fn=heeds_ctrl_c)
+        until = time.monotonic() + 100
+        kept = out / ".headstream" / "pieces" / "film.mkv"
+        while not list(kept.glob("*.json")):
+            assert time.monotonic() < until
+            assert process.poll() is None
+            time.sleep(0.02)
+        process.send_signal(number)
+        process.communicate(timeout=60)
+        left = {path: path.stat().st_mtime_ns for path in kept.glob("*.packets")}
+        assert 1 <= len(left) < 3
+        assert not (out / "film.mkv").exists()
+        seen: dict[Path, int] = {}
+
+        def look(now: BatchProgress) -> None:
+            seen.update({path: path.stat().st_mtime_ns for path in kept.glob("*.packets")})
+
+        assert only(run_batch(job(film, out=out), look)).frames == FRAMES
+        assert all(seen[path] == left[path] for path in left)
+        run_batch(job(film, out=tmp_path / "undisturbed"))
+        assert (out / "film.mkv").read_bytes() == (tmp_path / "undisturbed" / "film.mkv").read_bytes()
+
+
+def test_borders(film: Path) -> None:
+    assert [(piece.begin, piece.end) for piece in plan_pieces(film, 2)] == [(0, 20), (20, 40), (40, FRAMES)]
+    assert [(piece.begin, piece.end) for piece in plan_pieces(film, 2.5)] == [(0, 30), (30, 50), (50, FRAMES)]
+    assert [(piece.begin, piece.end) for piece in plan_pieces(film, 3)] == [(0, 30), (30, FRAMES)]
+    last = plan_pieces(film, 2.5)[2]
+    assert (last.span.first, last.span.key, last.span.end) == (30, 30, FRAMES)  # two seconds earlier
+    assert plan_pieces(film, 3)[1].span.first == 0  # on a frame in which the whole film's detectors look
+    with pytest.raises(Indivisible, match="too rare"):
+        plan_pieces(film, 6)
