@@ -24,13 +24,13 @@ import numpy as np
 from headstream.capture.file import FileSource
 from headstream.capture.marks import Span, checksum
 from headstream.capture.survey import survey
-from headstream.errors import HeadstreamError
+from headstream.errors import HeadstreamError, SourceError
 from headstream.lookahead import FRAMES, with_look_ahead
 from headstream.outputs import WHOLE_ONLY, clip_of
 from headstream.pipeline import HeadCutter, cut_stream
 from headstream.sinks.background import PICTURES, open_background, parse_background
 from headstream.sinks.film_segments import FilmSegments
-from headstream.sinks.packets import suffix_for
+from headstream.sinks.packets import DamagedError, suffix_for
 from headstream.sinks.threaded import ThreadedSink
 from headstream.track.tracker import TrackOptions
 from headstream.types import Cutout
@@ -140,7 +140,8 @@ def cut_piece(
     watch: Callable[[Cutout], None] | None = None,
 ) -> Made:
     """Cut a piece into ``folder``, under the name of ``piece_file``. ``progress`` gets how much of it is done, 0..1; ``watch``
-    is shown its cut-outs. Raises Indivisible, SourceError, SinkError; nothing is left then."""
+    is shown its cut-outs. Raises Indivisible; SourceError where the film cannot even be opened; SinkError. Nothing is left
+    then."""
     options, span = job.options, piece.span
     with (
         FileSource(job.source, threads=tools.threads) as source,
@@ -149,13 +150,16 @@ def cut_piece(
         source.only(span)
         part = _Part(film, piece)
         stream = cut_stream(source, HeadCutter(tools.segmenter, tools.finder, options), on_stop=source.close)
-        with closing(stream), closing(ThreadedSink(part)) as sink:
-            for cutout in with_look_ahead(stream, several=options.heads == "all", part=options.part):
-                sink.write(cutout)
-                if watch is not None and piece.begin <= cutout.frame.index < piece.end:
-                    watch(cutout)
-                if progress is not None:
-                    progress((cutout.frame.index + 1 - span.first) / (span.end - span.first))
+        try:
+            with closing(stream), closing(ThreadedSink(part)) as sink:
+                for cutout in with_look_ahead(stream, several=options.heads == "all", part=options.part):
+                    sink.write(cutout)
+                    if watch is not None and piece.begin <= cutout.frame.index < piece.end:
+                        watch(cutout)
+                    if progress is not None:
+                        progress((cutout.frame.index + 1 - span.first) / (span.end - span.first))
+        except SourceError as error:
+            raise Indivisible(str(error)) from error
         if source.warnings:
             raise Indivisible(source.warnings[0])
         ticks = [(when + source.first_pts_s) / source.time_base for when in part.times_s]
@@ -204,7 +208,10 @@ def join_pieces(job: VideoJob, pieces: Sequence[Piece], made: Sequence[Made], fo
             raise Indivisible("its key frames do not start from nothing")
     with FileSource(job.source) as source, closing(_segments(job, source, folder)) as film:
         film.restore(((made[0].pix_fmt, made[0].tags), -1, None))
-        film.join([piece.name for piece in pieces], whole=True)
+        try:
+            film.join([piece.name for piece in pieces], whole=True)
+        except DamagedError as error:
+            raise Indivisible(str(error)) from error
         return film.notes
 
 

@@ -168,7 +168,7 @@ class Sharing:
             write_result(self._storage, outcome)
         except SinkError:
             pass  # without a result file it is done again, too
-        self._end(item, outcome, keep_pieces=True)
+        self._end(item, outcome)
 
     def _again(self, item: Item, wait_s: float) -> None:
         self._leave(item)
@@ -178,9 +178,9 @@ class Sharing:
         self._busy.pop(item.number, None)
         self._parts.pop(item.number, None)
 
-    def _end(self, item: Item, outcome: Outcome, *, keep_pieces: bool = False) -> None:
+    def _end(self, item: Item, outcome: Outcome) -> None:
         self._leave(item)
-        if not keep_pieces:
+        if outcome.state != "failed" or outcome.outputs:  # else another run may go on with them
             self._clear_pieces(item)
         self._bytes_done += item.size + 1
         if len(self._outcomes) >= _KEPT_THUMBNAILS:

@@ -22,7 +22,7 @@ from headstream.batch.thumbnail import Thumbnail, thumbnail
 from headstream.capture.photo import read_photo
 from headstream.errors import HeadstreamError, ModelError, SinkError, SourceError, UsageError
 from headstream.photos import PhotoCutter
-from headstream.pieces import Piece, cut_piece, join_pieces, piece_file
+from headstream.pieces import Indivisible, Piece, cut_piece, join_pieces, piece_file
 from headstream.segment.load import load_segmenter
 from headstream.segment.registry import models_dir
 from headstream.sinks.photo import write_photo
@@ -202,10 +202,10 @@ class Worker:
     def _failed(self, item: Item, outcome: Outcome, error: BaseException) -> None:
         outcome.outputs = []
         outcome.again, outcome.fatal = may_pass(error), _ends_all(error)
-        if item.task is not None and not outcome.again and not outcome.fatal:
+        if isinstance(error, Indivisible) and not outcome.again and not outcome.fatal:
             outcome.whole = self._plain(_text(error, item), item)
             return
-        if isinstance(error, SourceError) and not outcome.again:
+        if item.task is None and isinstance(error, SourceError) and not outcome.again:
             try:
                 self._publish(item, outcome)  # what a file that breaks off has left, as NAME.partial.EXT
             except (HeadstreamError, OSError):

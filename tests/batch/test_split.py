@@ -239,6 +239,32 @@ class TestAgain:
         assert len(cut) == (2 if what == "split" else 3)
         assert not pieces_left(out)
 
+    @pytest.mark.parametrize("step", ["look_at", "cut_piece", "join_pieces"])
+    def test_a_film_that_is_out_of_reach_keeps_its_pieces(
+        self, step: str, film: Path, tmp_path: Path, in_process: None, cut: list[Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def stop(now: BatchProgress) -> None:
+            if len(cut) == 2:
+                raise KeyboardInterrupt
+
+        copies(film, tmp_path, "film.mp4")
+        source, out = tmp_path / "film.mp4", tmp_path / "out"
+        run_batch(job(source, out=out), stop)
+        real = getattr(worker, step)
+
+        def lost(*arguments: Any, **more: Any) -> Any:
+            source.rename(tmp_path / "elsewhere")
+            return real(*arguments, **more)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(worker, step, lost)
+            outcome = only(run_batch(job(source, out=out)))
+        assert (outcome.state, outcome.reason) == ("failed", f"{source}: no such file")
+        (tmp_path / "elsewhere").rename(source)
+        cut.clear()
+        assert only(run_batch(job(source, out=out))).frames == FRAMES
+        assert cut == ([] if step == "join_pieces" else [(40, FRAMES)])
+
     @pytest.mark.slow
     def test_what_another_split_changes(self, film: Path, clip: Path, tmp_path: Path, in_process: None) -> None:
         copies(film, tmp_path / "in", "film.mp4")
