@@ -106,7 +106,7 @@ class RemoteStorage:
     def clear(self, folder: str) -> None:
         with _told(SinkError, f"{self.text}/{folder}: cannot be removed"):
             self._system.invalidate_cache()
-            for path in self._system.find(f"{self._root}/{folder}"):
+            for path in self._system.find(f"{self._root}/{folder}", maxdepth=1):
                 self._system.rm_file(path)
 
     def work_folder(self) -> Path:

@@ -142,6 +142,8 @@ class Sharing:
 
     def _clear_pieces(self, item: Item) -> None:
         """Remove a film's, also those of an earlier run that was broken off; on a store asking for these costs too much."""
+        if item.kind == "photo":
+            return
         try:
             if item.number in self._films.begun or item.task is not None or isinstance(self._storage, LocalStorage):
                 self._storage.clear(pieces_folder(item))

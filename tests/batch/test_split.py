@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 
 from headstream.batch import run, worker
-from headstream.batch.job import BatchJob, BatchProgress, BatchReport, Outcome, Wish
+from headstream.batch.job import OWN_FOLDER, BatchJob, BatchProgress, BatchReport, Outcome, Wish
+from headstream.batch.places import open_storage
 from headstream.batch.pool import InProcess
 from headstream.batch.run import run_batch
 from headstream.errors import UsageError
@@ -264,6 +265,36 @@ class TestAgain:
         cut.clear()
         assert only(run_batch(job(source, out=out))).frames == FRAMES
         assert cut == ([] if step == "join_pieces" else [(40, FRAMES)])
+
+    def test_a_photo_named_as_a_films_folder(
+        self, film: Path, photo: Path, tmp_path: Path, in_process: None, cut: list[Any]
+    ) -> None:
+        def stop(now: BatchProgress) -> None:
+            if len(cut) == 2:
+                raise KeyboardInterrupt
+
+        copies(film, tmp_path / "in", "a/film.mp4")
+        copies(photo, tmp_path / "in", "a.jpg")
+        out = tmp_path / "out"
+        run_batch(job(tmp_path / "in", out=out), stop)
+        cut.clear()
+        assert only(run_batch(job(tmp_path / "in", out=out, recursive=False))).place == "a"
+        assert run_batch(job(tmp_path / "in", out=out)).count("done", "skipped") == 2
+        assert cut == [(40, FRAMES)]
+
+    @pytest.mark.parametrize("where", ["local", "memory"])
+    def test_clearing_spares_what_lies_below(self, where: str, tmp_path: Path) -> None:
+        pytest.importorskip("fsspec")
+        storage = open_storage(str(tmp_path / "out") if where == "local" else "memory://split-out")
+        names = [f"{OWN_FOLDER}/pieces/a/1.json", f"{OWN_FOLDER}/pieces/a/b.mkv/2.json"]
+        for name in names:
+            storage.write(name, b"{}")
+        storage.clear(f"{OWN_FOLDER}/pieces/a")
+        assert list(storage.read(names)) == names[1:]
+        storage.clear(f"{OWN_FOLDER}/pieces/a/b.mkv")
+        storage.clear(f"{OWN_FOLDER}/pieces/never")
+        assert not open_storage(storage.text).read(names)
+        assert not list(tmp_path.glob("out/*/pieces"))
 
     @pytest.mark.slow
     def test_what_another_split_changes(self, film: Path, clip: Path, tmp_path: Path, in_process: None) -> None:
