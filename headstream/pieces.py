@@ -5,7 +5,8 @@
 A piece begins at a key frame. Cutting begins a run-up before it, so that a head is followed and its matte has settled when
 the piece begins, and looks ahead past its end. So a piece depends on the film and its plan alone, not on who cuts it, where,
 or after what. All that a plan takes for granted is checked: the times of a piece's frames, and at each border that both
-sides see the very same pictures there. Where anything differs, ``Indivisible`` tells so: the film is to be cut whole.
+sides see the very same pictures there and cut the same head. Where anything differs, ``Indivisible`` tells so: the film is
+to be cut whole.
 """
 
 from __future__ import annotations
@@ -32,12 +33,14 @@ from headstream.sinks.background import PICTURES, open_background, parse_backgro
 from headstream.sinks.film_segments import FilmSegments
 from headstream.sinks.packets import DamagedError, suffix_for
 from headstream.sinks.threaded import ThreadedSink
+from headstream.track.finder import overlap
 from headstream.track.tracker import TrackOptions
-from headstream.types import Cutout
+from headstream.types import Box, Cutout
 from headstream.video import Tools, VideoJob, check_job
 
-_RUN_UP_S = 2
+_RUN_UP_S = TrackOptions().hold_s + 1  # a head unseen since before it is given up by then, in the whole film too
 _COMPARED = 8  # frames on each side of a border
+_SAME_HEAD = 0.3  # overlap of the boxes of one head, found anew
 _SAME_BY_MANY = {"prores_ks", "ffv1"}  # encoders that give the same bytes whatever their threads; others get one
 
 
@@ -65,7 +68,8 @@ class Piece:
 class Made:
     """A piece that was cut. size: bytes of its file.  pix_fmt, tags: what its first cut-out settled.
 
-    starts, follows: CRC-32 of its first pictures, and of the first ones after it.
+    starts, follows: CRC-32 of its first pictures, and of the first ones after it.  heads_first, heads_after: the boxes of
+    the heads cut in these, in whole pixels.
     """
 
     frames: int = 0
@@ -75,6 +79,8 @@ class Made:
     tags: dict[str, int] = field(default_factory=dict)
     starts: list[int] = field(default_factory=list)
     follows: list[int] = field(default_factory=list)
+    heads_first: list[list[Box]] = field(default_factory=list)
+    heads_after: list[list[Box]] = field(default_factory=list)
 
 
 def check_divisible(job: VideoJob) -> None:
@@ -184,9 +190,10 @@ class _Part:
             self._film.skip(cutout)
             return
         inside = frame.index < self._piece.end
-        seam = made.starts if inside else made.follows
-        if len(seam) < _COMPARED:
-            seam.append(checksum(frame))
+        pictures, heads = (made.starts, made.heads_first) if inside else (made.follows, made.heads_after)
+        if len(pictures) < _COMPARED:
+            pictures.append(checksum(frame))
+            heads.append([_whole_px(head.box_px) for head in cutout.heads])
         if inside:
             self._film.write(cutout)
             self.times_s.append(frame.pts)
@@ -206,6 +213,8 @@ def join_pieces(job: VideoJob, pieces: Sequence[Piece], made: Sequence[Made], fo
         both = min(len(before.follows), len(after.starts))
         if not both or before.follows[:both] != after.starts[:both]:
             raise Indivisible("its key frames do not start from nothing")
+        if _others(before.heads_after, after.heads_first):
+            raise Indivisible("another head is cut after a border")
     with FileSource(job.source) as source, closing(_segments(job, source, folder)) as film:
         film.restore(((made[0].pix_fmt, made[0].tags), -1, None))
         try:
@@ -213,6 +222,18 @@ def join_pieces(job: VideoJob, pieces: Sequence[Piece], made: Sequence[Made], fo
         except DamagedError as error:
             raise Indivisible(str(error)) from error
         return film.notes
+
+
+def _whole_px(box: Box) -> Box:
+    x0, y0, x1, y1 = box
+    return round(x0), round(y0), round(x1), round(y1)
+
+
+def _others(before: Sequence[list[Box]], after: Sequence[list[Box]]) -> bool:
+    """Whether in most of the same frames none of the heads on one side of a border is one of those on the other."""
+    frames = list(zip(before, after, strict=False))
+    apart = [any((a, b)) and all(overlap(x, y) <= _SAME_HEAD for x in a for y in b) for a, b in frames]
+    return 2 * sum(apart) > len(frames)
 
 
 def piece_file(job: VideoJob, piece: Piece, folder: Path) -> Path:

@@ -365,6 +365,8 @@ class TestWhole:
             ({"starts": []}, "key frames do not start from nothing"),
             ({"pix_fmt": "yuva444p"}, "pixel format change"),
             ({"tags": {"color_range": 2}}, "colours or pixel format"),
+            ({"heads_first": [[(0, 0, 9, 9)]] * 8}, "another head is cut after a border"),
+            ({"heads_first": [[]] * 8}, "another head is cut after a border"),
         ],
     )
     def test_sides_of_a_border_that_differ(
@@ -526,8 +528,8 @@ def test_borders(film: Path) -> None:
     assert [(piece.begin, piece.end) for piece in plan_pieces(film, 2)] == [(0, 20), (20, 40), (40, FRAMES)]
     assert [(piece.begin, piece.end) for piece in plan_pieces(film, 2.5)] == [(0, 30), (30, 50), (50, FRAMES)]
     assert [(piece.begin, piece.end) for piece in plan_pieces(film, 3)] == [(0, 30), (30, FRAMES)]
-    last = plan_pieces(film, 2.5)[2]
-    assert (last.span.first, last.span.key, last.span.end) == (30, 30, FRAMES)  # two seconds earlier
+    last = plan_pieces(film, 1)[-1]
+    assert (last.begin, last.span.first, last.span.key, last.span.end) == (60, 15, 10, FRAMES)  # four seconds earlier
     assert plan_pieces(film, 3)[1].span.first == 0  # on a frame in which the whole film's detectors look
     with pytest.raises(Indivisible, match="too rare"):
         plan_pieces(film, 6)
