@@ -112,10 +112,14 @@ def plan_pieces(path: Path, split_s: float) -> list[Piece]:
     ticks = [int(tick) for tick in found.ticks[known]]
     keys = [int(k) for k in np.flatnonzero(found.keys[known])]
     every, borders, last = split_s / found.time_base, [0], ticks[-1]
-    for number in range(1, int((last - ticks[0]) / every) + 1):
-        at = bisect.bisect_left(keys, ticks[0] + number * every, key=lambda k: ticks[k])
-        if at < len(keys) and min(ticks[keys[at]] - ticks[borders[-1]], last - ticks[keys[at]]) >= every / 2:
-            borders.append(keys[at])
+    due = every
+    for key in keys:  # not over the multiples: one wild time would make them endless
+        since = ticks[key] - ticks[0]
+        if since < due:
+            continue
+        if min(ticks[key] - ticks[borders[-1]], last - ticks[key]) >= every / 2:
+            borders.append(key)
+        due = (since // every + 1) * every
     if len(borders) < 2:
         raise Indivisible("its key frames are too rare")
     ends = [*borders[1:], len(ticks)]
@@ -128,7 +132,7 @@ def plan_pieces(path: Path, split_s: float) -> list[Piece]:
 def _piece(begin: int, end: int, ticks: list[int], keys: list[int], run_up: int) -> Piece:
     first = min(bisect.bisect_left(ticks, ticks[begin] - run_up), max(0, begin - FRAMES))
     first -= first % TrackOptions().scan_every  # detectors then look at the frames they would look at in the whole film
-    key = keys[bisect.bisect_right(keys, first) - 1] if first else 0
+    key = keys[bisect.bisect_right(keys, first) - 1] if first >= keys[0] else 0
     return Piece(begin, end, Span(first, min(len(ticks), end + FRAMES), key, ticks[key]), _times(ticks[begin:end]))
 
 

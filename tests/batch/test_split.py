@@ -16,11 +16,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from headstream import pieces
 from headstream.batch import run, worker
 from headstream.batch.job import OWN_FOLDER, BatchJob, BatchProgress, BatchReport, Outcome, Wish
 from headstream.batch.places import open_storage
 from headstream.batch.pool import InProcess
 from headstream.batch.run import run_batch
+from headstream.capture.survey import survey
 from headstream.errors import UsageError
 from headstream.pieces import Indivisible, Piece, plan_pieces
 from headstream.types import UInt8Array
@@ -533,3 +535,18 @@ def test_borders(film: Path) -> None:
     assert plan_pieces(film, 3)[1].span.first == 0  # on a frame in which the whole film's detectors look
     with pytest.raises(Indivisible, match="too rare"):
         plan_pieces(film, 6)
+
+
+def test_borders_of_odd_films(film: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = survey(film)
+
+    def borders(split_s: float, **odd: Any) -> list[tuple[int, int]]:
+        monkeypatch.setattr(pieces, "survey", lambda path: replace(found, **odd))
+        return [(piece.begin, piece.span.key) for piece in plan_pieces(film, split_s)]
+
+    wild = found.ticks.copy()
+    wild[-1] = 2**60
+    assert borders(2, ticks=wild) == [(0, 0), (20, 0), (40, 0), (60, 10)]
+    late = found.keys.copy()
+    late[:30] = False
+    assert borders(1, keys=late) == [(0, 0), (30, 0), (40, 0), (50, 0), (60, 0)]
