@@ -220,6 +220,9 @@ def join_pieces(job: VideoJob, pieces: Sequence[Piece], made: Sequence[Made], fo
         if _others(before.heads_after, after.heads_first):
             raise Indivisible("another head is cut after a border")
     with FileSource(job.source) as source, closing(_segments(job, source, folder)) as film:
+        for piece, known in zip(pieces, made, strict=True):
+            if not film.holds(piece.name, known.size):
+                raise Indivisible(f"its piece {piece.name} is damaged")
         film.restore(((made[0].pix_fmt, made[0].tags), -1, None))
         try:
             film.join([piece.name for piece in pieces], whole=True)

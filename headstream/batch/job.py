@@ -65,12 +65,13 @@ class BatchJob:
 @dataclass(frozen=True)
 class Join:
     """What to put together: all pieces of a film, in order, and what is known of each. thumbnail: of one of them.
-    seconds: of work that went into them in this run."""
+    seconds: of work that went into them in this run.  length_s: of the film."""
 
     pieces: tuple[Piece, ...]
     made: tuple[Made, ...]
     thumbnail: str = ""
     seconds: float = 0.0
+    length_s: float = 0.0
 
 
 @dataclass(frozen=True)

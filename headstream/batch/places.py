@@ -86,8 +86,9 @@ class Storage(Protocol):
     def measure(self, name: str) -> tuple[int, int] | None:
         """(files, bytes) of a result: a file, or a folder's numbered frames; None if it is not there."""
 
-    def fetch(self, name: str, folder: Path) -> Path:
-        """The local folder a file is in under its last name: its own, or ``folder``, where a copy is made."""
+    def fetch(self, name: str, folder: Path, size: int) -> Path:
+        """The local folder a file of ``size`` bytes is in under its last name: its own, or ``folder``, where a whole copy is
+        made."""
 
     def clear(self, folder: str) -> None:
         """Remove the files directly in a folder of headstream's own; locally also it and those above it, where empty then."""
@@ -156,7 +157,7 @@ class LocalStorage:
         sizes = [entry.stat().st_size for entry in os.scandir(path) if is_numbered(entry.name)]
         return len(sizes), sum(sizes)
 
-    def fetch(self, name: str, folder: Path) -> Path:
+    def fetch(self, name: str, folder: Path, size: int) -> Path:
         return (self.root / name).parent
 
     def clear(self, folder: str) -> None:

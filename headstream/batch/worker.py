@@ -7,7 +7,7 @@ import shutil
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -153,10 +153,10 @@ class Worker:
 
     def _join(self, item: Item, task: Join, source: Path, outcome: Outcome) -> None:
         job = video_job(item.wish, source, self._folder / "out")
-        for piece in task.pieces:
-            name = piece_name(item, piece)
-            folder = self._patiently(lambda name=name: self._storage.fetch(name, self._folder))  # type: ignore[misc]
-        outcome.length_s = look_at(replace(item, split_s=0), job)[0]
+        for piece, made in zip(task.pieces, task.made, strict=True):
+            fetched = partial(self._storage.fetch, piece_name(item, piece), self._folder, made.size)
+            folder = self._patiently(fetched)
+        outcome.length_s = task.length_s
         outcome.notes = join_pieces(job, task.pieces, task.made, folder)
         outcome.notes.append(f"put together from {len(task.pieces)} pieces")
         outcome.frames = sum(made.frames for made in task.made)

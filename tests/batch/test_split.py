@@ -17,13 +17,14 @@ import numpy as np
 import pytest
 
 from headstream import pieces
-from headstream.batch import run, worker
+from headstream.batch import piecework, run, worker
 from headstream.batch.job import OWN_FOLDER, BatchJob, BatchProgress, BatchReport, Outcome, Wish
-from headstream.batch.places import open_storage
+from headstream.batch.patience import PassingSourceError
+from headstream.batch.places import LocalStorage, open_storage
 from headstream.batch.pool import InProcess
 from headstream.batch.run import run_batch
 from headstream.capture.survey import survey
-from headstream.errors import UsageError
+from headstream.errors import SourceError, UsageError
 from headstream.pieces import Indivisible, Piece, plan_pieces
 from headstream.types import UInt8Array
 from tests.batch.conftest import FRAMES, RATE, SHORT, copies, filmed, kill
@@ -284,6 +285,15 @@ class TestAgain:
         assert run_batch(job(tmp_path / "in", out=out)).count("done", "skipped") == 2
         assert cut == [(40, FRAMES)]
 
+    def test_a_piece_that_comes_short(self, tmp_path: Path) -> None:
+        pytest.importorskip("fsspec")
+        storage = open_storage("memory://split-short")
+        storage.write("piece", b"12345")
+        assert storage.fetch("piece", tmp_path, 5) == tmp_path
+        with pytest.raises(PassingSourceError, match="5 of 6 bytes came"):
+            storage.fetch("piece", tmp_path, 6)
+        storage.remove("piece")
+
     @pytest.mark.parametrize("where", ["local", "memory"])
     def test_clearing_spares_what_lies_below(self, where: str, tmp_path: Path) -> None:
         pytest.importorskip("fsspec")
@@ -297,6 +307,34 @@ class TestAgain:
         storage.clear(f"{OWN_FOLDER}/pieces/never")
         assert not open_storage(storage.text).read(names)
         assert not list(tmp_path.glob("out/*/pieces"))
+
+    def test_records_that_cannot_be_read_are_no_records(
+        self, film: Path, tmp_path: Path, in_process: None, cut: list[Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        real = LocalStorage.read
+
+        def failing(self: LocalStorage, names: Any) -> Any:
+            if any("/pieces/" in name for name in names):
+                raise PermissionError(13, "Permission denied")
+            return real(self, names)
+
+        monkeypatch.setattr(LocalStorage, "read", failing)
+        assert only(run_batch(job(film, out=tmp_path))).state == "done"
+        assert len(cut) == 3
+
+    def test_a_film_that_cannot_be_read_for_a_moment(
+        self, film: Path, tmp_path: Path, in_process: None, cut: list[Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        failures = [OSError(5, "Input/output error")]
+
+        def planned(*arguments: Any, **more: Any) -> Any:
+            if failures:
+                raise SourceError("reading failed part-way") from failures.pop()
+            return plan_pieces(*arguments, **more)
+
+        monkeypatch.setattr(piecework, "plan_pieces", planned)
+        assert only(run_batch(job(film, out=tmp_path))).state == "done"
+        assert len(cut) == 3
 
     @pytest.mark.slow
     def test_what_another_split_changes(self, film: Path, clip: Path, tmp_path: Path, in_process: None) -> None:
@@ -399,8 +437,6 @@ class TestWhole:
     def test_a_plan_that_does_not_hold(
         self, film: Path, tmp_path: Path, in_process: None, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        from headstream.batch import piecework
-
         def wrong(path: Path, split_s: float) -> list[Piece]:
             first, *rest = plan_pieces(path, split_s)
             return [Piece(first.begin, first.end, first.span, first.times ^ 1), *rest]
@@ -408,8 +444,9 @@ class TestWhole:
         monkeypatch.setattr(piecework, "plan_pieces", wrong)
         assert "frames 0 to 19 are not those its packets promise" in self.whole(film, tmp_path / "out").reason
 
+    @pytest.mark.parametrize("kind", ["another byte", "cut short"])
     def test_a_damaged_piece(
-        self, film: Path, tmp_path: Path, in_process: None, monkeypatch: pytest.MonkeyPatch
+        self, kind: str, film: Path, tmp_path: Path, in_process: None, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         real = worker.join_pieces
 
@@ -417,7 +454,7 @@ class TestWhole:
             file = next(folder.glob("*.packets"))
             raw = bytearray(file.read_bytes())
             raw[len(raw) // 2] ^= 255
-            file.write_bytes(raw)
+            file.write_bytes(raw if kind == "another byte" else raw[:-1])
             return real(job, pieces, made, folder)
 
         monkeypatch.setattr(worker, "join_pieces", damaged)
