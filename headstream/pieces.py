@@ -66,7 +66,7 @@ class Piece:
 
 @dataclass
 class Made:
-    """A piece that was cut. size: bytes of its file.  pix_fmt, tags: what its first cut-out settled.
+    """A piece that was cut. size: bytes of its file.  pix_fmt, tags: what its first cut-out settled.  device: of the network.
 
     starts, follows: CRC-32 of its first pictures, and of the first ones after it.  heads_first, heads_after: the boxes of
     the heads cut in these, in whole pixels.
@@ -77,6 +77,7 @@ class Made:
     size: int = 0
     pix_fmt: str = ""
     tags: dict[str, int] = field(default_factory=dict)
+    device: str = ""
     starts: list[int] = field(default_factory=list)
     follows: list[int] = field(default_factory=list)
     heads_first: list[list[Box]] = field(default_factory=list)
@@ -177,6 +178,7 @@ def cut_piece(
             raise Indivisible(f"frames {piece.begin} to {piece.end - 1} are not those its packets promise")
         part.made.size = film.finish(piece.name)
         (part.made.pix_fmt, part.made.tags), *_ = film.snapshot()
+        part.made.device = tools.device
         return part.made
 
 
@@ -214,6 +216,8 @@ def join_pieces(job: VideoJob, pieces: Sequence[Piece], made: Sequence[Made], fo
     for before, after in pairwise(made):
         if (before.pix_fmt, before.tags) != (after.pix_fmt, after.tags):
             raise Indivisible("its colours or pixel format change on the way")
+        if before.device != after.device:
+            raise Indivisible(f"it was cut on {before.device} and on {after.device}, which may draw other pixels")
         both = min(len(before.follows), len(after.starts))
         if not both or before.follows[:both] != after.starts[:both]:
             raise Indivisible("its key frames do not start from nothing")

@@ -39,7 +39,7 @@ class Films:
 
     def begin(self, item: Item, planned: Outcome) -> list[Item]:
         """What is to be done of a film for which a worker has made a plan. Pieces of earlier runs are used again."""
-        known = known_pieces(item, planned.plan, self._storage) if self._resume else {}
+        known = known_pieces(item, planned.plan, planned.device, self._storage) if self._resume else {}
         self.begun.add(item.number)
         film = self._films[item.number] = _Film(item, planned.plan, known, planned.seconds, planned.length_s)
         missing = [self._item(film, piece) for piece in film.pieces if piece not in known]

@@ -78,15 +78,16 @@ def _depends_on(item: Item, piece: Piece) -> dict[str, Any]:
     return {"of": item.identity, "with": versions(), "piece": asdict(piece)}
 
 
-def known_pieces(item: Item, pieces: Sequence[Piece], storage: Storage) -> dict[Piece, tuple[Made, str]]:
-    """What earlier runs have left of these pieces, with a thumbnail or "" of each; nothing where that cannot be read."""
+def known_pieces(item: Item, pieces: Sequence[Piece], device: str, storage: Storage) -> dict[Piece, tuple[Made, str]]:
+    """What earlier runs have left of these pieces, cut on ``device``, with a thumbnail or "" of each; nothing where that
+    cannot be read."""
     names = {f"{pieces_folder(item)}/{piece.name}.json": piece for piece in pieces}
     known = {}
     try:
         for name, raw in storage.read(list(names)).items():
             piece = names[name]
             found = _parsed(raw, _depends_on(item, piece))
-            if found and storage.measure(piece_name(item, piece)) == (1, found[0].size):
+            if found and found[0].device == device and storage.measure(piece_name(item, piece)) == (1, found[0].size):
                 known[piece] = found
     except (HeadstreamError, OSError):
         return {}

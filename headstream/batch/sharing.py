@@ -128,6 +128,8 @@ class Sharing:
             self._add(self._films.done(item, outcome))
 
     def _drop_pieces(self, film: int) -> None:
+        for number in [number for number, item in self._busy.items() if item.film == film]:
+            self._parts.pop(number, None)
         self._pieces = [piece for piece in self._pieces if piece.film != film]
         self._later = [entry for entry in self._later if entry[2].film != film]
         heapq.heapify(self._later)
@@ -166,6 +168,7 @@ class Sharing:
             self._drop_pieces(item.number)
             self._kept.add(item.number)
         outcome = Outcome(item.input, item.kind, item.place, "failed", reason, identity=item.identity, tries=tries)
+        outcome.notes = [f"cut whole: {item.whole}"] if item.whole else []
         try:
             write_result(self._storage, outcome)
         except SinkError:

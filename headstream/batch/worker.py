@@ -123,7 +123,9 @@ class Worker:
     def _cut_video(self, item: Item, source: Path, outcome: Outcome, progress: Callable[[float], None] | None) -> None:
         job = video_job(item.wish, source, self._folder / "out")
         outcome.length_s, outcome.plan, whole = look_at(item, job)
+        outcome.notes = [f"cut whole: {self._plain(whole, item)}"] if whole else []  # also where that fails
         if outcome.plan:
+            outcome.device = self._loaded("video").device
             return
         watcher = Thumbnail()
         report = cut_video_file(
@@ -135,8 +137,7 @@ class Worker:
         if report.interrupted:
             raise KeyboardInterrupt
         outcome.frames, outcome.frames_with_head = report.frames_out, report.frames_with_head
-        outcome.notes = [self._plain(note, item) for note in report.notes]
-        outcome.notes += [f"cut whole: {self._plain(whole, item)}"] if whole else []
+        outcome.notes = [self._plain(note, item) for note in report.notes] + outcome.notes
         outcome.thumbnail = watcher.uri
         self._publish(item, outcome)
 
@@ -157,7 +158,7 @@ class Worker:
             fetched = partial(self._storage.fetch, piece_name(item, piece), self._folder, made.size)
             folder = self._patiently(fetched)
         outcome.length_s = task.length_s
-        outcome.notes = join_pieces(job, task.pieces, task.made, folder)
+        outcome.notes = [self._plain(note, item) for note in join_pieces(job, task.pieces, task.made, folder)]
         outcome.notes.append(f"put together from {len(task.pieces)} pieces")
         outcome.frames = sum(made.frames for made in task.made)
         outcome.frames_with_head = sum(made.frames_with_head for made in task.made)

@@ -216,7 +216,7 @@ class TestAgain:
         assert (out / "film.mkv").read_bytes() == (tmp_path / "undisturbed" / "film.mkv").read_bytes()
         assert not pieces_left(out)
 
-    @pytest.mark.parametrize("what", ["wish", "split", "film", "damage", "resume"])
+    @pytest.mark.parametrize("what", ["wish", "split", "film", "damage", "device", "resume"])
     def test_pieces_of_something_else_are_not_used(
         self, what: str, film: Path, tmp_path: Path, in_process: None, cut: list[tuple[int, int]]
     ) -> None:
@@ -231,16 +231,20 @@ class TestAgain:
         if what == "wish":
             options["wish"] = Wish("mkv", part="hair")
         elif what == "split":
-            options["split_s"] = 2.9
+            options["split_s"] = 1.99  # the same borders
         elif what == "resume":
             options["resume"] = False
         elif what == "film":
             (tmp_path / "film.mp4").write_bytes(film.read_bytes() + b"more")
+        elif what == "device":
+            for file in (out / ".headstream" / "pieces").rglob("*.json"):
+                told = json.loads(file.read_text())
+                file.write_text(json.dumps(told | {"made": told["made"] | {"device": "another"}}))
         else:
             for file in (out / ".headstream" / "pieces").rglob("*.packets"):
                 file.write_bytes(file.read_bytes()[:-1])
         run_batch(job(tmp_path / "film.mp4", out=out, **options))
-        assert len(cut) == (2 if what == "split" else 3)
+        assert cut == [(0, 20), (20, 40), (40, FRAMES)]
         assert not pieces_left(out)
 
     @pytest.mark.parametrize("step", ["look_at", "cut_piece", "join_pieces"])
@@ -405,6 +409,7 @@ class TestWhole:
             ({"starts": []}, "key frames do not start from nothing"),
             ({"pix_fmt": "yuva444p"}, "pixel format change"),
             ({"tags": {"color_range": 2}}, "colours or pixel format"),
+            ({"device": "another"}, "and on another, which may draw other pixels"),
             ({"heads_first": [[(0, 0, 9, 9)]] * 8}, "another head is cut after a border"),
             ({"heads_first": [[]] * 8}, "another head is cut after a border"),
         ],
@@ -468,6 +473,7 @@ class TestWhole:
         outcome = only(run_batch(job(source, out=tmp_path / "out")))
         assert outcome.state == "failed"
         assert f"frames before that are in {tmp_path / 'out' / 'a.partial.mkv'}" in outcome.reason
+        assert outcome.notes[0].startswith("cut whole: ")
         assert not pieces_left(tmp_path / "out")
 
     def test_no_such_split(self, film: Path, tmp_path: Path) -> None:
