@@ -96,16 +96,16 @@ def check_divisible(job: VideoJob) -> None:
         raise Indivisible("a video behind runs from the film's start")
 
 
-def plan_pieces(path: Path, split_s: float) -> list[Piece]:
+def plan_pieces(path: Path, split_s: float, *, threads: int | None = None) -> list[Piece]:
     """Two or more pieces of about ``split_s`` seconds.
 
     Borders are the first key frames at or after the multiples of ``split_s``; a piece of less than half that length is left
-    with the one before it. Raises Indivisible, SourceError.
+    with the one before it. threads: of the decoder. Raises Indivisible, SourceError.
     """
     found = survey(path)
     if found.fault:
         raise Indivisible(found.fault)
-    with FileSource(path) as source:
+    with FileSource(path, threads=threads) as source:
         first = source.first_pts_s / found.time_base
     if int(first) != first or int(first) not in found.ticks:
         raise Indivisible("its first frame is not where its packets say")
@@ -210,7 +210,9 @@ class _Part:
         """The film is closed by who opened it."""
 
 
-def join_pieces(job: VideoJob, pieces: Sequence[Piece], made: Sequence[Made], folder: Path) -> list[str]:
+def join_pieces(
+    job: VideoJob, pieces: Sequence[Piece], made: Sequence[Made], folder: Path, *, threads: int | None = None
+) -> list[str]:
     """Make the film of its pieces in ``folder``; returns what became of sound, subtitles and chapters. Where the disk has no
     room for both, pieces go as they are joined. Raises Indivisible, SourceError, SinkError."""
     for before, after in pairwise(made):
@@ -223,7 +225,7 @@ def join_pieces(job: VideoJob, pieces: Sequence[Piece], made: Sequence[Made], fo
             raise Indivisible("its key frames do not start from nothing")
         if _others(before.heads_after, after.heads_first):
             raise Indivisible("another head is cut after a border")
-    with FileSource(job.source) as source, closing(_segments(job, source, folder)) as film:
+    with FileSource(job.source, threads=threads) as source, closing(_segments(job, source, folder)) as film:
         for piece, known in zip(pieces, made, strict=True):
             if not film.holds(piece.name, known.size):
                 raise Indivisible(f"its piece {piece.name} is damaged")

@@ -40,7 +40,7 @@ def why_whole(wish: Wish) -> str:
     return ""
 
 
-def look_at(item: Item, job: VideoJob) -> tuple[float, tuple[Piece, ...], str]:
+def look_at(item: Item, job: VideoJob, threads: int | None) -> tuple[float, tuple[Piece, ...], str]:
     """Of a film: its length in seconds, the pieces to cut it in, and why there are none though it is long enough. Raises
     SourceError for what may pass."""
     length = 0.0
@@ -49,7 +49,7 @@ def look_at(item: Item, job: VideoJob) -> tuple[float, tuple[Piece, ...], str]:
         if not item.split_s or item.whole or length < 2 * item.split_s:
             return length, (), item.whole
         check_divisible(job)
-        return length, tuple(plan_pieces(job.source, item.split_s)), ""
+        return length, tuple(plan_pieces(job.source, item.split_s, threads=threads)), ""
     except Indivisible as why:
         return length, (), str(why)
     except SourceError as error:

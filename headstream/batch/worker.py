@@ -122,7 +122,7 @@ class Worker:
 
     def _cut_video(self, item: Item, source: Path, outcome: Outcome, progress: Callable[[float], None] | None) -> None:
         job = video_job(item.wish, source, self._folder / "out")
-        outcome.length_s, outcome.plan, whole = look_at(item, job)
+        outcome.length_s, outcome.plan, whole = look_at(item, job, self._setup.threads)
         outcome.notes = [f"cut whole: {self._plain(whole, item)}"] if whole else []  # also where that fails
         if outcome.plan:
             outcome.device = self._loaded("video").device
@@ -158,7 +158,8 @@ class Worker:
             fetched = partial(self._storage.fetch, piece_name(item, piece), self._folder, made.size)
             folder = self._patiently(fetched)
         outcome.length_s = task.length_s
-        outcome.notes = [self._plain(note, item) for note in join_pieces(job, task.pieces, task.made, folder)]
+        notes = join_pieces(job, task.pieces, task.made, folder, threads=self._setup.threads)
+        outcome.notes = [self._plain(note, item) for note in notes]
         outcome.notes.append(f"put together from {len(task.pieces)} pieces")
         outcome.frames = sum(made.frames for made in task.made)
         outcome.frames_with_head = sum(made.frames_with_head for made in task.made)

@@ -425,8 +425,8 @@ class TestWhole:
     ) -> None:
         real = worker.join_pieces
 
-        def changed(job: Any, pieces: Any, made: Any, folder: Path) -> Any:
-            return real(job, pieces, [made[0], replace(made[1], **change), *made[2:]], folder)
+        def changed(job: Any, pieces: Any, made: Any, folder: Path, **more: Any) -> Any:
+            return real(job, pieces, [made[0], replace(made[1], **change), *made[2:]], folder, **more)
 
         monkeypatch.setattr(worker, "join_pieces", changed)
         assert words in self.whole(film, tmp_path / "out").reason
@@ -442,8 +442,8 @@ class TestWhole:
     def test_a_plan_that_does_not_hold(
         self, film: Path, tmp_path: Path, in_process: None, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        def wrong(path: Path, split_s: float) -> list[Piece]:
-            first, *rest = plan_pieces(path, split_s)
+        def wrong(path: Path, split_s: float, **more: Any) -> list[Piece]:
+            first, *rest = plan_pieces(path, split_s, **more)
             return [Piece(first.begin, first.end, first.span, first.times ^ 1), *rest]
 
         monkeypatch.setattr(piecework, "plan_pieces", wrong)
@@ -455,12 +455,12 @@ class TestWhole:
     ) -> None:
         real = worker.join_pieces
 
-        def damaged(job: Any, pieces: Any, made: Any, folder: Path) -> Any:
+        def damaged(job: Any, pieces: Any, made: Any, folder: Path, **more: Any) -> Any:
             file = next(folder.glob("*.packets"))
             raw = bytearray(file.read_bytes())
             raw[len(raw) // 2] ^= 255
             file.write_bytes(raw if kind == "another byte" else raw[:-1])
-            return real(job, pieces, made, folder)
+            return real(job, pieces, made, folder, **more)
 
         monkeypatch.setattr(worker, "join_pieces", damaged)
         assert "is damaged" in self.whole(film, tmp_path / "out").reason
