@@ -122,10 +122,10 @@ class Worker:
 
     def _cut_video(self, item: Item, source: Path, outcome: Outcome, progress: Callable[[float], None] | None) -> None:
         job = video_job(item.wish, source, self._folder / "out")
-        outcome.length_s, outcome.plan, whole = look_at(item, job, self._setup.threads)
+        outcome.length_s, plan, whole = look_at(item, job, self._setup.threads)
         outcome.notes = [f"cut whole: {self._plain(whole, item)}"] if whole else []  # also where that fails
-        if outcome.plan:
-            outcome.device = self._loaded("video").device
+        if plan:
+            outcome.device, outcome.plan = self._loaded("video").device, plan
             return
         watcher = Thumbnail()
         report = cut_video_file(
