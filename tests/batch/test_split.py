@@ -18,17 +18,19 @@ import pytest
 
 from headstream import pieces
 from headstream.batch import piecework, run, worker
-from headstream.batch.job import OWN_FOLDER, BatchJob, BatchProgress, BatchReport, Outcome, Wish
+from headstream.batch.job import OWN_FOLDER, BatchJob, BatchProgress, BatchReport, Item, Outcome, Wish
 from headstream.batch.patience import PassingSourceError
 from headstream.batch.places import LocalStorage, open_storage
-from headstream.batch.pool import InProcess
+from headstream.batch.pool import Event, InProcess
 from headstream.batch.run import run_batch
+from headstream.batch.sharing import Sharing
+from headstream.capture.marks import Span
 from headstream.capture.survey import survey
 from headstream.errors import SourceError, UsageError
-from headstream.pieces import Indivisible, Piece, plan_pieces
+from headstream.pieces import Indivisible, Made, Piece, plan_pieces
 from headstream.types import UInt8Array
 from tests.batch.conftest import FRAMES, RATE, SHORT, copies, filmed, kill
-from tests.media import alpha_of, frame_times, heeds_ctrl_c, needs_ffmpeg, probe
+from tests.media import alpha_of, decoded, frame_times, heeds_ctrl_c, needs_ffmpeg, probe
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="signals")
 
@@ -152,9 +154,13 @@ class TestTheFilm:
         one = only(run_batch(job(film, out=tmp_path / "pieces", wish=wish)))
         assert "put together from 3 pieces" in one.notes, one
         only(run_batch(job(film, out=tmp_path / "whole", wish=wish, split_s=0)))
-        name = f"film.{wish.format}"
-        assert frame_times(tmp_path / "pieces" / name) == frame_times(tmp_path / "whole" / name)
-        assert sound(tmp_path / "pieces" / name) == sound(tmp_path / "whole" / name)
+        made, wanted = (tmp_path / folder / f"film.{wish.format}" for folder in ("pieces", "whole"))
+        assert frame_times(made) == frame_times(wanted)
+        assert sound(made) == sound(wanted)
+        pictures = [decoded(path, "gray") if wish.format == "mp4" else alpha_of(path) for path in (made, wanted)]
+        by_frame = np.abs(pictures[0].astype(np.int16) - pictures[1]).reshape(FRAMES, -1).mean(axis=1)
+        away = [k for k in range(FRAMES) if min(abs(k - border) for border in BORDERS) >= RATE // 2]
+        assert by_frame[away].max() < SEAM
 
     def test_one_is_done_before_the_next_is_begun(
         self, film: Path, clip: Path, tmp_path: Path, in_process: None, cut: list[tuple[int, int]]
@@ -281,10 +287,10 @@ class TestAgain:
                 raise KeyboardInterrupt
 
         copies(film, tmp_path / "in", "a/film.mp4")
-        copies(photo, tmp_path / "in", "a.jpg")
         out = tmp_path / "out"
         run_batch(job(tmp_path / "in", out=out), stop)
         cut.clear()
+        copies(photo, tmp_path / "in", "a.jpg")
         assert only(run_batch(job(tmp_path / "in", out=out, recursive=False))).place == "a"
         assert run_batch(job(tmp_path / "in", out=out)).count("done", "skipped") == 2
         assert cut == [(40, FRAMES)]
@@ -479,6 +485,48 @@ class TestWhole:
     def test_no_such_split(self, film: Path, tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="--split -1: expected"):
             run_batch(job(film, out=tmp_path / "out", split_s=-1))
+
+
+class _Played:
+    """A pool of which is known what happens: (which of the items that it is given, what of that)."""
+
+    workers = 2
+
+    def __init__(self, events: list[tuple[int, dict[str, Any]]]) -> None:
+        self._events, self._given = events, list[Item]()
+
+    @property
+    def idle(self) -> int:
+        return int(len(self._given) <= self._events[0][0])
+
+    def grow(self, workers: int) -> None: ...
+
+    def submit(self, item: Item) -> None:
+        self._given.append(item)
+
+    def wait(self, timeout_s: float) -> list[Event]:
+        which, what = self._events.pop(0)
+        return [Event(self._given[which].number, **what)]
+
+    def close(self, *, now: bool = False) -> None: ...
+
+
+def test_progress_of_a_film_that_turns_out_to_be_cut_whole(tmp_path: Path) -> None:
+    def told(**what: Any) -> dict[str, Any]:
+        return {"outcome": Outcome("film.mp4", "video", "film.mkv", "done", **what)}
+
+    span = Span(0, 100, 0, 0)
+    plan, made = (Piece(0, 50, span, 0), Piece(50, 100, span, 0)), Made(frames=50)
+    events = [
+        (0, told(plan=plan)), (2, {"fraction": 0.9}), (1, told(whole="odd")), (2, {"fraction": 1.0}), (3, {"fraction": 1.0}),
+        (2, told(made=made)), (3, told()),
+    ]  # fmt: skip
+    seen: list[float] = []
+    wanted = BatchJob(("film.mp4",), str(tmp_path))
+    sharing = Sharing(wanted, LocalStorage(str(tmp_path)), {}, 1, lambda now: seen.append(now.fraction))
+    sharing.go([Item(0, "film.mp4", "video", "film.mkv", Wish("mkv"), size=100)], _Played(events), 2)
+    assert len(seen) == 7
+    assert 0.9 < seen[4] <= max(seen) == seen[-1] == 1
 
 
 class TestWorkers:
