@@ -160,7 +160,10 @@ class TestTheFilm:
         pictures = [decoded(path, "gray") if wish.format == "mp4" else alpha_of(path) for path in (made, wanted)]
         by_frame = np.abs(pictures[0].astype(np.int16) - pictures[1]).reshape(FRAMES, -1).mean(axis=1)
         away = [k for k in range(FRAMES) if min(abs(k - border) for border in BORDERS) >= RATE // 2]
-        assert by_frame[away].max() < SEAM
+        step = np.abs(np.diff(pictures[1].astype(np.int16), axis=0)).reshape(FRAMES - 1, -1).mean(axis=1)
+        assert (
+            by_frame[away].max() < np.median(step) / 3
+        )  # measured: 0 of 1.7; 0.1 of 1.7 (WebM); 1.3 of 5.6 (H.264, blur)
 
     def test_one_is_done_before_the_next_is_begun(
         self, film: Path, clip: Path, tmp_path: Path, in_process: None, cut: list[tuple[int, int]]
