@@ -276,7 +276,7 @@ class TestAgain:
         with monkeypatch.context() as patch:
             patch.setattr(worker, step, lost)
             outcome = only(run_batch(job(source, out=out)))
-        assert (outcome.state, outcome.reason) == ("failed", f"{source}: no such file")
+        assert (outcome.state, outcome.reason, outcome.notes) == ("failed", f"{source}: no such file", [])
         (tmp_path / "elsewhere").rename(source)
         cut.clear()
         assert only(run_batch(job(source, out=out))).frames == FRAMES
