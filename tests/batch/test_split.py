@@ -458,9 +458,11 @@ class TestWhole:
         monkeypatch.setattr(piecework, "plan_pieces", wrong)
         assert "frames 0 to 19 are not those its packets promise" in self.whole(film, tmp_path / "out").reason
 
-    @pytest.mark.parametrize("kind", ["another byte", "cut short"])
+    @pytest.mark.parametrize(
+        ("kind", "words"), [("another byte", ".packets: is damaged"), ("cut short", "its piece 0")]
+    )
     def test_a_damaged_piece(
-        self, kind: str, film: Path, tmp_path: Path, in_process: None, monkeypatch: pytest.MonkeyPatch
+        self, kind: str, words: str, film: Path, tmp_path: Path, in_process: None, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         real = worker.join_pieces
 
@@ -472,7 +474,7 @@ class TestWhole:
             return real(job, pieces, made, folder, **more)
 
         monkeypatch.setattr(worker, "join_pieces", damaged)
-        assert "is damaged" in self.whole(film, tmp_path / "out").reason
+        assert words in self.whole(film, tmp_path / "out").reason
 
     def test_one_that_breaks_off_leaves_what_it_has(
         self, swinging: list[UInt8Array], tmp_path: Path, in_process: None
