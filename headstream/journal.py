@@ -108,7 +108,7 @@ def identity_of(
     """All that decides what comes out, in plain JSON. files: others that have a part in it."""
     identity = {
         "the version of headstream": headstream.__version__,
-        "a library": {name: _version(name) for name in _LIBRARIES},
+        "a library": _libraries(),
         "the source": fingerprint(source),
         "the model": dict(model),
         "an option": dict(options),
@@ -145,7 +145,11 @@ def difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
 
 def versions() -> dict[str, str]:
     """Of headstream and of all that may draw other pixels or make other packets."""
-    return {"headstream": headstream.__version__} | {name: _version(name) for name in _LIBRARIES}
+    return {"headstream": headstream.__version__} | _libraries()
+
+
+def _libraries() -> dict[str, str]:
+    return {name: _version(name) for name in _LIBRARIES}
 
 
 def _version(name: str) -> str:

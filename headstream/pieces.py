@@ -5,7 +5,8 @@
 A piece begins at a key frame. Cutting begins a run-up before it, so that a head is followed and its matte has settled when
 the piece begins, and looks ahead past its end. So a piece depends on the film and its plan alone, not on who cuts it, where,
 or after what. All that a plan takes for granted is checked: the times of a piece's frames, and at each border that both
-sides see the very same pictures there. Where anything differs, ``Indivisible`` tells so: the film is to be cut whole.
+sides see the very same pictures there and cut the same head. Where anything differs, ``Indivisible`` tells so: the film is
+to be cut whole.
 """
 
 from __future__ import annotations
@@ -24,20 +25,22 @@ import numpy as np
 from headstream.capture.file import FileSource
 from headstream.capture.marks import Span, checksum
 from headstream.capture.survey import survey
-from headstream.errors import HeadstreamError
+from headstream.errors import HeadstreamError, SourceError
 from headstream.lookahead import FRAMES, with_look_ahead
 from headstream.outputs import WHOLE_ONLY, clip_of
 from headstream.pipeline import HeadCutter, cut_stream
 from headstream.sinks.background import PICTURES, open_background, parse_background
 from headstream.sinks.film_segments import FilmSegments
-from headstream.sinks.packets import suffix_for
+from headstream.sinks.packets import DamagedError, suffix_for
 from headstream.sinks.threaded import ThreadedSink
+from headstream.track.finder import overlap
 from headstream.track.tracker import TrackOptions
-from headstream.types import Cutout
+from headstream.types import Box, Cutout
 from headstream.video import Tools, VideoJob, check_job
 
-_RUN_UP_S = 2
+_RUN_UP_S = TrackOptions().hold_s + 1  # a head unseen since before it is given up by then, in the whole film too
 _COMPARED = 8  # frames on each side of a border
+_SAME_HEAD = 0.3  # overlap of the boxes of one head, found anew
 _SAME_BY_MANY = {"prores_ks", "ffv1"}  # encoders that give the same bytes whatever their threads; others get one
 
 
@@ -63,9 +66,10 @@ class Piece:
 
 @dataclass
 class Made:
-    """A piece that was cut. size: bytes of its file.  pix_fmt, tags: what its first cut-out settled.
+    """A piece that was cut. size: bytes of its file.  pix_fmt, tags: what its first cut-out settled.  device: of the network.
 
-    starts, follows: CRC-32 of its first pictures, and of the first ones after it.
+    starts, follows: CRC-32 of its first pictures, and of the first ones after it.  heads_first, heads_after: the boxes of
+    the heads cut in these, in whole pixels.
     """
 
     frames: int = 0
@@ -73,8 +77,11 @@ class Made:
     size: int = 0
     pix_fmt: str = ""
     tags: dict[str, int] = field(default_factory=dict)
+    device: str = ""
     starts: list[int] = field(default_factory=list)
     follows: list[int] = field(default_factory=list)
+    heads_first: list[list[Box]] = field(default_factory=list)
+    heads_after: list[list[Box]] = field(default_factory=list)
 
 
 def check_divisible(job: VideoJob) -> None:
@@ -89,16 +96,16 @@ def check_divisible(job: VideoJob) -> None:
         raise Indivisible("a video behind runs from the film's start")
 
 
-def plan_pieces(path: Path, split_s: float) -> list[Piece]:
+def plan_pieces(path: Path, split_s: float, *, threads: int | None = None) -> list[Piece]:
     """Two or more pieces of about ``split_s`` seconds.
 
     Borders are the first key frames at or after the multiples of ``split_s``; a piece of less than half that length is left
-    with the one before it. Raises Indivisible, SourceError.
+    with the one before it. threads: of the decoder. Raises Indivisible, SourceError.
     """
     found = survey(path)
     if found.fault:
         raise Indivisible(found.fault)
-    with FileSource(path) as source:
+    with FileSource(path, threads=threads) as source:
         first = source.first_pts_s / found.time_base
     if int(first) != first or int(first) not in found.ticks:
         raise Indivisible("its first frame is not where its packets say")
@@ -106,10 +113,14 @@ def plan_pieces(path: Path, split_s: float) -> list[Piece]:
     ticks = [int(tick) for tick in found.ticks[known]]
     keys = [int(k) for k in np.flatnonzero(found.keys[known])]
     every, borders, last = split_s / found.time_base, [0], ticks[-1]
-    for number in range(1, int((last - ticks[0]) / every) + 1):
-        at = bisect.bisect_left(keys, ticks[0] + number * every, key=lambda k: ticks[k])
-        if at < len(keys) and min(ticks[keys[at]] - ticks[borders[-1]], last - ticks[keys[at]]) >= every / 2:
-            borders.append(keys[at])
+    due = every
+    for key in keys:  # not over the multiples: one wild time would make them endless
+        since = ticks[key] - ticks[0]
+        if since < due:
+            continue
+        if min(ticks[key] - ticks[borders[-1]], last - ticks[key]) >= every / 2:
+            borders.append(key)
+        due = (since // every + 1) * every
     if len(borders) < 2:
         raise Indivisible("its key frames are too rare")
     ends = [*borders[1:], len(ticks)]
@@ -122,7 +133,7 @@ def plan_pieces(path: Path, split_s: float) -> list[Piece]:
 def _piece(begin: int, end: int, ticks: list[int], keys: list[int], run_up: int) -> Piece:
     first = min(bisect.bisect_left(ticks, ticks[begin] - run_up), max(0, begin - FRAMES))
     first -= first % TrackOptions().scan_every  # detectors then look at the frames they would look at in the whole film
-    key = keys[bisect.bisect_right(keys, first) - 1] if first else 0
+    key = keys[bisect.bisect_right(keys, first) - 1] if first >= keys[0] else 0
     return Piece(begin, end, Span(first, min(len(ticks), end + FRAMES), key, ticks[key]), _times(ticks[begin:end]))
 
 
@@ -140,7 +151,8 @@ def cut_piece(
     watch: Callable[[Cutout], None] | None = None,
 ) -> Made:
     """Cut a piece into ``folder``, under the name of ``piece_file``. ``progress`` gets how much of it is done, 0..1; ``watch``
-    is shown its cut-outs. Raises Indivisible, SourceError, SinkError; nothing is left then."""
+    is shown its cut-outs. Raises Indivisible; SourceError where the film cannot even be opened; SinkError. Nothing is left
+    then."""
     options, span = job.options, piece.span
     with (
         FileSource(job.source, threads=tools.threads) as source,
@@ -149,13 +161,16 @@ def cut_piece(
         source.only(span)
         part = _Part(film, piece)
         stream = cut_stream(source, HeadCutter(tools.segmenter, tools.finder, options), on_stop=source.close)
-        with closing(stream), closing(ThreadedSink(part)) as sink:
-            for cutout in with_look_ahead(stream, several=options.heads == "all", part=options.part):
-                sink.write(cutout)
-                if watch is not None and piece.begin <= cutout.frame.index < piece.end:
-                    watch(cutout)
-                if progress is not None:
-                    progress((cutout.frame.index + 1 - span.first) / (span.end - span.first))
+        try:
+            with closing(stream), closing(ThreadedSink(part)) as sink:
+                for cutout in with_look_ahead(stream, several=options.heads == "all", part=options.part):
+                    sink.write(cutout)
+                    if watch is not None and piece.begin <= cutout.frame.index < piece.end:
+                        watch(cutout)
+                    if progress is not None:
+                        progress((cutout.frame.index + 1 - span.first) / (span.end - span.first))
+        except SourceError as error:
+            raise Indivisible(str(error)) from error
         if source.warnings:
             raise Indivisible(source.warnings[0])
         ticks = [(when + source.first_pts_s) / source.time_base for when in part.times_s]
@@ -163,6 +178,7 @@ def cut_piece(
             raise Indivisible(f"frames {piece.begin} to {piece.end - 1} are not those its packets promise")
         part.made.size = film.finish(piece.name)
         (part.made.pix_fmt, part.made.tags), *_ = film.snapshot()
+        part.made.device = tools.device
         return part.made
 
 
@@ -180,9 +196,10 @@ class _Part:
             self._film.skip(cutout)
             return
         inside = frame.index < self._piece.end
-        seam = made.starts if inside else made.follows
-        if len(seam) < _COMPARED:
-            seam.append(checksum(frame))
+        pictures, heads = (made.starts, made.heads_first) if inside else (made.follows, made.heads_after)
+        if len(pictures) < _COMPARED:
+            pictures.append(checksum(frame))
+            heads.append([_whole_px(head.box_px) for head in cutout.heads])
         if inside:
             self._film.write(cutout)
             self.times_s.append(frame.pts)
@@ -193,19 +210,43 @@ class _Part:
         """The film is closed by who opened it."""
 
 
-def join_pieces(job: VideoJob, pieces: Sequence[Piece], made: Sequence[Made], folder: Path) -> list[str]:
+def join_pieces(
+    job: VideoJob, pieces: Sequence[Piece], made: Sequence[Made], folder: Path, *, threads: int | None = None
+) -> list[str]:
     """Make the film of its pieces in ``folder``; returns what became of sound, subtitles and chapters. Where the disk has no
     room for both, pieces go as they are joined. Raises Indivisible, SourceError, SinkError."""
     for before, after in pairwise(made):
         if (before.pix_fmt, before.tags) != (after.pix_fmt, after.tags):
             raise Indivisible("its colours or pixel format change on the way")
+        if before.device != after.device:
+            raise Indivisible(f"it was cut on {before.device} and on {after.device}, which may draw other pixels")
         both = min(len(before.follows), len(after.starts))
         if not both or before.follows[:both] != after.starts[:both]:
             raise Indivisible("its key frames do not start from nothing")
-    with FileSource(job.source) as source, closing(_segments(job, source, folder)) as film:
+        if _others(before.heads_after, after.heads_first):
+            raise Indivisible("another head is cut after a border")
+    with FileSource(job.source, threads=threads) as source, closing(_segments(job, source, folder)) as film:
+        for piece, known in zip(pieces, made, strict=True):
+            if not film.holds(piece.name, known.size):
+                raise Indivisible(f"its piece {piece.name} is damaged")
         film.restore(((made[0].pix_fmt, made[0].tags), -1, None))
-        film.join([piece.name for piece in pieces], whole=True)
+        try:
+            film.join([piece.name for piece in pieces], whole=True)
+        except DamagedError as error:
+            raise Indivisible(str(error)) from error
         return film.notes
+
+
+def _whole_px(box: Box) -> Box:
+    x0, y0, x1, y1 = box
+    return round(x0), round(y0), round(x1), round(y1)
+
+
+def _others(before: Sequence[list[Box]], after: Sequence[list[Box]]) -> bool:
+    """Whether in most of the same frames none of the heads on one side of a border is one of those on the other."""
+    frames = list(zip(before, after, strict=False))
+    apart = [any((a, b)) and all(overlap(x, y) <= _SAME_HEAD for x in a for y in b) for a, b in frames]
+    return 2 * sum(apart) > len(frames)
 
 
 def piece_file(job: VideoJob, piece: Piece, folder: Path) -> Path:

@@ -13,12 +13,14 @@ from headstream.pieces import Made, Piece
 
 @dataclass
 class _Film:
-    """item: the film.  made: what is known of the pieces that are done, and a thumbnail or "" of each.  seconds: of work."""
+    """item: the film.  made: what is known of the pieces that are done, and a thumbnail or "" of each.  seconds: of work.
+    length_s: by its own account."""
 
     item: Item
     pieces: tuple[Piece, ...]
     made: dict[Piece, tuple[Made, str]]
     seconds: float
+    length_s: float
 
 
 class Films:
@@ -37,9 +39,9 @@ class Films:
 
     def begin(self, item: Item, planned: Outcome) -> list[Item]:
         """What is to be done of a film for which a worker has made a plan. Pieces of earlier runs are used again."""
-        known = known_pieces(item, planned.plan, self._storage) if self._resume else {}
+        known = known_pieces(item, planned.plan, planned.device, self._storage) if self._resume else {}
         self.begun.add(item.number)
-        film = self._films[item.number] = _Film(item, planned.plan, known, planned.seconds)
+        film = self._films[item.number] = _Film(item, planned.plan, known, planned.seconds, planned.length_s)
         missing = [self._item(film, piece) for piece in film.pieces if piece not in known]
         return missing or [self._join(film)]
 
@@ -69,7 +71,9 @@ class Films:
     def _join(self, film: _Film) -> Item:
         made = [film.made[piece] for piece in film.pieces]
         thumbnail = next((picture for _, picture in made if picture), "")
-        return self._item(film, Join(film.pieces, tuple(known for known, _ in made), thumbnail, film.seconds))
+        return self._item(
+            film, Join(film.pieces, tuple(known for known, _ in made), thumbnail, film.seconds, film.length_s)
+        )
 
 
 def _share(film: _Film, piece: Piece) -> float:

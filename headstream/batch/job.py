@@ -65,12 +65,13 @@ class BatchJob:
 @dataclass(frozen=True)
 class Join:
     """What to put together: all pieces of a film, in order, and what is known of each. thumbnail: of one of them.
-    seconds: of work that went into them in this run."""
+    seconds: of work that went into them in this run.  length_s: of the film."""
 
     pieces: tuple[Piece, ...]
     made: tuple[Made, ...]
     thumbnail: str = ""
     seconds: float = 0.0
+    length_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,8 @@ class Outcome:
     outputs: name below the output folder, how many files (more than one for a folder of frames), bytes.
     again: the failure may pass: another try makes sense.  fatal: what to raise where every other input would fail alike.
     thumbnail: a data URI, or "".  length_s: of the film by its own account, 0 if unknown.
-    plan: the pieces to cut it in, instead of a result.  made: a piece that was cut.  whole: why it has to be cut whole.
+    plan: the pieces to cut it in, instead of a result; device: what the network of who planned runs on.  made: a piece that
+    was cut.  whole: why it has to be cut whole.
     """
 
     input: str
@@ -132,6 +134,7 @@ class Outcome:
     again: bool = False
     fatal: type[HeadstreamError] | None = None
     plan: tuple[Piece, ...] = ()
+    device: str = ""
     made: Made | None = None
     whole: str = ""
 
@@ -140,7 +143,7 @@ class Outcome:
         return {key: value for key, value in asdict(self).items() if key not in NOT_WRITTEN}
 
 
-NOT_WRITTEN = {"again", "fatal", "plan", "made", "whole"}  # of an outcome, into its result file
+NOT_WRITTEN = {"again", "fatal", "plan", "device", "made", "whole"}  # of an outcome, into its result file
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ def with_identity(items: Sequence[Item], job: BatchJob) -> list[Item]:
     """The items with all that their results depend on: the input's size and time, the wishes, the weights."""
     weights = {kind: model_identity(job.model, fast=kind == "video") for kind in {item.kind for item in items}}
     backgrounds = {item.wish.background: _file_identity(item.wish.background) for item in items}
+    whole = {wish: why_whole(wish) for wish in {item.wish for item in items if job.split_s and item.kind == "video"}}
     done = []
     for item in items:
         wish: dict[str, Any] = asdict(item.wish)
@@ -40,7 +41,7 @@ def with_identity(items: Sequence[Item], job: BatchJob) -> list[Item]:
         split_s = job.split_s if item.kind == "video" else 0.0
         name = item.input.replace("\\", "/").rpartition("/")[2]
         identity = {"name": name, "size": item.size, "mark": item.mark, "wish": wish, "model": weights[item.kind]}
-        if split_s and not why_whole(item.wish):
+        if split_s and not whole[item.wish]:
             identity["split_s"] = split_s
         done.append(replace(item, identity=identity, split_s=split_s))
     return done

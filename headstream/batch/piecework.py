@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from headstream.batch.job import FORMATS, Item, Wish
+from headstream.batch.patience import may_pass
 from headstream.batch.places import Storage, own_name
 from headstream.capture.survey import length_s
-from headstream.errors import SourceError
+from headstream.errors import HeadstreamError, SourceError
 from headstream.journal import versions
 from headstream.pieces import Indivisible, Made, Piece, check_divisible, piece_file, plan_pieces
 from headstream.video import VideoJob
@@ -39,18 +40,22 @@ def why_whole(wish: Wish) -> str:
     return ""
 
 
-def look_at(item: Item, job: VideoJob) -> tuple[float, tuple[Piece, ...], str]:
-    """Of a film: its length in seconds, the pieces to cut it in, and why there are none though it is long enough."""
+def look_at(item: Item, job: VideoJob, threads: int | None) -> tuple[float, tuple[Piece, ...], str]:
+    """Of a film: its length in seconds, the pieces to cut it in, and why there are none though it is long enough. Raises
+    SourceError for what may pass."""
+    length = 0.0
     try:
-        length = float(length_s(job.source))
+        length = float(length_s(job.source, count=bool(item.split_s)))
         if not item.split_s or item.whole or length < 2 * item.split_s:
             return length, (), item.whole
         check_divisible(job)
-        return length, tuple(plan_pieces(job.source, item.split_s)), ""
+        return length, tuple(plan_pieces(job.source, item.split_s, threads=threads)), ""
     except Indivisible as why:
         return length, (), str(why)
-    except SourceError:
-        return 0.0, (), ""  # cutting it will tell
+    except SourceError as error:
+        if may_pass(error):
+            raise
+        return length, (), ""  # cutting it will tell
 
 
 def pieces_folder(item: Item) -> str:
@@ -73,18 +78,27 @@ def _depends_on(item: Item, piece: Piece) -> dict[str, Any]:
     return {"of": item.identity, "with": versions(), "piece": asdict(piece)}
 
 
-def known_pieces(item: Item, pieces: Sequence[Piece], storage: Storage) -> dict[Piece, tuple[Made, str]]:
-    """What earlier runs have left of these pieces, with a thumbnail or "" of each."""
+def known_pieces(item: Item, pieces: Sequence[Piece], device: str, storage: Storage) -> dict[Piece, tuple[Made, str]]:
+    """What earlier runs have left of these pieces, cut on ``device``, with a thumbnail or "" of each; nothing where that
+    cannot be read."""
     names = {f"{pieces_folder(item)}/{piece.name}.json": piece for piece in pieces}
     known = {}
-    for name, raw in storage.read(list(names)).items():
-        piece = names[name]
-        try:
-            told = json.loads(raw)
-            made, thumbnail = Made(**told["made"]), str(told["thumbnail"])
-        except (ValueError, TypeError, KeyError):
-            continue  # another version's: cut again
-        there = storage.measure(piece_name(item, piece)) == (1, made.size)
-        if there and all(told.get(key) == value for key, value in _depends_on(item, piece).items()):
-            known[piece] = made, thumbnail
+    try:
+        for name, raw in storage.read(list(names)).items():
+            piece = names[name]
+            found = _parsed(raw, _depends_on(item, piece))
+            if found and found[0].device == device and storage.measure(piece_name(item, piece)) == (1, found[0].size):
+                known[piece] = found
+    except (HeadstreamError, OSError):
+        return {}
     return known
+
+
+def _parsed(raw: bytes, wanted: dict[str, Any]) -> tuple[Made, str] | None:
+    """What a record tells, if it is of what is wanted."""
+    try:
+        told = json.loads(raw)
+        found = Made(**told["made"]), str(told["thumbnail"])
+        return found if all(told[key] == value for key, value in wanted.items()) else None
+    except (ValueError, TypeError, KeyError):
+        return None  # another version's

@@ -86,11 +86,12 @@ class Storage(Protocol):
     def measure(self, name: str) -> tuple[int, int] | None:
         """(files, bytes) of a result: a file, or a folder's numbered frames; None if it is not there."""
 
-    def fetch(self, name: str, folder: Path) -> Path:
-        """The local folder a file is in under its last name: its own, or ``folder``, where a copy is made."""
+    def fetch(self, name: str, folder: Path, size: int) -> Path:
+        """The local folder a file of ``size`` bytes is in under its last name: its own, or ``folder``, where a whole copy is
+        made."""
 
     def clear(self, folder: str) -> None:
-        """Remove a folder of headstream's own, and those above it that are empty then."""
+        """Remove the files directly in a folder of headstream's own; locally also it and those above it, where empty then."""
 
     def work_folder(self) -> Path:
         """A local folder to make results in, from which they can be put."""
@@ -156,16 +157,19 @@ class LocalStorage:
         sizes = [entry.stat().st_size for entry in os.scandir(path) if is_numbered(entry.name)]
         return len(sizes), sum(sizes)
 
-    def fetch(self, name: str, folder: Path) -> Path:
+    def fetch(self, name: str, folder: Path, size: int) -> Path:
         return (self.root / name).parent
 
     def clear(self, folder: str) -> None:
-        shutil.rmtree(self.root / folder, ignore_errors=True)
-        for above in PurePosixPath(folder).parents[:-2]:
-            try:
+        path = PurePosixPath(folder)
+        try:
+            for entry in list(os.scandir(self.root / path)):
+                if entry.is_file():  # folders are other inputs'
+                    os.unlink(entry)
+            for above in (path, *path.parents[:-2]):
                 (self.root / above).rmdir()
-            except OSError:
-                return  # others have something there
+        except OSError:
+            return  # there is none, or others have something there
 
     def work_folder(self) -> Path:
         return own_folder(self.root / ".headstream" / "work")

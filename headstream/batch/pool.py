@@ -80,7 +80,8 @@ class LocalPool:
         return self.workers - sum(hand.item is not None for hand in self._hands)
 
     def grow(self, workers: int) -> None:
-        """Have up to so many; the threads are shared anew. Workers with a larger share end as soon as they are idle."""
+        """Have up to so many; the threads are shared anew. A worker with a larger share finishes what it is at, and gives way
+        to a new one at the next ``submit``."""
         if workers > self.workers:
             if self._setup.threads is not None:
                 threads = max(1, self._setup.threads * self.workers // workers)

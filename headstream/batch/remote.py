@@ -98,15 +98,15 @@ class RemoteStorage:
             found: dict[str, dict[str, Any]] = self._system.find(self._root, detail=True)
             return found
 
-    def fetch(self, name: str, folder: Path) -> Path:
+    def fetch(self, name: str, folder: Path, size: int) -> Path:
         with _told(SourceError, f"{self.text}/{name}: cannot be fetched"):
-            self._system.get_file(f"{self._root}/{name}", str(folder / posixpath.basename(name)))
+            _get(self._system, f"{self._root}/{name}", folder / posixpath.basename(name), size)
         return folder
 
     def clear(self, folder: str) -> None:
         with _told(SinkError, f"{self.text}/{folder}: cannot be removed"):
             self._system.invalidate_cache()
-            for path in self._system.find(f"{self._root}/{folder}"):
+            for path in self._system.find(f"{self._root}/{folder}", maxdepth=1):
                 self._system.rm_file(path)
 
     def work_folder(self) -> Path:
@@ -121,10 +121,14 @@ def fetch(url: str, folder: Path, size: int) -> Path:
     system, path = file_system(url)
     local = folder / f"in{posixpath.splitext(path)[1]}"
     with _told(SourceError, f"{url}: cannot be fetched"):
-        system.get_file(path, str(local))
-        if size and local.stat().st_size != size:
-            raise ConnectionError(f"{local.stat().st_size} of {size} bytes came")
+        _get(system, path, local, size)
     return local
+
+
+def _get(system: Any, path: str, local: Path, size: int) -> None:
+    system.get_file(path, str(local))
+    if size and local.stat().st_size != size:
+        raise ConnectionError(f"{local.stat().st_size} of {size} bytes came")
 
 
 def found_at(url: str, *, literal: bool, recursive: bool) -> dict[str, dict[str, Any]]:

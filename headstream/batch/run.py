@@ -14,7 +14,7 @@ from pathlib import Path
 from headstream.batch.inputs import find_items
 from headstream.batch.job import BatchJob, BatchProgress, BatchReport, Item, Setup
 from headstream.batch.ledger import split, with_identity
-from headstream.batch.places import LocalStorage, Storage, is_remote, local_path, open_storage
+from headstream.batch.places import LocalStorage, Storage, is_remote, local_path, open_storage, own_name
 from headstream.batch.pool import InProcess, LocalPool, Pool
 from headstream.batch.sharing import Sharing
 from headstream.batch.worker import check_wish
@@ -42,6 +42,10 @@ def run_batch(job: BatchJob, progress: Callable[[BatchProgress], None] | None = 
         check_writable(job.report)
     todo, finished = split(items, storage, resume=job.resume)
     report = BatchReport(len(items), results=storage.locate("results.jsonl"))
+    if isinstance(storage, LocalStorage):  # on a store asking for them costs too much
+        for outcome in finished:
+            if outcome.kind == "video":
+                storage.clear(own_name("pieces", outcome.place))
     outcomes = {outcome.place: replace(outcome, state="skipped") for outcome in finished}
     run = Sharing(job, storage, outcomes, len(items), progress)
     try:

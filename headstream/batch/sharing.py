@@ -128,6 +128,8 @@ class Sharing:
             self._add(self._films.done(item, outcome))
 
     def _drop_pieces(self, film: int) -> None:
+        for number in [number for number, item in self._busy.items() if item.film == film]:
+            self._parts.pop(number, None)
         self._pieces = [piece for piece in self._pieces if piece.film != film]
         self._later = [entry for entry in self._later if entry[2].film != film]
         heapq.heapify(self._later)
@@ -142,6 +144,8 @@ class Sharing:
 
     def _clear_pieces(self, item: Item) -> None:
         """Remove a film's, also those of an earlier run that was broken off; on a store asking for these costs too much."""
+        if item.kind == "photo":
+            return
         try:
             if item.number in self._films.begun or item.task is not None or isinstance(self._storage, LocalStorage):
                 self._storage.clear(pieces_folder(item))
@@ -164,11 +168,12 @@ class Sharing:
             self._drop_pieces(item.number)
             self._kept.add(item.number)
         outcome = Outcome(item.input, item.kind, item.place, "failed", reason, identity=item.identity, tries=tries)
+        outcome.notes = [f"cut whole: {item.whole}"] if item.whole else []
         try:
             write_result(self._storage, outcome)
         except SinkError:
             pass  # without a result file it is done again, too
-        self._end(item, outcome, keep_pieces=True)
+        self._end(item, outcome)
 
     def _again(self, item: Item, wait_s: float) -> None:
         self._leave(item)
@@ -178,9 +183,9 @@ class Sharing:
         self._busy.pop(item.number, None)
         self._parts.pop(item.number, None)
 
-    def _end(self, item: Item, outcome: Outcome, *, keep_pieces: bool = False) -> None:
+    def _end(self, item: Item, outcome: Outcome) -> None:
         self._leave(item)
-        if not keep_pieces:
+        if outcome.state != "failed" or outcome.outputs:  # else another run may go on with them
             self._clear_pieces(item)
         self._bytes_done += item.size + 1
         if len(self._outcomes) >= _KEPT_THUMBNAILS:

@@ -7,7 +7,7 @@ import shutil
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -22,7 +22,7 @@ from headstream.batch.thumbnail import Thumbnail, thumbnail
 from headstream.capture.photo import read_photo
 from headstream.errors import HeadstreamError, ModelError, SinkError, SourceError, UsageError
 from headstream.photos import PhotoCutter
-from headstream.pieces import Piece, cut_piece, join_pieces, piece_file
+from headstream.pieces import Indivisible, Piece, cut_piece, join_pieces, piece_file
 from headstream.segment.load import load_segmenter
 from headstream.segment.registry import models_dir
 from headstream.sinks.photo import write_photo
@@ -122,8 +122,10 @@ class Worker:
 
     def _cut_video(self, item: Item, source: Path, outcome: Outcome, progress: Callable[[float], None] | None) -> None:
         job = video_job(item.wish, source, self._folder / "out")
-        outcome.length_s, outcome.plan, whole = look_at(item, job)
-        if outcome.plan:
+        outcome.length_s, plan, whole = look_at(item, job, self._setup.threads)
+        outcome.notes = [f"cut whole: {self._plain(whole, item)}"] if whole else []  # also where that fails
+        if plan:
+            outcome.device, outcome.plan = self._loaded("video").device, plan
             return
         watcher = Thumbnail()
         report = cut_video_file(
@@ -135,8 +137,7 @@ class Worker:
         if report.interrupted:
             raise KeyboardInterrupt
         outcome.frames, outcome.frames_with_head = report.frames_out, report.frames_with_head
-        outcome.notes = [self._plain(note, item) for note in report.notes]
-        outcome.notes += [f"cut whole: {self._plain(whole, item)}"] if whole else []
+        outcome.notes = [self._plain(note, item) for note in report.notes] + outcome.notes
         outcome.thumbnail = watcher.uri
         self._publish(item, outcome)
 
@@ -153,11 +154,12 @@ class Worker:
 
     def _join(self, item: Item, task: Join, source: Path, outcome: Outcome) -> None:
         job = video_job(item.wish, source, self._folder / "out")
-        for piece in task.pieces:
-            name = piece_name(item, piece)
-            folder = self._patiently(lambda name=name: self._storage.fetch(name, self._folder))  # type: ignore[misc]
-        outcome.length_s = look_at(replace(item, split_s=0), job)[0]
-        outcome.notes = join_pieces(job, task.pieces, task.made, folder)
+        for piece, made in zip(task.pieces, task.made, strict=True):
+            fetched = partial(self._storage.fetch, piece_name(item, piece), self._folder, made.size)
+            folder = self._patiently(fetched)
+        outcome.length_s = task.length_s
+        notes = join_pieces(job, task.pieces, task.made, folder, threads=self._setup.threads)
+        outcome.notes = [self._plain(note, item) for note in notes]
         outcome.notes.append(f"put together from {len(task.pieces)} pieces")
         outcome.frames = sum(made.frames for made in task.made)
         outcome.frames_with_head = sum(made.frames_with_head for made in task.made)
@@ -202,10 +204,10 @@ class Worker:
     def _failed(self, item: Item, outcome: Outcome, error: BaseException) -> None:
         outcome.outputs = []
         outcome.again, outcome.fatal = may_pass(error), _ends_all(error)
-        if item.task is not None and not outcome.again and not outcome.fatal:
+        if isinstance(error, Indivisible) and not outcome.again and not outcome.fatal:
             outcome.whole = self._plain(_text(error, item), item)
             return
-        if isinstance(error, SourceError) and not outcome.again:
+        if item.task is None and isinstance(error, SourceError) and not outcome.again:
             try:
                 self._publish(item, outcome)  # what a file that breaks off has left, as NAME.partial.EXT
             except (HeadstreamError, OSError):

@@ -199,18 +199,24 @@ class FileSource:
         they refer to may not have been decoded."""
         import av
 
+        begins, failed = int(self.first_pts_s / self.time_base), None
+        before = list(self.warnings), self.damaged_packets, self._discarded
         for early_s in (0, _SECOND_TRY_S):
+            self.warnings[:], self.damaged_packets, self._discarded = before
             try:
-                self._container.seek(ticks - int(early_s / self.time_base), stream=self._stream, backward=True)
+                sought = max(begins, ticks - int(early_s / self.time_base))
+                self._container.seek(sought, stream=self._stream, backward=True)
                 pictures = self._decoded()
                 for decoded in pictures:
                     if decoded.pts == ticks:
                         return itertools.chain([decoded], pictures)
                     if decoded.pts is None or decoded.pts > ticks:
                         break
-            except (av.error.FFmpegError, OSError) as error:
+            except (av.error.FFmpegError, OSError, SourceError) as error:
                 log.info("%s: seeking failed: %s", self.path, error)
-        raise SourceError(f"{self.path}: seeking to {float(ticks * self.time_base):.3f} s does not lead there")
+                failed = error
+        place = f"{float(ticks * self.time_base):.3f} s"
+        raise SourceError(f"{self.path}: seeking to {place} does not lead there") from failed
 
     def _from_the_start(self) -> Iterator[Any]:
         self._container.close()

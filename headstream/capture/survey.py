@@ -34,15 +34,16 @@ class Survey:
         return len(self.ticks) / self.rate
 
 
-def length_s(path: Path) -> Fraction:
-    """How long the picture of a film is: by the file's own account, or by its packets where it has none. Raises SourceError."""
+def length_s(path: Path, *, count: bool = True) -> Fraction:
+    """How long the picture of a film is: by the file's own account; where it has none, by its packets, or 0 without ``count``.
+    Raises SourceError."""
     with open_film(path) as container:
         stream = video_stream(container, path)
         if stream.duration:
             return Fraction(stream.duration) * Fraction(stream.time_base)
         if container.duration:
             return Fraction(container.duration, 1_000_000)
-    return survey(path).length_s
+    return survey(path).length_s if count else Fraction(0)
 
 
 def survey(path: Path) -> Survey:

@@ -58,7 +58,8 @@ def batch(
     ] = None,
     gpus: Annotated[float | None, typer.Option(help="With --ray: a worker's share of GPUs, like 0.5.")] = None,
     split: Annotated[
-        float, typer.Option(metavar="SECONDS", help="Cut longer films in pieces, side by side; 0: in one piece.")
+        float,
+        typer.Option(metavar="SECONDS", help="Cut films of twice that and more in pieces, side by side; 0: never."),
     ] = 600.0,
     json: JsonOption = False,
 ) -> int:

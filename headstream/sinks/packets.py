@@ -31,6 +31,10 @@ def suffix_for(kind: OutputFormat) -> str:
     return MATROSKA if kind.codec == "libvpx-vp9" else LOG
 
 
+class DamagedError(SinkError):
+    """A store that does not hold what was written into it, or that another encoder wrote."""
+
+
 class PacketStore(ABC):
     """A file of packets in the making. container: where the encoder's stream is added before the first packet.
 
@@ -58,7 +62,7 @@ def open_store(path: Path, kind: OutputFormat) -> PacketStore:
 
 
 def read_packets(path: Path, *, extradata: bytes = b"") -> Iterator[Any]:
-    """The packets of a finished store. Raises SinkError if it is damaged or of an encoder with other ``extradata``."""
+    """The packets of a finished store. Raises DamagedError if it is damaged or of an encoder with other ``extradata``."""
     return _read_log(path, extradata) if path.suffix == LOG else _read_matroska(path)
 
 
@@ -105,13 +109,13 @@ def _read_log(path: Path, extradata: bytes) -> Iterator[Any]:
                 break
             if numerator == 0:
                 if data != extradata:
-                    raise SinkError(f"{path}: was encoded by another version of the encoder")
+                    raise DamagedError(f"{path}: was encoded by another version of the encoder")
                 return
             packet = av.Packet(data)
             packet.time_base = Fraction(numerator, denominator)
             packet.pts, packet.dts, packet.duration, packet.is_keyframe = pts, dts, duration, key
             yield packet
-    raise SinkError(f"{path}: is damaged")
+    raise DamagedError(f"{path}: is damaged")
 
 
 class _Matroska(PacketStore):
@@ -147,4 +151,4 @@ def _read_matroska(path: Path) -> Iterator[Any]:
                 if packet.size:
                     yield packet
     except (av.error.FFmpegError, IndexError) as error:
-        raise SinkError(f"{path}: is damaged ({error})") from error
+        raise DamagedError(f"{path}: is damaged ({error})") from error

@@ -16,15 +16,21 @@ from typing import Any
 import numpy as np
 import pytest
 
-from headstream.batch import run, worker
-from headstream.batch.job import BatchJob, BatchProgress, BatchReport, Outcome, Wish
-from headstream.batch.pool import InProcess
+from headstream import pieces
+from headstream.batch import piecework, run, worker
+from headstream.batch.job import OWN_FOLDER, BatchJob, BatchProgress, BatchReport, Item, Outcome, Wish
+from headstream.batch.patience import PassingSourceError
+from headstream.batch.places import LocalStorage, open_storage
+from headstream.batch.pool import Event, InProcess
 from headstream.batch.run import run_batch
-from headstream.errors import UsageError
-from headstream.pieces import Indivisible, Piece, plan_pieces
+from headstream.batch.sharing import Sharing
+from headstream.capture.marks import Span
+from headstream.capture.survey import survey
+from headstream.errors import SourceError, UsageError
+from headstream.pieces import Indivisible, Made, Piece, plan_pieces
 from headstream.types import UInt8Array
 from tests.batch.conftest import FRAMES, RATE, SHORT, copies, filmed, kill
-from tests.media import alpha_of, frame_times, heeds_ctrl_c, needs_ffmpeg, probe
+from tests.media import alpha_of, decoded, frame_times, heeds_ctrl_c, needs_ffmpeg, probe
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="signals")
 
@@ -148,9 +154,16 @@ class TestTheFilm:
         one = only(run_batch(job(film, out=tmp_path / "pieces", wish=wish)))
         assert "put together from 3 pieces" in one.notes, one
         only(run_batch(job(film, out=tmp_path / "whole", wish=wish, split_s=0)))
-        name = f"film.{wish.format}"
-        assert frame_times(tmp_path / "pieces" / name) == frame_times(tmp_path / "whole" / name)
-        assert sound(tmp_path / "pieces" / name) == sound(tmp_path / "whole" / name)
+        made, wanted = (tmp_path / folder / f"film.{wish.format}" for folder in ("pieces", "whole"))
+        assert frame_times(made) == frame_times(wanted)
+        assert sound(made) == sound(wanted)
+        pictures = [decoded(path, "gray") if wish.format == "mp4" else alpha_of(path) for path in (made, wanted)]
+        by_frame = np.abs(pictures[0].astype(np.int16) - pictures[1]).reshape(FRAMES, -1).mean(axis=1)
+        away = [k for k in range(FRAMES) if min(abs(k - border) for border in BORDERS) >= RATE // 2]
+        step = np.abs(np.diff(pictures[1].astype(np.int16), axis=0)).reshape(FRAMES - 1, -1).mean(axis=1)
+        assert (
+            by_frame[away].max() < np.median(step) / 3
+        )  # measured: 0 of 1.7; 0.1 of 1.7 (WebM); 1.3 of 5.6 (H.264, blur)
 
     def test_one_is_done_before_the_next_is_begun(
         self, film: Path, clip: Path, tmp_path: Path, in_process: None, cut: list[tuple[int, int]]
@@ -212,7 +225,7 @@ class TestAgain:
         assert (out / "film.mkv").read_bytes() == (tmp_path / "undisturbed" / "film.mkv").read_bytes()
         assert not pieces_left(out)
 
-    @pytest.mark.parametrize("what", ["wish", "split", "film", "damage", "resume"])
+    @pytest.mark.parametrize("what", ["wish", "split", "film", "damage", "device", "resume"])
     def test_pieces_of_something_else_are_not_used(
         self, what: str, film: Path, tmp_path: Path, in_process: None, cut: list[tuple[int, int]]
     ) -> None:
@@ -227,17 +240,114 @@ class TestAgain:
         if what == "wish":
             options["wish"] = Wish("mkv", part="hair")
         elif what == "split":
-            options["split_s"] = 2.9
+            options["split_s"] = 1.99  # the same borders
         elif what == "resume":
             options["resume"] = False
         elif what == "film":
             (tmp_path / "film.mp4").write_bytes(film.read_bytes() + b"more")
+        elif what == "device":
+            for file in (out / ".headstream" / "pieces").rglob("*.json"):
+                told = json.loads(file.read_text())
+                file.write_text(json.dumps(told | {"made": told["made"] | {"device": "another"}}))
         else:
             for file in (out / ".headstream" / "pieces").rglob("*.packets"):
                 file.write_bytes(file.read_bytes()[:-1])
         run_batch(job(tmp_path / "film.mp4", out=out, **options))
-        assert len(cut) == (2 if what == "split" else 3)
+        assert cut == [(0, 20), (20, 40), (40, FRAMES)]
         assert not pieces_left(out)
+
+    @pytest.mark.parametrize("step", ["look_at", "cut_piece", "join_pieces"])
+    def test_a_film_that_is_out_of_reach_keeps_its_pieces(
+        self, step: str, film: Path, tmp_path: Path, in_process: None, cut: list[Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def stop(now: BatchProgress) -> None:
+            if len(cut) == 2:
+                raise KeyboardInterrupt
+
+        copies(film, tmp_path, "film.mp4")
+        source, out = tmp_path / "film.mp4", tmp_path / "out"
+        run_batch(job(source, out=out), stop)
+        real = getattr(worker, step)
+
+        def lost(*arguments: Any, **more: Any) -> Any:
+            source.rename(tmp_path / "elsewhere")
+            return real(*arguments, **more)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(worker, step, lost)
+            outcome = only(run_batch(job(source, out=out)))
+        assert (outcome.state, outcome.reason, outcome.notes) == ("failed", f"{source}: no such file", [])
+        (tmp_path / "elsewhere").rename(source)
+        cut.clear()
+        assert only(run_batch(job(source, out=out))).frames == FRAMES
+        assert cut == ([] if step == "join_pieces" else [(40, FRAMES)])
+
+    def test_a_photo_named_as_a_films_folder(
+        self, film: Path, photo: Path, tmp_path: Path, in_process: None, cut: list[Any]
+    ) -> None:
+        def stop(now: BatchProgress) -> None:
+            if len(cut) == 2:
+                raise KeyboardInterrupt
+
+        copies(film, tmp_path / "in", "a/film.mp4")
+        out = tmp_path / "out"
+        run_batch(job(tmp_path / "in", out=out), stop)
+        cut.clear()
+        copies(photo, tmp_path / "in", "a.jpg")
+        assert only(run_batch(job(tmp_path / "in", out=out, recursive=False))).place == "a"
+        assert run_batch(job(tmp_path / "in", out=out)).count("done", "skipped") == 2
+        assert cut == [(40, FRAMES)]
+
+    def test_a_piece_that_comes_short(self, tmp_path: Path) -> None:
+        pytest.importorskip("fsspec")
+        storage = open_storage("memory://split-short")
+        storage.write("piece", b"12345")
+        assert storage.fetch("piece", tmp_path, 5) == tmp_path
+        with pytest.raises(PassingSourceError, match="5 of 6 bytes came"):
+            storage.fetch("piece", tmp_path, 6)
+        storage.remove("piece")
+
+    @pytest.mark.parametrize("where", ["local", "memory"])
+    def test_clearing_spares_what_lies_below(self, where: str, tmp_path: Path) -> None:
+        pytest.importorskip("fsspec")
+        storage = open_storage(str(tmp_path / "out") if where == "local" else "memory://split-out")
+        names = [f"{OWN_FOLDER}/pieces/a/1.json", f"{OWN_FOLDER}/pieces/a/b.mkv/2.json"]
+        for name in names:
+            storage.write(name, b"{}")
+        storage.clear(f"{OWN_FOLDER}/pieces/a")
+        assert list(storage.read(names)) == names[1:]
+        storage.clear(f"{OWN_FOLDER}/pieces/a/b.mkv")
+        storage.clear(f"{OWN_FOLDER}/pieces/never")
+        assert not open_storage(storage.text).read(names)
+        assert not list(tmp_path.glob("out/*/pieces"))
+
+    def test_records_that_cannot_be_read_are_no_records(
+        self, film: Path, tmp_path: Path, in_process: None, cut: list[Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        real = LocalStorage.read
+
+        def failing(self: LocalStorage, names: Any) -> Any:
+            if any("/pieces/" in name for name in names):
+                raise PermissionError(13, "Permission denied")
+            return real(self, names)
+
+        monkeypatch.setattr(LocalStorage, "read", failing)
+        assert only(run_batch(job(film, out=tmp_path))).state == "done"
+        assert len(cut) == 3
+
+    def test_a_film_that_cannot_be_read_for_a_moment(
+        self, film: Path, tmp_path: Path, in_process: None, cut: list[Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        failures = [OSError(5, "Input/output error")]
+
+        def planned(*arguments: Any, **more: Any) -> Any:
+            if failures:
+                raise SourceError("reading failed part-way") from failures.pop()
+            return plan_pieces(*arguments, **more)
+
+        monkeypatch.setattr(piecework, "plan_pieces", planned)
+        assert only(run_batch(job(film, out=tmp_path))).state == "done"
+        assert len(cut) == 3
 
     @pytest.mark.slow
     def test_what_another_split_changes(self, film: Path, clip: Path, tmp_path: Path, in_process: None) -> None:
@@ -308,6 +418,9 @@ class TestWhole:
             ({"starts": []}, "key frames do not start from nothing"),
             ({"pix_fmt": "yuva444p"}, "pixel format change"),
             ({"tags": {"color_range": 2}}, "colours or pixel format"),
+            ({"device": "another"}, "and on another, which may draw other pixels"),
+            ({"heads_first": [[(0, 0, 9, 9)]] * 8}, "another head is cut after a border"),
+            ({"heads_first": [[]] * 8}, "another head is cut after a border"),
         ],
     )
     def test_sides_of_a_border_that_differ(
@@ -321,8 +434,8 @@ class TestWhole:
     ) -> None:
         real = worker.join_pieces
 
-        def changed(job: Any, pieces: Any, made: Any, folder: Path) -> Any:
-            return real(job, pieces, [made[0], replace(made[1], **change), *made[2:]], folder)
+        def changed(job: Any, pieces: Any, made: Any, folder: Path, **more: Any) -> Any:
+            return real(job, pieces, [made[0], replace(made[1], **change), *made[2:]], folder, **more)
 
         monkeypatch.setattr(worker, "join_pieces", changed)
         assert words in self.whole(film, tmp_path / "out").reason
@@ -338,29 +451,30 @@ class TestWhole:
     def test_a_plan_that_does_not_hold(
         self, film: Path, tmp_path: Path, in_process: None, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        from headstream.batch import piecework
-
-        def wrong(path: Path, split_s: float) -> list[Piece]:
-            first, *rest = plan_pieces(path, split_s)
+        def wrong(path: Path, split_s: float, **more: Any) -> list[Piece]:
+            first, *rest = plan_pieces(path, split_s, **more)
             return [Piece(first.begin, first.end, first.span, first.times ^ 1), *rest]
 
         monkeypatch.setattr(piecework, "plan_pieces", wrong)
         assert "frames 0 to 19 are not those its packets promise" in self.whole(film, tmp_path / "out").reason
 
+    @pytest.mark.parametrize(
+        ("kind", "words"), [("another byte", ".packets: is damaged"), ("cut short", "its piece 0")]
+    )
     def test_a_damaged_piece(
-        self, film: Path, tmp_path: Path, in_process: None, monkeypatch: pytest.MonkeyPatch
+        self, kind: str, words: str, film: Path, tmp_path: Path, in_process: None, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         real = worker.join_pieces
 
-        def damaged(job: Any, pieces: Any, made: Any, folder: Path) -> Any:
+        def damaged(job: Any, pieces: Any, made: Any, folder: Path, **more: Any) -> Any:
             file = next(folder.glob("*.packets"))
             raw = bytearray(file.read_bytes())
             raw[len(raw) // 2] ^= 255
-            file.write_bytes(raw)
-            return real(job, pieces, made, folder)
+            file.write_bytes(raw if kind == "another byte" else raw[:-1])
+            return real(job, pieces, made, folder, **more)
 
         monkeypatch.setattr(worker, "join_pieces", damaged)
-        assert "is damaged" in self.whole(film, tmp_path / "out").reason
+        assert words in self.whole(film, tmp_path / "out").reason
 
     def test_one_that_breaks_off_leaves_what_it_has(
         self, swinging: list[UInt8Array], tmp_path: Path, in_process: None
@@ -370,11 +484,54 @@ class TestWhole:
         outcome = only(run_batch(job(source, out=tmp_path / "out")))
         assert outcome.state == "failed"
         assert f"frames before that are in {tmp_path / 'out' / 'a.partial.mkv'}" in outcome.reason
+        assert outcome.notes[0].startswith("cut whole: ")
         assert not pieces_left(tmp_path / "out")
 
     def test_no_such_split(self, film: Path, tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="--split -1: expected"):
             run_batch(job(film, out=tmp_path / "out", split_s=-1))
+
+
+class _Played:
+    """A pool of which is known what happens: (which of the items that it is given, what of that)."""
+
+    workers = 2
+
+    def __init__(self, events: list[tuple[int, dict[str, Any]]]) -> None:
+        self._events, self._given = events, list[Item]()
+
+    @property
+    def idle(self) -> int:
+        return int(len(self._given) <= self._events[0][0])
+
+    def grow(self, workers: int) -> None: ...
+
+    def submit(self, item: Item) -> None:
+        self._given.append(item)
+
+    def wait(self, timeout_s: float) -> list[Event]:
+        which, what = self._events.pop(0)
+        return [Event(self._given[which].number, **what)]
+
+    def close(self, *, now: bool = False) -> None: ...
+
+
+def test_progress_of_a_film_that_turns_out_to_be_cut_whole(tmp_path: Path) -> None:
+    def told(**what: Any) -> dict[str, Any]:
+        return {"outcome": Outcome("film.mp4", "video", "film.mkv", "done", **what)}
+
+    span = Span(0, 100, 0, 0)
+    plan, made = (Piece(0, 50, span, 0), Piece(50, 100, span, 0)), Made(frames=50)
+    events = [
+        (0, told(plan=plan)), (2, {"fraction": 0.9}), (1, told(whole="odd")), (2, {"fraction": 1.0}), (3, {"fraction": 1.0}),
+        (2, told(made=made)), (3, told()),
+    ]  # fmt: skip
+    seen: list[float] = []
+    wanted = BatchJob(("film.mp4",), str(tmp_path))
+    sharing = Sharing(wanted, LocalStorage(str(tmp_path)), {}, 1, lambda now: seen.append(now.fraction))
+    sharing.go([Item(0, "film.mp4", "video", "film.mkv", Wish("mkv"), size=100)], _Played(events), 2)
+    assert len(seen) == 7
+    assert 0.9 < seen[4] <= max(seen) == seen[-1] == 1
 
 
 class TestWorkers:
@@ -469,8 +626,23 @@ def test_borders(film: Path) -> None:
     assert [(piece.begin, piece.end) for piece in plan_pieces(film, 2)] == [(0, 20), (20, 40), (40, FRAMES)]
     assert [(piece.begin, piece.end) for piece in plan_pieces(film, 2.5)] == [(0, 30), (30, 50), (50, FRAMES)]
     assert [(piece.begin, piece.end) for piece in plan_pieces(film, 3)] == [(0, 30), (30, FRAMES)]
-    last = plan_pieces(film, 2.5)[2]
-    assert (last.span.first, last.span.key, last.span.end) == (30, 30, FRAMES)  # two seconds earlier
+    last = plan_pieces(film, 1)[-1]
+    assert (last.begin, last.span.first, last.span.key, last.span.end) == (60, 15, 10, FRAMES)  # four seconds earlier
     assert plan_pieces(film, 3)[1].span.first == 0  # on a frame in which the whole film's detectors look
     with pytest.raises(Indivisible, match="too rare"):
         plan_pieces(film, 6)
+
+
+def test_borders_of_odd_films(film: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = survey(film)
+
+    def borders(split_s: float, **odd: Any) -> list[tuple[int, int]]:
+        monkeypatch.setattr(pieces, "survey", lambda path: replace(found, **odd))
+        return [(piece.begin, piece.span.key) for piece in plan_pieces(film, split_s)]
+
+    wild = found.ticks.copy()
+    wild[-1] = 2**60
+    assert borders(2, ticks=wild) == [(0, 0), (20, 0), (40, 0), (60, 10)]
+    late = found.keys.copy()
+    late[:30] = False
+    assert borders(1, keys=late) == [(0, 0), (30, 0), (40, 0), (50, 0), (60, 0)]

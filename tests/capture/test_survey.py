@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,27 @@ def test_a_part_is_what_it_is_in_the_film(number: int, film: Path) -> None:
             source.only(Span(first, end, key, int(found.ticks[key])))
             assert [(frame.index, frame.pts, checksum(frame)) for frame in source] == frames[first:end]
             assert not source.warnings
+
+
+def test_a_second_seek_starts_afresh(film: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = survey(film)
+    key = int(np.flatnonzero(found.keys)[2])
+    with FileSource(film) as source:
+        frames = [(frame.index, frame.pts, checksum(frame)) for frame in source]
+    with FileSource(film) as source:
+        real, tries = source._decoded, list[int]()
+
+        def decoded() -> Iterator[Any]:
+            tries.append(1)
+            if len(tries) == 1:
+                source._warn_once("some packets are damaged")
+                raise SourceError("what is before the key frame cannot be read")
+            yield from real()
+
+        monkeypatch.setattr(source, "_decoded", decoded)
+        source.only(Span(key, key + 5, key, int(found.ticks[key])))
+        assert [(frame.index, frame.pts, checksum(frame)) for frame in source] == frames[key : key + 5]
+        assert not source.warnings
 
 
 def test_seeking_elsewhere_is_an_error(film: Path) -> None:
