@@ -9,6 +9,7 @@ import sys
 from dataclasses import dataclass
 
 from headstream.errors import HeadstreamError
+from headstream.segment.runtime import onnx_runtime
 
 _REQUIRED = ("numpy", "opencv-contrib-python", "mediapipe", "onnxruntime", "av", "pillow", "typer")
 _OPTIONAL = {
@@ -102,7 +103,7 @@ def _models() -> list[Finding]:
 
 def _devices() -> list[Finding]:
     try:
-        import onnxruntime
+        onnxruntime = onnx_runtime()
     except ImportError as error:
         return [Finding("device", "onnxruntime", "broken", str(error))]
     offered = onnxruntime.get_available_providers()

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 
 from headstream.cli.console import progress_bar, say
 from headstream.nets.checkpoint import load_trained
+from headstream.segment.runtime import onnx_runtime
 from headstream.train.data import DataSet, find_faces
 from headstream.train.export import export_onnx
 from headstream.train.pseudo import Predict, write_soft_labels
@@ -31,7 +31,7 @@ def teacher(checkpoint: Path) -> tuple[Predict, int]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "teacher.onnx"
         export_onnx(net, spec, path, planes=spec.outputs)
-        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        session = onnx_runtime().InferenceSession(str(path), providers=["CPUExecutionProvider"])
 
     def predict(rgb: Any) -> Any:
         return session.run(None, {"rgb": np.ascontiguousarray(rgb)})[0].transpose(0, 2, 3, 1)

@@ -1,4 +1,4 @@
-"""Segmentation on ONNX Runtime. The only file that imports onnxruntime."""
+"""Segmentation on ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 from headstream.errors import ModelError
 from headstream.segment.crops import CropSegmenter
 from headstream.segment.registry import ModelCard
+from headstream.segment.runtime import onnx_runtime
 from headstream.types import Float32Array, UInt8Array
 
 PROVIDERS = {
@@ -27,9 +28,7 @@ class OnnxSegmenter(CropSegmenter):
     """A network from an .onnx file, on the CPU or what else ONNX Runtime offers here. Safe to call from several threads."""
 
     def __init__(self, card: ModelCard, *, device: str = "auto", threads: int | None = None) -> None:
-        import onnxruntime
-
-        onnxruntime.disable_telemetry_events()
+        onnxruntime = onnx_runtime()
         card.check()
         chosen = _device(device, onnxruntime.get_available_providers())
         options = onnxruntime.SessionOptions()

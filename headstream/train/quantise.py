@@ -19,6 +19,7 @@ from torch import nn
 from headstream.colour import crop_resized
 from headstream.errors import UsageError
 from headstream.nets.zoo import NetSpec
+from headstream.segment.runtime import onnx_runtime
 from headstream.train.augment import head_middle
 from headstream.train.data import DataSet, find_faces
 from headstream.train.export import Finish, export_onnx
@@ -64,6 +65,7 @@ def export_int8(
     finish: Finish | None = None,
 ) -> None:
     """Write ``net`` as 8-bit ONNX, its activations' ranges taken from ``crops``, (N, spec.side, spec.side, 3) uint8."""
+    onnx_runtime()
     import onnx
     from onnxruntime.quantization import (
         CalibrationDataReader,
