@@ -61,6 +61,12 @@ def cut(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     return done
 
 
+@pytest.fixture
+def short_run_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half as many frames to cut, where the matte's settling is not what is tested."""
+    monkeypatch.setattr(pieces, "_RUN_UP_S", 1)
+
+
 def job(*inputs: Path, out: Path, **options: Any) -> BatchJob:
     usual: dict[str, Any] = {"wish": Wish(format="mkv"), "workers": 1, "split_s": SPLIT_S, "wait_s": 0.001}
     return BatchJob(tuple(map(str, inputs)), str(out), **(usual | options))
@@ -202,6 +208,7 @@ class TestTheFilm:
             system.pseudo_dirs[:] = [""]
 
 
+@pytest.mark.usefixtures("short_run_up")
 class TestAgain:
     def test_only_missing_pieces_are_made(
         self, film: Path, tmp_path: Path, in_process: None, cut: list[tuple[int, int]]
@@ -377,6 +384,7 @@ class TestAgain:
         assert only(run_batch(job(clip, out=tmp_path))).state == "skipped"
 
 
+@pytest.mark.usefixtures("short_run_up")
 class TestWhole:
     """Films that cannot be split are cut as ever, and the result says why."""
 
