@@ -11,6 +11,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Generic, Literal, TypeVar
 
+from headstream.threads import Worker
+
 Policy = Literal["every", "newest"]
 Item = TypeVar("Item")
 
@@ -101,7 +103,7 @@ class Producer(Generic[Item]):
     ) -> None:
         self._channel: Channel[Item] = Channel(capacity, policy)
         self._items, self._on_stop, self._patience_s = items, on_stop, patience_s
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread = Worker(target=self._run, name=name, daemon=True)
         self._thread.start()
 
     @property

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import logging
 import shutil
-import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from fractions import Fraction
 from functools import partial
@@ -26,6 +25,7 @@ from headstream.sinks.picture_segments import PictureSegments
 from headstream.sinks.segments import SegmentSink
 from headstream.sinks.threaded import TeeSink, ThreadedSink
 from headstream.sinks.video import ClipInfo, VideoSink
+from headstream.threads import Worker
 from headstream.types import Cutout, Sink
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class DirectCut:
     def __init__(self, folder: Path, sinks: list[VideoSink]) -> None:
         self.folder, self.sinks, self._tee = folder, sinks, TeeSink(sinks)
         self.tally, self.notes = Tally(), list[str]()
-        self._closing: threading.Thread | None = None
+        self._closing: Worker | None = None
         self._error: BaseException | None = None
 
     def take_up(self, source: FileSource, cutter: HeadCutter) -> None:
@@ -68,7 +68,7 @@ class DirectCut:
     def close(self) -> None:
         """Finish all outputs with what there is. Where an interrupt falls into it, call it again."""
         if self._closing is None:  # in a thread: interrupts do not reach into a file that is being finished
-            self._closing = threading.Thread(target=self._finish, name="headstream-finish")
+            self._closing = Worker(target=self._finish, name="headstream-finish")
             self._closing.start()
         self._closing.join()
         error, self._error = self._error, None

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 
 from headstream.channel import Channel, Policy
+from headstream.threads import Worker
 from headstream.types import Cutout, Sink
 
 
@@ -22,7 +22,7 @@ class ThreadedSink:
         self._channel: Channel[Cutout] = Channel(capacity, policy)
         self._error: BaseException | None = None
         self._ended = False
-        self._thread = threading.Thread(target=self._run, name="headstream-sink", daemon=True)
+        self._thread = Worker(target=self._run, name="headstream-sink", daemon=True)
         self._thread.start()
 
     @property

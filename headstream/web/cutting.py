@@ -22,6 +22,7 @@ from headstream.live import Controls, LiveCutter, LiveStatus
 from headstream.pace import Pace
 from headstream.pipeline import HeadCutter
 from headstream.segment.crops import CropSegmenter
+from headstream.threads import Worker
 from headstream.track.finder import FaceFinder
 from headstream.types import Cutout, Frame, Head
 from headstream.web.settings import Settings
@@ -160,7 +161,7 @@ class OwnCamera:
     def __init__(self, target: LiveTarget, segmenter: CropSegmenter, models: Path, overlay: Stage) -> None:
         self.target, self._segmenter, self._models, self._overlay = target, segmenter, models, overlay
         self.stage = Stage()  # its own: pages that watch it must not see what another page sends
-        self._thread: threading.Thread | None = None
+        self._thread: Worker | None = None
         self._source: LiveSource | None = None
         self._cutter: LiveCutter | None = None
         self._settings = Settings()
@@ -174,7 +175,7 @@ class OwnCamera:
             if self._thread is None or not self._thread.is_alive():
                 self._source = LiveSource(self.target, loop=True, notice=self.notices.append)
                 run = self._run
-                self._thread = threading.Thread(target=run, args=(self._source,), name="headstream-camera", daemon=True)
+                self._thread = Worker(target=run, args=(self._source,), name="headstream-camera", daemon=True)
                 self._thread.start()
             self._users += 1
 

@@ -20,6 +20,7 @@ from headstream.pipeline import CutOptions
 from headstream.segment.load import load_segmenter
 from headstream.segment.registry import models_dir
 from headstream.sinks.photo import save_png
+from headstream.threads import Worker
 from headstream.track.finder import FaceFinder
 from headstream.types import UInt8Array
 from headstream.video import VideoJob, cut_video_file
@@ -86,7 +87,7 @@ class Uploads:
         self._folder, self._max_bytes, self._max_files, self._model = folder, max_mb << 20, max_files, model
         self._uploads: dict[str, Upload] = {}
         self._queue: queue.Queue[Upload | None] = queue.Queue()
-        self._thread = threading.Thread(target=self._work, name="headstream-uploads", daemon=True)
+        self._thread = Worker(target=self._work, name="headstream-uploads", daemon=True)
         self._thread.start()
 
     def all(self) -> list[Upload]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from headstream.errors import SinkError, UsageError
+from headstream.threads import Worker
 from headstream.web.guard import Guard
 from headstream.web.wire import MAX_MESSAGE
 
@@ -104,7 +105,7 @@ class Background:
     def __init__(self, app: Any, listener: socket.socket, address: Address) -> None:
         self.address, self._listener = address, listener
         self._server = server_of(app, address)
-        self._thread = threading.Thread(target=self._run, name="headstream-server", daemon=True)
+        self._thread = Worker(target=self._run, name="headstream-server", daemon=True)
         self._thread.start()
         while not self._server.started and self._thread.is_alive():
             time.sleep(0.005)

@@ -1,0 +1,57 @@
+"""Threads that an interrupt cannot make us lose sight of."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import time
+
+import pytest
+
+from headstream.threads import Worker
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_a_join_broken_off_by_an_interrupt_can_be_asked_for_again() -> None:
+    main = threading.main_thread().ident
+    assert main is not None
+    may_end, finished = threading.Event(), threading.Event()
+
+    def work() -> None:
+        time.sleep(0.1)  # until it is waited for
+        signal.pthread_kill(main, signal.SIGINT)
+        may_end.wait(30)
+        finished.set()
+
+    worker = Worker(target=work)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        worker.start()
+        with pytest.raises(KeyboardInterrupt):
+            worker.join()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert worker.is_alive()
+    worker.join(0.01)
+    assert not finished.is_set()
+    threading.Timer(0.1, may_end.set).start()
+    worker.join()
+    assert finished.is_set()
+    assert not worker.is_alive()
+
+
+def test_it_ends_as_others_do() -> None:
+    told: list[threading.ExceptHookArgs] = []
+    before, threading.excepthook = threading.excepthook, told.append
+    try:
+        worker = Worker(target=lambda: 1 // 0, name="w", daemon=True)
+        with pytest.raises(RuntimeError, match="before it is started"):
+            worker.join()
+        worker.start()
+        worker.join()
+        worker.join()
+    finally:
+        threading.excepthook = before
+    assert [args.exc_type for args in told] == [ZeroDivisionError]
+    assert not worker.is_alive()
