@@ -200,7 +200,7 @@ def _resized(plane: Plane, size: int) -> Plane:
     while side >= 2 * size and side % 2 == 0:
         side //= 2
         plane = cv2.resize(plane, (side, side), interpolation=cv2.INTER_AREA)
-    if side == size:
+    if plane.shape[:2] == (size, size):  # chroma of 4:2:2 is half as wide as high
         return plane
     far = side > 1.6 * size
     return cv2.resize(plane, (size, size), interpolation=cv2.INTER_AREA if far else cv2.INTER_LINEAR)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -94,6 +95,17 @@ def test_a_crop_from_planes_is_the_crop_from_rgb(sub: tuple[int, int], bits: int
     error = np.abs(crop_resized(planar(rgb, sub, bits), region, 32).astype(int) - crop_resized(rgb, region, 32))
     assert error.mean() < 1.5  # chroma is coarser than luma at the one hard edge in the picture
     assert np.median(error) <= 1
+
+
+@pytest.mark.parametrize("sub", [(1, 1), (2, 1), (2, 2)])
+@pytest.mark.parametrize("bits", [8, 10])
+@pytest.mark.parametrize("side", [16, 32, 40, 64, 80, 128])
+def test_a_crop_of_any_size_from_planes_of_any_kind(sub: tuple[int, int], bits: int, side: int) -> None:
+    """Also where one plane, but not the others, has the size that is asked for."""
+    rgb = cv2.GaussianBlur(pattern(160, 144, 0), (0, 0), 4)
+    region = (6, 6, 6 + side, 6 + side)
+    error = np.abs(crop_resized(planar(rgb, sub, bits), region, 32).astype(int) - crop_resized(rgb, region, 32))
+    assert error.mean() < 1.5
 
 
 @pytest.mark.parametrize("region", [(-20, -10, 44, 54), (60, 50, 124, 114), (-30, -30, 130, 130), (200, 200, 264, 264)])
