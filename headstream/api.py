@@ -11,9 +11,11 @@ import numpy as np
 
 from headstream.capture.file import FileSource
 from headstream.capture.photo import photo_from_image, read_photo
+from headstream.choice import Heads
 from headstream.errors import UsageError
+from headstream.foresight import file_cutter
 from headstream.photos import PhotoCutter
-from headstream.pipeline import CutOptions, HeadCutter, Heads, cut_stream
+from headstream.pipeline import CutOptions, cut_stream
 from headstream.segment.load import load_segmenter
 from headstream.segment.registry import models_dir
 from headstream.track.finder import FaceFinder
@@ -47,7 +49,7 @@ def cut_video(
     options = CutOptions(heads=heads, part=part)
     segmenter = load_segmenter(model, device=device, fast=True)
     with FileSource(path) as source, FaceFinder(models_dir()) as finder:
-        yield from cut_stream(source, HeadCutter(segmenter, finder, options))
+        yield from cut_stream(source, file_cutter(segmenter, finder, options))
 
 
 def _pixels(picture: Any) -> tuple[UInt8Array, UInt8Array | None]:

@@ -17,6 +17,7 @@ from headstream.capture.photo import read_photo
 from headstream.capture.synthetic import SyntheticCamera, stamp_of
 from headstream.colour import planes_from_rgb
 from headstream.demo import PORTRAIT, moved
+from headstream.foresight import file_cutter
 from headstream.live import LiveCutter, LiveStatus, Output, run_live
 from headstream.pipeline import CutOptions, HeadCutter, cut_stream
 from headstream.segment.load import load_segmenter
@@ -38,7 +39,7 @@ def bench_file(
     sink = CountingSink()
     segmenter = load_segmenter(model, device=device, fast=True)
     with FileSource(path) as source, FaceFinder(models_dir()) as finder:
-        cutter = HeadCutter(segmenter, finder, options)
+        cutter = file_cutter(segmenter, finder, options)
         started = time.perf_counter()
         for cutout in cut_stream(source, cutter):
             sink.write(cutout)

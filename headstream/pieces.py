@@ -26,9 +26,10 @@ from headstream.capture.file import FileSource
 from headstream.capture.marks import Span, checksum
 from headstream.capture.survey import survey
 from headstream.errors import HeadstreamError, SourceError
+from headstream.foresight import file_cutter
 from headstream.lookahead import FRAMES, with_look_ahead
 from headstream.outputs import WHOLE_ONLY, clip_of
-from headstream.pipeline import HeadCutter, cut_stream
+from headstream.pipeline import cut_stream
 from headstream.sinks.background import PICTURES, open_background, parse_background
 from headstream.sinks.film_segments import FilmSegments
 from headstream.sinks.packets import DamagedError, suffix_for
@@ -160,7 +161,7 @@ def cut_piece(
     ):
         source.only(span)
         part = _Part(film, piece)
-        stream = cut_stream(source, HeadCutter(tools.segmenter, tools.finder, options), on_stop=source.close)
+        stream = cut_stream(source, file_cutter(tools.segmenter, tools.finder, options), on_stop=source.close)
         try:
             with closing(stream), closing(ThreadedSink(part)) as sink:
                 for cutout in with_look_ahead(stream, several=options.heads == "all", part=options.part):

@@ -7,16 +7,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from fractions import Fraction
-from typing import Any, Literal
+from typing import Any
 
 import cv2
 import numpy as np
 
 from headstream.channel import Policy, Producer
+from headstream.choice import Choice, Heads
 from headstream.colour import crop_resized
+from headstream.errors import HeadstreamError
 from headstream.matte.refine import HeadMatte, Layer, MatteOptions, merged
 from headstream.matte.temporal import MatteState
 from headstream.state import Packed, pack, unpack
@@ -25,9 +26,6 @@ from headstream.track import tracker
 from headstream.track.tracker import Evidence, Finder, Tracker, TrackOptions
 from headstream.types import Box, Cutout, Float32Array, Frame, Head, Part, Segmenter, Source, UInt8Array
 
-Heads = Literal["largest", "all"] | int
-# Another head must be this much larger, for this long, before "largest" moves over to it: detectors err for moments.
-_SWITCH_RATIO, _SWITCH_AFTER_S = 1.35, 1
 _REMEMBERED = (*tracker.REMEMBERED, MatteState)
 
 
@@ -58,7 +56,10 @@ class HeadCutter:
     """Cuts the heads out of the frames of one clip, in order. Not safe to share between threads.
 
     times: mean milliseconds of each stage.  people: the heads in the last frame, cut or not.
+    at_once: how many frames ``cut_together`` is best given.
     """
+
+    at_once = 1
 
     def __init__(
         self, segmenter: Segmenter, finder: Finder, options: CutOptions | None = None, *, side: int = 256
@@ -67,8 +68,7 @@ class HeadCutter:
         self._segmenter, self._side = segmenter, getattr(segmenter, "side", side)
         self._tracker = Tracker(finder, self.options.track)
         self._mattes: dict[int, HeadMatte] = {}
-        self._largest: int | None = None
-        self._rival: tuple[int, Fraction] | None = None  # who may take over, and since when
+        self._choice = Choice()
         self.times = StageTimes()
         self.people: tuple[Head, ...] = ()
 
@@ -91,13 +91,13 @@ class HeadCutter:
     def snapshot(self) -> Packed:
         """All that is remembered of the frames so far, put away: who is where, their mattes, whose head is cut."""
         mattes = {track_id: matte.snapshot() for track_id, matte in self._mattes.items()}
-        remembered = (self._tracker.snapshot(), mattes, self._largest, self._rival)
+        remembered = (self._tracker.snapshot(), mattes, self._choice.largest, self._choice.rival)
         return pack(remembered, _REMEMBERED)
 
     def restore(self, snapshot: Packed) -> None:
         """Go on where a ``snapshot`` was taken of a cutter with the same options: the next frames come out the same, to
         the bit. Raises ValueError if it is not one; then the cutter must not be used."""
-        tracks, mattes, self._largest, self._rival = unpack(snapshot, _REMEMBERED)
+        tracks, mattes, self._choice.largest, self._choice.rival = unpack(snapshot, _REMEMBERED)
         self._tracker.restore(tracks)
         self._mattes = {track_id: HeadMatte(self.options.matte) for track_id in mattes}
         for track_id, matte in self._mattes.items():
@@ -119,15 +119,18 @@ class HeadCutter:
         layer = merged(layers, frame)
         return Cutout(frame, tuple(kept), layer.region_px, layer.alpha, layer.foreground)
 
+    def cut_together(self, frames: Sequence[Frame]) -> Iterator[Cutout]:
+        """The next frames, one after the other; each is cut when it is asked for."""
+        for frame in frames:
+            yield self.cut(frame)
+
     def _segmented(self, frame: Frame, candidates: tuple[Head, ...]) -> tuple[list[Layer], list[Head]]:
         layers: list[Layer] = []
         kept: list[Head] = []
-        while candidates and (wanted := self._wanted(candidates, frame.pts)):
-            crops = self._crops(frame, wanted)
-            with self.times.stage("segment"):
-                planes = predicted(self._segmenter, crops, self.options.planes)
+        while candidates and (wanted := self._choice.of(candidates, self.options.heads, frame.pts)):
+            crops, planes = self._answers(frame, wanted)
             evidence = {h.track_id: matte_evidence(a, h) for h, a in zip(wanted, planes["head"], strict=True)}
-            refused = self._tracker.observe(evidence)
+            refused = self._observe(wanted, evidence)
             believed = [k for k, head in enumerate(wanted) if head.track_id not in refused]
             alphas, hair = planes[self.options.part], planes.get("hair", [None] * len(wanted))
             with self.times.stage("matte"):
@@ -140,7 +143,7 @@ class HeadCutter:
 
     def _carried(self, frame: Frame, candidates: tuple[Head, ...]) -> tuple[list[Layer], list[Head]] | None:
         """None if a head is wanted that has no matte yet: the network must see it."""
-        wanted = self._wanted(candidates, frame.pts) if candidates else []
+        wanted = self._choice.of(candidates, self.options.heads, frame.pts) if candidates else []
         mattes = [self._mattes.get(head.track_id) for head in wanted]
         if any(m is None or not m.can_carry(h.crop_px) for m, h in zip(mattes, wanted, strict=True)):
             return None
@@ -152,26 +155,15 @@ class HeadCutter:
             layers = [m.carry(c, h.crop_px, frame) for m, c, h in zip(mattes, crops, wanted, strict=True) if m]
         return layers, wanted
 
-    def _wanted(self, heads: tuple[Head, ...], now_s: Fraction) -> list[Head]:
-        if self.options.heads == "all":
-            return list(heads)
-        if isinstance(self.options.heads, int):
-            return [head for head in heads if head.track_id == self.options.heads]
-        largest = max(heads, key=_size)
-        current = next((head for head in heads if head.track_id == self._largest), None)
-        if current is not None and not self._takes_over(largest, current, now_s):
-            return [current]
-        self._largest, self._rival = largest.track_id, None
-        return [largest]
+    def _answers(self, frame: Frame, heads: list[Head]) -> tuple[UInt8Array, dict[Part, Float32Array]]:
+        """The crops (N, S, S, 3) of heads, and what the network says of them: part -> alpha (N, S, S)."""
+        crops = self._crops(frame, heads)
+        with self.times.stage("segment"):
+            return crops, predicted(self._segmenter, crops, self.options.planes)
 
-    def _takes_over(self, largest: Head, current: Head, now_s: Fraction) -> bool:
-        """Whether the largest head has been much larger than the one being cut for long enough."""
-        if _size(largest) < _SWITCH_RATIO * _size(current):
-            self._rival = None
-            return False
-        if self._rival is None or self._rival[0] != largest.track_id:
-            self._rival = (largest.track_id, now_s)
-        return now_s - self._rival[1] >= _SWITCH_AFTER_S
+    def _observe(self, heads: list[Head], evidence: dict[int, Evidence]) -> frozenset[int]:
+        """Tell the tracker. Returns the numbers of heads that are not believed."""
+        return self._tracker.observe(evidence)
 
     def _crops(self, frame: Frame, heads: list[Head]) -> UInt8Array:
         picture = frame.rgb if frame.planes is None else frame.planes
@@ -186,10 +178,6 @@ class HeadCutter:
         present = {head.track_id for head in heads}
         for track_id in [t for t in self._mattes if t not in present]:
             del self._mattes[track_id]
-
-
-def _size(head: Head) -> float:
-    return head.box_px[2] - head.box_px[0]
 
 
 def matte_evidence(alpha: Float32Array, head: Head) -> Evidence:
@@ -240,8 +228,25 @@ def cut_stream(
     """
     items = _timed(source, cutter.times)
     with Producer(items, name="headstream-grab", capacity=capacity, policy=policy, on_stop=on_stop) as frames:
+        for some in _together(frames, cutter.at_once):
+            yield from cutter.cut_together(some)
+
+
+def _together(frames: Iterable[Frame], count: int) -> Iterator[list[Frame]]:
+    """Frames in lots of ``count``. Where the source breaks off, what came before is good."""
+    some: list[Frame] = []
+    try:
         for frame in frames:
-            yield cutter.cut(frame)
+            some.append(frame)
+            if len(some) == count:
+                yield some
+                some = []
+    except HeadstreamError:
+        if some:
+            yield some
+        raise
+    if some:
+        yield some
 
 
 def _timed(source: Source, times: StageTimes) -> Iterator[Frame]:

@@ -11,9 +11,10 @@ from pathlib import Path
 from headstream.capture.cameras import LiveTarget
 from headstream.capture.file import FileSource
 from headstream.capture.live import LiveSource
+from headstream.choice import Heads
 from headstream.errors import SinkError, UsageError
 from headstream.live import Controls, LiveCutter, LiveStatus, Output, describe_line, run_live
-from headstream.pipeline import CutOptions, HeadCutter, Heads
+from headstream.pipeline import CutOptions, HeadCutter
 from headstream.segment.load import load_segmenter
 from headstream.segment.registry import models_dir
 from headstream.sinks.background import (

@@ -18,18 +18,18 @@ class StageTimes:
         self._counts: dict[str, int] = {}
 
     @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Count the time spent in the block towards ``name``."""
+    def stage(self, name: str, frames: int = 1) -> Iterator[None]:
+        """Count the time spent in the block towards ``name``, as so many frames."""
         start = self._clock()
         try:
             yield
         finally:
-            self.add(name, self._clock() - start)
+            self.add(name, self._clock() - start, frames)
 
-    def add(self, name: str, seconds: float) -> None:
-        """Count ``seconds`` towards ``name``, as one frame."""
+    def add(self, name: str, seconds: float, frames: int = 1) -> None:
+        """Count ``seconds`` towards ``name``, as so many frames."""
         self._seconds[name] = self._seconds.get(name, 0.0) + seconds
-        self._counts[name] = self._counts.get(name, 0) + 1
+        self._counts[name] = self._counts.get(name, 0) + frames
 
     def reset(self) -> None:
         """Start counting anew."""

@@ -18,7 +18,8 @@ from headstream.dub.motion import Motion, face_motion
 from headstream.dub.steady import Smoother
 from headstream.dub.trackfile import TrackedFrame, TrackHeader, TrackReader, TrackWriter
 from headstream.errors import UsageError
-from headstream.pipeline import CutOptions, HeadCutter, cut_stream
+from headstream.foresight import file_cutter
+from headstream.pipeline import CutOptions, cut_stream
 from headstream.segment.load import load_segmenter
 from headstream.segment.registry import models_dir
 from headstream.sinks.partial import PartialFile, sink_error
@@ -62,7 +63,7 @@ def track_file(
     options = CutOptions(heads="all", track=TrackOptions(look_every=1))
     with FileSource(source) as film, FaceFinder(models_dir()) as finder:
         header = TrackHeader(source.name, film.size_px, film.rate)
-        cutter = HeadCutter(segmenter, finder, options)
+        cutter = file_cutter(segmenter, finder, options)
         with _finished_or_nothing(out) as file, closing(cut_stream(film, cutter)) as cutouts:
             writer = TrackWriter(file, header)
             smoother = Smoother(lambda frame: _count(writer, frame, report))

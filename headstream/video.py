@@ -15,10 +15,11 @@ from headstream.capture.file import FileSource
 from headstream.errors import SourceError, UsageError
 from headstream.fixes.read import Film, Fix, read_fixes
 from headstream.fixes.spread import Outcome, with_fixes
+from headstream.foresight import file_cutter
 from headstream.lock import locked
 from headstream.lookahead import FRAMES, with_look_ahead
 from headstream.outputs import Outputs, give_up, open_outputs, write_out
-from headstream.pipeline import CutOptions, HeadCutter
+from headstream.pipeline import CutOptions
 from headstream.review.collect import Review, reviewed
 from headstream.review.page import write_page
 from headstream.segment.crops import CropSegmenter
@@ -132,7 +133,7 @@ def cut_video_file(
         report.doubts = Review(job.options.part) if job.review is not None else None
         kinds = (kind.with_threads(threads), matte_kind and matte_kind.with_threads(threads))
         with locked([p for p in (job.out, job.matte) if p is not None]):
-            cutter = HeadCutter(tools.segmenter, tools.finder, job.options)
+            cutter = file_cutter(tools.segmenter, tools.finder, job.options)
             lead = _lead(job, fixes, source)
             outputs = open_outputs(job, source, tools.segmenter, kinds, lead=lead, fixes=fixes, threads=threads)
             try:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TypeVar
 
+from headstream.choice import Heads
 from headstream.colour import parse_colour
 from headstream.errors import UsageError
 from headstream.matte.refine import MatteOptions
-from headstream.pipeline import CutOptions, Heads
+from headstream.pipeline import CutOptions
 from headstream.types import Part
 
 Word = TypeVar("Word", bound=str)

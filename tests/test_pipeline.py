@@ -289,26 +289,3 @@ def test_two_real_faces_keep_their_numbers_through_a_crossing(
     assert seen[25] == seen[85]
     assert set(seen[25]) == {"near", "far"}
     assert max(i for who in seen for i in who.values()) == 2
-
-
-def sized(track_id: int, side: float) -> Head:
-    """A head of that size, anywhere."""
-    unit = np.array([[1.0, 0, 0], [0, 1.0, 0]])
-    return Head(track_id, (0, 0, side, side), (0, 0, 10, 10), unit, np.zeros((6, 2), np.float32), 0.9)
-
-
-def test_the_largest_changes_only_for_one_who_stays_much_larger(segmenter: CropSegmenter, finder: FaceFinder) -> None:
-    cutter = HeadCutter(segmenter, finder)
-
-    def chosen(*heads: Head, at: float) -> int:
-        return cutter._wanted(heads, Fraction(at))[0].track_id
-
-    assert chosen(sized(1, 100), at=0.0) == 1
-    assert chosen(sized(1, 100), sized(2, 130), at=0.1) == 1  # a little larger is not enough, however long
-    assert chosen(sized(1, 100), sized(2, 130), at=5.0) == 1
-    assert chosen(sized(1, 100), sized(3, 200), at=6.0) == 1  # a detector's moment of error
-    assert chosen(sized(1, 100), sized(3, 200), at=6.5) == 1
-    assert chosen(sized(1, 100), at=6.75) == 1
-    assert chosen(sized(1, 100), sized(4, 200), at=7.25) == 1
-    assert chosen(sized(1, 100), sized(4, 200), at=8.25) == 4
-    assert chosen(sized(1, 100), at=8.5) == 1  # whoever is alone

@@ -21,3 +21,12 @@ def test_a_stage_that_raises_is_counted() -> None:
     with pytest.raises(RuntimeError), times.stage("x"):
         raise RuntimeError
     assert list(times.mean_ms()) == ["x"]
+
+
+def test_a_stage_for_several_frames() -> None:
+    ticks: Iterator[float] = iter([0.0, 0.080, 1.0, 1.010])
+    times = StageTimes(clock=lambda: next(ticks))
+    for frames in (8, 1):
+        with times.stage("segment", frames):
+            pass
+    assert times.mean_ms() == {"segment": 10.0}

@@ -18,8 +18,11 @@ class CropSegmenter(ABC):
     """A network that looks at squares.
 
     card: what is known of it.  side: pixels of that square; crops of that size are passed on unscaled.
-    device: what it runs on.  threads: of the CPU it may use.
+    device: what it runs on.  threads: of the CPU it may use.  at_once: how many frames of a file it is best asked about in
+    one run: one on the CPU, which is busy with one.
     """
+
+    at_once = 1
 
     def __init__(self, card: ModelCard, device: str, threads: int) -> None:
         self.card, self.side, self.device, self.threads = card, card.side, device, threads

@@ -23,6 +23,8 @@ PROVIDERS = {
 # Of the plugins' wheels: onnxruntime alone has cpu, and coreml on macOS.
 _WHEELS = {"cuda": "onnxruntime-gpu", "tensorrt": "onnxruntime-gpu", "directml": "onnxruntime-directml"}
 
+_AT_ONCE = {"cuda": 8}  # frames of a file; the others prepare themselves anew for each size of a batch
+
 
 class OnnxSegmenter(CropSegmenter):
     """A network from an .onnx file, on the CPU or what else ONNX Runtime offers here. Safe to call from several threads."""
@@ -38,6 +40,7 @@ class OnnxSegmenter(CropSegmenter):
         # Waiting threads sleep: decoding and encoding need the cores in between.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         super().__init__(card, chosen, int(options.intra_op_num_threads))
+        self.at_once = _AT_ONCE.get(chosen, 1)
         # The CPU stands behind every other device for the odd operator that it lacks, not instead of it.
         wanted = [PROVIDERS[chosen]] + [PROVIDERS["cpu"]] * (chosen != "cpu")
         try:

@@ -12,6 +12,7 @@ from headstream.segment.registry import ModelCard
 from headstream.types import Float32Array, UInt8Array
 
 _LARGEST_BATCH = 32
+_FRAMES_AT_ONCE = 8
 
 
 class TorchSegmenter(CropSegmenter):
@@ -32,6 +33,7 @@ class TorchSegmenter(CropSegmenter):
         )
         super().__init__(card, str(chosen), torch.get_num_threads())
         self._on = chosen
+        self.at_once = _FRAMES_AT_ONCE if chosen.type != "cpu" else 1
         self._dtype = torch.float16 if chosen.type == "cuda" else torch.float32
         called = as_called(network.net.eval().requires_grad_(False), network.spec)
         self._net = called.to(chosen, self._dtype, memory_format=torch.channels_last)

@@ -7,10 +7,11 @@ import re
 from dataclasses import dataclass, fields
 from typing import Any
 
+from headstream.choice import Heads
 from headstream.colour import parse_colour
 from headstream.errors import UsageError
 from headstream.matte.refine import MatteOptions
-from headstream.pipeline import CutOptions, Heads
+from headstream.pipeline import CutOptions
 from headstream.track.tracker import TrackOptions
 from headstream.types import Part
 

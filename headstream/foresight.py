@@ -1,0 +1,184 @@
+"""Several frames in one run of the network, for files on a GPU, where a run for one crop leaves most of the device idle.
+
+Where a head's crop lies depends on the mattes before it, so the next crops are guessed: a second tracker goes ahead over
+the frames to come and takes it that mattes move along with their faces. When a frame's turn comes, the first tracker
+says where its crops really lie. What was asked of that very square is taken; if the guess was wrong, it is asked
+again, with what comes after it. So the outcome is that of one frame at a time. This is speculative execution (as in
+Leviathan et al., 2023, for language models), with the exact crop for a test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from headstream.colour import crop_resized
+from headstream.pipeline import CutOptions, HeadCutter, predicted
+from headstream.segment.crops import CropSegmenter
+from headstream.state import pack, unpack
+from headstream.track.associate import centre
+from headstream.track.faces import Face
+from headstream.track.tracker import REMEMBERED, Evidence, Finder, Tracker
+from headstream.types import Box, Cutout, Float32Array, Frame, Head, Part, Planes, Region, Segmenter, UInt8Array
+
+_MOST_CROPS = 32  # of one run: frames times heads
+
+
+def file_cutter(segmenter: CropSegmenter, finder: Finder, options: CutOptions | None = None) -> HeadCutter:
+    """The cutter for a file's frames: of as many at once as the segmenter's device is good at."""
+    if segmenter.at_once <= 1:
+        return HeadCutter(segmenter, finder, options)
+    return BatchCutter(segmenter, finder, options, at_once=segmenter.at_once)
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """A crop (S, S, 3), and what the network says of it."""
+
+    crop: UInt8Array
+    planes: dict[Part, Float32Array]
+
+
+class BatchCutter(HeadCutter):
+    """A ``HeadCutter`` that asks the network about several frames in one run where it gets them by ``cut_together``.
+
+    The cut-outs are those of a ``HeadCutter``, to the bit where the network's answer does not depend on what else is in
+    the run.  asked, missed: crops the network was asked about, and frames that were foreseen wrongly.
+    """
+
+    def __init__(
+        self,
+        segmenter: Segmenter,
+        finder: Finder,
+        options: CutOptions | None = None,
+        *,
+        at_once: int = 8,
+        side: int = 256,
+    ) -> None:
+        if at_once < 1:
+            raise ValueError(f"at_once must be at least 1, got {at_once}")
+        self._seen = _SeenFaces(finder)
+        super().__init__(segmenter, self._seen, options, side=side)
+        self.at_once, self._reach = at_once, at_once
+        self._coming: Sequence[Frame] = ()
+        self._told: dict[tuple[int, Region, tuple[Part, ...]], _Answer] = {}
+        self._asked_of: set[int] = set()  # the frames of this lot, by identity
+        self._last: dict[int, tuple[Box, Evidence]] = {}
+        self.asked = self.missed = 0
+
+    def cut_together(self, frames: Sequence[Frame]) -> Iterator[Cutout]:
+        """The next frames, one after the other; each is cut when it is asked for."""
+        try:
+            for number, frame in enumerate(frames, 1):
+                self._coming = frames[number:]
+                yield self.cut(frame)
+        finally:
+            self._coming = ()
+            self._told.clear()
+            self._asked_of.clear()
+            self._seen.forget()
+
+    def _answers(self, frame: Frame, heads: list[Head]) -> tuple[UInt8Array, dict[Part, Float32Array]]:
+        parts = self.options.planes
+        keys = [(id(frame), head.crop_px, parts) for head in heads]
+        if any(key not in self._told for key in keys):
+            self._ask(frame, heads)
+        found = [self._told[key] for key in keys]
+        planes = {part: np.stack([answer.planes[part] for answer in found]) for part in parts}
+        return np.stack([answer.crop for answer in found]), planes
+
+    def _observe(self, heads: list[Head], evidence: dict[int, Evidence]) -> frozenset[int]:
+        self._last |= {head.track_id: (head.box_px, evidence[head.track_id]) for head in heads}
+        return super()._observe(heads, evidence)
+
+    def _ask(self, frame: Frame, heads: list[Head]) -> None:
+        """Run the network on the heads of this frame and, as far as they can be foreseen, of those to come."""
+        if id(frame) in self._asked_of:  # foreseen wrongly: look less far, until it goes well again
+            self.missed += 1
+            self._asked_of.clear()
+            self._reach = 1
+        else:
+            self._reach = min(self.at_once, 2 * self._reach)
+        places = [(frame, head.crop_px) for head in heads]
+        lot = {id(frame)}
+        for coming, regions in self._foreseen(heads):
+            if len(places) + len(regions) > _MOST_CROPS:
+                break
+            places += [(coming, region) for region in regions]
+            lot.add(id(coming))
+        self._asked_of |= lot
+        with self.times.stage("crop", len(lot)):
+            crops = np.stack([crop_resized(_picture(where), region, self._side) for where, region in places])
+        parts = self.options.planes
+        with self.times.stage("segment", len(lot)):
+            planes = predicted(self._segmenter, crops, parts)
+        self.asked += len(places)
+        for k, (where, region) in enumerate(places):
+            answer = _Answer(crops[k], {part: planes[part][k] for part in parts})
+            self._told[id(where), region, parts] = answer
+
+    def _foreseen(self, heads: list[Head]) -> Iterator[tuple[Frame, list[Region]]]:
+        """The next frames, each with the crops that are likely to be wanted of it."""
+        coming = self._coming[: self._reach - 1]
+        if not coming or any(head.track_id not in self._last for head in heads):
+            return  # a newcomer's second crop is not where the first one was
+        tracker = Tracker(self._seen, self.options.track)
+        tracker.restore(unpack(pack(self._tracker.snapshot(), REMEMBERED), REMEMBERED))
+        choice = replace(self._choice)
+        for frame in coming:
+            tracker.observe({head.track_id: self._likely(head) for head in heads})
+            with self.times.stage("foresee"):
+                people = tracker.update(frame)
+            if tracker.cut_before:
+                return  # of another shot nothing is known yet
+            heads = choice.of(people, self.options.heads, frame.pts) if people else []
+            yield frame, [head.crop_px for head in heads]
+
+    def _likely(self, head: Head) -> Evidence:
+        """What a head's matte will say if it moves along with the face."""
+        cx, cy = centre(head.box_px)
+        if head.track_id not in self._last:
+            return Evidence(1.0, (cx, cy))
+        box, last = self._last[head.track_id]
+        was_x, was_y = centre(box)
+        scale = (head.box_px[2] - head.box_px[0]) / (box[2] - box[0])
+
+        def x(value: float) -> float:
+            return cx + scale * (value - was_x)
+
+        def y(value: float) -> float:
+            return cy + scale * (value - was_y)
+
+        seen = last.seen_px and (x(last.seen_px[0]), y(last.seen_px[1]), x(last.seen_px[2]), y(last.seen_px[3]))
+        return Evidence(last.fill, (x(last.centre_px[0]), y(last.centre_px[1])), seen)
+
+
+class _SeenFaces:
+    """A finder that looks at each place of a frame once: the second tracker's looks are the first one's, a moment later."""
+
+    def __init__(self, finder: Finder) -> None:
+        self._finder = finder
+        self._found: dict[tuple[int, Region | None], list[Face]] = {}
+
+    def scan(self, frame: Frame) -> list[Face]:
+        """Faces anywhere in a frame."""
+        return self._once((id(frame), None), lambda: self._finder.scan(frame))
+
+    def look(self, frame: Frame, region: Region) -> list[Face]:
+        """Faces in a square region of a frame."""
+        return self._once((id(frame), region), lambda: self._finder.look(frame, region))
+
+    def forget(self) -> None:
+        """What was seen: frames are known by their identity, which ends with them."""
+        self._found.clear()
+
+    def _once(self, key: tuple[int, Region | None], find: Callable[[], list[Face]]) -> list[Face]:
+        if key not in self._found:
+            self._found[key] = find()
+        return list(self._found[key])
+
+
+def _picture(frame: Frame) -> Planes | UInt8Array:
+    return frame.rgb if frame.planes is None else frame.planes
