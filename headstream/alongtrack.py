@@ -20,9 +20,9 @@ from headstream.dub.trackfile import TrackReader
 from headstream.errors import SourceError, UsageError
 from headstream.matte.refine import HeadMatte, Layer
 from headstream.outputs import DirectCut, write_out
-from headstream.pipeline import predicted
 from headstream.resume import work_folder
 from headstream.segment.crops import CropSegmenter
+from headstream.segment.places import predicted
 from headstream.sinks.formats import OutputFormat
 from headstream.sinks.video import ClipInfo, VideoSink, What
 from headstream.types import Cutout, Frame
@@ -66,7 +66,7 @@ class TrackMattes:
         left, top = (round((v - half) / 2) * 2 for v in placed.head.centre)
         side = max(2, round(half) * 2)
         crop_px = (left, top, left + side, top + side)
-        picture = frame.rgb if frame.planes is None else frame.planes
+        picture = frame.picture
         crop = crop_resized(picture, crop_px, self.segmenter.side)
         alpha = predicted(self.segmenter, crop[None], ("head",))["head"][0]
         return self._matte.update(alpha, crop, crop_px, frame)

@@ -160,23 +160,31 @@ def crop_resized(picture: Planes | UInt8Array, crop_px: Region, size: int) -> UI
     Only the crop is touched: it is scaled plane by plane and turned into RGB at ``size``. The corners of ``crop_px`` must
     be even for subsampled planes.
     """
+    parts = [_resized(part, size) for part in crop_parts(picture, crop_px)]
     if not isinstance(picture, Planes):
-        return _resized(_cut(picture, crop_px, PAD), size)
+        return parts[0]
+    yuv = cv2.merge([to_8_bits(part, picture.bits) for part in parts])
+    return cv2.transform(yuv, rgb_from_yuv(picture.colour.matrix, picture.colour.full_range))
+
+
+def crop_parts(picture: Planes | UInt8Array, crop_px: Region) -> list[Plane]:
+    """A square of a picture at its own size: its R'G'B', or its Y, U and V; grey where the square leaves the picture."""
+    if not isinstance(picture, Planes):
+        return [_cut(picture, crop_px, PAD)]
     sub_w, sub_h = picture.sub_w, picture.sub_h
     x0, y0, x1, y1 = crop_px
     chroma_px = (x0 // sub_w, y0 // sub_h, x1 // sub_w, y1 // sub_h)
     colour = picture.colour
     grey = yuv_from_rgb(colour.matrix, colour.full_range) @ np.array([PAD, PAD, PAD, 1], np.float32)
     scale = 1 << (picture.bits - 8)
-    parts = [
-        to_8_bits(_resized(_cut(plane, where, round(float(value) * scale)), size), picture.bits)
+    return [
+        _cut(plane, where, round(float(value) * scale))
         for plane, where, value in (
             (picture.y, crop_px, grey[0]),
             (picture.u, chroma_px, grey[1]),
             (picture.v, chroma_px, grey[2]),
         )
     ]
-    return cv2.transform(cv2.merge(parts), rgb_from_yuv(colour.matrix, colour.full_range))
 
 
 def _cut(plane: Plane, region: Region, border: int) -> Plane:

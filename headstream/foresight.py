@@ -14,14 +14,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from headstream.colour import crop_resized
-from headstream.pipeline import CutOptions, HeadCutter, predicted
+from headstream.pipeline import CutOptions, HeadCutter
 from headstream.segment.crops import CropSegmenter
+from headstream.segment.places import looked_at
 from headstream.state import pack, unpack
 from headstream.track.associate import centre
 from headstream.track.faces import Face
 from headstream.track.tracker import REMEMBERED, Evidence, Finder, Tracker
-from headstream.types import Box, Cutout, Float32Array, Frame, Head, Part, Planes, Region, Segmenter, UInt8Array
+from headstream.types import Box, Cutout, Float32Array, Frame, Head, Part, Region, Segmenter, UInt8Array
 
 _MOST_CROPS = 32  # of one run: frames times heads
 
@@ -109,11 +109,9 @@ class BatchCutter(HeadCutter):
             places += [(coming, region) for region in regions]
             lot.add(id(coming))
         self._asked_of |= lot
-        with self.times.stage("crop", len(lot)):
-            crops = np.stack([crop_resized(_picture(where), region, self._side) for where, region in places])
         parts = self.options.planes
-        with self.times.stage("segment", len(lot)):
-            planes = predicted(self._segmenter, crops, parts)
+        shown = [(where.picture, region) for where, region in places]
+        crops, planes = looked_at(self._segmenter, shown, parts, self._side, self.times, len(lot))
         self.asked += len(places)
         for k, (where, region) in enumerate(places):
             answer = _Answer(crops[k], {part: planes[part][k] for part in parts})
@@ -178,7 +176,3 @@ class _SeenFaces:
         if key not in self._found:
             self._found[key] = find()
         return list(self._found[key])
-
-
-def _picture(frame: Frame) -> Planes | UInt8Array:
-    return frame.rgb if frame.planes is None else frame.planes

@@ -14,7 +14,8 @@ import numpy as np
 
 from headstream.colour import crop_resized
 from headstream.matte.refine import HeadMatte, MatteOptions, merged
-from headstream.pipeline import CutOptions, matte_evidence, predicted
+from headstream.pipeline import CutOptions, matte_evidence
+from headstream.segment.places import predicted
 from headstream.track.faces import Face
 from headstream.track.finder import FaceFinder, crop_square, is_far, overlap, top_part
 from headstream.track.framing import framing_of

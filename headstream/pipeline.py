@@ -20,6 +20,7 @@ from headstream.colour import crop_resized
 from headstream.errors import HeadstreamError
 from headstream.matte.refine import HeadMatte, Layer, MatteOptions, merged
 from headstream.matte.temporal import MatteState
+from headstream.segment.places import looked_at
 from headstream.state import Packed, pack, unpack
 from headstream.timing import StageTimes
 from headstream.track import tracker
@@ -42,14 +43,6 @@ class CutOptions:
     def planes(self) -> tuple[Part, ...]:
         """What the network is asked for: the head always, the hair where it is cut or coloured."""
         return ("head", "hair") if self.part == "hair" or self.matte.hair_color is not None else ("head",)
-
-
-def predicted(segmenter: Segmenter, crops: UInt8Array, parts: Sequence[Part]) -> dict[Part, Float32Array]:
-    """Part -> alpha (N, S, S), in one run of the network where it can."""
-    together = getattr(segmenter, "predict_parts", None)
-    if together is not None:
-        return dict(zip(parts, together(crops, parts), strict=True))
-    return {part: segmenter.predict(crops, part) for part in parts}
 
 
 class HeadCutter:
@@ -157,18 +150,16 @@ class HeadCutter:
 
     def _answers(self, frame: Frame, heads: list[Head]) -> tuple[UInt8Array, dict[Part, Float32Array]]:
         """The crops (N, S, S, 3) of heads, and what the network says of them: part -> alpha (N, S, S)."""
-        crops = self._crops(frame, heads)
-        with self.times.stage("segment"):
-            return crops, predicted(self._segmenter, crops, self.options.planes)
+        places = [(frame.picture, head.crop_px) for head in heads]
+        return looked_at(self._segmenter, places, self.options.planes, self._side, self.times)
 
     def _observe(self, heads: list[Head], evidence: dict[int, Evidence]) -> frozenset[int]:
         """Tell the tracker. Returns the numbers of heads that are not believed."""
         return self._tracker.observe(evidence)
 
     def _crops(self, frame: Frame, heads: list[Head]) -> UInt8Array:
-        picture = frame.rgb if frame.planes is None else frame.planes
         with self.times.stage("crop"):
-            return np.stack([crop_resized(picture, head.crop_px, self._side) for head in heads])
+            return np.stack([crop_resized(frame.picture, head.crop_px, self._side) for head in heads])
 
     def _finish(self, alpha: Float32Array, crop: Any, head: Head, frame: Frame, hair: Float32Array | None) -> Layer:
         matte = self._mattes.setdefault(head.track_id, HeadMatte(self.options.matte))

@@ -141,6 +141,11 @@ class Frame:
         raise AttributeError(f"Frame is immutable; cannot set {name}")
 
     @property
+    def picture(self) -> Planes | UInt8Array:
+        """The planes as decoded, or the R'G'B' of a source that has no others."""
+        return self.rgb if self.planes is None else self.planes
+
+    @property
     def rgb(self) -> UInt8Array:
         """(H, W, 3) uint8 R'G'B', read-only. Made from the planes at the first call."""
         if self._rgb is None:

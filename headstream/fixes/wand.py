@@ -29,7 +29,7 @@ _CORE = 0.25  # of the face box, around its middle: never meant by "not"
 def clicked_piece(cutout: Cutout, click: Click, head: Head | None) -> tuple[Region, UInt8Array] | None:
     """A region of the frame and its matte after the click, (h, w) uint8; None if the point is already what it should be."""
     square = _square(cutout, click, head)
-    picture = cutout.frame.rgb if cutout.frame.planes is None else cutout.frame.planes
+    picture = cutout.frame.picture
     rgb = crop_resized(picture, square, _SIDE)
     cell = (square[2] - square[0]) / _SIDE
     alpha = cv2.resize(alpha_in(cutout, square), (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)

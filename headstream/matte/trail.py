@@ -145,7 +145,7 @@ def _cell(area: Region) -> float:
 
 
 def _luma(frame: Frame, area: Region) -> UInt8Array:
-    picture = frame.rgb if frame.planes is None else frame.planes
+    picture = frame.picture
     return cv2.cvtColor(crop_resized(picture, area, _SIDE), cv2.COLOR_RGB2GRAY)
 
 

@@ -25,7 +25,7 @@ def pictures_of(cutout: Cutout, near_px: Region | None) -> tuple[bytes, bytes | 
         return _jpeg(whole), None
     x0, y0, x1, _ = near_px
     frame = cutout.frame
-    near = crop_resized(frame.rgb if frame.planes is None else frame.planes, near_px, _NEAR_PX)
+    near = crop_resized(frame.picture, near_px, _NEAR_PX)
     near = np.ascontiguousarray(near)
     _draw(near, outlines, _NEAR_PX / (x1 - x0), (x0, y0))
     return _jpeg(whole), _jpeg(near)

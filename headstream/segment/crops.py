@@ -19,10 +19,12 @@ class CropSegmenter(ABC):
 
     card: what is known of it.  side: pixels of that square; crops of that size are passed on unscaled.
     device: what it runs on.  threads: of the CPU it may use.  at_once: how many frames of a file it is best asked about in
-    one run: one on the CPU, which is busy with one.
+    one run: one on the CPU, which is busy with one.  makes_crops: whether it has ``predict_places``, which makes the crops
+    where the network is.
     """
 
     at_once = 1
+    makes_crops = False
 
     def __init__(self, card: ModelCard, device: str, threads: int) -> None:
         self.card, self.side, self.device, self.threads = card, card.side, device, threads
@@ -36,20 +38,24 @@ class CropSegmenter(ABC):
         """Like ``predict`` for several parts in one run of the network: (P, N, H, W)."""
         if rgb.ndim != 4 or rgb.shape[3] != 3 or rgb.dtype != np.uint8:
             raise ValueError(f"rgb must be (N, H, W, 3) uint8, got {rgb.shape} {rgb.dtype}")
-        for part in parts:
-            if part not in self.card.outputs:
-                known = ", ".join(name for name in self.card.outputs if name != "background")
-                raise ModelError(f"model {self.card.name} knows {known}, not {part!r}")
+        planes = self._planes(parts)
         count, height, width = rgb.shape[:3]
         if count == 0:
             return np.zeros((len(parts), 0, height, width), np.float32)
         same = (height, width) == (self.side, self.side)
         crops = rgb if same else np.stack([_resized(p, self.side, self.side) for p in rgb])
-        planes = [self.card.outputs.index(part) for part in parts]
         alpha = self._run(crops)[:, planes].swapaxes(0, 1)
         if same:
             return alpha
         return np.stack([[_resized(np.ascontiguousarray(a), height, width) for a in plane] for plane in alpha])
+
+    def _planes(self, parts: Sequence[Part]) -> list[int]:
+        """The numbers of the outputs that are asked for."""
+        for part in parts:
+            if part not in self.card.outputs:
+                known = ", ".join(name for name in self.card.outputs if name != "background")
+                raise ModelError(f"model {self.card.name} knows {known}, not {part!r}")
+        return [self.card.outputs.index(part) for part in parts]
 
     @abstractmethod
     def _run(self, crops: UInt8Array) -> Float32Array:

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 
 from headstream.nets.device import choose_device
 from headstream.nets.formats import Network
 from headstream.nets.zoo import alpha_of, as_called
 from headstream.segment.crops import CropSegmenter
+from headstream.segment.device_crops import DeviceCrops
+from headstream.segment.places import Place
+from headstream.segment.recorded import RecordedNet
 from headstream.segment.registry import ModelCard
-from headstream.types import Float32Array, UInt8Array
+from headstream.types import Float32Array, Part, UInt8Array
 
 _LARGEST_BATCH = 32
 _FRAMES_AT_ONCE = 8
 
 
 class TorchSegmenter(CropSegmenter):
-    """A torch network. Half precision on CUDA, where the matrix units are; single elsewhere. Not safe to share between
-    threads on CUDA, where pictures pass through one pinned buffer."""
+    """A torch network. On CUDA and MPS it makes its crops itself; on CUDA in half precision, where the matrix units are,
+    and as CUDA graphs. Not safe to share between threads there: pictures pass through one buffer."""
 
     def __init__(self, network: Network, *, device: str = "auto") -> None:
         chosen = choose_device(device)
@@ -33,30 +38,31 @@ class TorchSegmenter(CropSegmenter):
         )
         super().__init__(card, str(chosen), torch.get_num_threads())
         self._on = chosen
-        self.at_once = _FRAMES_AT_ONCE if chosen.type != "cpu" else 1
+        self.makes_crops = chosen.type != "cpu"
+        self.at_once = _FRAMES_AT_ONCE if self.makes_crops else 1
+        self._crops = DeviceCrops(chosen, self.side)
         self._dtype = torch.float16 if chosen.type == "cuda" else torch.float32
         called = as_called(network.net.eval().requires_grad_(False), network.spec)
-        self._net = called.to(chosen, self._dtype, memory_format=torch.channels_last)
-        self._staging: torch.Tensor | None = None
+        called = called.to(chosen, self._dtype, memory_format=torch.channels_last)
+        self._net = RecordedNet(called) if chosen.type == "cuda" else called
+
+    @torch.inference_mode()
+    def predict_places(self, places: Sequence[Place], parts: Sequence[Part]) -> tuple[UInt8Array, Float32Array]:
+        """Crops (N, S, S, 3) uint8 of squares of pictures, and like ``predict_parts`` what the network says of them:
+        (P, N, S, S). One copy there, one back."""
+        planes = self._planes(parts)
+        crops = self._crops(places)
+        alpha = self._answer(crops)[:, planes].swapaxes(0, 1)
+        return crops.cpu().numpy(), alpha.cpu().numpy()
 
     @torch.inference_mode()
     def _run(self, crops: UInt8Array) -> Float32Array:
-        parts = [self._batch(crops[k : k + _LARGEST_BATCH]) for k in range(0, len(crops), _LARGEST_BATCH)]
-        alpha: Float32Array = torch.cat(parts).cpu().numpy()
+        there = self._crops.uploaded([crops])[0] if self.makes_crops else torch.from_numpy(crops)
+        alpha: Float32Array = self._answer(there).cpu().numpy()
         return alpha
 
-    def _batch(self, crops: UInt8Array) -> torch.Tensor:
-        # (N, H, W, 3) seen as (N, 3, H, W) is channels_last as it lies: nothing is moved on the way.
-        x = self._uploaded(crops).permute(0, 3, 1, 2).to(self._dtype)
-        return alpha_of(self._net(x).float(), self.card.outputs)
-
-    def _uploaded(self, crops: UInt8Array) -> torch.Tensor:
-        """The crops on the device; to CUDA by way of page-locked memory, which copies at the bus's own speed."""
-        pictures = torch.from_numpy(crops)
-        if self._on.type != "cuda":
-            return pictures.to(self._on)
-        if self._staging is None or self._staging.shape[0] < len(crops):
-            self._staging = torch.empty(pictures.shape, dtype=torch.uint8, pin_memory=True)
-        staged = self._staging[: len(crops)]
-        staged.copy_(pictures)
-        return staged.to(self._on)  # waits: the next batch goes into the same memory
+    def _answer(self, crops: torch.Tensor) -> torch.Tensor:
+        """(N, S, S, 3) of any number type -> alpha (N, outputs, S, S)."""
+        # Seen as (N, 3, S, S), that is channels_last as it lies: nothing is moved on the way.
+        x = crops.permute(0, 3, 1, 2).to(self._dtype)
+        return torch.cat([alpha_of(self._net(some).float(), self.card.outputs) for some in x.split(_LARGEST_BATCH)])

@@ -48,7 +48,7 @@ class FaceFinder:
 
     def look(self, frame: Frame, region: Region) -> list[Face]:
         """Faces in a square region of a frame, where one is expected to fill a good part of it."""
-        picture = frame.rgb if frame.planes is None else frame.planes
+        picture = frame.picture
         shown = crop_resized(picture, region, _LOOK_SIDE_PX)
         scale = (region[2] - region[0]) / _LOOK_SIDE_PX
         found = [face.moved(scale, region[0], region[1]) for face in self._short.detect(shown)]

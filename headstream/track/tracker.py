@@ -233,7 +233,7 @@ class Tracker:
         if alone and self._tracks[0].looks is not None and self._frames % self.options.scan_every:
             return [None]
         frame = now.frame
-        picture = frame.rgb if frame.planes is None else frame.planes
+        picture = frame.picture
         return [describe(crop_resized(picture, crop_square(f.box_px, self.options.padding), SIDE_PX)) for f in faces]
 
     def _welcome(self, face: Face, looks: Float32Array | None, now: _Now) -> None:

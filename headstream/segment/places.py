@@ -1,0 +1,40 @@
+"""From places in pictures to what a network says of them, by any segmenter."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from headstream.colour import crop_resized
+from headstream.timing import StageTimes
+from headstream.types import Float32Array, Part, Planes, Region, Segmenter, UInt8Array
+
+Place = tuple[Planes | UInt8Array, Region]  # a picture, and a square of it
+
+
+def predicted(segmenter: Segmenter, crops: UInt8Array, parts: Sequence[Part]) -> dict[Part, Float32Array]:
+    """Part -> alpha (N, S, S), in one run of the network where it can."""
+    together = getattr(segmenter, "predict_parts", None)
+    if together is not None:
+        return dict(zip(parts, together(crops, parts), strict=True))
+    return {part: segmenter.predict(crops, part) for part in parts}
+
+
+def looked_at(
+    segmenter: Segmenter,
+    places: Sequence[Place],
+    parts: Sequence[Part],
+    side: int,
+    times: StageTimes,
+    frames: int = 1,
+) -> tuple[UInt8Array, dict[Part, Float32Array]]:
+    """Crops (N, S, S, 3) of squares of pictures, and part -> alpha (N, S, S); made where the network is, if it can."""
+    if getattr(segmenter, "makes_crops", False):
+        with times.stage("segment", frames):
+            crops, alphas = segmenter.predict_places(places, parts)  # type: ignore[attr-defined]
+        return crops, dict(zip(parts, alphas, strict=True))
+    with times.stage("crop", frames):
+        crops = np.stack([crop_resized(picture, region, side) for picture, region in places])
+    with times.stage("segment", frames):
+        return crops, predicted(segmenter, crops, parts)

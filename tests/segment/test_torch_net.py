@@ -1,0 +1,176 @@
+"""The torch back-end's own ways on a device, on the device that is here: crops, recordings, batches."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from headstream.capture.photo import read_photo
+from headstream.colour import crop_resized, planes_from_rgb
+from headstream.demo import PORTRAIT
+from headstream.errors import ModelError
+from headstream.foresight import BatchCutter, file_cutter
+from headstream.nets.formats import Network
+from headstream.nets.zoo import NetSpec, build
+from headstream.pipeline import cut_stream
+from headstream.segment.device_crops import DeviceCrops, scaling
+from headstream.segment.recorded import Net, RecordedNet
+from headstream.segment.torch_net import TorchSegmenter
+from headstream.track.finder import FaceFinder
+from headstream.types import Colour, Planes, UInt8Array
+from tests.conftest import moving_portrait
+from tests.test_pipeline import ListSource
+
+HERE = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def photo() -> UInt8Array:
+    return cv2.resize(read_photo(PORTRAIT).rgb, (900, 700), interpolation=cv2.INTER_AREA)
+
+
+class TestScaling:
+    @pytest.mark.parametrize(
+        ("length", "halvings"), [(64, 0), (40, 0), (128, 1), (300, 1), (300, 2), (512, 3), (31, 0)]
+    )
+    def test_weights_of_a_pixel_sum_to_one(self, length: int, halvings: int) -> None:
+        weights = scaling(length, 64, halvings)
+        assert weights.shape == (64, length)
+        assert weights.min() >= 0
+        assert weights.sum(axis=1) == pytest.approx(np.ones(64), abs=1e-5)
+
+    def test_by_hand(self) -> None:
+        assert scaling(4, 4, 0).tolist() == np.eye(4).tolist()
+        assert scaling(4, 2, 1).tolist() == [[0.5, 0.5, 0, 0], [0, 0, 0.5, 0.5]]
+        assert scaling(2, 4, 0).tolist() == [[1, 0], [0.75, 0.25], [0.25, 0.75], [0, 1]]
+        assert scaling(5, 2, 0) == pytest.approx(np.array([[0.4, 0.4, 0.2, 0, 0], [0, 0, 0.2, 0.4, 0.4]]))
+
+
+class TestDeviceCrops:
+    @pytest.mark.parametrize("sub", [(1, 1), (2, 1), (2, 2), None])
+    @pytest.mark.parametrize("bits", [8, 10])
+    @pytest.mark.parametrize("side", [100, 256, 300, 512, 514, 640, 1024])
+    def test_are_those_of_the_cpu(self, photo: UInt8Array, sub: tuple[int, int] | None, bits: int, side: int) -> None:
+        picture: Planes | UInt8Array = photo
+        if sub is not None:
+            picture = planes_from_rgb(photo, Colour("bt709"), bits=bits, sub=sub)
+        region = (150, -50, 150 + side, -50 + side)
+        (crop,) = DeviceCrops(HERE, 256)([(picture, region)])
+        error = np.abs(crop.numpy().astype(int) - crop_resized(picture, region, 256))
+        assert error.max() <= 4  # each rounds in other places, and colours are multiplied up to twofold
+        assert error.mean() < 0.4
+
+    def test_of_several_pictures_of_all_kinds(self, photo: UInt8Array) -> None:
+        kinds: list[Any] = [
+            planes_from_rgb(photo, Colour("bt709"), bits=10, sub=(2, 2)),
+            photo,
+            planes_from_rgb(photo, Colour("bt601", full_range=True)),
+        ]
+        regions = [(0, 0, 333 * 2, 666), (-200, -200, 56, 56), (1000, 1000, 1200, 1200)]
+        make = DeviceCrops(HERE, 128)
+        for order in ([0, 1, 2], [2, 0, 1, 1], [1]):
+            places = [(kinds[k], regions[k]) for k in order]
+            crops = make(places).numpy()
+            assert crops.shape == (len(order), 128, 128, 3)
+            for crop, (picture, region) in zip(crops, places, strict=True):
+                assert np.abs(crop.astype(int) - crop_resized(picture, region, 128)).mean() < 0.5
+
+
+class TestRecordedNet:
+    """Played back by a stand-in for the device's own recordings, which keeps to their rule: one input, one output."""
+
+    @staticmethod
+    def record(net: Net, example: Any) -> Net:
+        given, answer = example.clone(), net(example).clone()
+
+        def play(x: Any) -> Any:
+            given.copy_(x)  # raises for another shape
+            answer.copy_(net(given))
+            return answer
+
+        return play
+
+    def test_any_number_of_pictures_is_answered_alike(self) -> None:
+        called = []
+
+        def net(x: Any) -> Any:
+            called.append(len(x))
+            return 2 * x[:, :1]
+
+        recorded = RecordedNet(net, self.record)
+        for count in [1, 3, 4, 3, 2, 8, 5, 7, 6, 1, 1, 1, 4, 3]:
+            x = torch.rand(count, 3, 8, 8)
+            assert torch.equal(recorded(x), 2 * x[:, :1])
+        assert called[:4] == [1, 3, 4, 4]  # as they come, then filled up and recorded
+        assert set(called[9:]) <= {1, 2, 4, 8, 5, 7}
+
+    def test_a_size_is_recorded_once_and_not_for_a_photo(self) -> None:
+        recordings = []
+
+        def record(net: Net, example: Any) -> Net:
+            recordings.append(len(example))
+            return self.record(net, example)
+
+        recorded = RecordedNet(lambda x: x + 1, record)
+        recorded(torch.zeros(1, 3, 4, 4))
+        recorded(torch.zeros(8, 3, 4, 4))
+        assert not recordings
+        for _ in range(5):
+            recorded(torch.zeros(7, 3, 4, 4))
+        assert recordings == [8]
+
+    def test_where_nothing_can_be_recorded_it_is_called_as_it_is(self) -> None:
+        tries = []
+
+        def record(net: Net, example: Any) -> Net:
+            tries.append(len(example))
+            raise RuntimeError("operation not permitted when stream is capturing")
+
+        recorded = RecordedNet(lambda x: x + 1, record)
+        for _ in range(6):
+            x = torch.rand(3, 3, 4, 4)
+            assert torch.equal(recorded(x), x + 1)
+        assert len(tries) == 1
+
+
+class TestSegmenter:
+    @pytest.fixture
+    def segmenter(self) -> TorchSegmenter:
+        torch.manual_seed(3)
+        spec = NetSpec("lite")
+        return TorchSegmenter(Network("lite", build(spec), spec, spec.side, Path("lite.pt")), device="cpu")
+
+    def test_on_the_cpu_it_goes_the_cpus_way(self, segmenter: TorchSegmenter, finder: FaceFinder) -> None:
+        assert (segmenter.at_once, segmenter.makes_crops) == (1, False)
+        assert not isinstance(file_cutter(segmenter, finder), BatchCutter)
+
+    def test_places_are_answered_like_crops(self, segmenter: TorchSegmenter, photo: UInt8Array) -> None:
+        planes = planes_from_rgb(photo, Colour("bt709"), sub=(2, 2))
+        places: list[Any] = [
+            (planes, (100, 50, 700, 650)),
+            (photo, (0, 0, 256, 256)),
+            (planes, (300, -20, 600, 280)),
+        ] * 12
+        crops, alphas = segmenter.predict_places(places, ("hair", "head"))
+        assert (crops.shape, crops.dtype) == ((36, 256, 256, 3), np.uint8)
+        assert (alphas.shape, alphas.dtype) == ((2, 36, 256, 256), np.float32)
+        assert np.abs(alphas - segmenter.predict_parts(crops, ("hair", "head"))).max() < 1e-5
+        with pytest.raises(ModelError, match="knows head, hair"):
+            segmenter.predict_places(places, ("head", "nose"))
+
+    def test_a_film_by_crops_of_the_device(
+        self, segmenter: TorchSegmenter, finder: FaceFinder, portrait: UInt8Array, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(segmenter, "makes_crops", True)
+        monkeypatch.setattr(segmenter, "at_once", 4)
+        cutter = file_cutter(segmenter, finder)
+        cutouts = list(cut_stream(ListSource(moving_portrait(portrait, 9)), cutter))
+        assert len(cutouts) == 9
+        assert isinstance(cutter, BatchCutter)
+        assert cutter.asked > 0
+        assert "crop" not in cutter.times.mean_ms()
