@@ -106,6 +106,22 @@ def test_importing_headstream_imports_nothing_heavy() -> None:
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
 
 
+def test_detectors_bring_no_plotting_along() -> None:
+    """MediaPipe imports matplotlib for drawings of its own, which those who want them still get."""
+    code = """
+import sys
+from headstream.segment.registry import models_dir
+from headstream.track.finder import FaceFinder
+FaceFinder(models_dir()).close()
+print("matplotlib" in sys.modules)
+import mediapipe
+print(mediapipe.tasks.vision.drawing_utils.DrawingSpec().thickness > 0, "matplotlib" in sys.modules)
+print(type(mediapipe.tasks.vision.drawing_styles.get_default_hand_landmarks_style()).__name__)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.stdout.split() == ["False", "True", "True", "dict"], done.stderr
+
+
 def test_public_names_exist() -> None:
     for name in headstream.__all__:
         assert getattr(headstream, name) is not None
