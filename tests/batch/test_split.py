@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import shutil
 import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -17,11 +19,11 @@ import numpy as np
 import pytest
 
 from headstream import pieces
-from headstream.batch import piecework, run, worker
+from headstream.batch import piecework, worker
 from headstream.batch.job import OWN_FOLDER, BatchJob, BatchProgress, BatchReport, Item, Outcome, Wish
 from headstream.batch.patience import PassingSourceError
 from headstream.batch.places import LocalStorage, open_storage
-from headstream.batch.pool import Event, InProcess
+from headstream.batch.pool import Event
 from headstream.batch.run import run_batch
 from headstream.batch.sharing import Sharing
 from headstream.capture.marks import Span
@@ -38,13 +40,8 @@ OPEN = {"x264-params": "keyint=10:min-keyint=10:open-gop=1:bframes=3:b-adapt=0:s
 REFRESHED = {"x264-params": "intra-refresh=1:keyint=15:bframes=0:scenecut=0"}
 SPLIT_S = 2.0
 BORDERS = (20, 40)  # the last 6 frames are no piece of their own
+SHORT_RUN_UP_S = 1
 SEAM = 0.2  # of 255, on the mean of a frame; measured: 0.05
-
-
-@pytest.fixture
-def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No worker processes, where they are not what is tested: each takes seconds to start."""
-    monkeypatch.setattr(run, "LocalPool", lambda setup, workers: InProcess(setup))
 
 
 @pytest.fixture
@@ -64,7 +61,7 @@ def cut(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
 @pytest.fixture
 def short_run_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """Half as many frames to cut, where the matte's settling is not what is tested."""
-    monkeypatch.setattr(pieces, "_RUN_UP_S", 1)
+    monkeypatch.setattr(pieces, "_RUN_UP_S", SHORT_RUN_UP_S)
 
 
 def job(*inputs: Path, out: Path, **options: Any) -> BatchJob:
@@ -75,6 +72,43 @@ def job(*inputs: Path, out: Path, **options: Any) -> BatchJob:
 def only(report: BatchReport) -> Outcome:
     (outcome,) = report.outcomes
     return outcome
+
+
+def with_pieces(count: int, out: Path) -> Callable[[BatchProgress], None]:
+    """Ctrl-C when so many pieces are cut and noted."""
+
+    def stop(now: BatchProgress) -> None:
+        if len(list((out / ".headstream" / "pieces").rglob("*.json"))) == count:
+            raise KeyboardInterrupt
+
+    return stop
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Output folders of the film, cut with a short run-up: broken off after two pieces; after the last one; and never."""
+
+    two: Path
+    three: Path
+    done: Path
+
+
+@pytest.fixture(scope="module")
+def prepared(
+    film: Path, own_process: Callable[[pytest.MonkeyPatch], None], tmp_path_factory: pytest.TempPathFactory
+) -> Prepared:
+    """To be copied by tests that are about what comes then."""
+    folder = tmp_path_factory.mktemp("prepared")
+    made = Prepared(folder / "two", folder / "three", folder / "done")
+    with pytest.MonkeyPatch.context() as patch:
+        own_process(patch)
+        patch.setattr(pieces, "_RUN_UP_S", SHORT_RUN_UP_S)
+        for out, count in ((made.two, 2), (made.three, 3)):
+            assert run_batch(job(film, out=out), with_pieces(count, out)).interrupted
+            if count == 2:
+                shutil.copytree(out, made.three)
+        assert only(run_batch(job(film, out=made.done))).state == "done"
+    return made
 
 
 def pieces_left(out: Path) -> list[Path]:
@@ -211,7 +245,7 @@ class TestTheFilm:
 @pytest.mark.usefixtures("short_run_up")
 class TestAgain:
     def test_only_missing_pieces_are_made(
-        self, film: Path, tmp_path: Path, in_process: None, cut: list[tuple[int, int]]
+        self, film: Path, prepared: Prepared, tmp_path: Path, in_process: None, cut: list[tuple[int, int]]
     ) -> None:
         out = tmp_path / "out"
 
@@ -227,23 +261,15 @@ class TestAgain:
         cut.clear()
         assert only(run_batch(job(film, out=out))).frames == FRAMES
         assert cut == [(40, FRAMES)]
-        cut.clear()
-        run_batch(job(film, out=tmp_path / "undisturbed"))
-        assert (out / "film.mkv").read_bytes() == (tmp_path / "undisturbed" / "film.mkv").read_bytes()
+        assert (out / "film.mkv").read_bytes() == (prepared.done / "film.mkv").read_bytes()
         assert not pieces_left(out)
 
     @pytest.mark.parametrize("what", ["wish", "split", "film", "damage", "device", "resume"])
     def test_pieces_of_something_else_are_not_used(
-        self, what: str, film: Path, tmp_path: Path, in_process: None, cut: list[tuple[int, int]]
+        self, what: str, film: Path, prepared: Prepared, tmp_path: Path, in_process: None, cut: list[tuple[int, int]]
     ) -> None:
-        def stop(now: BatchProgress) -> None:
-            if len(cut) == 2:
-                raise KeyboardInterrupt
-
-        copies(film, tmp_path, "film.mp4")
-        out, options = tmp_path / "out", dict[str, Any]()
-        run_batch(job(tmp_path / "film.mp4", out=out), stop)
-        cut.clear()
+        shutil.copy2(film, tmp_path)
+        out, options = Path(shutil.copytree(prepared.two, tmp_path / "out")), dict[str, Any]()
         if what == "wish":
             options["wish"] = Wish("mkv", part="hair")
         elif what == "split":
@@ -265,15 +291,16 @@ class TestAgain:
 
     @pytest.mark.parametrize("step", ["look_at", "cut_piece", "join_pieces"])
     def test_a_film_that_is_out_of_reach_keeps_its_pieces(
-        self, step: str, film: Path, tmp_path: Path, in_process: None, cut: list[Any], monkeypatch: pytest.MonkeyPatch
+        self,
+        step: str,
+        film: Path,
+        prepared: Prepared,
+        tmp_path: Path,
+        in_process: None,
+        cut: list[Any],
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        def stop(now: BatchProgress) -> None:
-            if len(cut) == 2:
-                raise KeyboardInterrupt
-
-        copies(film, tmp_path, "film.mp4")
-        source, out = tmp_path / "film.mp4", tmp_path / "out"
-        run_batch(job(source, out=out), stop)
+        source, out = Path(shutil.copy2(film, tmp_path)), Path(shutil.copytree(prepared.two, tmp_path / "out"))
         real = getattr(worker, step)
 
         def lost(*arguments: Any, **more: Any) -> Any:
@@ -436,8 +463,10 @@ class TestWhole:
         change: dict[str, Any],
         words: str,
         film: Path,
+        prepared: Prepared,
         tmp_path: Path,
         in_process: None,
+        cut: list[Any],
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         real = worker.join_pieces
@@ -446,7 +475,9 @@ class TestWhole:
             return real(job, pieces, [made[0], replace(made[1], **change), *made[2:]], folder, **more)
 
         monkeypatch.setattr(worker, "join_pieces", changed)
-        assert words in self.whole(film, tmp_path / "out").reason
+        out = Path(shutil.copytree(prepared.three, tmp_path / "out"))
+        assert words in self.whole(film, out).reason
+        assert not cut
 
     def test_damage_on_the_way(self, film: Path, tmp_path: Path, in_process: None) -> None:
         raw = bytearray(film.read_bytes())
@@ -470,7 +501,15 @@ class TestWhole:
         ("kind", "words"), [("another byte", ".packets: is damaged"), ("cut short", "its piece 0")]
     )
     def test_a_damaged_piece(
-        self, kind: str, words: str, film: Path, tmp_path: Path, in_process: None, monkeypatch: pytest.MonkeyPatch
+        self,
+        kind: str,
+        words: str,
+        film: Path,
+        prepared: Prepared,
+        tmp_path: Path,
+        in_process: None,
+        cut: list[Any],
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         real = worker.join_pieces
 
@@ -482,7 +521,9 @@ class TestWhole:
             return real(job, pieces, made, folder, **more)
 
         monkeypatch.setattr(worker, "join_pieces", damaged)
-        assert words in self.whole(film, tmp_path / "out").reason
+        out = Path(shutil.copytree(prepared.three, tmp_path / "out"))
+        assert words in self.whole(film, out).reason
+        assert not cut
 
     def test_one_that_breaks_off_leaves_what_it_has(
         self, swinging: list[UInt8Array], tmp_path: Path, in_process: None
