@@ -25,6 +25,9 @@ from tests.media import pattern, write_video
 # Of the film that is split: a key frame every second.
 SHORT = {"g": "10", "bf": "2", "sc_threshold": "0", "crf": "18"}
 RATE, FRAMES = 10, 66
+# Of a shorter one, for what does not depend on lengths: three pieces, the last of which is reached over a key frame.
+BRIEF = SHORT | {"g": "8"}
+BRIEF_FRAMES, BRIEF_SPLIT_S, BRIEF_PIECES = 42, 1.6, [(0, 16), (16, 32), (32, 42)]
 
 
 @pytest.fixture(scope="session")
@@ -86,6 +89,13 @@ def swinging(portrait: UInt8Array) -> list[UInt8Array]:
 def film(swinging: list[UInt8Array], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """66 frames, 10 a second, a key frame every second, B-frames, sound."""
     return filmed(tmp_path_factory.mktemp("films") / "film.mp4", swinging, options=SHORT, sound=True)
+
+
+@pytest.fixture(scope="session")
+def brief_film(swinging: list[UInt8Array], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """42 frames, 10 a second, a key frame every 8, B-frames, sound."""
+    pictures = swinging[:BRIEF_FRAMES]
+    return filmed(tmp_path_factory.mktemp("films") / "film.mp4", pictures, options=BRIEF, sound=True)
 
 
 def filmed(path: Path, frames: list[UInt8Array], **more: Any) -> Path:
