@@ -5,6 +5,9 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import shutil
+import subprocess
+import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
@@ -40,6 +43,34 @@ def _no_leaks(request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture) 
     errors = [r.getMessage() for r in caplog.get_records("call") if r.levelno >= logging.ERROR and r.name != "libav"]
     errors = [e for e in errors if not request.node.get_closest_marker("logs_errors")]
     assert not errors, f"logged: {errors}"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _begun_early(request: pytest.FixtureRequest) -> None:
+    """What takes half a minute of waiting is begun with the first test, where one that asks for it is to come."""
+    if any("traced_cut" in getattr(item, "fixturenames", ()) for item in request.session.items):
+        request.getfixturevalue("traced_cut")
+
+
+@pytest.fixture(scope="session")
+def traced_cut(
+    head_clip: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[subprocess.Popen[str], Path] | None]:
+    """A process that cuts a clip and waits, and the log of what it asks of the network; None without strace."""
+    if not shutil.which("strace"):
+        yield None
+        return
+    folder = tmp_path_factory.mktemp("traced")
+    command = ["strace", "-f", "-qq", "-e", "trace=connect,sendto", "-o", str(folder / "calls")]
+    words = ["video", str(head_clip), "--out", str(folder / "o.mkv")]
+    # Libraries that report to their makers do so some while after their start: wait for them.
+    code = f"import sys, time; from headstream.cli import main; s = main({words!r}); time.sleep(25); sys.exit(s)"
+    with (folder / "err").open("w") as err:
+        process = subprocess.Popen([*command, sys.executable, "-c", code], stdout=err, stderr=err, text=True)
+    yield process, folder
+    if process.poll() is None:
+        process.kill()
+        process.wait()
 
 
 @pytest.fixture(scope="session")
