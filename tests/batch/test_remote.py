@@ -68,6 +68,7 @@ def states(job: BatchJob) -> list[str]:
     return [outcome.state for outcome in run_batch(job).outcomes]
 
 
+@pytest.mark.usefixtures("in_process")
 class TestMemory:
     def test_a_folder(self, memory: Any) -> None:
         report = run_batch(job("memory://in"))
