@@ -97,6 +97,8 @@ def trained(name: str, options: argparse.Namespace) -> Path:
     config = settings(name, json.loads(plan.read_text())["steps"], options)
     trainer = Trainer(config, data_root=options.data, config_dir=CONFIGS, out=out)
     trainer.resume()
+    if trainer.step >= config.steps and (out / "model.json").exists():
+        return out
     if trainer.step < config.steps:
         started = time.perf_counter()
         try:

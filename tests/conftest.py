@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
+import shutil
+import subprocess
+import sys
 import threading
-from collections.abc import Iterator
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -17,13 +23,15 @@ from headstream.capture.photo import read_photo
 from headstream.demo import PORTRAIT
 from headstream.segment.crops import CropSegmenter
 from headstream.segment.load import load_segmenter
+from headstream.segment.onnx import OnnxSegmenter
 from headstream.segment.registry import models_dir
 from headstream.track.finder import FaceFinder
-from headstream.types import UInt8Array
+from headstream.types import Float32Array, UInt8Array
 from tests.media import pattern, write_video
 
 DATA = Path(os.environ.get("HEADSTREAM_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 TOOLS = DATA.parent / "tools"
+_KEPT_BYTES = 512 << 20
 
 
 @pytest.fixture(autouse=True)
@@ -35,6 +43,34 @@ def _no_leaks(request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture) 
     errors = [r.getMessage() for r in caplog.get_records("call") if r.levelno >= logging.ERROR and r.name != "libav"]
     errors = [e for e in errors if not request.node.get_closest_marker("logs_errors")]
     assert not errors, f"logged: {errors}"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _begun_early(request: pytest.FixtureRequest) -> None:
+    """What takes half a minute of waiting is begun with the first test, where one that asks for it is to come."""
+    if any("traced_cut" in getattr(item, "fixturenames", ()) for item in request.session.items):
+        request.getfixturevalue("traced_cut")
+
+
+@pytest.fixture(scope="session")
+def traced_cut(
+    head_clip: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[subprocess.Popen[str], Path] | None]:
+    """A process that cuts a clip and waits, and the log of what it asks of the network; None without strace."""
+    if not shutil.which("strace"):
+        yield None
+        return
+    folder = tmp_path_factory.mktemp("traced")
+    command = ["strace", "-f", "-qq", "-e", "trace=connect,sendto", "-o", str(folder / "calls")]
+    words = ["video", str(head_clip), "--out", str(folder / "o.mkv")]
+    # Libraries that report to their makers do so some while after their start: wait for them.
+    code = f"import sys, time; from headstream.cli import main; s = main({words!r}); time.sleep(25); sys.exit(s)"
+    with (folder / "err").open("w") as err:
+        process = subprocess.Popen([*command, sys.executable, "-c", code], stdout=err, stderr=err, text=True)
+    yield process, folder
+    if process.poll() is None:
+        process.kill()
+        process.wait()
 
 
 @pytest.fixture(scope="session")
@@ -60,6 +96,43 @@ def segmenter() -> CropSegmenter:
 def finder() -> Iterator[FaceFinder]:
     with FaceFinder(models_dir()) as found:
         yield found
+
+
+class _Answers:
+    """What networks have answered to crops, the last ones asked for."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[tuple[Any, ...], Float32Array] = OrderedDict()
+        self._bytes = 0
+
+    def of(self, segmenter: OnnxSegmenter, crops: UInt8Array) -> Float32Array:
+        """As ``OnnxSegmenter._run``."""
+        told = hashlib.sha256(np.ascontiguousarray(crops).tobytes()).digest()
+        key = (segmenter.card.file, segmenter.card.sha256, segmenter.device, segmenter.threads, crops.shape, told)
+        if key not in self._kept:
+            self._kept[key] = _run(segmenter, crops)
+            self._bytes += self._kept[key].nbytes
+            while self._bytes > _KEPT_BYTES:
+                self._bytes -= self._kept.popitem(last=False)[1].nbytes
+        self._kept.move_to_end(key)
+        return self._kept[key].copy()
+
+
+_run = OnnxSegmenter._run
+
+
+@pytest.fixture(scope="session")
+def keep_answers() -> Callable[[pytest.MonkeyPatch], None]:
+    """Has the network run once for the same crop, in whatever test: for those that cut one film again and again, to the same
+    byte, and are about what becomes of it then. Its answer depends on nothing else."""
+    answers = _Answers()
+    return lambda patch: patch.setattr(OnnxSegmenter, "_run", lambda self, crops: answers.of(self, crops))
+
+
+@pytest.fixture
+def answers_kept(keep_answers: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    """See ``keep_answers``."""
+    keep_answers(monkeypatch)
 
 
 def moving_portrait(portrait: UInt8Array, count: int, size: tuple[int, int] = (320, 240)) -> list[UInt8Array]:

@@ -36,6 +36,8 @@ from tests.conftest import moving_portrait
 from tests.media import alpha_of, frame_times, pattern, probe, video_stream, write_video
 from tests.scenes import plain
 
+pytestmark = pytest.mark.usefixtures("answers_kept")
+
 COUNT, EVERY_S = 44, 0.4
 
 

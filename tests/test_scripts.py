@@ -55,7 +55,7 @@ def test_networks_trained_for_the_same_time_make_a_table(tmp_path: Path) -> None
         "--out",
         str(tmp_path / "out"),
     ]
-    command += ["--held-out", str(tmp_path / "held.txt"), "--minutes", "0.05", "--side", "64", "--workers", "0"]
+    command += ["--held-out", str(tmp_path / "held.txt"), "--minutes", "0.01", "--side", "64", "--workers", "0"]
     command += ["--nets", "lite-from-scratch,custom-cnn"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr

@@ -19,6 +19,8 @@ from headstream.track.finder import FaceFinder
 from headstream.types import Cutout, Frame, UInt8Array
 from tests.conftest import moving_portrait
 
+pytestmark = pytest.mark.usefixtures("answers_kept")
+
 
 @dataclass(frozen=True)
 class Thing:

@@ -19,10 +19,9 @@ from headstream.errors import SinkError
 from headstream.sinks.formats import OutputFormat
 from headstream.sinks.partial import sync
 
-_MAGIC = b"headstream packets 1\n"
-_RECORD = struct.Struct(
-    "<qqqii?II"
-)  # pts, dts, duration, time base, key frame, bytes, CRC-32; the last has time base 0
+_MAGIC = b"headstream packets 2\n"
+_HEAD = struct.Struct("<qqqii?I")  # pts, dts, duration, time base, key frame, bytes; the last has time base 0
+_CRC = struct.Struct("<I")  # of the head and of the packet behind it: a wrong time is as bad as a wrong picture
 LOG, MATROSKA = ".packets", ".mkv"
 
 
@@ -79,12 +78,14 @@ class _Log(PacketStore):
         for packet in packets:
             base, data = packet.time_base, memoryview(packet)
             times = (packet.pts, packet.dts, packet.duration or 0, base.numerator, base.denominator)
-            self._file.write(_RECORD.pack(*times, packet.is_keyframe, len(data), zlib.crc32(data)))
-            self._file.write(data)
+            self._add(_HEAD.pack(*times, packet.is_keyframe, len(data)), data)
+
+    def _add(self, head: bytes, data: bytes | memoryview) -> None:
+        self._file.write(head + _CRC.pack(_checksum(head, data)))
+        self._file.write(data)
 
     def finish(self, extradata: bytes) -> None:
-        self._file.write(_RECORD.pack(0, 0, 0, 0, 1, False, len(extradata), zlib.crc32(extradata)))
-        self._file.write(extradata)
+        self._add(_HEAD.pack(0, 0, 0, 0, 1, False, len(extradata)), extradata)
         self._file.close()
         self.container.close()
         sync(self._path)
@@ -97,15 +98,19 @@ class _Log(PacketStore):
             pass  # a full disk: it goes away anyway
 
 
+def _checksum(head: bytes, data: bytes | memoryview) -> int:
+    return zlib.crc32(data, zlib.crc32(head))
+
+
 def _read_log(path: Path, extradata: bytes) -> Iterator[Any]:
     import av
 
     with path.open("rb") as file:
         whole = file.read(len(_MAGIC)) == _MAGIC
-        while whole and len(head := file.read(_RECORD.size)) == _RECORD.size:
-            pts, dts, duration, numerator, denominator, key, size, crc = _RECORD.unpack(head)
-            data = file.read(size)
-            if zlib.crc32(data) != crc:
+        while whole and len(head := file.read(_HEAD.size)) == _HEAD.size:
+            pts, dts, duration, numerator, denominator, key, size = _HEAD.unpack(head)
+            told, data = file.read(_CRC.size), file.read(size)
+            if told != _CRC.pack(_checksum(head, data)):
                 break
             if numerator == 0:
                 if data != extradata:

@@ -10,8 +10,11 @@ import contextlib
 import os
 import sys
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
+from importlib.util import LazyLoader
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,6 +28,10 @@ MODEL_FILES: dict[Range, str] = {
     "full": "face_detection_full_range_sparse.tflite",
     "short": "face_detection_short_range.tflite",
 }
+
+
+# MediaPipe's own drawing. It brings matplotlib's plotting along, two thirds of a second in every process that starts.
+_DRAWING = {f"mediapipe.tasks.python.vision.drawing_{kind}" for kind in ("styles", "utils")}
 
 
 @dataclass(frozen=True)
@@ -68,9 +75,24 @@ def _native_stderr_muted() -> Iterator[None]:
         os.close(sink)
 
 
+class _DrawingLater(MetaPathFinder):
+    """Finds MediaPipe's drawing as modules that are loaded when somebody uses them; headstream never does."""
+
+    @classmethod
+    def find_spec(cls, fullname: str, path: Sequence[str] | None, target: Any = None) -> ModuleSpec | None:
+        spec = PathFinder.find_spec(fullname, path, target) if fullname in _DRAWING else None
+        if spec is not None and spec.loader is not None:
+            spec.loader = LazyLoader(spec.loader)
+        return spec
+
+
 def _mediapipe() -> Any:
     try:
-        import mediapipe
+        sys.meta_path.insert(0, _DrawingLater)
+        try:
+            import mediapipe
+        finally:
+            sys.meta_path.remove(_DrawingLater)
     except (ImportError, OSError) as error:
         raise ModelError(
             f"mediapipe does not load ({error}); on a bare Linux it and OpenCV need system libraries: "

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
+from contextlib import nullcontext
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,10 @@ import cv2
 import pytest
 from PIL import Image
 
+from headstream.batch import run, worker
+from headstream.batch.pool import InProcess
+from headstream.segment.load import load_segmenter
+from headstream.track.finder import FaceFinder
 from headstream.types import UInt8Array
 from tests.conftest import moving_portrait
 from tests.media import pattern, write_video
@@ -18,6 +25,31 @@ from tests.media import pattern, write_video
 # Of the film that is split: a key frame every second.
 SHORT = {"g": "10", "bf": "2", "sc_threshold": "0", "crf": "18"}
 RATE, FRAMES = 10, 66
+# Of a shorter one, for what does not depend on lengths: three pieces, the last of which is reached over a key frame.
+BRIEF = SHORT | {"g": "8"}
+BRIEF_FRAMES, BRIEF_SPLIT_S, BRIEF_PIECES = 42, 1.6, [(0, 16), (16, 32), (32, 42)]
+
+
+@pytest.fixture(scope="session")
+def own_process(
+    finder: FaceFinder, keep_answers: Callable[[pytest.MonkeyPatch], None]
+) -> Callable[[pytest.MonkeyPatch], None]:
+    """Has batches cut in this process, with network and detectors that are loaded once for all tests."""
+    loaded = cache(load_segmenter)
+
+    def patched(patch: pytest.MonkeyPatch) -> None:
+        keep_answers(patch)
+        patch.setattr(run, "LocalPool", lambda setup, workers: InProcess(setup))
+        patch.setattr(worker, "load_segmenter", loaded)
+        patch.setattr(worker, "FaceFinder", lambda models: nullcontext(finder))
+
+    return patched
+
+
+@pytest.fixture
+def in_process(own_process: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    """No worker processes, where they are not what is tested: each takes seconds to start."""
+    own_process(monkeypatch)
 
 
 @pytest.fixture(scope="session")
@@ -57,6 +89,13 @@ def swinging(portrait: UInt8Array) -> list[UInt8Array]:
 def film(swinging: list[UInt8Array], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """66 frames, 10 a second, a key frame every second, B-frames, sound."""
     return filmed(tmp_path_factory.mktemp("films") / "film.mp4", swinging, options=SHORT, sound=True)
+
+
+@pytest.fixture(scope="session")
+def brief_film(swinging: list[UInt8Array], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """42 frames, 10 a second, a key frame every 8, B-frames, sound."""
+    pictures = swinging[:BRIEF_FRAMES]
+    return filmed(tmp_path_factory.mktemp("films") / "film.mp4", pictures, options=BRIEF, sound=True)
 
 
 def filmed(path: Path, frames: list[UInt8Array], **more: Any) -> Path:

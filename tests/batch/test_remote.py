@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from headstream.batch.job import BatchJob, Wish
 from headstream.batch.run import run_batch
 from headstream.cli import main
 from headstream.errors import UsageError
+from tests.batch.conftest import BRIEF_SPLIT_S
 
 fsspec = pytest.importorskip("fsspec")
 
@@ -67,6 +68,7 @@ def states(job: BatchJob) -> list[str]:
     return [outcome.state for outcome in run_batch(job).outcomes]
 
 
+@pytest.mark.usefixtures("in_process")
 class TestMemory:
     def test_a_folder(self, memory: Any) -> None:
         report = run_batch(job("memory://in"))
@@ -201,22 +203,22 @@ class TestS3:
         assert json.loads(capsys.readouterr().out)["skipped"] == 2
 
     @pytest.mark.slow
-    def test_a_film_in_pieces(self, bucket: Any, film: Path, tmp_path: Path) -> None:
-        bucket.pipe_file("clips/films/film.mp4", film.read_bytes())
-        report = run_batch(job("s3://clips/films", out="s3://clips/cut", workers=2, split_s=2.0))
+    def test_a_film_in_pieces(
+        self, bucket: Any, brief_film: Path, own_process: Callable[[pytest.MonkeyPatch], None], tmp_path: Path
+    ) -> None:
+        bucket.pipe_file("clips/films/film.mp4", brief_film.read_bytes())
+        report = run_batch(job("s3://clips/films", out="s3://clips/cut", workers=2, split_s=BRIEF_SPLIT_S))
         assert "put together from 3 pieces" in report.outcomes[0].notes
-        run_batch(job(str(film), out=str(tmp_path), workers=1, split_s=2.0))
+        with pytest.MonkeyPatch.context() as patch:
+            own_process(patch)
+            run_batch(job(str(brief_film), out=str(tmp_path), workers=1, split_s=BRIEF_SPLIT_S))
         assert bucket.cat_file("clips/cut/film.mkv") == (tmp_path / "film.mkv").read_bytes()
         bucket.invalidate_cache()
         assert not [name for name in bucket.find("clips/cut") if "pieces" in name]
 
-    def test_a_server_that_fails_now_and_then(self, bucket: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    def test_a_server_that_fails_now_and_then(self, bucket: Any, in_process: None, monkeypatch: Any) -> None:
         """Every third answer is an error 500, whatever it was about."""
-        from headstream.batch import run
-        from headstream.batch.pool import InProcess
-
         asked = _every_third_fails(monkeypatch)
-        monkeypatch.setattr(run, "LocalPool", lambda setup, workers: InProcess(setup))
         report = run_batch(job("s3://clips/in/a.mp4", "s3://clips/in/sub/p.jpg", out="s3://clips/out"))
         assert [o.state for o in report.outcomes] == ["done", "done"]
         assert asked["failed"] > 3

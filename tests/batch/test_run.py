@@ -16,10 +16,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from headstream.batch import run
 from headstream.batch.job import BatchJob, BatchProgress, BatchReport, Wish
 from headstream.batch.patience import may_pass
-from headstream.batch.pool import InProcess
 from headstream.batch.run import run_batch
 from headstream.cli import main
 from headstream.errors import ModelError, SinkError, UsageError
@@ -90,12 +88,6 @@ def test_sixty_inputs_six_of_them_broken(
     after = {p: p.stat().st_mtime_ns for p in out.rglob("*.mkv")}
     changed = {p.name for p in after if after[p] != before.get(p)}
     assert changed == {"clip01.mkv", "clip02.mkv", "text.mkv"}
-
-
-@pytest.fixture
-def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No worker processes, where they are not what is tested: each takes seconds to start."""
-    monkeypatch.setattr(run, "LocalPool", lambda setup, workers: InProcess(setup))
 
 
 @pytest.mark.usefixtures("in_process")

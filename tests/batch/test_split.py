@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import shutil
 import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -17,11 +19,11 @@ import numpy as np
 import pytest
 
 from headstream import pieces
-from headstream.batch import piecework, run, worker
+from headstream.batch import piecework, worker
 from headstream.batch.job import OWN_FOLDER, BatchJob, BatchProgress, BatchReport, Item, Outcome, Wish
 from headstream.batch.patience import PassingSourceError
 from headstream.batch.places import LocalStorage, open_storage
-from headstream.batch.pool import Event, InProcess
+from headstream.batch.pool import Event
 from headstream.batch.run import run_batch
 from headstream.batch.sharing import Sharing
 from headstream.capture.marks import Span
@@ -29,7 +31,18 @@ from headstream.capture.survey import survey
 from headstream.errors import SourceError, UsageError
 from headstream.pieces import Indivisible, Made, Piece, plan_pieces
 from headstream.types import UInt8Array
-from tests.batch.conftest import FRAMES, RATE, SHORT, copies, filmed, kill
+from tests.batch.conftest import (
+    BRIEF,
+    BRIEF_FRAMES,
+    BRIEF_PIECES,
+    BRIEF_SPLIT_S,
+    FRAMES,
+    RATE,
+    SHORT,
+    copies,
+    filmed,
+    kill,
+)
 from tests.media import alpha_of, decoded, frame_times, heeds_ctrl_c, needs_ffmpeg, probe
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="signals")
@@ -38,13 +51,8 @@ OPEN = {"x264-params": "keyint=10:min-keyint=10:open-gop=1:bframes=3:b-adapt=0:s
 REFRESHED = {"x264-params": "intra-refresh=1:keyint=15:bframes=0:scenecut=0"}
 SPLIT_S = 2.0
 BORDERS = (20, 40)  # the last 6 frames are no piece of their own
+SHORT_RUN_UP_S = 1
 SEAM = 0.2  # of 255, on the mean of a frame; measured: 0.05
-
-
-@pytest.fixture
-def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No worker processes, where they are not what is tested: each takes seconds to start."""
-    monkeypatch.setattr(run, "LocalPool", lambda setup, workers: InProcess(setup))
 
 
 @pytest.fixture
@@ -64,7 +72,7 @@ def cut(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
 @pytest.fixture
 def short_run_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """Half as many frames to cut, where the matte's settling is not what is tested."""
-    monkeypatch.setattr(pieces, "_RUN_UP_S", 1)
+    monkeypatch.setattr(pieces, "_RUN_UP_S", SHORT_RUN_UP_S)
 
 
 def job(*inputs: Path, out: Path, **options: Any) -> BatchJob:
@@ -72,9 +80,51 @@ def job(*inputs: Path, out: Path, **options: Any) -> BatchJob:
     return BatchJob(tuple(map(str, inputs)), str(out), **(usual | options))
 
 
+def brief(*inputs: Path, out: Path, **options: Any) -> BatchJob:
+    """A job for the brief film, in its three pieces."""
+    return job(*inputs, out=out, **({"split_s": BRIEF_SPLIT_S} | options))
+
+
 def only(report: BatchReport) -> Outcome:
     (outcome,) = report.outcomes
     return outcome
+
+
+def with_pieces(count: int, out: Path) -> Callable[[BatchProgress], None]:
+    """Ctrl-C when so many pieces are cut and noted."""
+
+    def stop(now: BatchProgress) -> None:
+        if len(list((out / ".headstream" / "pieces").rglob("*.json"))) == count:
+            raise KeyboardInterrupt
+
+    return stop
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Output folders of the film, cut with a short run-up: broken off after two pieces; after the last one; and never."""
+
+    two: Path
+    three: Path
+    done: Path
+
+
+@pytest.fixture(scope="module")
+def prepared(
+    brief_film: Path, own_process: Callable[[pytest.MonkeyPatch], None], tmp_path_factory: pytest.TempPathFactory
+) -> Prepared:
+    """To be copied by tests that are about what comes then."""
+    folder = tmp_path_factory.mktemp("prepared")
+    made = Prepared(folder / "two", folder / "three", folder / "done")
+    with pytest.MonkeyPatch.context() as patch:
+        own_process(patch)
+        patch.setattr(pieces, "_RUN_UP_S", SHORT_RUN_UP_S)
+        for out, count in ((made.two, 2), (made.three, 3)):
+            assert run_batch(brief(brief_film, out=out), with_pieces(count, out)).interrupted
+            if count == 2:
+                shutil.copytree(out, made.three)
+        assert only(run_batch(brief(brief_film, out=made.done))).state == "done"
+    return made
 
 
 def pieces_left(out: Path) -> list[Path]:
@@ -211,7 +261,7 @@ class TestTheFilm:
 @pytest.mark.usefixtures("short_run_up")
 class TestAgain:
     def test_only_missing_pieces_are_made(
-        self, film: Path, tmp_path: Path, in_process: None, cut: list[tuple[int, int]]
+        self, brief_film: Path, prepared: Prepared, tmp_path: Path, in_process: None, cut: list[tuple[int, int]]
     ) -> None:
         out = tmp_path / "out"
 
@@ -219,39 +269,37 @@ class TestAgain:
             if len(cut) == 2:
                 raise KeyboardInterrupt
 
-        report = run_batch(job(film, out=out), stop)
+        report = run_batch(brief(brief_film, out=out), stop)
         assert report.interrupted
         assert not report.outcomes
         assert len(list((out / ".headstream" / "pieces").rglob("*.json"))) == 2
         assert not (out / "film.mkv").exists()
         cut.clear()
-        assert only(run_batch(job(film, out=out))).frames == FRAMES
-        assert cut == [(40, FRAMES)]
-        cut.clear()
-        run_batch(job(film, out=tmp_path / "undisturbed"))
-        assert (out / "film.mkv").read_bytes() == (tmp_path / "undisturbed" / "film.mkv").read_bytes()
+        assert only(run_batch(brief(brief_film, out=out))).frames == BRIEF_FRAMES
+        assert cut == BRIEF_PIECES[2:]
+        assert (out / "film.mkv").read_bytes() == (prepared.done / "film.mkv").read_bytes()
         assert not pieces_left(out)
 
     @pytest.mark.parametrize("what", ["wish", "split", "film", "damage", "device", "resume"])
     def test_pieces_of_something_else_are_not_used(
-        self, what: str, film: Path, tmp_path: Path, in_process: None, cut: list[tuple[int, int]]
+        self,
+        what: str,
+        brief_film: Path,
+        prepared: Prepared,
+        tmp_path: Path,
+        in_process: None,
+        cut: list[tuple[int, int]],
     ) -> None:
-        def stop(now: BatchProgress) -> None:
-            if len(cut) == 2:
-                raise KeyboardInterrupt
-
-        copies(film, tmp_path, "film.mp4")
-        out, options = tmp_path / "out", dict[str, Any]()
-        run_batch(job(tmp_path / "film.mp4", out=out), stop)
-        cut.clear()
+        shutil.copy2(brief_film, tmp_path)
+        out, options = Path(shutil.copytree(prepared.two, tmp_path / "out")), dict[str, Any]()
         if what == "wish":
             options["wish"] = Wish("mkv", part="hair")
         elif what == "split":
-            options["split_s"] = 1.99  # the same borders
+            options["split_s"] = 1.59  # the same borders
         elif what == "resume":
             options["resume"] = False
         elif what == "film":
-            (tmp_path / "film.mp4").write_bytes(film.read_bytes() + b"more")
+            (tmp_path / "film.mp4").write_bytes(brief_film.read_bytes() + b"more")
         elif what == "device":
             for file in (out / ".headstream" / "pieces").rglob("*.json"):
                 told = json.loads(file.read_text())
@@ -259,21 +307,22 @@ class TestAgain:
         else:
             for file in (out / ".headstream" / "pieces").rglob("*.packets"):
                 file.write_bytes(file.read_bytes()[:-1])
-        run_batch(job(tmp_path / "film.mp4", out=out, **options))
-        assert cut == [(0, 20), (20, 40), (40, FRAMES)]
+        run_batch(brief(tmp_path / "film.mp4", out=out, **options))
+        assert cut == BRIEF_PIECES
         assert not pieces_left(out)
 
     @pytest.mark.parametrize("step", ["look_at", "cut_piece", "join_pieces"])
     def test_a_film_that_is_out_of_reach_keeps_its_pieces(
-        self, step: str, film: Path, tmp_path: Path, in_process: None, cut: list[Any], monkeypatch: pytest.MonkeyPatch
+        self,
+        step: str,
+        brief_film: Path,
+        prepared: Prepared,
+        tmp_path: Path,
+        in_process: None,
+        cut: list[Any],
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        def stop(now: BatchProgress) -> None:
-            if len(cut) == 2:
-                raise KeyboardInterrupt
-
-        copies(film, tmp_path, "film.mp4")
-        source, out = tmp_path / "film.mp4", tmp_path / "out"
-        run_batch(job(source, out=out), stop)
+        source, out = Path(shutil.copy2(brief_film, tmp_path)), Path(shutil.copytree(prepared.two, tmp_path / "out"))
         real = getattr(worker, step)
 
         def lost(*arguments: Any, **more: Any) -> Any:
@@ -282,28 +331,28 @@ class TestAgain:
 
         with monkeypatch.context() as patch:
             patch.setattr(worker, step, lost)
-            outcome = only(run_batch(job(source, out=out)))
+            outcome = only(run_batch(brief(source, out=out)))
         assert (outcome.state, outcome.reason, outcome.notes) == ("failed", f"{source}: no such file", [])
         (tmp_path / "elsewhere").rename(source)
         cut.clear()
-        assert only(run_batch(job(source, out=out))).frames == FRAMES
-        assert cut == ([] if step == "join_pieces" else [(40, FRAMES)])
+        assert only(run_batch(brief(source, out=out))).frames == BRIEF_FRAMES
+        assert cut == ([] if step == "join_pieces" else BRIEF_PIECES[2:])
 
     def test_a_photo_named_as_a_films_folder(
-        self, film: Path, photo: Path, tmp_path: Path, in_process: None, cut: list[Any]
+        self, brief_film: Path, photo: Path, tmp_path: Path, in_process: None, cut: list[Any]
     ) -> None:
         def stop(now: BatchProgress) -> None:
             if len(cut) == 2:
                 raise KeyboardInterrupt
 
-        copies(film, tmp_path / "in", "a/film.mp4")
+        copies(brief_film, tmp_path / "in", "a/film.mp4")
         out = tmp_path / "out"
-        run_batch(job(tmp_path / "in", out=out), stop)
+        run_batch(brief(tmp_path / "in", out=out), stop)
         cut.clear()
         copies(photo, tmp_path / "in", "a.jpg")
-        assert only(run_batch(job(tmp_path / "in", out=out, recursive=False))).place == "a"
-        assert run_batch(job(tmp_path / "in", out=out)).count("done", "skipped") == 2
-        assert cut == [(40, FRAMES)]
+        assert only(run_batch(brief(tmp_path / "in", out=out, recursive=False))).place == "a"
+        assert run_batch(brief(tmp_path / "in", out=out)).count("done", "skipped") == 2
+        assert cut == BRIEF_PIECES[2:]
 
     def test_a_piece_that_comes_short(self, tmp_path: Path) -> None:
         pytest.importorskip("fsspec")
@@ -329,7 +378,7 @@ class TestAgain:
         assert not list(tmp_path.glob("out/*/pieces"))
 
     def test_records_that_cannot_be_read_are_no_records(
-        self, film: Path, tmp_path: Path, in_process: None, cut: list[Any], monkeypatch: pytest.MonkeyPatch
+        self, brief_film: Path, tmp_path: Path, in_process: None, cut: list[Any], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         real = LocalStorage.read
 
@@ -339,11 +388,11 @@ class TestAgain:
             return real(self, names)
 
         monkeypatch.setattr(LocalStorage, "read", failing)
-        assert only(run_batch(job(film, out=tmp_path))).state == "done"
+        assert only(run_batch(brief(brief_film, out=tmp_path))).state == "done"
         assert len(cut) == 3
 
     def test_a_film_that_cannot_be_read_for_a_moment(
-        self, film: Path, tmp_path: Path, in_process: None, cut: list[Any], monkeypatch: pytest.MonkeyPatch
+        self, brief_film: Path, tmp_path: Path, in_process: None, cut: list[Any], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         failures = [OSError(5, "Input/output error")]
 
@@ -353,35 +402,35 @@ class TestAgain:
             return plan_pieces(*arguments, **more)
 
         monkeypatch.setattr(piecework, "plan_pieces", planned)
-        assert only(run_batch(job(film, out=tmp_path))).state == "done"
+        assert only(run_batch(brief(brief_film, out=tmp_path))).state == "done"
         assert len(cut) == 3
 
     @pytest.mark.slow
-    def test_what_another_split_changes(self, film: Path, clip: Path, tmp_path: Path, in_process: None) -> None:
-        copies(film, tmp_path / "in", "film.mp4")
+    def test_what_another_split_changes(self, brief_film: Path, clip: Path, tmp_path: Path, in_process: None) -> None:
+        copies(brief_film, tmp_path / "in", "film.mp4")
         copies(clip, tmp_path / "in", "short.mp4")
 
         def states(split_s: float) -> list[str]:
             return [
                 outcome.state
-                for outcome in run_batch(job(tmp_path / "in", out=tmp_path / "out", split_s=split_s)).outcomes
+                for outcome in run_batch(brief(tmp_path / "in", out=tmp_path / "out", split_s=split_s)).outcomes
             ]
 
         assert states(600) == ["done", "done"]
         assert states(0) == ["skipped", "skipped"]  # nothing of either is split
         assert states(100) == ["skipped", "skipped"]
-        assert states(3) == ["done", "skipped"]
-        assert states(2) == ["done", "skipped"]
-        assert states(2) == ["skipped", "skipped"]
+        assert states(2.0) == ["done", "skipped"]
+        assert states(1.6) == ["done", "skipped"]
+        assert states(1.6) == ["skipped", "skipped"]
         assert states(0) == ["done", "skipped"]
 
     def test_results_of_before_films_were_split_hold(self, clip: Path, tmp_path: Path, in_process: None) -> None:
-        run_batch(job(clip, out=tmp_path))
+        run_batch(brief(clip, out=tmp_path))
         (result,) = (tmp_path / ".headstream" / "results").iterdir()
         told = json.loads(result.read_text())
         del told["length_s"], told["identity"]["split_s"]
         result.write_text(json.dumps(told))
-        assert only(run_batch(job(clip, out=tmp_path))).state == "skipped"
+        assert only(run_batch(brief(clip, out=tmp_path))).state == "skipped"
 
 
 @pytest.mark.usefixtures("short_run_up")
@@ -389,33 +438,47 @@ class TestWhole:
     """Films that cannot be split are cut as ever, and the result says why."""
 
     def whole(self, source: Path, out: Path, **options: Any) -> Outcome:
-        outcome = only(run_batch(job(source, out=out, **options)))
+        outcome = only(run_batch(brief(source, out=out, **options)))
         assert outcome.state in ("done", "no_head"), outcome
         assert not pieces_left(out)
         (note,) = [note for note in outcome.notes if note.startswith("cut whole: ")]
         return Outcome(**{**outcome.as_dict(), "reason": note.removeprefix("cut whole: ")})
 
     @pytest.mark.slow
-    def test_by_the_wish(self, film: Path, photo: Path, tmp_path: Path, in_process: None) -> None:
-        assert "PNG sequence is not joined" in self.whole(film, tmp_path / "1", wish=Wish("png")).reason
-        assert "GIF is not joined" in self.whole(film, tmp_path / "2", wish=Wish("gif")).reason
-        assert "numbered from the film's start" in self.whole(film, tmp_path / "3", wish=Wish("mkv", heads="1")).reason
-        behind = Wish("mp4", background=str(film))
-        assert "a video behind" in self.whole(film, tmp_path / "4", wish=behind).reason
+    def test_by_the_wish(self, brief_film: Path, photo: Path, tmp_path: Path, in_process: None) -> None:
+        assert "PNG sequence is not joined" in self.whole(brief_film, tmp_path / "1", wish=Wish("png")).reason
+        assert "GIF is not joined" in self.whole(brief_film, tmp_path / "2", wish=Wish("gif")).reason
+        assert (
+            "numbered from the film's start"
+            in self.whole(brief_film, tmp_path / "3", wish=Wish("mkv", heads="1")).reason
+        )
+        behind = Wish("mp4", background=str(brief_film))
+        assert "a video behind" in self.whole(brief_film, tmp_path / "4", wish=behind).reason
         assert "put together from 3 pieces" in str(
-            only(run_batch(job(film, out=tmp_path / "5", wish=Wish("mp4", background=str(photo)))))
+            only(run_batch(brief(brief_film, out=tmp_path / "5", wish=Wish("mp4", background=str(photo)))))
         )
 
     def test_rare_key_frames(self, swinging: list[UInt8Array], tmp_path: Path, in_process: None) -> None:
-        source = filmed(tmp_path / "a.mp4", swinging, options={"sc_threshold": "0"})
+        source = filmed(tmp_path / "a.mp4", swinging[:BRIEF_FRAMES], options={"sc_threshold": "0"})
         assert "key frames are too rare" in self.whole(source, tmp_path / "out").reason
 
-    def test_packets_without_times_and_an_edit_list(self, film: Path, tmp_path: Path, in_process: None) -> None:
+    def test_packets_without_times_and_an_edit_list(self, brief_film: Path, tmp_path: Path, in_process: None) -> None:
         needs_ffmpeg()
-        copied = ["ffmpeg", "-v", "error", "-i", str(film), "-an", "-c", "copy", str(tmp_path / "raw.h264")]
+        copied = ["ffmpeg", "-v", "error", "-i", str(brief_film), "-an", "-c", "copy", str(tmp_path / "raw.h264")]
         subprocess.run(copied, check=True)
-        assert "some frames have no time" in self.whole(tmp_path / "raw.h264", tmp_path / "1", split_s=1.0).reason
-        copied = ["ffmpeg", "-v", "error", "-ss", "0.7", "-i", str(film), "-c", "copy", str(tmp_path / "later.mp4")]
+        assert "some frames have no time" in self.whole(tmp_path / "raw.h264", tmp_path / "1", split_s=0.8).reason
+        copied = [
+            "ffmpeg",
+            "-v",
+            "error",
+            "-ss",
+            "0.7",
+            "-i",
+            str(brief_film),
+            "-c",
+            "copy",
+            str(tmp_path / "later.mp4"),
+        ]
         subprocess.run(copied, check=True)
         assert "an edit list hides frames" in self.whole(tmp_path / "later.mp4", tmp_path / "2").reason
 
@@ -435,9 +498,11 @@ class TestWhole:
         self,
         change: dict[str, Any],
         words: str,
-        film: Path,
+        brief_film: Path,
+        prepared: Prepared,
         tmp_path: Path,
         in_process: None,
+        cut: list[Any],
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         real = worker.join_pieces
@@ -446,10 +511,12 @@ class TestWhole:
             return real(job, pieces, [made[0], replace(made[1], **change), *made[2:]], folder, **more)
 
         monkeypatch.setattr(worker, "join_pieces", changed)
-        assert words in self.whole(film, tmp_path / "out").reason
+        out = Path(shutil.copytree(prepared.three, tmp_path / "out"))
+        assert words in self.whole(brief_film, out).reason
+        assert not cut
 
-    def test_damage_on_the_way(self, film: Path, tmp_path: Path, in_process: None) -> None:
-        raw = bytearray(film.read_bytes())
+    def test_damage_on_the_way(self, brief_film: Path, tmp_path: Path, in_process: None) -> None:
+        raw = bytearray(brief_film.read_bytes())
         middle = len(raw) // 2
         raw[middle : middle + 3000] = bytes(3000)
         (tmp_path / "a.mp4").write_bytes(raw)
@@ -457,20 +524,28 @@ class TestWhole:
         assert "damaged" in outcome.reason
 
     def test_a_plan_that_does_not_hold(
-        self, film: Path, tmp_path: Path, in_process: None, monkeypatch: pytest.MonkeyPatch
+        self, brief_film: Path, tmp_path: Path, in_process: None, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def wrong(path: Path, split_s: float, **more: Any) -> list[Piece]:
             first, *rest = plan_pieces(path, split_s, **more)
             return [Piece(first.begin, first.end, first.span, first.times ^ 1), *rest]
 
         monkeypatch.setattr(piecework, "plan_pieces", wrong)
-        assert "frames 0 to 19 are not those its packets promise" in self.whole(film, tmp_path / "out").reason
+        assert "frames 0 to 15 are not those its packets promise" in self.whole(brief_film, tmp_path / "out").reason
 
     @pytest.mark.parametrize(
         ("kind", "words"), [("another byte", ".packets: is damaged"), ("cut short", "its piece 0")]
     )
     def test_a_damaged_piece(
-        self, kind: str, words: str, film: Path, tmp_path: Path, in_process: None, monkeypatch: pytest.MonkeyPatch
+        self,
+        kind: str,
+        words: str,
+        brief_film: Path,
+        prepared: Prepared,
+        tmp_path: Path,
+        in_process: None,
+        cut: list[Any],
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         real = worker.join_pieces
 
@@ -482,22 +557,26 @@ class TestWhole:
             return real(job, pieces, made, folder, **more)
 
         monkeypatch.setattr(worker, "join_pieces", damaged)
-        assert words in self.whole(film, tmp_path / "out").reason
+        out = Path(shutil.copytree(prepared.three, tmp_path / "out"))
+        assert words in self.whole(brief_film, out).reason
+        assert not cut
 
     def test_one_that_breaks_off_leaves_what_it_has(
         self, swinging: list[UInt8Array], tmp_path: Path, in_process: None
     ) -> None:
-        source = filmed(tmp_path / "a.mp4", swinging, options=SHORT, container_options={"movflags": "faststart"})
+        source = filmed(
+            tmp_path / "a.mp4", swinging[:BRIEF_FRAMES], options=BRIEF, container_options={"movflags": "faststart"}
+        )
         source.write_bytes(source.read_bytes()[: source.stat().st_size * 3 // 4])
-        outcome = only(run_batch(job(source, out=tmp_path / "out")))
+        outcome = only(run_batch(brief(source, out=tmp_path / "out")))
         assert outcome.state == "failed"
         assert f"frames before that are in {tmp_path / 'out' / 'a.partial.mkv'}" in outcome.reason
         assert outcome.notes[0].startswith("cut whole: ")
         assert not pieces_left(tmp_path / "out")
 
-    def test_no_such_split(self, film: Path, tmp_path: Path) -> None:
+    def test_no_such_split(self, brief_film: Path, tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="--split -1: expected"):
-            run_batch(job(film, out=tmp_path / "out", split_s=-1))
+            run_batch(brief(brief_film, out=tmp_path / "out", split_s=-1))
 
 
 class _Played:
@@ -542,11 +621,23 @@ def test_progress_of_a_film_that_turns_out_to_be_cut_whole(tmp_path: Path) -> No
     assert 0.9 < seen[4] <= max(seen) == seen[-1] == 1
 
 
+@pytest.fixture(scope="module")
+def undisturbed(
+    brief_film: Path, own_process: Callable[[pytest.MonkeyPatch], None], tmp_path_factory: pytest.TempPathFactory
+) -> bytes:
+    """The brief film, cut in this process and in one go."""
+    out = tmp_path_factory.mktemp("undisturbed")
+    with pytest.MonkeyPatch.context() as patch:
+        own_process(patch)
+        assert only(run_batch(brief(brief_film, out=out))).state == "done"
+    return (out / "film.mkv").read_bytes()
+
+
 class TestWorkers:
     @posix
     @pytest.mark.slow
-    def test_how_many_and_who_dies_makes_no_difference(self, film: Path, clip: Path, tmp_path: Path) -> None:
-        copies(film, tmp_path / "in", "film.mp4")
+    def test_how_many_and_who_dies_makes_no_difference(self, brief_film: Path, clip: Path, tmp_path: Path) -> None:
+        copies(brief_film, tmp_path / "in", "film.mp4")
         copies(clip, tmp_path / "in", "a.mp4", "z.mp4")
         results = []
         killed: list[int] = []
@@ -558,7 +649,7 @@ class TestWorkers:
                 kill(killed[0])
 
         for name, workers, told in (("one", 1, None), ("two", 2, None), ("killed", 2, kill_once)):
-            report = run_batch(job(tmp_path / "in", out=tmp_path / name, workers=workers), told)
+            report = run_batch(brief(tmp_path / "in", out=tmp_path / name, workers=workers), told)
             assert report.workers == workers
             assert {outcome.state for outcome in report.outcomes} == {"done"}
             results.append({path.name: path.read_bytes() for path in (tmp_path / name).glob("*.mkv")})
@@ -570,9 +661,9 @@ class TestWorkers:
 
     @posix
     @pytest.mark.slow
-    def test_more_workers_than_inputs(self, film: Path, tmp_path: Path) -> None:
+    def test_more_workers_than_inputs(self, brief_film: Path, tmp_path: Path) -> None:
         told: list[float] = []
-        report = run_batch(job(film, out=tmp_path / "out", workers=5), lambda now: told.append(now.fraction))
+        report = run_batch(brief(brief_film, out=tmp_path / "out", workers=5), lambda now: told.append(now.fraction))
         assert report.workers == 3
         assert told == sorted(told)
         assert len(set(told)) > 5
@@ -580,8 +671,8 @@ class TestWorkers:
 
     @posix
     @pytest.mark.slow
-    def test_a_piece_that_costs_three_workers(self, film: Path, clip: Path, tmp_path: Path) -> None:
-        copies(film, tmp_path / "in", "film.mp4")
+    def test_a_piece_that_costs_three_workers(self, brief_film: Path, clip: Path, tmp_path: Path) -> None:
+        copies(brief_film, tmp_path / "in", "film.mp4")
         copies(clip, tmp_path / "in", "z.mp4")
         killed: set[int] = set()
         out = tmp_path / "out"
@@ -592,21 +683,23 @@ class TestWorkers:
                 killed.update(pids)
                 kill(min(pids))
 
-        report = run_batch(job(tmp_path / "in", out=out), kill_each)
+        report = run_batch(brief(tmp_path / "in", out=out), kill_each)
         assert list((out / ".headstream" / "pieces").rglob("*.json"))
         assert {Path(o.input).name: o.state for o in report.outcomes} == {"film.mp4": "failed", "z.mp4": "done"}
         assert "3 times" in report.outcomes[0].reason
-        again = run_batch(job(tmp_path / "in", out=out))
+        again = run_batch(brief(tmp_path / "in", out=out))
         assert {Path(o.input).name: o.state for o in again.outcomes} == {"film.mp4": "done", "z.mp4": "skipped"}
         assert not pieces_left(out)
 
     @posix
     @pytest.mark.slow
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-    def test_interrupted_and_taken_up_again(self, number: int, film: Path, tmp_path: Path) -> None:
+    def test_interrupted_and_taken_up_again(
+        self, number: int, brief_film: Path, undisturbed: bytes, tmp_path: Path, in_process: None
+    ) -> None:
         out = tmp_path / "out"
-        command = [sys.executable, "-m", "headstream", "batch", str(film), "--out", str(out), "--format", "mkv"]
-        command += ["--workers", "1", "--split", "2", "--json"]
+        command = [sys.executable, "-m", "headstream", "batch", str(brief_film), "--out", str(out), "--format", "mkv"]
+        command += ["--workers", "1", "--split", f"{BRIEF_SPLIT_S}", "--json"]
         process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, preexec_fn=heeds_ctrl_c)
         until = time.monotonic() + 100
         kept = out / ".headstream" / "pieces" / "film.mkv"
@@ -624,10 +717,9 @@ class TestWorkers:
         def look(now: BatchProgress) -> None:
             seen.update({path: path.stat().st_mtime_ns for path in kept.glob("*.packets")})
 
-        assert only(run_batch(job(film, out=out), look)).frames == FRAMES
+        assert only(run_batch(brief(brief_film, out=out), look)).frames == BRIEF_FRAMES
         assert all(seen[path] == left[path] for path in left)
-        run_batch(job(film, out=tmp_path / "undisturbed"))
-        assert (out / "film.mkv").read_bytes() == (tmp_path / "undisturbed" / "film.mkv").read_bytes()
+        assert (out / "film.mkv").read_bytes() == undisturbed
 
 
 def test_borders(film: Path) -> None:

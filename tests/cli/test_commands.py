@@ -107,6 +107,13 @@ class TestImage:
         assert Image.open(tmp_path / "cut" / "r" / "head_only.png").size == (400, 512)
 
 
+@pytest.fixture(scope="module")
+def long_clip(portrait: UInt8Array, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """1200 frames with sound: enough to be interrupted."""
+    pictures = moving_portrait(portrait, 60) * 20
+    return write_video(tmp_path_factory.mktemp("clips") / "long.mp4", pictures, sound=True)
+
+
 class TestVideo:
     def test_a_film_that_starts_late_keeps_its_times(
         self, portrait: UInt8Array, uneven_pts: list[int], tmp_path: Path
@@ -179,13 +186,10 @@ class TestVideo:
 
     @pytest.mark.skipif(sys.platform == "win32", reason="signals")
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-    def test_ctrl_c_leaves_a_playable_file_and_130(self, tmp_path: Path, portrait: UInt8Array, number: int) -> None:
-        from tests.conftest import moving_portrait
-
-        clip = write_video(tmp_path / "long.mp4", moving_portrait(portrait, 60) * 20, sound=True)
+    def test_ctrl_c_leaves_a_playable_file_and_130(self, tmp_path: Path, long_clip: Path, number: int) -> None:
         out = tmp_path / "o.mkv"
         process = subprocess.Popen(
-            [sys.executable, "-m", "headstream", "video", str(clip), "--out", str(out)],
+            [sys.executable, "-m", "headstream", "video", str(long_clip), "--out", str(out)],
             stderr=subprocess.PIPE,
             text=True,
             preexec_fn=heeds_ctrl_c,
@@ -218,8 +222,6 @@ class TestVideo:
     def test_ctrl_c_and_the_same_command_again(
         self, tmp_path: Path, portrait: UInt8Array, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        from tests.conftest import moving_portrait
-
         clip = write_video(tmp_path / "long.mp4", moving_portrait(portrait, 60) * 3)
         command = ["video", str(clip), "--out", str(tmp_path / "o.mkv"), "--segment", "0.4", "--no-look-ahead"]
         process = subprocess.Popen(

@@ -27,6 +27,8 @@ from headstream.types import Colour, Float32Array, Frame, Planes, UInt8Array
 from tests.conftest import moving_portrait
 from tests.media import decoded, frame_times, probe, tone, video_stream, write_video
 
+pytestmark = pytest.mark.usefixtures("answers_kept")
+
 
 def scene(seed: int, size: tuple[int, int] = (160, 120)) -> UInt8Array:
     """(H, W) uint8: smooth blobs."""

@@ -20,6 +20,8 @@ from headstream.tracks import track_file
 from headstream.types import UInt8Array
 from tests.media import write_video
 
+pytestmark = pytest.mark.usefixtures("answers_kept")
+
 
 def head(x: float = 100.0, id_: int = 1) -> TrackedHead:
     points = np.array([[x - 10, 50], [x + 10, 50], [x, 60], [x, 70], [x - 20, 55], [x + 20, 55]], np.float64)
@@ -46,7 +48,7 @@ def swaying(portrait: UInt8Array, tmp_path_factory: pytest.TempPathFactory) -> P
         frames.append(np.clip(sharp + rng.normal(0, 3, (720, 1280, 1)), 0, 255).astype(np.uint8))
     path = tmp_path_factory.mktemp("films") / "sway.mp4"
     ticks = [round(k * 1000 / 30) for k in range(70)]
-    return write_video(path, frames, rate=30, pts=ticks, options={"crf": "20"})
+    return write_video(path, frames, rate=30, pts=ticks, options={"crf": "20", "preset": "veryfast"})
 
 
 @pytest.mark.slow
