@@ -105,11 +105,13 @@ def _checksum(head: bytes, data: bytes | memoryview) -> int:
 def _read_log(path: Path, extradata: bytes) -> Iterator[Any]:
     import av
 
+    length = path.stat().st_size
     with path.open("rb") as file:
         whole = file.read(len(_MAGIC)) == _MAGIC
         while whole and len(head := file.read(_HEAD.size)) == _HEAD.size:
             pts, dts, duration, numerator, denominator, key, size = _HEAD.unpack(head)
-            told, data = file.read(_CRC.size), file.read(size)
+            told = file.read(_CRC.size)
+            data = file.read(min(size, length))  # a damaged size may be of gigabytes
             if told != _CRC.pack(_checksum(head, data)):
                 break
             if numerator == 0:
