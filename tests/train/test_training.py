@@ -27,6 +27,7 @@ from headstream.train.export import Deployed, Finish, export_onnx, write_card  #
 from headstream.train.loader import PictureCache, SampleDataset, batches, open_data  # noqa: E402
 from headstream.train.loop import Trainer, imagenet_state, rate_factor  # noqa: E402
 from headstream.train.losses import masked_bce, masked_dice, masked_l1, matte_loss  # noqa: E402
+from headstream.train.quantise import export_int8  # noqa: E402
 from headstream.types import UInt8Array  # noqa: E402
 
 SIDE = 96
@@ -367,6 +368,8 @@ class TestNet:
         firm = Finish(gain=2.0, against_body=0.5)(logits, ("head", "hair", "body")).view(2, 3)
         assert firm[0].tolist() == pytest.approx([2 * (0.5 - 0.5 * np.log1p(np.exp(3.0))), -2.0, 4.0], rel=1e-5)
         assert firm[1].tolist() == pytest.approx([1.0, 6.0, -60.0], rel=1e-5)  # no body: only firmer
+        body = Finish(against_body=1.0)(torch.tensor([[8.0, 0.0, 200.0]]).view(1, 3, 1, 1), ("head", "hair", "body"))
+        assert -8 < body[0, 0, 0, 0] < -6  # far past where a sigmoid is 0
         assert Finish(2.0, 0.5)(logits[:, :1], ("head",)).view(2).tolist() == [1.0, 1.0]  # a network that knows no body
         torch.manual_seed(0)
         path = saved(build(SMALL).eval(), tmp_path)
@@ -413,6 +416,36 @@ class TestNet:
         small, full = (load_segmenter(str(tmp_path / f"{k}.onnx")).predict(rgb) for k in "nf")
         assert np.abs(small - full).mean() < 0.02
         assert (tmp_path / "n.onnx").stat().st_size < 0.7 * (tmp_path / "f.onnx").stat().st_size
+
+    def test_eight_bits_take_bytes_and_give_a_smooth_matte(self, tmp_path: Path, sets: Path) -> None:
+        import onnx
+
+        torch.manual_seed(0)
+        arguments = ["--int8", "--calibrate", str(sets / "faces"), "--gain", "2", "--against-body", "1"]
+        out = tmp_path / "n.onnx"
+        assert main(["export", str(saved(build(SMALL).eval(), tmp_path)), "--out", str(out), *arguments]) == 0
+        nodes = list(onnx.load(str(out)).graph.node)
+        kinds = [node.op_type for node in nodes]
+        assert "Cast" not in kinds
+        (turned,) = [node.output[0] for node in nodes if list(node.input) == ["rgb"]]
+        assert [node.op_type for node in nodes if turned in node.input] == ["DequantizeLinear"]
+        last = max(k for k, kind in enumerate(kinds) if kind == "Conv")
+        assert "QuantizeLinear" not in kinds[last:]
+        rgb = cv2.resize(face(0)[0], (256, 256))[None]
+        assert len(np.unique(load_segmenter(str(out)).predict(rgb))) > 1000
+
+    def test_eight_bits_of_a_network_with_a_scale_for_each_channel(self, sets: Path, tmp_path: Path) -> None:
+        torch.manual_seed(0)
+        spec = NetSpec("custom-cnn", ("head",))
+        net = build(spec).eval()
+        crops = np.stack([cv2.resize(face(k)[0], (spec.side, spec.side)) for k in range(2)])
+        export_int8(net, spec, tmp_path / "n.onnx", crops)
+        write_card(
+            tmp_path / "n.onnx", {"kind": "segmenter", "licence": "none", "side": spec.side, "outputs": ["head"]}
+        )
+        with torch.no_grad():
+            expected = Deployed(net, spec, ("head",))(torch.from_numpy(crops)).numpy()[:, 0]
+        assert np.abs(load_segmenter(str(tmp_path / "n.onnx")).predict(crops) - expected).mean() < 0.02
 
 
 def saved(net: Any, folder: Path) -> Path:
