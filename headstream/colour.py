@@ -210,5 +210,5 @@ def _resized(plane: Plane, size: int) -> Plane:
         plane = cv2.resize(plane, (side, side), interpolation=cv2.INTER_AREA)
     if plane.shape[:2] == (size, size):  # chroma of 4:2:2 is half as wide as high
         return plane
-    far = side > 1.6 * size
+    far = side > 1.6 * size and plane.shape[1] >= size  # what grows on one side cannot be averaged by area
     return cv2.resize(plane, (size, size), interpolation=cv2.INTER_AREA if far else cv2.INTER_LINEAR)

@@ -3,7 +3,8 @@
 Where a head's crop lies depends on the mattes before it, so the next crops are guessed: a second tracker goes ahead over
 the frames to come and takes it that mattes move along with their faces. When a frame's turn comes, the first tracker
 says where its crops really lie. What was asked of that very square is taken; if the guess was wrong, it is asked
-again, with what comes after it. So the outcome is that of one frame at a time. This is speculative execution (as in
+again, alone. So heads and crops are those of one frame at a time, and the mattes too, as far as the network's answer does
+not depend on what else is in the run. This is speculative execution (as in
 Leviathan et al., 2023, for language models), with the exact crop for a test.
 """
 
@@ -62,23 +63,35 @@ class BatchCutter(HeadCutter):
         self._seen = _SeenFaces(finder)
         super().__init__(segmenter, self._seen, options, side=side)
         self.at_once, self._reach = at_once, at_once
-        self._coming: Sequence[Frame] = ()
+        self._lot: dict[int, Frame] = {}  # by identity, and held, so that no other frame can have the same
         self._told: dict[tuple[int, Region, tuple[Part, ...]], _Answer] = {}
-        self._asked_of: set[int] = set()  # the frames of this lot, by identity
+        self._asked_of: set[int] = set()
+        self._counted: set[int] = set()
         self._last: dict[int, tuple[Box, Evidence]] = {}
         self.asked = self.missed = 0
 
     def cut_together(self, frames: Sequence[Frame]) -> Iterator[Cutout]:
         """The next frames, one after the other; each is cut when it is asked for."""
+        self._begin(frames)
         try:
-            for number, frame in enumerate(frames, 1):
-                self._coming = frames[number:]
+            for frame in frames:
                 yield self.cut(frame)
         finally:
-            self._coming = ()
-            self._told.clear()
-            self._asked_of.clear()
-            self._seen.forget()
+            self._begin(())
+
+    def cut(self, frame: Frame, *, carry: bool = False) -> Cutout:
+        """One frame; on its own, if it is not of a lot."""
+        if id(frame) not in self._lot:
+            self._begin([frame])
+        return super().cut(frame, carry=carry)
+
+    def _begin(self, frames: Sequence[Frame]) -> None:
+        """Another lot of frames: what was told of others is forgotten."""
+        self._lot = {id(frame): frame for frame in frames}
+        self._told.clear()
+        self._asked_of.clear()
+        self._counted.clear()
+        self._seen.forget()
 
     def _answers(self, frame: Frame, heads: list[Head]) -> tuple[UInt8Array, dict[Part, Float32Array]]:
         parts = self.options.planes
@@ -90,6 +103,8 @@ class BatchCutter(HeadCutter):
         return np.stack([answer.crop for answer in found]), planes
 
     def _observe(self, heads: list[Head], evidence: dict[int, Evidence]) -> frozenset[int]:
+        here = {head.track_id for head in self.people}
+        self._last = {track_id: last for track_id, last in self._last.items() if track_id in here}
         self._last |= {head.track_id: (head.box_px, evidence[head.track_id]) for head in heads}
         return super()._observe(heads, evidence)
 
@@ -102,37 +117,40 @@ class BatchCutter(HeadCutter):
         else:
             self._reach = min(self.at_once, 2 * self._reach)
         places = [(frame, head.crop_px) for head in heads]
-        lot = {id(frame)}
-        for coming, regions in self._foreseen(heads):
+        self._asked_of.add(id(frame))
+        for coming, regions in self._foreseen(frame, heads):
             if len(places) + len(regions) > _MOST_CROPS:
                 break
             places += [(coming, region) for region in regions]
-            lot.add(id(coming))
-        self._asked_of |= lot
+            self._asked_of.add(id(coming))
+        shown_now = {id(where) for where, _ in places} - self._counted
+        self._counted |= shown_now
         parts = self.options.planes
         shown = [(where.picture, region) for where, region in places]
-        crops, planes = looked_at(self._segmenter, shown, parts, self._side, self.times, len(lot))
+        crops, planes = looked_at(self._segmenter, shown, parts, self._side, self.times, len(shown_now))
         self.asked += len(places)
         for k, (where, region) in enumerate(places):
             answer = _Answer(crops[k], {part: planes[part][k] for part in parts})
             self._told[id(where), region, parts] = answer
 
-    def _foreseen(self, heads: list[Head]) -> Iterator[tuple[Frame, list[Region]]]:
-        """The next frames, each with the crops that are likely to be wanted of it."""
-        coming = self._coming[: self._reach - 1]
+    def _foreseen(self, frame: Frame, heads: list[Head]) -> Iterator[tuple[Frame, list[Region]]]:
+        """The frames after ``frame``, each with the crops that are likely to be wanted of it."""
+        frames = list(self._lot.values())
+        here = list(self._lot).index(id(frame))
+        coming = frames[here + 1 : here + self._reach]
         if not coming or any(head.track_id not in self._last for head in heads):
             return  # a newcomer's second crop is not where the first one was
         tracker = Tracker(self._seen, self.options.track)
         tracker.restore(unpack(pack(self._tracker.snapshot(), REMEMBERED), REMEMBERED))
         choice = replace(self._choice)
-        for frame in coming:
+        for later in coming:
             tracker.observe({head.track_id: self._likely(head) for head in heads})
             with self.times.stage("foresee"):
-                people = tracker.update(frame)
+                people = tracker.update(later)
             if tracker.cut_before:
                 return  # of another shot nothing is known yet
-            heads = choice.of(people, self.options.heads, frame.pts) if people else []
-            yield frame, [head.crop_px for head in heads]
+            heads = choice.of(people, self.options.heads, later.pts) if people else []
+            yield later, [head.crop_px for head in heads]
 
     def _likely(self, head: Head) -> Evidence:
         """What a head's matte will say if it moves along with the face."""

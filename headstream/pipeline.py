@@ -27,6 +27,7 @@ from headstream.track import tracker
 from headstream.track.tracker import Evidence, Finder, Tracker, TrackOptions
 from headstream.types import Box, Cutout, Float32Array, Frame, Head, Part, Segmenter, Source, UInt8Array
 
+_LOT_BYTES = 192 << 20  # pictures held for one run of the network: eight of 8K, 8 bits
 _REMEMBERED = (*tracker.REMEMBERED, MatteState)
 
 
@@ -219,17 +220,17 @@ def cut_stream(
     """
     items = _timed(source, cutter.times)
     with Producer(items, name="headstream-grab", capacity=capacity, policy=policy, on_stop=on_stop) as frames:
-        for some in _together(frames, cutter.at_once):
+        for some in _together(frames, cutter.at_once if policy == "every" else 1):
             yield from cutter.cut_together(some)
 
 
 def _together(frames: Iterable[Frame], count: int) -> Iterator[list[Frame]]:
-    """Frames in lots of ``count``. Where the source breaks off, what came before is good."""
+    """Frames in lots of ``count``, fewer where they are large. Where the source breaks off, what came before is good."""
     some: list[Frame] = []
     try:
         for frame in frames:
             some.append(frame)
-            if len(some) == count:
+            if len(some) >= min(count, _LOT_BYTES // frame.nbytes):
                 yield some
                 some = []
     except HeadstreamError:

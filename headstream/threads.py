@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from typing import Any
 
 
 class Worker(threading.Thread):
-    """A thread whose ``join`` Ctrl-C may break off.
+    """A thread whose ``join`` Ctrl-C may break off. Otherwise a ``threading.Thread``.
 
     Before Python 3.13, a ``threading.Thread`` whose ``join`` an exception of a signal handler breaks off counts as ended
     while it runs: the next ``join`` returns at once, ``is_alive`` is false, and the interpreter does not wait for it when
@@ -15,7 +16,7 @@ class Worker(threading.Thread):
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self._left = threading.Event()
+        self._left, self._process = threading.Event(), os.getpid()
         super().__init__(*args, **kwargs)
 
     def run(self) -> None:
@@ -27,5 +28,7 @@ class Worker(threading.Thread):
 
     def join(self, timeout: float | None = None) -> None:
         """Wait until it has ended, or for ``timeout`` seconds."""
-        if self.ident is None or self._left.wait(timeout):
+        # Of itself, before its start, or in a forked child, where it does not run: that is for the thread to say.
+        elsewhere = self.ident is None or self is threading.current_thread() or self._process != os.getpid()
+        if elsewhere or self._left.wait(timeout):
             super().join(timeout)

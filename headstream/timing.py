@@ -37,4 +37,4 @@ class StageTimes:
 
     def mean_ms(self) -> dict[str, float]:
         """Stage -> mean milliseconds, in the order the stages first ran."""
-        return {name: round(1000 * total / self._counts[name], 2) for name, total in self._seconds.items()}
+        return {name: round(1000 * total / max(1, self._counts[name]), 2) for name, total in self._seconds.items()}

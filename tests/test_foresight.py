@@ -18,7 +18,7 @@ from headstream.pipeline import CutOptions, HeadCutter, cut_stream
 from headstream.segment.crops import CropSegmenter
 from headstream.track.faces import Face
 from headstream.track.finder import FaceFinder
-from headstream.types import Cutout, Float32Array, Frame, Part, Region, UInt8Array
+from headstream.types import Cutout, Float32Array, Frame, Head, Part, Region, UInt8Array
 from headstream.video import Tools, VideoJob, cut_video_file
 from tests.conftest import moving_portrait
 from tests.test_pipeline import ListSource, two_people
@@ -59,11 +59,21 @@ class Watched:
         return self.inner.look(frame, region)
 
 
+def heads_words(head: Head) -> Any:
+    landmarks = head.landmarks_px.tobytes()
+    return head.track_id, head.box_px, head.crop_px, landmarks, head.score, head.unseen_frames
+
+
+def painted(cutout: Cutout) -> Any:
+    """The colours of a cut-out that are not the frame's own."""
+    kept = cutout.foreground
+    return None if kept is None else np.asarray(kept).tobytes()
+
+
 def told(cutouts: Sequence[Cutout]) -> list[Any]:
     """All that a cut-out says, comparable."""
     return [
-        (c.frame.index, c.region_px, c.alpha.tobytes(), [(h.track_id, h.box_px, h.crop_px) for h in c.heads])
-        for c in cutouts
+        (c.frame.index, c.region_px, c.alpha.tobytes(), painted(c), [heads_words(h) for h in c.heads]) for c in cutouts
     ]
 
 
@@ -157,6 +167,48 @@ class TestSame:
         frames = list(ListSource(pictures))
         assert told(list(other.cut_together(frames[11:]))) == single[11:]
 
+    def test_frame_by_frame_it_is_a_cutter_like_others(
+        self, portrait: UInt8Array, segmenter: CropSegmenter, finder: FaceFinder
+    ) -> None:
+        """Frames that nobody holds may come to lie where others lay."""
+
+        def alone(cutter: HeadCutter) -> list[Any]:
+            return [told([cutter.cut(Frame(p.copy(), index=k, pts=Fraction(k, 25)))]) for k, p in enumerate(pictures)]
+
+        pictures = moving_portrait(portrait, 24)
+        cutter = BatchCutter(segmenter, finder, at_once=8)
+        assert alone(cutter) == alone(HeadCutter(segmenter, finder))
+        assert len(cutter._told) == 1
+
+    def test_nothing_is_kept_of_a_lot_that_is_done(
+        self, portrait: UInt8Array, segmenter: CropSegmenter, finder: FaceFinder
+    ) -> None:
+        cutter = BatchCutter(segmenter, finder, at_once=4)
+        frames = list(ListSource(moving_portrait(portrait, 12)))
+        most = 0
+        for k in (0, 4, 8):
+            for _ in cutter.cut_together(frames[k : k + 4]):
+                most = max(most, len(cutter._told))
+            assert not cutter._told
+            assert not cutter._seen._found
+            assert not cutter._lot
+        assert 2 <= most <= 8
+
+    def test_someone_takes_over_amid_a_lot(
+        self, portrait: UInt8Array, segmenter: CropSegmenter, finder: FaceFinder
+    ) -> None:
+        """Whoever becomes much larger is cut a second later, counted once, not again for each guess."""
+        pictures = []
+        for k in range(44):
+            frame: UInt8Array = np.full((270, 560, 3), 110, np.uint8)
+            frame[60:190, 20:150] = cv2.resize(portrait[:400, 60:460], (130, 130), interpolation=cv2.INTER_AREA)
+            side = min(90 + 12 * k, 250)
+            frame[10 : 10 + side, 260 : 260 + side] = cv2.resize(portrait[:400, 60:460][:, ::-1], (side, side))
+            pictures.append(frame)
+        single = list(cut_stream(ListSource(pictures), HeadCutter(segmenter, finder)))
+        assert len({head.track_id for c in single for head in c.heads}) == 2
+        assert told(list(cut_stream(ListSource(pictures), BatchCutter(segmenter, finder, at_once=8)))) == told(single)
+
 
 class TestFailures:
     def test_what_came_before_a_break_comes_out(
@@ -180,7 +232,7 @@ class TestFailures:
         with pytest.raises(RuntimeError, match="out of memory"):
             list(cut_stream(ListSource(moving_portrait(portrait, 12)), cutter))
         assert not cutter._told
-        assert not cutter._coming
+        assert not cutter._lot
 
     def test_one_at_least(self, segmenter: CropSegmenter, finder: FaceFinder) -> None:
         with pytest.raises(ValueError, match="at least 1, got 0"):

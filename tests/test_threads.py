@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -16,9 +17,10 @@ from headstream.threads import Worker
 def test_a_join_broken_off_by_an_interrupt_can_be_asked_for_again() -> None:
     main = threading.main_thread().ident
     assert main is not None
-    may_end, finished = threading.Event(), threading.Event()
+    waited, may_end, finished = threading.Event(), threading.Event(), threading.Event()
 
     def work() -> None:
+        waited.wait(30)
         time.sleep(0.1)  # until it is waited for
         signal.pthread_kill(main, signal.SIGINT)
         may_end.wait(30)
@@ -29,6 +31,7 @@ def test_a_join_broken_off_by_an_interrupt_can_be_asked_for_again() -> None:
     try:
         worker.start()
         with pytest.raises(KeyboardInterrupt):
+            waited.set()
             worker.join()
     finally:
         signal.signal(signal.SIGINT, before)
@@ -55,3 +58,42 @@ def test_it_ends_as_others_do() -> None:
         threading.excepthook = before
     assert [args.exc_type for args in told] == [ZeroDivisionError]
     assert not worker.is_alive()
+
+
+def test_it_does_not_wait_for_itself() -> None:
+    """As where an iteration nobody ended is collected in the very thread that feeds it."""
+    told: list[str] = []
+
+    def work() -> None:
+        try:
+            worker.join()
+        except RuntimeError as error:
+            told.append(str(error))
+
+    worker = Worker(target=work, daemon=True)
+    worker.start()
+    worker.join(30)
+    assert told == ["cannot join current thread"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+def test_a_forked_child_does_not_wait_for_what_does_not_run_there() -> None:
+    may_end = threading.Event()
+    worker = Worker(target=may_end.wait, daemon=True)
+    worker.start()
+    child = os.fork()
+    if child == 0:
+        worker.join()
+        os._exit(7)
+    may_end.set()
+    for _ in range(300):
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            break
+        time.sleep(0.1)
+    else:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        pytest.fail("the child waits")
+    assert os.waitstatus_to_exitcode(status) == 7
+    worker.join()

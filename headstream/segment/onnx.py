@@ -23,7 +23,9 @@ PROVIDERS = {
 # Of the plugins' wheels: onnxruntime alone has cpu, and coreml on macOS.
 _WHEELS = {"cuda": "onnxruntime-gpu", "tensorrt": "onnxruntime-gpu", "directml": "onnxruntime-directml"}
 
-_AT_ONCE = {"cuda": 8}  # frames of a file; the others prepare themselves anew for each size of a batch
+_AT_ONCE = {"cuda": 8}  # frames of a file; the others take long to prepare themselves for each size of a batch
+# For each new size of a batch the default tries every algorithm, some of them for a second.
+_OPTIONS = {"cuda": {"cudnn_conv_algo_search": "HEURISTIC"}}
 
 
 class OnnxSegmenter(CropSegmenter):
@@ -40,16 +42,18 @@ class OnnxSegmenter(CropSegmenter):
         # Waiting threads sleep: decoding and encoding need the cores in between.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         super().__init__(card, chosen, int(options.intra_op_num_threads))
-        self.at_once = _AT_ONCE.get(chosen, 1)
         # The CPU stands behind every other device for the odd operator that it lacks, not instead of it.
-        wanted = [PROVIDERS[chosen]] + [PROVIDERS["cpu"]] * (chosen != "cpu")
+        wanted: list[Any] = [(PROVIDERS[chosen], _OPTIONS.get(chosen, {}))] + [PROVIDERS["cpu"]] * (chosen != "cpu")
         try:
             self._session = onnxruntime.InferenceSession(str(card.file), options, providers=wanted)
         except Exception as error:  # onnxruntime raises its own classes, unknown to Python's hierarchy
             raise ModelError(f"model {card.file} does not load: {error}") from error
         if PROVIDERS[chosen] not in self._session.get_providers():
             raise ModelError(f"device {chosen!r} did not start (driver or library missing); use --device cpu")
-        self._input = self._session.get_inputs()[0].name
+        first = self._session.get_inputs()[0]
+        self._input = first.name
+        self._batch = first.shape[0] if isinstance(first.shape[0], int) else None  # the only size it takes
+        self.at_once = 1 if self._batch else _AT_ONCE.get(chosen, 1)
 
     def _run(self, crops: UInt8Array) -> Float32Array:
         fed: Any = crops
@@ -57,7 +61,7 @@ class OnnxSegmenter(CropSegmenter):
             fed = (fed.astype(np.float32) - np.array(self.card.mean, np.float32)) / np.array(self.card.std, np.float32)
         if self.card.layout == "nchw":
             fed = fed.transpose(0, 3, 1, 2)
-        (raw, *_) = self._session.run(None, {self._input: np.ascontiguousarray(fed)})
+        raw = self._answered(np.ascontiguousarray(fed))
         planes = len(self.card.outputs)
         if raw.ndim == 3 and planes == 1:
             raw = raw[:, None]
@@ -66,6 +70,16 @@ class OnnxSegmenter(CropSegmenter):
                 f"model {self.card.name} answers {raw.shape}; its card promises (n, {planes}, height, width)"
             )
         return _activated(raw.astype(np.float32, copy=False), self.card.activation)
+
+    def _answered(self, fed: Any) -> Any:
+        if self._batch in (None, len(fed)):
+            return self._session.run(None, {self._input: fed})[0]
+        answers = []
+        for k in range(0, len(fed), self._batch):
+            some = fed[k : k + self._batch]
+            filled = np.concatenate([some, np.repeat(some[-1:], self._batch - len(some), axis=0)])
+            answers.append(self._session.run(None, {self._input: filled})[0][: len(some)])
+        return np.concatenate(answers)
 
 
 def _activated(raw: Float32Array, activation: str) -> Float32Array:

@@ -6,18 +6,22 @@ A small network's kernels end sooner than the CPU can start the next ones; a CUD
 from __future__ import annotations
 
 import logging
+import threading
 from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 
 Net = Callable[[Tensor], Tensor]
-Record = Callable[[Net, Tensor], Net]
+Play = Callable[[], Tensor]
+Record = Callable[[Net, Tensor], Play]
 log = logging.getLogger(__name__)
 
 _AFTER = 2  # runs of one size: a photo is not worth a recording
 _WARM_UP = 3  # runs before a recording, in which libraries choose their algorithms
+_ONE_AT_A_TIME = threading.Lock()  # recordings in a process
 
 
 class RecordedNet:
@@ -28,9 +32,9 @@ class RecordedNet:
     """
 
     def __init__(self, net: Net, record: Record | None = None) -> None:
-        self._net, self._record = net, record or record_graph
+        self._net, self._record = net, record or GraphRecorder()
         self._runs: Counter[int] = Counter()
-        self._recordings: dict[int, Net] = {}
+        self._recordings: dict[int, tuple[Tensor, Play]] = {}
         self._works = True
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -40,34 +44,47 @@ class RecordedNet:
         self._runs[size] += 1
         if not self._works or self._runs[size] <= _AFTER:
             return self._net(x)
-        if count < size:
-            x = torch.cat([x, x[-1:].expand(size - count, *x.shape[1:])])
         if size not in self._recordings:
+            given = torch.zeros((size, *x.shape[1:]), dtype=x.dtype, device=x.device)
+            given = given.contiguous(memory_format=torch.channels_last)
             try:
-                self._recordings[size] = self._record(self._net, x)
+                with _ONE_AT_A_TIME:
+                    self._recordings[size] = (given, self._record(self._net, given))
             except RuntimeError as error:
                 self._works = False
                 log.info("CUDA graphs are not used: %s", error)
-                return self._net(x)[:count]
-        return self._recordings[size](x)[:count]
+                return self._net(x)
+        given, play = self._recordings[size]
+        given[:count].copy_(x)
+        return play()[:count]
 
 
-def record_graph(net: Net, example: Tensor) -> Net:
-    """``net`` on batches like ``example`` as a CUDA graph. Raises RuntimeError where it cannot be recorded."""
-    given = example.clone(memory_format=torch.preserve_format)
-    side = torch.cuda.Stream(given.device)
-    side.wait_stream(torch.cuda.current_stream(given.device))
-    with torch.cuda.stream(side):
-        for _ in range(_WARM_UP):
-            net(given)
-    torch.cuda.current_stream(given.device).wait_stream(side)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, capture_error_mode="thread_local"):  # other threads may use the device meanwhile
-        answer = net(given)
+class GraphRecorder:
+    """Records a network on a batch as a CUDA graph, all of them in one pool of memory: an answer lasts until the next."""
 
-    def play(x: Tensor) -> Tensor:
-        given.copy_(x)
-        graph.replay()
-        return answer
+    def __init__(self) -> None:
+        self._pool: Any = None
 
-    return play
+    def __call__(self, net: Net, given: Tensor) -> Play:
+        """What plays it back on what then is in ``given``. Raises RuntimeError where it cannot be recorded."""
+        if self._pool is None:
+            self._pool = torch.cuda.graph_pool_handle()
+        now = torch.cuda.current_stream(given.device)
+        # The graph goes to the device and stream that are current; a recording that fails may leave its own behind.
+        with torch.cuda.device(given.device), torch.cuda.stream(now):
+            side = torch.cuda.Stream(given.device)
+            side.wait_stream(now)
+            with torch.cuda.stream(side):
+                for _ in range(_WARM_UP):
+                    net(given)
+            now.wait_stream(side)
+            graph = torch.cuda.CUDAGraph()
+            # Other threads may use the device meanwhile.
+            with torch.cuda.graph(graph, pool=self._pool, stream=side, capture_error_mode="thread_local"):
+                answer = net(given)
+
+        def play() -> Tensor:
+            graph.replay()
+            return answer
+
+        return play

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 
 from headstream.nets.device import choose_device
@@ -22,7 +24,7 @@ _FRAMES_AT_ONCE = 8
 
 class TorchSegmenter(CropSegmenter):
     """A torch network. On CUDA and MPS it makes its crops itself; on CUDA in half precision, where the matrix units are,
-    and as CUDA graphs. Not safe to share between threads there: pictures pass through one buffer."""
+    and as CUDA graphs. Safe to call from several threads, one after the other there: pictures pass through one buffer."""
 
     def __init__(self, network: Network, *, device: str = "auto") -> None:
         chosen = choose_device(device)
@@ -37,7 +39,7 @@ class TorchSegmenter(CropSegmenter):
             details={"network": network.spec.net, "parameters": sum(p.numel() for p in network.net.parameters())},
         )
         super().__init__(card, str(chosen), torch.get_num_threads())
-        self._on = chosen
+        self._turn = threading.Lock()
         self.makes_crops = chosen.type != "cpu"
         self.at_once = _FRAMES_AT_ONCE if self.makes_crops else 1
         self._crops = DeviceCrops(chosen, self.side)
@@ -49,17 +51,24 @@ class TorchSegmenter(CropSegmenter):
     @torch.inference_mode()
     def predict_places(self, places: Sequence[Place], parts: Sequence[Part]) -> tuple[UInt8Array, Float32Array]:
         """Crops (N, S, S, 3) uint8 of squares of pictures, and like ``predict_parts`` what the network says of them:
-        (P, N, S, S). One copy there, one back."""
+        (P, N, S, S)."""
         planes = self._planes(parts)
-        crops = self._crops(places)
-        alpha = self._answer(crops)[:, planes].swapaxes(0, 1)
-        return crops.cpu().numpy(), alpha.cpu().numpy()
+        if not places:
+            side = self.side
+            return np.zeros((0, side, side, 3), np.uint8), np.zeros((len(planes), 0, side, side), np.float32)
+        with self._turn:
+            crops = self._crops(places)
+            alpha = self._answer(crops)[:, planes].swapaxes(0, 1)
+            return crops.cpu().numpy(), alpha.cpu().numpy()
 
     @torch.inference_mode()
     def _run(self, crops: UInt8Array) -> Float32Array:
-        there = self._crops.uploaded([crops])[0] if self.makes_crops else torch.from_numpy(crops)
-        alpha: Float32Array = self._answer(there).cpu().numpy()
-        return alpha
+        if not self.makes_crops:
+            answer: Float32Array = self._answer(torch.from_numpy(crops)).numpy()
+            return answer
+        with self._turn:
+            alpha: Float32Array = self._answer(self._crops.uploaded([crops])[0]).cpu().numpy()
+            return alpha
 
     def _answer(self, crops: torch.Tensor) -> torch.Tensor:
         """(N, S, S, 3) of any number type -> alpha (N, outputs, S, S)."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +20,8 @@ from headstream.foresight import BatchCutter, file_cutter
 from headstream.nets.formats import Network
 from headstream.nets.zoo import NetSpec, build
 from headstream.pipeline import cut_stream
-from headstream.segment.device_crops import DeviceCrops, scaling
-from headstream.segment.recorded import Net, RecordedNet
+from headstream.segment.device_crops import DeviceCrops, plan, scaling
+from headstream.segment.recorded import Net, Play, RecordedNet
 from headstream.segment.torch_net import TorchSegmenter
 from headstream.track.finder import FaceFinder
 from headstream.types import Colour, Planes, UInt8Array
@@ -34,27 +36,46 @@ def photo() -> UInt8Array:
     return cv2.resize(read_photo(PORTRAIT).rgb, (900, 700), interpolation=cv2.INTER_AREA)
 
 
+class Bright(torch.nn.Module):
+    """What is bright, or green, is head: an answer that depends on all of the crop's colours."""
+
+    def forward(self, x: Any) -> Any:
+        green = x.mean(1, keepdim=True) + 0.3 * x[:, 1:2]
+        return torch.cat([8 * green + 6, -8 * green - 6, -8 * green - 6], dim=1)
+
+
+class TestPlan:
+    def test_halvings_come_first_and_make_chroma_square(self) -> None:
+        assert plan(512, 512, 256) == (2, 2, False)
+        assert plan(640, 640, 256) == (2, 2, False)
+        assert plan(1000, 1000, 256) == (2, 2, True)
+        assert plan(1024, 512, 256) == (4, 2, False)  # 4:2:2
+        assert plan(256, 512, 128) == (2, 4, False)  # 4:4:0
+        assert plan(450, 225, 256) == (1, 1, False)  # what grows on one side cannot be averaged by area
+        assert plan(450, 450, 256) == (1, 1, True)
+
+
 class TestScaling:
-    @pytest.mark.parametrize(
-        ("length", "halvings"), [(64, 0), (40, 0), (128, 1), (300, 1), (300, 2), (512, 3), (31, 0)]
-    )
-    def test_weights_of_a_pixel_sum_to_one(self, length: int, halvings: int) -> None:
-        weights = scaling(length, 64, halvings)
-        assert weights.shape == (64, length)
+    @pytest.mark.parametrize("length", [31, 40, 64, 100, 105, 300])
+    @pytest.mark.parametrize("block", [1, 2, 4])
+    @pytest.mark.parametrize("area", [False, True])
+    def test_weights_of_a_pixel_sum_to_one(self, length: int, block: int, area: bool) -> None:
+        weights = scaling(length * block, 64, block, area)
+        assert weights.shape == (64, length * block)
         assert weights.min() >= 0
         assert weights.sum(axis=1) == pytest.approx(np.ones(64), abs=1e-5)
 
     def test_by_hand(self) -> None:
-        assert scaling(4, 4, 0).tolist() == np.eye(4).tolist()
-        assert scaling(4, 2, 1).tolist() == [[0.5, 0.5, 0, 0], [0, 0, 0.5, 0.5]]
-        assert scaling(2, 4, 0).tolist() == [[1, 0], [0.75, 0.25], [0.25, 0.75], [0, 1]]
-        assert scaling(5, 2, 0) == pytest.approx(np.array([[0.4, 0.4, 0.2, 0, 0], [0, 0, 0.2, 0.4, 0.4]]))
+        assert scaling(4, 4, 1, False).tolist() == np.eye(4).tolist()
+        assert scaling(4, 2, 2, False).tolist() == [[0.5, 0.5, 0, 0], [0, 0, 0.5, 0.5]]
+        assert scaling(2, 4, 1, False).tolist() == [[1, 0], [0.75, 0.25], [0.25, 0.75], [0, 1]]
+        assert scaling(5, 2, 1, True) == pytest.approx(np.array([[0.4, 0.4, 0.2, 0, 0], [0, 0, 0.2, 0.4, 0.4]]))
 
 
 class TestDeviceCrops:
-    @pytest.mark.parametrize("sub", [(1, 1), (2, 1), (2, 2), None])
+    @pytest.mark.parametrize("sub", [(1, 1), (2, 1), (1, 2), (2, 2), None])
     @pytest.mark.parametrize("bits", [8, 10])
-    @pytest.mark.parametrize("side", [100, 256, 300, 512, 514, 640, 1024])
+    @pytest.mark.parametrize("side", [100, 256, 300, 420, 450, 512, 514, 640, 1024])
     def test_are_those_of_the_cpu(self, photo: UInt8Array, sub: tuple[int, int] | None, bits: int, side: int) -> None:
         picture: Planes | UInt8Array = photo
         if sub is not None:
@@ -85,15 +106,10 @@ class TestRecordedNet:
     """Played back by a stand-in for the device's own recordings, which keeps to their rule: one input, one output."""
 
     @staticmethod
-    def record(net: Net, example: Any) -> Net:
-        given, answer = example.clone(), net(example).clone()
-
-        def play(x: Any) -> Any:
-            given.copy_(x)  # raises for another shape
-            answer.copy_(net(given))
-            return answer
-
-        return play
+    def record(net: Net, given: Any) -> Play:
+        assert given.is_contiguous(memory_format=torch.channels_last)
+        answer = net(given).clone()
+        return lambda: answer.copy_(net(given))
 
     def test_any_number_of_pictures_is_answered_alike(self) -> None:
         called = []
@@ -112,9 +128,9 @@ class TestRecordedNet:
     def test_a_size_is_recorded_once_and_not_for_a_photo(self) -> None:
         recordings = []
 
-        def record(net: Net, example: Any) -> Net:
-            recordings.append(len(example))
-            return self.record(net, example)
+        def record(net: Net, given: Any) -> Play:
+            recordings.append(len(given))
+            return self.record(net, given)
 
         recorded = RecordedNet(lambda x: x + 1, record)
         recorded(torch.zeros(1, 3, 4, 4))
@@ -127,8 +143,8 @@ class TestRecordedNet:
     def test_where_nothing_can_be_recorded_it_is_called_as_it_is(self) -> None:
         tries = []
 
-        def record(net: Net, example: Any) -> Net:
-            tries.append(len(example))
+        def record(net: Net, given: Any) -> Play:
+            tries.append(len(given))
             raise RuntimeError("operation not permitted when stream is capturing")
 
         recorded = RecordedNet(lambda x: x + 1, record)
@@ -160,17 +176,56 @@ class TestSegmenter:
         assert (crops.shape, crops.dtype) == ((36, 256, 256, 3), np.uint8)
         assert (alphas.shape, alphas.dtype) == ((2, 36, 256, 256), np.float32)
         assert np.abs(alphas - segmenter.predict_parts(crops, ("hair", "head"))).max() < 1e-5
+        nothing, silence = segmenter.predict_places([], ("head",))
+        assert (nothing.shape, silence.shape) == ((0, 256, 256, 3), (1, 0, 256, 256))
         with pytest.raises(ModelError, match="knows head, hair"):
             segmenter.predict_places(places, ("head", "nose"))
 
-    def test_a_film_by_crops_of_the_device(
-        self, segmenter: TorchSegmenter, finder: FaceFinder, portrait: UInt8Array, monkeypatch: pytest.MonkeyPatch
+    def test_recordings_answer_as_the_network_does(self, segmenter: TorchSegmenter, photo: UInt8Array) -> None:
+        places: list[Any] = [(photo, (k, k, 300 + k, 300 + k)) for k in range(70)]
+        _, expected = segmenter.predict_places(places, ("head",))
+        segmenter._net = RecordedNet(segmenter._net, TestRecordedNet.record)
+        for _ in range(4):
+            _, alphas = segmenter.predict_places(places, ("head",))
+            assert np.abs(alphas - expected).max() < 1e-5
+
+    def test_several_threads_get_their_own_answers(
+        self, segmenter: TorchSegmenter, photo: UInt8Array, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(segmenter, "makes_crops", True)
-        monkeypatch.setattr(segmenter, "at_once", 4)
-        cutter = file_cutter(segmenter, finder)
-        cutouts = list(cut_stream(ListSource(moving_portrait(portrait, 9)), cutter))
-        assert len(cutouts) == 9
+        upload = segmenter._crops.uploaded
+
+        def slowly(planes: Any) -> Any:
+            found = upload(planes)
+            time.sleep(0.002)
+            return found
+
+        monkeypatch.setattr(segmenter._crops, "uploaded", slowly)
+        segmenter._net = RecordedNet(segmenter._net, TestRecordedNet.record)
+        places: list[Any] = [(photo, (40 * k, 0, 300 + 40 * k, 300)) for k in range(4)]
+        alone = [segmenter.predict_places([place], ("head",)) for place in places]
+
+        def asked(k: int) -> bool:
+            answers = [segmenter.predict_places([places[k]], ("head",)) for _ in range(4)]
+            crop, alpha = alone[k]
+            return all(np.array_equal(c, crop) and np.abs(a - alpha).max() < 1e-5 for c, a in answers)
+
+        with ThreadPoolExecutor(4) as pool:
+            assert all(pool.map(asked, range(4)))
+
+    def test_a_film_by_crops_of_the_device(
+        self, finder: FaceFinder, portrait: UInt8Array, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        spec = NetSpec("lite")
+        bright = TorchSegmenter(Network("bright", Bright(), spec, spec.side, Path("bright.pt")), device="cpu")
+        film = ListSource(moving_portrait(portrait, 9))
+        expected = list(cut_stream(film, file_cutter(bright, finder)))
+        monkeypatch.setattr(bright, "makes_crops", True)
+        monkeypatch.setattr(bright, "at_once", 4)
+        cutter = file_cutter(bright, finder)
         assert isinstance(cutter, BatchCutter)
-        assert cutter.asked > 0
+        cutouts = list(cut_stream(film, cutter))
         assert "crop" not in cutter.times.mean_ms()
+        for cutout, other in zip(cutouts, expected, strict=True):
+            assert cutout.heads
+            assert cutout.alpha.std() > 20
+            assert np.abs(cutout.alpha.astype(int) - other.alpha).mean() < 1
