@@ -3,8 +3,8 @@
     cut_stream -> watched (a snapshot before each border) -> ... -> write -> segments -> journal -> join
 
 At each border the outputs' encoders end and begin anew, always, so that the result does not depend on where a run was
-broken off. A border is in the journal once its segments are on the disk; a run taken up there has the cutter, the source
-and the outputs in the very state they had when it was passed.
+broken off (as far as the network's answers do not; on a GPU their last bits may). A border is in the journal once its segments
+are on the disk; a run taken up there has the cutter, the source and the outputs in the very state they had when it was passed.
 """
 
 from __future__ import annotations
