@@ -7,7 +7,8 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,20 @@ def pattern(width: int, height: int, index: int) -> UInt8Array:
     return rgb
 
 
+@contextmanager
+def same_priority() -> Iterator[None]:
+    """SVT-AV1 gives whoever calls it as root real-time priority, for good: threads that wait by spinning, as torch's do,
+    would then keep those they wait for from running."""
+    if not hasattr(os, "sched_getscheduler"):
+        yield
+        return
+    policy, given = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, policy, given)
+
+
 def write_video(
     path: Path,
     frames: Sequence[UInt8Array],
@@ -62,7 +77,7 @@ def write_video(
     """Encode RGB pictures. pts: ticks of each; colour: (matrix, range, primaries, transfer) to tag and convert to."""
     ticks = pts or [round(Fraction(i, rate) / time_base) for i in range(len(frames))]
     height, width = frames[0].shape[:2]
-    with av.open(str(path), "w", options=container_options or {}) as container:
+    with same_priority(), av.open(str(path), "w", options=container_options or {}) as container:
         stream = container.add_stream(
             codec, rate=rate, width=width, height=height, time_base=time_base, options=options or {}
         )

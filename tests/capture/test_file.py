@@ -286,3 +286,10 @@ def test_a_film_trimmed_by_an_edit_list_is_whole(tmp_path: Path) -> None:
     with FileSource(trimmed) as source:
         assert 30 <= len(list(source)) <= 40
         assert source.warnings == []
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getscheduler"), reason="Linux")
+def test_films_made_for_tests_leave_the_thread_its_priority(tmp_path: Path) -> None:
+    before = os.sched_getscheduler(0)
+    write_video(tmp_path / "a.mkv", [pattern(160, 120, k) for k in range(3)], codec="libsvtav1")
+    assert os.sched_getscheduler(0) == before
