@@ -76,6 +76,7 @@ def test_it_does_not_wait_for_itself() -> None:
     assert told == ["cannot join current thread"]
 
 
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # that is what is tested
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
 def test_a_forked_child_does_not_wait_for_what_does_not_run_there() -> None:
     may_end = threading.Event()
