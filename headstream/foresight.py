@@ -4,8 +4,8 @@ Where a head's crop lies depends on the mattes before it, so the next crops are 
 the frames to come and takes it that mattes move along with their faces. When a frame's turn comes, the first tracker
 says where its crops really lie. What was asked of that very square is taken; if the guess was wrong, it is asked
 again, alone. So heads and crops are those of one frame at a time, and the mattes too, as far as the network's answer does
-not depend on what else is in the run. This is speculative execution (as in
-Leviathan et al., 2023, for language models), with the exact crop for a test.
+not depend on what else is in the run. This is speculative execution (as in Leviathan et al., 2023, for language models),
+with the exact crop for a test.
 """
 
 from __future__ import annotations
@@ -66,7 +66,6 @@ class BatchCutter(HeadCutter):
         self._lot: dict[int, Frame] = {}  # by identity, and held, so that no other frame can have the same
         self._told: dict[tuple[int, Region, tuple[Part, ...]], _Answer] = {}
         self._asked_of: set[int] = set()
-        self._counted: set[int] = set()
         self._last: dict[int, tuple[Box, Evidence]] = {}
         self.asked = self.missed = 0
 
@@ -90,7 +89,6 @@ class BatchCutter(HeadCutter):
         self._lot = {id(frame): frame for frame in frames}
         self._told.clear()
         self._asked_of.clear()
-        self._counted.clear()
         self._seen.forget()
 
     def _answers(self, frame: Frame, heads: list[Head]) -> tuple[UInt8Array, dict[Part, Float32Array]]:
@@ -102,11 +100,11 @@ class BatchCutter(HeadCutter):
         planes = {part: np.stack([answer.planes[part] for answer in found]) for part in parts}
         return np.stack([answer.crop for answer in found]), planes
 
-    def _observe(self, heads: list[Head], evidence: dict[int, Evidence]) -> frozenset[int]:
-        here = {head.track_id for head in self.people}
-        self._last = {track_id: last for track_id, last in self._last.items() if track_id in here}
-        self._last |= {head.track_id: (head.box_px, evidence[head.track_id]) for head in heads}
-        return super()._observe(heads, evidence)
+    def _observe(self, evidence: dict[int, Evidence]) -> frozenset[int]:
+        boxes = {head.track_id: head.box_px for head in self.people}
+        self._last = {track_id: last for track_id, last in self._last.items() if track_id in boxes}
+        self._last |= {track_id: (boxes[track_id], seen) for track_id, seen in evidence.items()}
+        return super()._observe(evidence)
 
     def _ask(self, frame: Frame, heads: list[Head]) -> None:
         """Run the network on the heads of this frame and, as far as they can be foreseen, of those to come."""
@@ -123,11 +121,10 @@ class BatchCutter(HeadCutter):
                 break
             places += [(coming, region) for region in regions]
             self._asked_of.add(id(coming))
-        shown_now = {id(where) for where, _ in places} - self._counted
-        self._counted |= shown_now
+        new = {id(where) for where, _ in places} - {frame_id for frame_id, *_ in self._told}
         parts = self.options.planes
         shown = [(where.picture, region) for where, region in places]
-        crops, planes = looked_at(self._segmenter, shown, parts, self._side, self.times, len(shown_now))
+        crops, planes = looked_at(self._segmenter, shown, parts, self._side, self.times, len(new))
         self.asked += len(places)
         for k, (where, region) in enumerate(places):
             answer = _Answer(crops[k], {part: planes[part][k] for part in parts})

@@ -124,7 +124,7 @@ class HeadCutter:
         while candidates and (wanted := self._choice.of(candidates, self.options.heads, frame.pts)):
             crops, planes = self._answers(frame, wanted)
             evidence = {h.track_id: matte_evidence(a, h) for h, a in zip(wanted, planes["head"], strict=True)}
-            refused = self._observe(wanted, evidence)
+            refused = self._observe(evidence)
             believed = [k for k, head in enumerate(wanted) if head.track_id not in refused]
             alphas, hair = planes[self.options.part], planes.get("hair", [None] * len(wanted))
             with self.times.stage("matte"):
@@ -154,7 +154,7 @@ class HeadCutter:
         places = [(frame.picture, head.crop_px) for head in heads]
         return looked_at(self._segmenter, places, self.options.planes, self._side, self.times)
 
-    def _observe(self, heads: list[Head], evidence: dict[int, Evidence]) -> frozenset[int]:
+    def _observe(self, evidence: dict[int, Evidence]) -> frozenset[int]:
         """Tell the tracker. Returns the numbers of heads that are not believed."""
         return self._tracker.observe(evidence)
 

@@ -100,6 +100,10 @@ def with_pieces(count: int, out: Path) -> Callable[[BatchProgress], None]:
     return stop
 
 
+Change = Callable[[list[Made], Path], list[Made]]  # of finished pieces in their folder, before they are joined
+Joining = Callable[[Change], str]
+
+
 @dataclass(frozen=True)
 class Prepared:
     """Output folders of the film, cut with a short run-up: broken off after two pieces; after the last one; and never."""
@@ -444,6 +448,32 @@ class TestWhole:
         (note,) = [note for note in outcome.notes if note.startswith("cut whole: ")]
         return Outcome(**{**outcome.as_dict(), "reason": note.removeprefix("cut whole: ")})
 
+    @pytest.fixture
+    def joining(
+        self,
+        brief_film: Path,
+        prepared: Prepared,
+        tmp_path: Path,
+        in_process: None,
+        cut: list[Any],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> Joining:
+        """Puts a film's finished pieces together after something has been done to them; returns why it was cut whole then."""
+
+        def why(done_to_them: Change) -> str:
+            real = worker.join_pieces
+
+            def joined(job: Any, pieces: Any, made: list[Made], folder: Path, **more: Any) -> Any:
+                return real(job, pieces, done_to_them(made, folder), folder, **more)
+
+            monkeypatch.setattr(worker, "join_pieces", joined)
+            out = Path(shutil.copytree(prepared.three, tmp_path / "out"))
+            reason = self.whole(brief_film, out).reason
+            assert not cut
+            return reason
+
+        return why
+
     @pytest.mark.slow
     def test_by_the_wish(self, brief_film: Path, photo: Path, tmp_path: Path, in_process: None) -> None:
         assert "PNG sequence is not joined" in self.whole(brief_film, tmp_path / "1", wish=Wish("png")).reason
@@ -494,26 +524,8 @@ class TestWhole:
             ({"heads_first": [[]] * 8}, "another head is cut after a border"),
         ],
     )
-    def test_sides_of_a_border_that_differ(
-        self,
-        change: dict[str, Any],
-        words: str,
-        brief_film: Path,
-        prepared: Prepared,
-        tmp_path: Path,
-        in_process: None,
-        cut: list[Any],
-        monkeypatch: pytest.MonkeyPatch,
-    ) -> None:
-        real = worker.join_pieces
-
-        def changed(job: Any, pieces: Any, made: Any, folder: Path, **more: Any) -> Any:
-            return real(job, pieces, [made[0], replace(made[1], **change), *made[2:]], folder, **more)
-
-        monkeypatch.setattr(worker, "join_pieces", changed)
-        out = Path(shutil.copytree(prepared.three, tmp_path / "out"))
-        assert words in self.whole(brief_film, out).reason
-        assert not cut
+    def test_sides_of_a_border_that_differ(self, change: dict[str, Any], words: str, joining: Joining) -> None:
+        assert words in joining(lambda made, folder: [made[0], replace(made[1], **change), *made[2:]])
 
     def test_damage_on_the_way(self, brief_film: Path, tmp_path: Path, in_process: None) -> None:
         raw = bytearray(brief_film.read_bytes())
@@ -536,30 +548,15 @@ class TestWhole:
     @pytest.mark.parametrize(
         ("kind", "words"), [("another byte", ".packets: is damaged"), ("cut short", "its piece 0")]
     )
-    def test_a_damaged_piece(
-        self,
-        kind: str,
-        words: str,
-        brief_film: Path,
-        prepared: Prepared,
-        tmp_path: Path,
-        in_process: None,
-        cut: list[Any],
-        monkeypatch: pytest.MonkeyPatch,
-    ) -> None:
-        real = worker.join_pieces
-
-        def damaged(job: Any, pieces: Any, made: Any, folder: Path, **more: Any) -> Any:
+    def test_a_damaged_piece(self, kind: str, words: str, joining: Joining) -> None:
+        def damaged(made: list[Made], folder: Path) -> list[Made]:
             file = next(folder.glob("*.packets"))
             raw = bytearray(file.read_bytes())
             raw[len(raw) // 2] ^= 255
             file.write_bytes(raw if kind == "another byte" else raw[:-1])
-            return real(job, pieces, made, folder, **more)
+            return made
 
-        monkeypatch.setattr(worker, "join_pieces", damaged)
-        out = Path(shutil.copytree(prepared.three, tmp_path / "out"))
-        assert words in self.whole(brief_film, out).reason
-        assert not cut
+        assert words in joining(damaged)
 
     def test_one_that_breaks_off_leaves_what_it_has(
         self, swinging: list[UInt8Array], tmp_path: Path, in_process: None
