@@ -20,11 +20,13 @@ from headstream.dub.trackfile import TrackReader
 from headstream.errors import SourceError, UsageError
 from headstream.matte.refine import HeadMatte, Layer
 from headstream.outputs import DirectCut, write_out
+from headstream.pipeline import timed
 from headstream.resume import work_folder
 from headstream.segment.crops import CropSegmenter
 from headstream.segment.places import predicted
 from headstream.sinks.formats import OutputFormat
 from headstream.sinks.video import ClipInfo, VideoSink, What
+from headstream.timing import StageTimes
 from headstream.types import Cutout, Frame
 
 Progress = Callable[[int, int], None]
@@ -33,7 +35,8 @@ NOTHING = Layer((0, 0, 0, 0), np.zeros((0, 0), np.uint8), None)
 
 @dataclass
 class DubReport:
-    """What became of a job. with_head: frames the head is in.  changed: frames that are not the film's own any more."""
+    """What became of a job. with_head: frames the head is in.  changed: frames that are not the film's own any more.
+    times: mean milliseconds a frame of each stage."""
 
     frames: int = 0
     with_head: int = 0
@@ -45,13 +48,14 @@ class DubReport:
     outputs: list[Path] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     interrupted: bool = False
+    times: StageTimes = field(default_factory=StageTimes)
 
 
 class TrackMattes:
     """The matte of one head along its track. No face is looked for: the track knows where it is."""
 
-    def __init__(self, segmenter: CropSegmenter) -> None:
-        self.segmenter = segmenter
+    def __init__(self, segmenter: CropSegmenter, times: StageTimes) -> None:
+        self.segmenter, self._times = segmenter, times
         self._matte = HeadMatte()
         self._last: Placed | None = None
 
@@ -68,8 +72,10 @@ class TrackMattes:
         crop_px = (left, top, left + side, top + side)
         picture = frame.picture
         crop = crop_resized(picture, crop_px, self.segmenter.side)
-        alpha = predicted(self.segmenter, crop[None], ("head",))["head"][0]
-        return self._matte.update(alpha, crop, crop_px, frame)
+        with self._times.stage("segment"):
+            alpha = predicted(self.segmenter, crop[None], ("head",))["head"][0]
+        with self._times.stage("matte"):
+            return self._matte.update(alpha, crop, crop_px, frame)
 
 
 def check_different(*paths: Path) -> None:
@@ -97,10 +103,10 @@ def check_track(track: TrackReader, film: FileSource, path: Path) -> None:
         raise SourceError(f"{path}: is a track of a film of {there}, but {film.path} is {here}; make it anew")
 
 
-def along(film: FileSource, path: list[Placed], track: Path) -> Iterator[tuple[Frame, Placed]]:
+def along(film: FileSource, path: list[Placed], track: Path, times: StageTimes) -> Iterator[tuple[Frame, Placed]]:
     """Frames with their places. Raises UsageError when the track is another film's."""
     done = 0
-    with Producer(film, name="headstream-grab", capacity=4) as frames:
+    with Producer(timed(film, times), name="headstream-grab", capacity=4) as frames:
         for frame in frames:
             if frame.index >= len(path) or abs(path[frame.index].time_s - frame.pts) > Fraction(1, 1000):
                 raise UsageError(f"{track}: does not fit {film.path} from frame {frame.index} on; make it anew")
@@ -138,6 +144,16 @@ def open_sinks(
             sink.discard()
         raise
     return sinks
+
+
+def partly(progress: Progress | None, before: int, passes: int) -> Progress:
+    """The progress of one pass over a film as that of several, ``before`` of which are done."""
+
+    def told(done: int, total: int) -> None:
+        if progress is not None:
+            progress(before * total + done, passes * total)
+
+    return told
 
 
 def write_all(

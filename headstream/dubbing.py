@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from headstream.alongtrack import (
     check_sound,
     check_track,
     open_sinks,
+    partly,
     write_all,
 )
 from headstream.capture.file import FileSource
@@ -34,6 +35,7 @@ from headstream.segment.load import load_segmenter
 from headstream.sinks.formats import OutputFormat, film_format, output_format
 from headstream.sinks.partial import check_writable
 from headstream.sinks.video import What
+from headstream.timing import StageTimes
 from headstream.types import Cutout, Float32Array, Frame, Plane, Region, UInt8Array
 
 _SIZES = (64, 4096)
@@ -91,7 +93,7 @@ def crop_film(job: CropJob, progress: Progress | None = None) -> DubReport:
     report = DubReport(head=chosen_head(track, job.head))
     mattes: TrackMattes | None = None
     if job.alpha or job.matte is not None:
-        mattes = TrackMattes(load_segmenter(job.model, device=job.device, fast=True))
+        mattes = TrackMattes(load_segmenter(job.model, device=job.device, fast=True), report.times)
         report.device, report.model = mattes.segmenter.device, mattes.segmenter.card.name
     path = head_path(track, report.head, job.stabilise)
     with FileSource(job.source) as film:
@@ -99,9 +101,12 @@ def crop_film(job: CropJob, progress: Progress | None = None) -> DubReport:
         sinks = open_sinks(film, kinds, (job.size, job.size))
 
         def clips() -> Generator[Cutout, None, None]:
-            for frame, placed in along(film, path, job.track):
+            for frame, placed in along(film, path, job.track, report.times):
                 report.with_head += placed.head is not None
-                yield _clip(frame, placed, mattes.update(frame, placed) if mattes else NOTHING, job.size)
+                layer = mattes.update(frame, placed) if mattes else NOTHING
+                with report.times.stage("clip"):
+                    clip = _clip(frame, placed, layer, job.size)
+                yield clip
 
         write_all(clips(), sinks, report, len(path), progress)
     return report
@@ -160,7 +165,8 @@ def paste_film(job: PasteJob, progress: Progress | None = None) -> DubReport:
         rule = pairing_rule(length, measured(job.clip), job.clip)
         segmenter = load_segmenter(job.model, device=job.device, fast=True)
         check_writable(job.out)
-        shifts = _shifts(job, path, rule) if job.match_colour else None
+        passes = 2 if job.match_colour else 1
+        shifts = _shifts(job, path, rule, partly(progress, 0, passes)) if job.match_colour else None
         report = DubReport(head=chosen_head(track, job.head), device=segmenter.device, model=segmenter.card.name)
         if rule == "by time":
             report.notes.append(
@@ -169,8 +175,9 @@ def paste_film(job: PasteJob, progress: Progress | None = None) -> DubReport:
         if clip.hides_alpha:
             report.notes.append("the clip's transparency (VP9) cannot be read here; the film's own matte is used")
         sinks = open_sinks(film, [(job.out, kind, "film")], film.size_px, sound=job.audio, old_sound=job.old_audio)
-        frames = _pasted(job, film, path, Paired(iter(clip), rule, job.clip), TrackMattes(segmenter), shifts, report)
-        write_all(frames, sinks, report, len(path), progress)
+        mattes = TrackMattes(segmenter, report.times)
+        frames = _pasted(job, film, path, Paired(iter(clip), rule, job.clip), mattes, shifts, report)
+        write_all(frames, sinks, report, len(path), partly(progress, passes - 1, passes))
     return report
 
 
@@ -183,7 +190,7 @@ def _pasted(
     shifts: list[ColourShift | None] | None,
     report: DubReport,
 ) -> Generator[Cutout, None, None]:
-    for frame, placed in along(film, path, job.track):
+    for frame, placed in along(film, path, job.track, report.times):
         other = clip.frame(placed.index, placed.time_s)
         result = frame
         if frame.index == 0 and _own_alpha(frame) is not None:
@@ -195,7 +202,8 @@ def _pasted(
             if mask.size:
                 shift = None if shifts is None else shifts[placed.index]
                 like = like_film(other, frame)
-                result = blended(frame, like, placed.square, region, mask, shift=shift, grain=job.grain)
+                with report.times.stage("blend"):
+                    result = blended(frame, like, placed.square, region, mask, shift=shift, grain=job.grain)
         report.changed += result is not frame
         yield Cutout(result)
 
@@ -233,10 +241,13 @@ def _own_alpha(frame: Frame) -> Plane | None:
     return frame.alpha if frame.planes is None else frame.planes.alpha
 
 
-def _shifts(job: PasteJob, path: list[Placed], rule: str) -> list[ColourShift | None]:
+def _shifts(job: PasteJob, path: list[Placed], rule: str, progress: Progress) -> list[ColourShift | None]:
     """A pass over both before the one that writes: what colours they have."""
+
+    def triples(film: FileSource, paired: Paired) -> Iterator[tuple[Frame, Placed, Frame]]:
+        for frame, placed in along(film, path, job.track, StageTimes()):
+            yield frame, placed, paired.frame(placed.index, placed.time_s)
+            progress(placed.index + 1, len(path))
+
     with FileSource(job.source) as film, FileSource(job.clip) as clip:
-        paired = Paired(iter(clip), rule, job.clip)
-        return colour_shifts(
-            (frame, placed, paired.frame(placed.index, placed.time_s)) for frame, placed in along(film, path, job.track)
-        )
+        return colour_shifts(triples(film, Paired(iter(clip), rule, job.clip)))

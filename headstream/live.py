@@ -8,7 +8,6 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import cv2
 import numpy as np
@@ -29,13 +28,19 @@ _WINDOW = 120  # frames that the current figures are of
 @dataclass
 class LiveStatus:
     """How it goes. fps, latency_ms: of the last frames, from capture until the cut-out is handed to the outputs.
-    dropped: frames that were too late to be cut, since the start.  every: on every which frame the network runs."""
+    dropped: frames that were too late to be cut, since the start.  every: on every which frame the network runs.
+    seconds: from the start to the last cut-out.  stages_ms: mean milliseconds of each stage, known at the end.
+    device, model: what cuts, where whoever runs it tells."""
 
     frames: int = 0
     frames_with_head: int = 0
     dropped: int = 0
     every: int = 1
     heads: tuple[int, ...] = ()
+    seconds: float = 0.0
+    stages_ms: dict[str, float] = field(default_factory=dict)
+    device: str = ""
+    model: str = ""
     times_s: deque[float] = field(default_factory=lambda: deque(maxlen=_WINDOW))
     latencies_s: deque[float] = field(default_factory=lambda: deque(maxlen=_WINDOW))
 
@@ -151,7 +156,8 @@ class LiveCutter:
             self._source, name="headstream-grab", capacity=1, policy="newest", on_stop=stop, patience_s=0.7
         )
         self._frames = frames
-        with frames:
+        began = time.monotonic()
+        with frames, self._stages_told():
             for frame in frames.ticking(_IDLE_S):
                 if frame is None:
                     if not self.idle():
@@ -166,9 +172,17 @@ class LiveCutter:
                 status.frames_with_head += bool(cutout.heads)
                 status.dropped, status.every = frames.dropped, pace.every
                 status.heads = tuple(head.track_id for head in cutout.heads)
+                status.seconds = now - began
                 status.times_s.append(now)
                 status.latencies_s.append(now - frame.captured_s)
                 yield cutout, status
+
+    @contextmanager
+    def _stages_told(self) -> Iterator[None]:
+        try:
+            yield
+        finally:
+            self.status.stages_ms = self.cutter.times.mean_ms()
 
 
 def run_live(
@@ -220,17 +234,3 @@ def describe_line(status: LiveStatus) -> str:
     often = "" if status.every == 1 else f"  network on every {('2nd', '3rd')[status.every - 2]} frame"
     who = "no head" if not status.heads else "head " + " ".join(map(str, status.heads))
     return f"{status.fps:.1f} frames/s  {status.latency_ms:.0f} ms  {status.dropped} dropped  {who}{often}"
-
-
-def describe(status: LiveStatus, outputs: Sequence[Output] = ()) -> dict[str, Any]:
-    """The status as figures for a line, a page or --json."""
-    return {
-        "frames": status.frames,
-        "frames_with_head": status.frames_with_head,
-        "dropped": status.dropped,
-        "fps": round(status.fps, 2),
-        "latency_ms": round(status.latency_ms, 1),
-        "network_every": status.every,
-        "heads": list(status.heads),
-        "outputs": {output.name: {"dropped": output.dropped} for output in outputs},
-    }

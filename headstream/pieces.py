@@ -67,7 +67,8 @@ class Piece:
 
 @dataclass
 class Made:
-    """A piece that was cut. size: bytes of its file.  pix_fmt, tags: what its first cut-out settled.  device: of the network.
+    """A piece that was cut. size: bytes of its file.  pix_fmt, tags: what its first cut-out settled.  device, model: of the
+    network.  stages_ms: mean milliseconds a frame.
 
     starts, follows: CRC-32 of its first pictures, and of the first ones after it.  heads_first, heads_after: the boxes of
     the heads cut in these, in whole pixels.
@@ -79,6 +80,8 @@ class Made:
     pix_fmt: str = ""
     tags: dict[str, int] = field(default_factory=dict)
     device: str = ""
+    model: str = ""
+    stages_ms: dict[str, float] = field(default_factory=dict)
     starts: list[int] = field(default_factory=list)
     follows: list[int] = field(default_factory=list)
     heads_first: list[list[Box]] = field(default_factory=list)
@@ -161,7 +164,8 @@ def cut_piece(
     ):
         source.only(span)
         part = _Part(film, piece)
-        stream = cut_stream(source, file_cutter(tools.segmenter, tools.finder, options), on_stop=source.close)
+        cutter = file_cutter(tools.segmenter, tools.finder, options)
+        stream = cut_stream(source, cutter, on_stop=source.close)
         try:
             with closing(stream), closing(ThreadedSink(part)) as sink:
                 for cutout in with_look_ahead(stream, several=options.heads == "all", part=options.part):
@@ -179,7 +183,7 @@ def cut_piece(
             raise Indivisible(f"frames {piece.begin} to {piece.end - 1} are not those its packets promise")
         part.made.size = film.finish(piece.name)
         (part.made.pix_fmt, part.made.tags), *_ = film.snapshot()
-        part.made.device = tools.device
+        part.made.device, part.made.model, part.made.stages_ms = tools.device, tools.model, cutter.times.mean_ms()
         return part.made
 
 

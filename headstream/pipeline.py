@@ -218,7 +218,7 @@ def cut_stream(
 
     on_stop: ends a source that may be long in coming to its next frame; called from another thread than reads it.
     """
-    items = _timed(source, cutter.times)
+    items = timed(source, cutter.times)
     with Producer(items, name="headstream-grab", capacity=capacity, policy=policy, on_stop=on_stop) as frames:
         for some in _together(frames, cutter.at_once if policy == "every" else 1):
             yield from cutter.cut_together(some)
@@ -241,7 +241,8 @@ def _together(frames: Iterable[Frame], count: int) -> Iterator[list[Frame]]:
         yield some
 
 
-def _timed(source: Source, times: StageTimes) -> Iterator[Frame]:
+def timed(source: Source, times: StageTimes) -> Iterator[Frame]:
+    """A source's frames; what each takes is noted as the stage "decode"."""
     frames = iter(source)
     while True:
         with times.stage("decode"):

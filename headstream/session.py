@@ -95,6 +95,7 @@ def run_session(
         )
         notice(_opening(source, f"{segmenter.card.name} on {segmenter.device}"))
         cutter = LiveCutter(source, HeadCutter(segmenter, finder, job.options), controls=Controls(mirror=job.mirror))
+        cutter.status.device, cutter.status.model = segmenter.device, segmenter.card.name
         choice = Choice()
         window = stack.enter_context(_window(_backgrounds(job, Checkerboard(), choice))) if job.preview else None
         outputs = _outputs(job, source, choice, notice)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 Clock = Callable[[], float]
@@ -38,3 +38,12 @@ class StageTimes:
     def mean_ms(self) -> dict[str, float]:
         """Stage -> mean milliseconds, in the order the stages first ran."""
         return {name: round(1000 * total / max(1, self._counts[name]), 2) for name, total in self._seconds.items()}
+
+
+def mean_of(parts: Iterable[tuple[int, Mapping[str, float]]]) -> dict[str, float]:
+    """The stages of several runs, (frames, mean milliseconds of each stage), as of one."""
+    times = StageTimes()
+    for frames, stages_ms in parts:
+        for name, ms in stages_ms.items():
+            times.add(name, ms * frames / 1000, frames)
+    return times.mean_ms()

@@ -34,13 +34,14 @@ _PLOTTED, _PLOT_WIDTH_PX = 40, 960  # shots at most, and how wide each is
 
 @dataclass
 class TrackReport:
-    """What was found. heads: person's number -> frames they are in."""
+    """What was found. heads: person's number -> frames they are in.  stages_ms: mean milliseconds a frame of each stage."""
 
     frames: int = 0
     frames_with_head: int = 0
     cuts: int = 0
     heads: Counter[int] = field(default_factory=Counter)
     seconds: float = 0.0
+    stages_ms: dict[str, float] = field(default_factory=dict)
     device: str = ""
     model: str = ""
 
@@ -76,7 +77,7 @@ def track_file(
                 if progress is not None:
                     progress(cutout.frame.index + 1, film.frames_expected)
             smoother.finish()
-    report.seconds = time.monotonic() - started
+    report.seconds, report.stages_ms = time.monotonic() - started, cutter.times.mean_ms()
     return report
 
 
@@ -112,7 +113,7 @@ def _count(writer: TrackWriter, frame: TrackedFrame, report: TrackReport) -> Non
     report.heads.update(head.id for head in frame.heads)
 
 
-def plot_track(source: Path, track: Path, out: Path) -> None:
+def plot_track(source: Path, track: Path, out: Path, progress: Callable[[int, int], None] | None = None) -> None:
     """A picture for each shot (of long films for some of them), below one another: its middle frame, the boxes in it, the path
     of every head. Raises SourceError, SinkError."""
     shots: list[list[TrackedFrame]] = [[]]
@@ -131,6 +132,8 @@ def plot_track(source: Path, track: Path, out: Path) -> None:
                 scale = min(1.0, _PLOT_WIDTH_PX / drawn.shape[1])
                 size = (round(drawn.shape[1] * scale), round(drawn.shape[0] * scale))
                 pictures.append(cv2.resize(drawn, size, interpolation=cv2.INTER_AREA))
+            if progress is not None:
+                progress(picture.index + 1, film.frames_expected)
     save_png(out, np.vstack(pictures))
 
 

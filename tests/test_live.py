@@ -21,7 +21,7 @@ from headstream.capture.cameras import LiveTarget
 from headstream.capture.synthetic import SyntheticCamera
 from headstream.colour import planes_from_rgb
 from headstream.errors import SinkError, SourceError, UsageError
-from headstream.live import Controls, LiveCutter, Output, describe, describe_line, mirrored, run_live
+from headstream.live import Controls, LiveCutter, Output, describe_line, mirrored, run_live
 from headstream.pipeline import CutOptions, HeadCutter
 from headstream.segment.crops import CropSegmenter
 from headstream.session import LiveJob, check_live_job, run_session
@@ -67,7 +67,8 @@ def test_every_frame_goes_to_every_output(pictures: list[Planes], segmenter: Cro
     for output in outputs:
         assert isinstance(output.sink, CountingSink)
         assert output.sink.frames + output.dropped == status.frames
-    assert describe(status, outputs)["outputs"] == {o.name: {"dropped": o.dropped} for o in outputs}
+    assert status.seconds > 0
+    assert {"track", "segment", "matte"} <= status.stages_ms.keys()
     assert "head 1" in describe_line(status)
 
 
@@ -309,10 +310,19 @@ def test_ctrl_c_ends_it_quickly_with_a_usable_file(head_clip: Path, tmp_path: Pa
 def test_bench_live_counts_what_it_says() -> None:
     from headstream.bench import bench_live
 
-    told: dict[str, Any] = bench_live((320, 240), rate=Fraction(10), seconds=2.0, warm_up_s=1.0)
+    steps: list[tuple[int, int]] = []
+    told: dict[str, Any] = bench_live(
+        (320, 240),
+        rate=Fraction(10),
+        seconds=2.0,
+        warm_up_s=1.0,
+        progress=lambda done, total: steps.append((done, total)),
+    )
+    assert steps == sorted(set(steps))
+    assert {total for _, total in steps} == {30}
     assert told["frames"] + told["dropped"] == 20
     assert 0 < told["latency_ms"]["p50"] <= told["latency_ms"]["p95"] <= told["latency_ms"]["p99"]
-    assert told["frames_with_head"] > 0
+    assert 0 < told["frames_with_head"] <= told["frames"]
     assert {"fps", "cpu_percent", "rss_mb", "stages_ms"} <= told.keys()
 
 

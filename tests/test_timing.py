@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from headstream.timing import StageTimes
+from headstream.timing import StageTimes, mean_of
 
 
 def test_means_in_the_order_of_first_use() -> None:
@@ -30,3 +30,8 @@ def test_a_stage_for_several_frames() -> None:
         with times.stage("segment", frames):
             pass
     assert times.mean_ms() == {"segment": 10.0}
+
+
+def test_the_mean_of_several_runs_is_that_of_their_frames() -> None:
+    runs = [(10, {"decode": 4.0, "track": 2.0}), (30, {"decode": 8.0}), (0, {"decode": 99.0})]
+    assert mean_of(runs) == {"decode": 7.0, "track": 2.0}

@@ -112,8 +112,8 @@ class Outcome:
     outputs: name below the output folder, how many files (more than one for a folder of frames), bytes.
     again: the failure may pass: another try makes sense.  fatal: what to raise where every other input would fail alike.
     thumbnail: a data URI, or "".  length_s: of the film by its own account, 0 if unknown.
-    plan: the pieces to cut it in, instead of a result; device: what the network of who planned runs on.  made: a piece that
-    was cut.  whole: why it has to be cut whole.
+    device, model: what the network runs on, and which, where one was loaded for it.  stages_ms: mean milliseconds a frame.
+    plan: the pieces to cut it in, instead of a result.  made: a piece that was cut.  whole: why it has to be cut whole.
     """
 
     input: str
@@ -135,6 +135,8 @@ class Outcome:
     fatal: type[HeadstreamError] | None = None
     plan: tuple[Piece, ...] = ()
     device: str = ""
+    model: str = ""
+    stages_ms: dict[str, float] = field(default_factory=dict)
     made: Made | None = None
     whole: str = ""
 
@@ -143,7 +145,8 @@ class Outcome:
         return {key: value for key, value in asdict(self).items() if key not in NOT_WRITTEN}
 
 
-NOT_WRITTEN = {"again", "fatal", "plan", "device", "made", "whole"}  # of an outcome, into its result file
+# Of an outcome, into its result file.
+NOT_WRITTEN = {"again", "fatal", "plan", "device", "model", "stages_ms", "made", "whole"}
 
 
 @dataclass(frozen=True)
@@ -169,7 +172,8 @@ class BatchProgress:
 
 @dataclass
 class BatchReport:
-    """What became of a batch: an outcome for every input, in their order; those never reached have none."""
+    """What became of a batch: an outcome for every input, in their order; those never reached have none. outputs: the files
+    and folders of all, those of earlier runs included."""
 
     total: int
     outcomes: list[Outcome] = field(default_factory=list)
@@ -177,6 +181,7 @@ class BatchReport:
     workers: int = 0
     interrupted: bool = False
     results: str = ""
+    outputs: list[str] = field(default_factory=list)
 
     def count(self, *states: State) -> int:
         """How many inputs ended so."""

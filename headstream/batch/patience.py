@@ -1,4 +1,4 @@
-"""What may be otherwise in a moment, and trying it again."""
+"""What may be otherwise in a moment, and trying it again; and what will be the same for all that is to come."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from headstream.errors import HeadstreamError, SinkError, SourceError
+from headstream.errors import HeadstreamError, ModelError, SinkError, SourceError
 
 _T = TypeVar("_T")
 _TRIES = 3
@@ -17,6 +17,7 @@ _PASSING_NAMES = (
     "EHOSTUNREACH ENETRESET EPIPE ENOTCONN ENOBUFS EREMOTEIO"
 )
 _PASSING = {getattr(errno, name) for name in _PASSING_NAMES.split(" ") if hasattr(errno, name)}
+_FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 class PassingSourceError(SourceError):
@@ -45,6 +46,24 @@ def causes(error: BaseException) -> list[BaseException]:
         chain.append(cause)
         cause = cause.__cause__
     return chain
+
+
+def ends_all(error: BaseException) -> type[HeadstreamError] | None:
+    """What to raise where other inputs cannot fare better: no network, or a full disk."""
+    if isinstance(error, ModelError):
+        return ModelError
+    return SinkError if any(getattr(cause, "errno", None) in _FULL for cause in causes(error)) else None
+
+
+def in_words(error: BaseException, input: str) -> str:
+    """An input's failure in a person's words, with its name."""
+    if isinstance(error, HeadstreamError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return f"{input}: not enough memory for it"
+    if isinstance(error, OSError):
+        return f"{input}: {error.strerror or error}"
+    return f"{input}: internal error: {type(error).__name__}: {error}"
 
 
 def patiently(action: Callable[[], _T], wait_s: float = 0.25) -> _T:

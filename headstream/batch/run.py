@@ -57,6 +57,7 @@ def run_batch(job: BatchJob, progress: Callable[[BatchProgress], None] | None = 
         report.interrupted = True
     report.workers = run.workers
     report.outcomes = run.ordered(items)
+    report.outputs = [storage.locate(out["name"]) for outcome in report.outcomes for out in outcome.outputs]
     report.seconds = time.monotonic() - started
     _write_summary(report, storage, job)
     return report

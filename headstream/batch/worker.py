@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import shutil
 import time
 from collections.abc import Callable
@@ -15,23 +14,23 @@ import cv2
 
 from headstream.batch.job import FORMATS, Item, Join, Kind, Outcome, Setup, Wish
 from headstream.batch.ledger import write_result
-from headstream.batch.patience import causes, may_pass, patiently
+from headstream.batch.patience import ends_all, in_words, may_pass, patiently
 from headstream.batch.piecework import look_at, piece_name, record, video_job
 from headstream.batch.places import is_numbered, is_remote, open_storage
 from headstream.batch.thumbnail import Thumbnail, thumbnail
 from headstream.capture.photo import read_photo
-from headstream.errors import HeadstreamError, ModelError, SinkError, SourceError, UsageError
+from headstream.errors import HeadstreamError, SourceError, UsageError
 from headstream.photos import PhotoCutter
 from headstream.pieces import Indivisible, Piece, cut_piece, join_pieces, piece_file
 from headstream.segment.load import load_segmenter
 from headstream.segment.registry import models_dir
 from headstream.sinks.photo import write_photo
+from headstream.timing import mean_of
 from headstream.track.finder import FaceFinder
 from headstream.video import Tools, check_job, cut_video_file
 from headstream.words import cut_options
 
 _T = TypeVar("_T")
-_FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 def check_wish(wish: Wish, kind: Kind) -> None:
@@ -124,19 +123,22 @@ class Worker:
         job = video_job(item.wish, source, self._folder / "out")
         outcome.length_s, plan, whole = look_at(item, job, self._setup.threads)
         outcome.notes = [f"cut whole: {self._plain(whole, item)}"] if whole else []  # also where that fails
+        tools = self._loaded("video")
+        outcome.device, outcome.model = tools.device, tools.model
         if plan:
-            outcome.device, outcome.plan = self._loaded("video").device, plan
+            outcome.plan = plan
             return
         watcher = Thumbnail()
         report = cut_video_file(
             job,
             lambda done, expected: progress(min(1.0, done / expected)) if progress and expected else None,
-            tools=self._loaded("video"),
+            tools=tools,
             watch=watcher.watch,
         )
         if report.interrupted:
             raise KeyboardInterrupt
         outcome.frames, outcome.frames_with_head = report.frames_out, report.frames_with_head
+        outcome.stages_ms = report.stages_ms
         outcome.notes = [self._plain(note, item) for note in report.notes] + outcome.notes
         outcome.thumbnail = watcher.uri
         self._publish(item, outcome)
@@ -163,6 +165,8 @@ class Worker:
         outcome.notes.append(f"put together from {len(task.pieces)} pieces")
         outcome.frames = sum(made.frames for made in task.made)
         outcome.frames_with_head = sum(made.frames_with_head for made in task.made)
+        outcome.device, outcome.model = task.made[0].device, task.made[0].model
+        outcome.stages_ms = mean_of((made.frames, made.stages_ms) for made in task.made)
         outcome.thumbnail = task.thumbnail
         self._publish(item, outcome)
 
@@ -170,8 +174,11 @@ class Worker:
         photo = read_photo(source)
         options = cut_options(item.wish.heads, item.wish.part, item.wish.hair_color, stability=0.0)
         tools = self._loaded("photo")
-        result = PhotoCutter(tools.segmenter, tools.finder, options).cut(photo.rgb, photo.alpha)
+        outcome.device, outcome.model = tools.device, tools.model
+        cutter = PhotoCutter(tools.segmenter, tools.finder, options)
+        result = cutter.cut(photo.rgb, photo.alpha)
         outcome.frames, outcome.frames_with_head = 1, int(bool(result.heads))
+        outcome.stages_ms = cutter.times.mean_ms()
         if result.heads:
             crops = [stage.crop_alpha for stage in result.heads]
             write_photo(self._folder / "out", result.cutout, crops, icc=photo.icc)
@@ -203,16 +210,16 @@ class Worker:
 
     def _failed(self, item: Item, outcome: Outcome, error: BaseException) -> None:
         outcome.outputs = []
-        outcome.again, outcome.fatal = may_pass(error), _ends_all(error)
+        outcome.again, outcome.fatal = may_pass(error), ends_all(error)
         if isinstance(error, Indivisible) and not outcome.again and not outcome.fatal:
-            outcome.whole = self._plain(_text(error, item), item)
+            outcome.whole = self._plain(in_words(error, item.input), item)
             return
         if item.task is None and isinstance(error, SourceError) and not outcome.again:
             try:
                 self._publish(item, outcome)  # what a file that breaks off has left, as NAME.partial.EXT
             except (HeadstreamError, OSError):
                 outcome.outputs = []
-        outcome.reason = self._plain(_text(error, item), item)
+        outcome.reason = self._plain(in_words(error, item.input), item)
 
     def _plain(self, text: str, item: Item) -> str:
         """A message that names the input and the output, not the files they are for the moment."""
@@ -240,25 +247,6 @@ class Worker:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
-
-
-def _ends_all(error: BaseException) -> type[HeadstreamError] | None:
-    """What to raise where other inputs cannot fare better: no network, or a full disk."""
-    if isinstance(error, ModelError):
-        return ModelError
-    return SinkError if any(getattr(cause, "errno", None) in _FULL for cause in causes(error)) else None
-
-
-def _text(error: BaseException, item: Item) -> str:
-    return str(error) if isinstance(error, HeadstreamError) else f"{item.input}: {_words(error)}"
-
-
-def _words(error: BaseException) -> str:
-    if isinstance(error, MemoryError):
-        return "not enough memory for it"
-    if isinstance(error, OSError):
-        return f"{error.strerror or error}"
-    return f"internal error: {type(error).__name__}: {error}"
 
 
 def _partial(place: str) -> str:

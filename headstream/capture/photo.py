@@ -58,7 +58,7 @@ def read_photo(path: Path) -> Photo:
         raise SourceError(f"{path}: too large: {error}") from error
     except UnidentifiedImageError as error:
         raise SourceError(f"{path}: not a photo headstream can read (JPEG, PNG, WebP, HEIC, TIFF, ...)") from error
-    except (OSError, ValueError, SyntaxError, EOFError) as error:
+    except (OSError, ValueError, SyntaxError, EOFError, RuntimeError) as error:  # RuntimeError: AVIF's decoder
         raise SourceError(f"{path}: damaged or cut off: {error}") from error
 
 

@@ -12,6 +12,7 @@ import sys
 from types import FrameType
 
 import typer
+from typer.core import TyperGroup
 
 from headstream.cli import (
     batch,
@@ -29,11 +30,25 @@ from headstream.cli import (
     train,
     video,
 )
-from headstream.cli.console import say
+from headstream.cli.console import emit_json, say
 from headstream.errors import HeadstreamError, SourceError, UsageError
+
+
+class _InterruptedError(Exception):
+    """Ctrl-C, in words that typer does not take for an exit status, which nobody can tell from a command's own."""
+
+
+class _Commands(TyperGroup):
+    def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override]
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            raise _InterruptedError from error
+
 
 app = typer.Typer(
     name="headstream",
+    cls=_Commands,
     help="Cut the head (face, hair, beard; no neck, no body) out of videos and photos.",
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -72,37 +87,41 @@ app.command(name="doctor")(doctor.doctor)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a command line; returns the exit status. Every failure is one line on stderr."""
+    """Run a command line; returns the exit status. Every failure is one line on stderr, and with --json an object on stdout."""
+    given = sys.argv[1:] if arguments is None else arguments
     try:
         signal.signal(signal.SIGTERM, _interrupt)
     except ValueError:
         pass  # not in the main thread: whoever runs us there handles signals
     try:
-        result = app(_filled(sys.argv[1:] if arguments is None else arguments), standalone_mode=False)
-    except HeadstreamError as error:
-        say(f"headstream: {_one_line(error)}")
-        return 2 if isinstance(error, (UsageError, SourceError)) else 1
-    except typer.Abort:
-        return 130
-    except KeyboardInterrupt:
-        say("headstream: interrupted")
-        return 130
+        result = app(_filled(given), standalone_mode=False)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except Exception as error:
-        if type(error).__name__ == "NoArgsIsHelpError":
-            say(str(error))
-            return 2
-        if hasattr(error, "format_message"):  # typer's own errors of usage
-            command = getattr(getattr(error, "ctx", None), "command_path", "headstream")
-            say(f"headstream: {_one_line(error.format_message())} (see: {command} --help)")
-            return 2
-        if os.environ.get("HEADSTREAM_DEBUG"):
-            raise
-        say(f"headstream: internal error: {type(error).__name__}: {_one_line(error)} (HEADSTREAM_DEBUG=1 shows where)")
-        return 1
+    except (Exception, KeyboardInterrupt) as error:
+        status, message = _explained(error)
+        say(message)
+        if "--json" in given:
+            emit_json({"error": message.removeprefix("headstream: "), "exit": status})
+        return status
     return result if isinstance(result, int) else 0
+
+
+def _explained(error: BaseException) -> tuple[int, str]:
+    """Exit status and message of what ended a command. Raises what nobody foresaw again, where HEADSTREAM_DEBUG is set."""
+    if isinstance(error, HeadstreamError):
+        return 2 if isinstance(error, (UsageError, SourceError)) else 1, f"headstream: {_one_line(error)}"
+    if isinstance(error, (typer.Abort, _InterruptedError, KeyboardInterrupt)):
+        return 130, "headstream: interrupted"
+    if type(error).__name__ == "NoArgsIsHelpError":
+        return 2, str(error)
+    if hasattr(error, "format_message"):  # typer's own errors of usage
+        command = getattr(getattr(error, "ctx", None), "command_path", "headstream")
+        return 2, f"headstream: {_one_line(error.format_message())} (see: {command} --help)"
+    if os.environ.get("HEADSTREAM_DEBUG"):
+        raise error
+    where = "(HEADSTREAM_DEBUG=1 shows where)"
+    return 1, f"headstream: internal error: {type(error).__name__}: {_one_line(error)} {where}"
 
 
 def _filled(arguments: list[str]) -> list[str]:

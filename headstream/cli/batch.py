@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from headstream.cli.console import emit_json, say
+from headstream.cli.console import cut_result, emit_json, say
 from headstream.cli.options import (
     DeviceOption,
     HairColorOption,
@@ -87,22 +87,31 @@ def batch(
 
 def as_json(report: BatchReport) -> dict[str, Any]:
     """A report as --json prints it."""
+    from headstream.timing import mean_of
+
     fresh = [outcome for outcome in report.outcomes if outcome.state != "skipped"]
     frames = sum(outcome.frames for outcome in fresh)
-    return {
-        "inputs": report.total,
-        "done": report.count("done"),
-        "no_head": [outcome.input for outcome in report.outcomes if outcome.state == "no_head"],
-        "skipped": report.count("skipped"),
-        "failed": [{"input": o.input, "error": o.reason} for o in report.outcomes if o.state == "failed"],
-        "frames": frames,
-        "frames_with_head": sum(outcome.frames_with_head for outcome in fresh),
-        "seconds": round(report.seconds, 3),
-        "fps": round(frames / report.seconds, 2) if report.seconds else 0.0,
-        "workers": report.workers,
-        "results": report.results,
-        "interrupted": report.interrupted,
-    }
+    ran = sorted({(outcome.model, outcome.device) for outcome in fresh if outcome.device})
+    return cut_result(
+        frames_in=frames,
+        frames_out=sum(outcome.frames for outcome in fresh if outcome.outputs),
+        frames_with_head=sum(outcome.frames_with_head for outcome in fresh),
+        seconds=report.seconds,
+        fps=frames / report.seconds if report.seconds else 0.0,
+        stages_ms=mean_of((outcome.frames, outcome.stages_ms) for outcome in fresh),
+        device=", ".join(sorted({device for _, device in ran})),
+        model=", ".join(sorted({model for model, _ in ran})),
+        outputs=report.outputs,
+        inputs=report.total,
+        done=report.count("done"),
+        no_head=[outcome.input for outcome in report.outcomes if outcome.state == "no_head"],
+        skipped=report.count("skipped"),
+        failed=[{"input": o.input, "error": o.reason} for o in report.outcomes if o.state == "failed"],
+        frames=frames,
+        workers=report.workers,
+        results=report.results,
+        interrupted=report.interrupted,
+    )
 
 
 def _tell(report: BatchReport, out: str, page: Path | None) -> None:
@@ -118,7 +127,9 @@ def _tell(report: BatchReport, out: str, page: Path | None) -> None:
         (len(failed), "failed"),
     ]
     said = ", ".join(f"{count} {word}" for count, word in counts if count)
-    say(f"{report.total} inputs: {said or 'none done'}; {report.seconds:.1f} s; results in {out}")
+    ran = sorted({f"{o.model} on {o.device}" for o in report.outcomes if o.device})
+    networks = f"; {', '.join(ran)}" if ran else ""
+    say(f"{report.total} inputs: {said or 'none done'}; {report.seconds:.1f} s{networks}; results in {out}")
     if page is not None:
         say(f"wrote {page}")
 

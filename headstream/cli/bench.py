@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from headstream.cli.console import emit_json, progress_bar
+from headstream.cli.console import cut_result, emit_json, progress_bar, say
 from headstream.cli.options import DeviceOption, JsonOption, ModelOption, SizeOption, parse_size
 
 app = typer.Typer(help="How fast headstream is on this machine.", no_args_is_help=True, rich_markup_mode=None)
@@ -20,12 +20,17 @@ def bench_file(
     model: ModelOption = "default",
     device: DeviceOption = "auto",
     json: JsonOption = False,
-) -> None:
+) -> int:
     """Decode, track, segment and matte a file, without encoding."""
     from headstream.bench import bench_file as run
 
     with progress_bar(source.name) as progress:
-        _show(run(source, model=model, device=device, progress=progress), json)
+        result = run(source, model=model, device=device, progress=progress)
+    _show_cut(result, result["frames"], json)
+    if not result["frames_with_head"]:
+        say(f"headstream: {source}: no head was found in any of its {result['frames']} frames")
+        return 3
+    return 0
 
 
 @app.command("model")
@@ -38,7 +43,9 @@ def bench_model(
     """Time the network alone, one crop at a time."""
     from headstream.bench import bench_model as run
 
-    _show(run(model=model, device=device, threads=threads), json)
+    with progress_bar("crops", unit="crops") as progress:
+        result = run(model=model, device=device, threads=threads, progress=progress)
+    _show(result, json)
 
 
 @app.command("live")
@@ -49,14 +56,24 @@ def bench_live(
     model: ModelOption = "default",
     device: DeviceOption = "auto",
     json: JsonOption = False,
-) -> None:
+) -> int:
     """A synthetic webcam, cut live: frames lost, latency from capture to sink, load."""
     from headstream.bench import bench_live as run
 
-    _show(
-        run(parse_size(size), rate=Fraction(fps).limit_denominator(1001), seconds=seconds, model=model, device=device),
-        json,
-    )
+    size_px, rate = parse_size(size), Fraction(fps).limit_denominator(1001)
+    with progress_bar("webcam") as progress:
+        result = run(size_px, rate=rate, seconds=seconds, model=model, device=device, progress=progress)
+    _show_cut(result, result["frames"] + result["dropped"], json)
+    if not result["frames_with_head"]:
+        say("headstream: no head was found in any frame of the synthetic webcam")
+        return 3
+    return 0
+
+
+def _show_cut(result: dict[str, Any], frames_in: int, json: bool) -> None:
+    if json:
+        result = cut_result(frames_in=frames_in, frames_out=result["frames"], outputs=[], **result)
+    _show(result, json)
 
 
 def _show(result: dict[str, Any], as_json: bool) -> None:

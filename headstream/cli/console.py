@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 _SHOW_AFTER_S = 1.0
@@ -15,6 +16,43 @@ _SHOW_AFTER_S = 1.0
 def say(message: str) -> None:
     """One line for the user, on stderr."""
     print(message, file=sys.stderr, flush=True)
+
+
+def cut_result(
+    *,
+    frames_in: int,
+    frames_out: int,
+    frames_with_head: int,
+    seconds: float,
+    stages_ms: Mapping[str, float],
+    device: str,
+    model: str,
+    outputs: Sequence[str | Path],
+    fps: float | None = None,
+    **more: Any,
+) -> dict[str, Any]:
+    """What --json prints of every command that cuts, in one order and of one kind each (docs/json.md), and ``more``.
+
+    device, model: "" where no network ran, which is null.  fps: where it is not simply frames out by seconds.
+    """
+    if fps is None:
+        fps = frames_out / seconds if seconds else 0.0
+    return {
+        "frames_in": frames_in,
+        "frames_out": frames_out,
+        "frames_with_head": frames_with_head,
+        "seconds": round(seconds, 3),
+        "fps": round(fps, 2),
+        "stages_ms": dict(stages_ms),
+        "device": device or None,
+        "model": model or None,
+        "outputs": [str(path) for path in outputs],
+    } | more
+
+
+def network(model: str, device: str) -> str:
+    """The end of a summary: what cut, and on what; "" where no network ran."""
+    return f"; {model} on {device}" if device else ""
 
 
 def emit_json(result: dict[str, Any]) -> None:

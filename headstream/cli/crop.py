@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from headstream.cli.console import emit_json, progress_bar, say
+from headstream.cli.console import cut_result, emit_json, network, progress_bar, say
 from headstream.cli.options import DeviceOption, JsonOption, ModelOption
 from headstream.words import one_of
 
@@ -53,7 +53,10 @@ def crop(
     with progress_bar(source.name) as progress:
         report = crop_film(job, progress)
     if not json and not report.interrupted:
-        say(f"{report.frames} frames, head #{report.head} in {report.with_head}; {report.seconds:.1f} s")
+        say(
+            f"{report.frames} frames, head #{report.head} in {report.with_head}; "
+            f"{report.seconds:.1f} s{network(report.model, report.device)}"
+        )
     return tell(report, json)
 
 
@@ -61,18 +64,21 @@ def tell(report: DubReport, json: bool) -> int:
     """Say what became of it; the exit status."""
     if json:
         emit_json(
-            {
-                "frames": report.frames,
-                "frames_with_head": report.with_head,
-                "frames_changed": report.changed,
-                "head": report.head,
-                "seconds": round(report.seconds, 3),
-                "device": report.device,
-                "model": report.model,
-                "outputs": [str(path) for path in report.outputs],
-                "notes": report.notes,
-                "interrupted": report.interrupted,
-            }
+            cut_result(
+                frames_in=report.frames,
+                frames_out=report.frames,
+                frames_with_head=report.with_head,
+                seconds=report.seconds,
+                stages_ms=report.times.mean_ms(),
+                device=report.device,
+                model=report.model,
+                outputs=report.outputs,
+                frames=report.frames,
+                frames_changed=report.changed,
+                head=report.head,
+                notes=report.notes,
+                interrupted=report.interrupted,
+            )
         )
     else:
         for note in report.notes:

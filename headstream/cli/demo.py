@@ -39,16 +39,20 @@ def demo(
         f"    {report.frames_out} frames, {report.frames_with_head} with a head, "
         f"{report.fps:.0f} frames/s with {report.model} on {report.device}"
     )
-    say("3/3 cutting the head out of the portrait")
-    heads = cut_image(portrait, heads="largest", model=model, device=device)
+    heads = []
+    if not report.interrupted:
+        say("3/3 cutting the head out of the portrait")
+        heads = cut_image(portrait, heads="largest", model=model, device=device)
+    results = [clip, *report.outputs]
+    if heads and not report.interrupted:
+        results += write_photo(out, heads[0], [])
+        page.write_text(viewer_page(clip.name, cut.name, "head_only.png"), encoding="utf-8")
+        results.append(page)
+    if json:
+        emit_json(as_json(report) | {"outputs": [str(path) for path in results]})
     if not heads or report.interrupted:
         say("headstream: the demo was interrupted" if report.interrupted else "headstream: no head was found")
         return 130 if report.interrupted else 3
-    pictures = write_photo(out, heads[0], [])
-    page.write_text(viewer_page(clip.name, cut.name, "head_only.png"), encoding="utf-8")
-    results = [clip, cut, *pictures, page]
-    if json:
-        emit_json(as_json(report) | {"outputs": [str(path) for path in results]})
     say(f"\nresults in {out.resolve()}")
     say(f"  {cut.name:14} the head with transparency and sound (VP9)")
     say("  head_only.png  the head of the portrait; full_mask.png its mask")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -45,12 +46,14 @@ def evaluate(
     chosen = parse_part(part)
     opened = _opened(data, names)
     results, mattes, logs = [], [], []
+    started = time.monotonic()
     for label, model in zip(_labels(models), models, strict=True):
         folder = out / label
         segmenter = load_segmenter(model, device=device)
         with progress_bar(label, unit="pictures") as progress, _matte(segmenter, chosen, pipeline) as matte:
             result = run(label, matte, opened, chosen, out=folder / "mattes", progress=progress)
         result.parameters, result.file_mb = _size(segmenter)
+        result.device = segmenter.device
         write_results(result, opened, folder / "mattes", folder)
         results.append(result)
         mattes.append(folder / "mattes")
@@ -64,7 +67,16 @@ def evaluate(
         write_report(results, opened, mattes, out / "report.html", pictures=pictures, logs=logs)
         say(f"wrote {out / 'report.html'}")
     if json:
-        emit_json({"out": str(out), "data": data, "models": [result.summary for result in results]})
+        emit_json(
+            {
+                "out": str(out),
+                "data": data,
+                "models": [result.summary for result in results],
+                "seconds": round(time.monotonic() - started, 3),
+                "device": ", ".join(sorted({result.device for result in results})),
+                "outputs": [str(folder.parent) for folder in mattes] + [str(out / "report.html")] * compare,
+            }
+        )
     else:
         say(f"wrote {out}: summary.json, pictures.csv, curves.json, worst.jpg and mattes/ for each model")
 

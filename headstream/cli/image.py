@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from headstream.cli.console import emit_json, progress_bar, say
+from headstream.cli.console import cut_result, emit_json, network, progress_bar, say
 from headstream.cli.options import (
     DeviceOption,
     HairColorOption,
@@ -20,12 +22,22 @@ from headstream.cli.options import (
 )
 from headstream.words import cut_options
 
+if TYPE_CHECKING:
+    from headstream.photos import PhotoCutter
+
 
 @dataclass
 class _Tally:
+    """What became of the photos. stopped: why the rest was not tried, or ""; left: how many those are.
+    status: of the failures, 2 where all are of photos that cannot be read."""
+
     done: list[dict[str, Any]] = field(default_factory=list)
     without_head: list[str] = field(default_factory=list)
     failed: list[dict[str, str]] = field(default_factory=list)
+    status: int = 2
+    interrupted: bool = False
+    stopped: str = ""
+    left: int = 0
 
 
 def image(
@@ -53,60 +65,104 @@ def image(
     tally = _Tally(failed=[{"input": str(path), "error": message} for path, message in problems])
     started = time.monotonic()
     segmenter = load_segmenter(model, device=device)
-    taken: set[Path] = set()
     with FaceFinder(models_dir()) as finder, progress_bar("photos", unit="photos") as progress:
         cutter = PhotoCutter(segmenter, finder, options)
-        for number, path in enumerate(photos, 1):
-            _cut_one(path, cutter, out, taken, tally, stages=stages)
-            progress(number, len(photos))
+        _cut_all(photos, cutter, out, tally, progress, stages=stages)
     seconds = time.monotonic() - started
-    _tell(tally, out)
+    _tell(tally, out, f"{seconds:.1f} s{network(segmenter.card.name, segmenter.device)}")
     if json:
+        cut = len(tally.done)
         emit_json(
-            {
-                "inputs": len(photos) + len(problems),
-                "done": tally.done,
-                "no_head": tally.without_head,
-                "failed": tally.failed,
-                "seconds": round(seconds, 3),
-                "device": segmenter.device,
-                "model": segmenter.card.name,
-            }
+            cut_result(
+                frames_in=cut + len(tally.without_head),
+                frames_out=cut,
+                frames_with_head=cut,
+                seconds=seconds,
+                stages_ms=cutter.times.mean_ms(),
+                device=segmenter.device,
+                model=segmenter.card.name,
+                outputs=[file for photo in tally.done for file in photo["outputs"]],
+                inputs=len(photos) + len(problems),
+                done=tally.done,
+                no_head=tally.without_head,
+                failed=tally.failed,
+                left=tally.left,
+                interrupted=tally.interrupted,
+            )
         )
+    if tally.interrupted:
+        return 130
     if tally.failed:
-        return 1 if tally.done or tally.without_head else 2
+        return 1 if tally.done or tally.without_head else tally.status
     return 0 if tally.done else 3
 
 
-def _cut_one(path: Path, cutter: Any, out: Path, taken: set[Path], tally: _Tally, *, stages: bool) -> None:
+def _cut_all(
+    photos: list[Path],
+    cutter: PhotoCutter,
+    out: Path,
+    tally: _Tally,
+    progress: Callable[[int, int], None],
+    *,
+    stages: bool,
+) -> None:
+    """One after the other, until one fails in a way in which all others would, or Ctrl-C; what is done stays done."""
+    taken: set[Path] = set()
+    tried = 0
+    try:
+        for path in photos:
+            _cut_one(path, cutter, out, taken, tally, stages=stages)
+            tried += 1
+            progress(tried, len(photos))
+            if tally.stopped:
+                break
+    except KeyboardInterrupt:
+        tally.interrupted, tally.stopped = True, "interrupted"
+    tally.left = len(photos) - tried
+
+
+def _cut_one(path: Path, cutter: PhotoCutter, out: Path, taken: set[Path], tally: _Tally, *, stages: bool) -> None:
     """One photo; whatever is wrong with it is noted and the next one goes on."""
-    from headstream.capture.photo import read_photo
-    from headstream.errors import SourceError
-    from headstream.sinks.photo import result_folder, stages_figure, write_photo
+    from headstream.batch.patience import ends_all, in_words
+    from headstream.errors import HeadstreamError, SourceError
 
     try:
+        _cut(path, cutter, out, taken, tally, stages=stages)
+    except Exception as error:  # whatever one odd file brings about, the others go on
+        foreseen = isinstance(error, (HeadstreamError, OSError, MemoryError))
+        if not foreseen and os.environ.get("HEADSTREAM_DEBUG"):
+            raise
+        tally.failed.append({"input": str(path), "error": in_words(error, str(path))})
+        if not isinstance(error, SourceError):
+            tally.status = 1
+        if ends_all(error) is not None:
+            tally.stopped = "stopped"
+
+
+def _cut(path: Path, cutter: PhotoCutter, out: Path, taken: set[Path], tally: _Tally, *, stages: bool) -> None:
+    from headstream.capture.photo import read_photo
+    from headstream.sinks.photo import result_folder, stages_figure, write_photo
+
+    with cutter.times.stage("decode"):
         photo = read_photo(path)
-        result = cutter.cut(photo.rgb, photo.alpha)
-    except SourceError as error:
-        tally.failed.append({"input": str(path), "error": str(error)})
-        return
-    except MemoryError:
-        tally.failed.append({"input": str(path), "error": f"{path}: not enough memory for this picture"})
-        return
+    result = cutter.cut(photo.rgb, photo.alpha)
     if not result.heads:
         tally.without_head.append(str(path))
         return
     cutout = result.cutout
     figure = stages_figure(photo.rgb, list(result.heads), result.searched_px, cutout) if stages else None
     crops = [stage.crop_alpha for stage in result.heads]
-    files = write_photo(result_folder(out, path, taken), cutout, crops, icc=photo.icc, figure=figure)
+    with cutter.times.stage("write"):
+        files = write_photo(result_folder(out, path, taken), cutout, crops, icc=photo.icc, figure=figure)
     tally.done.append({"input": str(path), "heads": len(result.heads), "outputs": [str(f) for f in files]})
 
 
-def _tell(tally: _Tally, out: Path) -> None:
+def _tell(tally: _Tally, out: Path, how: str) -> None:
     if tally.done:
-        say(f"{len(tally.done)} photo{'s' if len(tally.done) != 1 else ''} cut into {out}/")
+        say(f"{len(tally.done)} photo{'s' if len(tally.done) != 1 else ''} cut into {out}/; {how}")
     for name in tally.without_head:
         say(f"headstream: {name}: no head found")
     for failure in tally.failed:
         say(f"headstream: {' '.join(failure['error'].split())}")
+    if tally.stopped:
+        say(f"headstream: {tally.stopped} with {tally.left} photo{'s' if tally.left != 1 else ''} left")

@@ -7,11 +7,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from headstream.cli.console import emit_json, say
+from headstream.cli.console import cut_result, emit_json, say
 from headstream.cli.options import (
     DeviceOption,
     HairColorOption,
@@ -26,6 +26,7 @@ from headstream.cli.studio import need_studio
 from headstream.words import cut_options
 
 if TYPE_CHECKING:
+    from headstream.capture.cameras import Camera
     from headstream.live import LiveStatus, Output
 
 
@@ -77,15 +78,10 @@ def live(
 ) -> int:
     """Cut the head out of a webcam or stream as it happens. Nothing leaves the machine."""
     from headstream.capture.cameras import list_cameras, parse_target
-    from headstream.live import describe
     from headstream.session import KEYS, LiveJob, check_live_job, run_session
 
     if list_:
-        cameras = list_cameras()
-        for found in cameras:
-            print(f"{found.number}  {found.name}")
-        if not cameras:
-            say("headstream: this system names no camera")
+        _list(list_cameras(), json)
         return 0
     job = LiveJob(
         target=parse_target(camera),
@@ -111,7 +107,7 @@ def live(
     with _status_line() as report:
         status, outputs = run_session(job, notice=lambda line: say(f"headstream: {line}"), report=report)
     if json:
-        emit_json(describe(status, outputs))
+        emit_json(as_json(status, outputs, [record] if record is not None and record.exists() else []))
     else:
         late = ", ".join(f"{output.name}: {output.dropped} frames late" for output in outputs if output.dropped)
         say(
@@ -122,6 +118,39 @@ def live(
     if any(output.error is not None for output in outputs):
         return 1
     return 0 if status.frames_with_head else 3
+
+
+def _list(cameras: list[Camera], json: bool) -> None:
+    if json:
+        emit_json({"cameras": [{"number": found.number, "name": found.name} for found in cameras]})
+        return
+    for found in cameras:
+        print(f"{found.number}  {found.name}")
+    if not cameras:
+        say("headstream: this system names no camera")
+
+
+def as_json(status: LiveStatus, shown_on: list[Output], files: list[Path]) -> dict[str, Any]:
+    """A session as --json prints it."""
+    return cut_result(
+        frames_in=status.frames + status.dropped,
+        frames_out=status.frames,
+        frames_with_head=status.frames_with_head,
+        seconds=status.seconds,
+        stages_ms=status.stages_ms,
+        device=status.device,
+        model=status.model,
+        outputs=files,
+        frames=status.frames,
+        dropped=status.dropped,
+        latency_ms=round(status.latency_ms, 1),
+        network_every=status.every,
+        heads=list(status.heads),
+        shown_on={
+            output.name: {"dropped": output.dropped, "error": None if output.error is None else str(output.error)}
+            for output in shown_on
+        },
+    )
 
 
 @contextmanager

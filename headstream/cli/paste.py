@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from headstream.cli.console import progress_bar, say
+from headstream.cli.console import network, progress_bar, say
 from headstream.cli.crop import HeadOption, StabiliseOption, TrackOption, tell
 from headstream.cli.options import DeviceOption, JsonOption, ModelOption
 from headstream.words import one_of
@@ -71,6 +71,6 @@ def paste(
     if not json and not report.interrupted:
         say(
             f"{report.frames} frames, head #{report.head} in {report.with_head}, changed {report.changed}; "
-            f"{report.seconds:.1f} s"
+            f"{report.seconds:.1f} s{network(report.model, report.device)}"
         )
     return tell(report, json)

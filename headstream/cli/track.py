@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from headstream.cli.console import emit_json, progress_bar, say
+from headstream.cli.console import cut_result, emit_json, network, progress_bar, say
 from headstream.cli.options import DeviceOption, JsonOption, ModelOption
 from headstream.errors import UsageError
 
@@ -34,26 +34,31 @@ def track(
         report = track_file(source, out, model=model, device=device, progress=progress)
     outputs = [out]
     if plot is not None:
-        plot_track(source, out, plot)
+        with progress_bar(plot.name) as progress:
+            plot_track(source, out, plot, progress)
         outputs.append(plot)
     if json:
         heads = {str(k): v for k, v in sorted(report.heads.items())}
         emit_json(
-            {
-                "frames": report.frames,
-                "frames_with_head": report.frames_with_head,
-                "heads": heads,
-                "cuts": report.cuts,
-                "seconds": round(report.seconds, 3),
-                "device": report.device,
-                "model": report.model,
-                "outputs": [str(path) for path in outputs],
-            }
+            cut_result(
+                frames_in=report.frames,
+                frames_out=report.frames,
+                frames_with_head=report.frames_with_head,
+                seconds=report.seconds,
+                stages_ms=report.stages_ms,
+                device=report.device,
+                model=report.model,
+                outputs=outputs,
+                frames=report.frames,
+                heads=heads,
+                cuts=report.cuts,
+            )
         )
     else:
         people = ", ".join(f"#{number} in {count}" for number, count in sorted(report.heads.items())) or "nobody"
         say(
-            f"{report.frames} frames, {report.cuts + 1} shot{'s' * bool(report.cuts)}: {people}; {report.seconds:.1f} s"
+            f"{report.frames} frames, {report.cuts + 1} shot{'s' * bool(report.cuts)}: {people}; "
+            f"{report.seconds:.1f} s{network(report.model, report.device)}"
         )
         for path in outputs:
             say(f"wrote {path}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from headstream.cli.console import emit_json, progress_bar, say
+from headstream.cli.console import cut_result, emit_json, network, progress_bar, say
 from headstream.cli.options import (
     DeviceOption,
     HairColorOption,
@@ -100,7 +100,7 @@ def _tell(report: VideoReport) -> None:
     say(
         f"{report.frames_out} frames, {report.frames_with_head} with a head"
         + (f" ({people})" if len(report.heads) > 1 else "")
-        + f"; {report.seconds:.1f} s, {report.fps:.1f} frames/s; {report.model} on {report.device}"
+        + f"; {report.seconds:.1f} s, {report.fps:.1f} frames/s{network(report.model, report.device)}"
     )
     for path in report.outputs:
         say(f"wrote {path}")
@@ -118,21 +118,21 @@ def found(doubts: Review) -> str:
 
 def as_json(report: VideoReport) -> dict[str, object]:
     """A report as --json prints it."""
-    return {
-        "frames_in": report.frames_in,
-        "frames_out": report.frames_out,
-        "frames_with_head": report.frames_with_head,
-        "heads": {str(k): v for k, v in sorted(report.heads.items())},
-        "seconds": round(report.seconds, 3),
-        "fps": round(report.fps, 2),
-        "stages_ms": report.stages_ms,
-        "device": report.device,
-        "model": report.model,
-        "outputs": [str(path) for path in report.outputs],
-        "notes": report.notes,
-        "interrupted": report.interrupted,
-        "resumed_from_frame": report.resumed_from_frame,
-    } | ({} if report.doubts is None else _doubts_json(report.doubts))
+    return cut_result(
+        frames_in=report.frames_in,
+        frames_out=report.frames_out,
+        frames_with_head=report.frames_with_head,
+        seconds=report.seconds,
+        fps=report.fps,
+        stages_ms=report.stages_ms,
+        device=report.device,
+        model=report.model,
+        outputs=report.outputs,
+        heads={str(k): v for k, v in sorted(report.heads.items())},
+        notes=report.notes,
+        interrupted=report.interrupted,
+        resumed_from_frame=report.resumed_from_frame,
+    ) | ({} if report.doubts is None else _doubts_json(report.doubts))
 
 
 def _doubts_json(doubts: Review) -> dict[str, object]:

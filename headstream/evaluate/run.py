@@ -35,7 +35,7 @@ class Evaluation:
     """What came of it.
 
     model: its name.  part: what was asked for.  scores: by picture, in the set's order.  counts: (2, 256) histograms of
-    alpha on background and foreground.  parameters, file_mb: size, 0 where unknown.
+    alpha on background and foreground.  parameters, file_mb: size, 0 where unknown.  device: what it ran on.
     """
 
     model: str
@@ -44,12 +44,13 @@ class Evaluation:
     counts: Any = field(default_factory=lambda: np.zeros((2, 256), np.int64))
     parameters: int = 0
     file_mb: float = 0.0
+    device: str = ""
 
     @property
     def summary(self) -> dict[str, Any]:
         """All figures that go into summary.json."""
         size = {"parameters": self.parameters, "file_mb": round(self.file_mb, 2)}
-        return {"model": self.model, "part": self.part} | summarise(self.scores) | size
+        return {"model": self.model, "device": self.device, "part": self.part} | summarise(self.scores) | size
 
     def worst(self, count: int) -> list[PictureScore]:
         """The pictures with the lowest IoU, the worst first."""

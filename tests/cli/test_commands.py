@@ -251,7 +251,8 @@ class TestLive:
         captured = capsys.readouterr()
         told = json.loads(captured.out)
         assert told["frames_with_head"] == told["frames"] > 10
-        assert told["outputs"].keys() == {str(out)}
+        assert told["outputs"] == [str(out)]
+        assert told["shown_on"][str(out)]["error"] is None
         assert f"wrote {out}" in captured.err
         assert video_stream(out)["codec_name"] == "vp9"
 

@@ -324,8 +324,10 @@ def test_a_changed_clip_changes_the_head_alone(film: tuple[Path, Path], tmp_path
     job = PasteJob(
         source, track, clip, tmp_path / "f.mkv", stabilise="position", audio=sound, old_audio=True, match_colour=True
     )
-    report = paste_film(job)
+    steps: list[tuple[int, int]] = []
+    report = paste_film(job, lambda done, total: steps.append((done, total)))
     assert report.changed == report.frames == 30
+    assert steps == [(k, 60) for k in range(1, 61)]  # the colours are looked at first
     kinds = [s["codec_name"] for s in probe(tmp_path / "f.mkv")["streams"] if s["codec_type"] == "audio"]
     assert kinds == ["pcm_s16le", "aac"]
     before, after = decoded(source, "rgb24").astype(int), decoded(tmp_path / "f.mkv", "rgb24").astype(int)

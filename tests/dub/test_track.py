@@ -16,7 +16,7 @@ from headstream.dub.smooth import smoothed
 from headstream.dub.steady import roll_deg
 from headstream.dub.trackfile import TrackedFrame, TrackedHead, TrackHeader, TrackReader, TrackWriter
 from headstream.errors import SinkError, SourceError, UsageError
-from headstream.tracks import track_file
+from headstream.tracks import plot_track, track_file
 from headstream.types import UInt8Array
 from tests.media import write_video
 
@@ -182,6 +182,9 @@ def test_the_command(head_clip: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     assert told["heads"] == {"1": 30}
     with Image.open(plot) as picture:
         assert picture.size == (320, 240)
+    steps: list[tuple[int, int]] = []
+    plot_track(head_clip, out, plot, lambda done, total: steps.append((done, total)))
+    assert steps == [(k, 30) for k in range(1, 31)]
 
 
 def test_nobody_and_the_same_file(plain_clip: Path, tmp_path: Path) -> None:
