@@ -213,6 +213,8 @@ class TestTheFilm:
     def test_in_every_format(self, wish: Wish, film: Path, tmp_path: Path, in_process: None) -> None:
         one = only(run_batch(job(film, out=tmp_path / "pieces", wish=wish)))
         assert "put together from 3 pieces" in one.notes, one
+        assert (one.device, one.model) == ("cpu", "lite-int8")
+        assert {"decode", "track", "segment", "matte"} <= one.stages_ms.keys()
         only(run_batch(job(film, out=tmp_path / "whole", wish=wish, split_s=0)))
         made, wanted = (tmp_path / folder / f"film.{wish.format}" for folder in ("pieces", "whole"))
         assert frame_times(made) == frame_times(wanted)
