@@ -56,6 +56,8 @@ class TrainConfig:
     encoder_lr: of parameters named encoder.*.  accumulate: batches an update.  patience: evaluations without a better
     score before the run stops early; 0 means never.  neck_weight: of an extra loss of the head where neck and body are.
     l1_weight: of the mean |alpha - truth| beside cross-entropy and Dice: firmer edges.
+    teachers: checkpoints of trained networks that tell the student what they see in each crop.  teacher_weight: how much
+    of the loss that is, 0 to 1; the rest is the truth's.
     plane_weights: of the outputs in the loss; empty means 1, 0.5, 0.25 for head, hair, body and 1 for all else.
     workers: processes that make samples.  cache_mb: decoded pictures each of them may keep in memory.
     amp: reduced precision; "auto" is bf16 on a GPU that has it, fp16 on one that has not, off on a CPU.
@@ -83,6 +85,8 @@ class TrainConfig:
     plane_weights: tuple[float, ...] = ()
     neck_weight: float = 0.0
     l1_weight: float = 0.0
+    teachers: tuple[str, ...] = ()
+    teacher_weight: float = 0.5
     amp: Amp = "auto"
     evaluate_every: int = 500
     patience: int = 0
@@ -94,6 +98,10 @@ class TrainConfig:
         for key, choices in _CHOICES.items():
             if getattr(self, key) not in choices:
                 raise UsageError(f"{key} = {getattr(self, key)!r}: expected one of {', '.join(choices)}")
+        if not 0 <= self.teacher_weight <= 1:
+            raise UsageError(
+                f"teacher_weight = {self.teacher_weight}: expected 0 (the truth alone) to 1 (teachers alone)"
+            )
         if self.batch % self.accumulate:
             raise UsageError(f"batch = {self.batch} cannot be shared out over accumulate = {self.accumulate}")
 

@@ -27,6 +27,7 @@ from headstream.train.hardware import Hardware, out_of_memory
 from headstream.train.loader import batches, open_data
 from headstream.train.losses import matte_loss
 from headstream.train.score import Score, score
+from headstream.train.teachers import Teachers
 from headstream.types import Float32Array, UInt8Array
 
 log = logging.getLogger(__name__)
@@ -114,6 +115,7 @@ class Trainer:
         self.ema = copy.deepcopy(self.net).eval().requires_grad_(False)
         self._called = self.on.spread(as_called(self.net, self.spec).to(self.on.device))
         self._averaged = as_called(self.ema, self.spec).to(self.on.device)
+        self._teachers = Teachers([Path(path) for path in config.teachers], config.outputs, self.on.device)
         self.optimizer = torch.optim.AdamW(parameter_groups(self.net, config), fused=self.on.device.type != "mps")
         self.scaler = self.on.scaler()
         self.step, self.best, self._best_step = 0, 0.0, 0
@@ -219,12 +221,19 @@ class Trainer:
 
     def _loss(self, rgb: Tensor, target: Tensor, known: Tensor, weights: Tensor) -> Tensor:
         rgb, target, known = (x.to(self.on.device, non_blocking=True) for x in (rgb, target, known))
+        rgb = rgb.float().contiguous(memory_format=torch.channels_last)
         with self.on.autocast():
-            logits = self._called(rgb.float().contiguous(memory_format=torch.channels_last))
+            logits = self._called(rgb).float()
         neck = self.config.neck_weight if self.config.outputs == ("head", "hair", "body") else 0.0
         truth, sure = target.float() / 255, (known > 0).float()
-        l1 = self.config.l1_weight
-        return matte_loss(logits.float(), truth, sure, weights, neck_weight=neck, l1_weight=l1)
+        l1, share = self.config.l1_weight, self.config.teacher_weight
+        loss = matte_loss(logits, truth, sure, weights, neck_weight=neck, l1_weight=l1)
+        if not self.config.teachers:
+            return loss
+        with self.on.autocast():
+            told = self._teachers(rgb)
+        # Teachers know all pixels; the neck's own term stays with the truth, which is surer of it than they are.
+        return (1 - share) * loss + share * matte_loss(logits, told, torch.ones_like(told), weights, l1_weight=l1)
 
     @torch.no_grad()
     def _average(self) -> None:
