@@ -46,6 +46,7 @@ def studio(
             max_sessions=max_sessions,
             max_upload_mb=max_upload_mb,
             model=model,
+            device=device,
         )
 
         def ready() -> None:

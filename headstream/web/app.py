@@ -68,10 +68,12 @@ def create_app(
     max_sessions: int = 2,
     max_upload_mb: int = 2048,
     model: str = "default",
+    device: str = "auto",
 ) -> Starlette:
     """The studio as an ASGI application.
 
-    segmenter: cuts what is live.  model: name of the weights for files.  camera: this machine's, offered beside the browser's.
+    segmenter: cuts what is live.  model, device: of the networks for files.  camera: this machine's, offered beside the
+    browser's.
     """
     studio = Studio(segmenter=segmenter, max_sessions=max_sessions)
     if camera is not None:
@@ -80,7 +82,7 @@ def create_app(
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         folder = Path(tempfile.mkdtemp(prefix="headstream-"))
-        studio.uploads = Uploads(folder, max_mb=max_upload_mb, model=model)
+        studio.uploads = Uploads(folder, max_mb=max_upload_mb, model=model, device=device)
         try:
             yield
         finally:
