@@ -15,8 +15,9 @@ import pytest
 from headstream.capture.cameras import LiveTarget
 from headstream.segment.crops import CropSegmenter
 from headstream.types import UInt8Array
+from headstream.web.address import bound
 from headstream.web.app import create_app
-from headstream.web.server import Background, bound
+from headstream.web.server import Background
 from tests.conftest import moving_portrait
 from tests.media import frame_times, needs_ffmpeg, video_stream, write_video
 from tests.web.conftest import Running

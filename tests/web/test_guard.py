@@ -14,8 +14,9 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from headstream.segment.crops import CropSegmenter
+from headstream.web.address import bound
 from headstream.web.app import create_app
-from headstream.web.server import Background, bound
+from headstream.web.server import Background
 from tests.media import heeds_ctrl_c
 from tests.web.conftest import Running
 

@@ -24,9 +24,10 @@ from headstream.errors import SinkError, SourceError, UsageError
 from headstream.segment.crops import CropSegmenter
 from headstream.segment.load import load_segmenter
 from headstream.types import Cutout, Frame, UInt8Array
+from headstream.web.address import bound
 from headstream.web.app import create_app
 from headstream.web.overlay import OverlaySink
-from headstream.web.server import Background, bound
+from headstream.web.server import Background
 from headstream.web.settings import Settings, parse_settings
 from headstream.web.wire import HEADER, pack, unpack
 from tests.media import alpha_of, video_stream
@@ -372,10 +373,3 @@ def test_the_overlay_as_an_output(portrait: UInt8Array) -> None:
     finally:
         sink.close()
         sink.close()
-
-
-def test_a_bind_beyond_this_machine_needs_a_token() -> None:
-    with pytest.raises(UsageError, match="--token"):
-        bound("0.0.0.0", 0, None)
-    with pytest.raises(UsageError, match="16 characters"):
-        bound("127.0.0.1", 0, "short")
