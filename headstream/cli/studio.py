@@ -55,6 +55,7 @@ def studio(
             max_upload_mb=max_upload_mb,
             model=model,
             device=device,
+            asks_token=token is not None,
         )
 
         def ready() -> None:

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
-from urllib.parse import parse_qs, urlsplit
+from html import escape
+from urllib.parse import parse_qs, quote, urlsplit
 
-from starlette.responses import PlainTextResponse, RedirectResponse
+from starlette.responses import HTMLResponse, PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from headstream.web.address import Address, answers_to_numbers, hosts_of, public_hosts
@@ -52,17 +53,17 @@ class Guard:
         if refusal is not None:
             await _refuse(scope, receive, send, *refusal)
             return
-        if self._token is not None and not self._known(headers):
+        if self._token is not None:
             given = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[-1]
-            if not hmac.compare_digest(given.encode(), self._token.encode()):
-                await _refuse(
-                    scope, receive, send, 401, "open the address with the token that was printed at the start"
-                )
-                return
-            if scope["type"] == "http" and scope["method"] == "GET":
-                answer = RedirectResponse(scope["path"], 303)  # the token leaves the address bar
+            entered = hmac.compare_digest(given.encode(), self._token.encode())
+            if entered and scope["type"] == "http" and scope["method"] == "GET":
+                answer = _entrance(scope["path"])
                 answer.set_cookie(_COOKIE, self._token, httponly=True, samesite="strict", secure=self._secure)
                 await answer(scope, receive, _with_headers(send))
+                return
+            if not entered and not self._known(headers):
+                asked = "open the address with the token that was printed at the start"
+                await _refuse(scope, receive, send, 401, asked)
                 return
         await self._app(scope, receive, _with_headers(send) if scope["type"] == "http" else send)
 
@@ -99,6 +100,19 @@ class Guard:
         cookies = (pair.strip().partition("=") for pair in headers.get("cookie", "").split(";"))
         token = (self._token or "").encode()
         return any(name == _COOKIE and hmac.compare_digest(value.encode(), token) for name, _, value in cookies)
+
+
+def _entrance(path: str) -> HTMLResponse:
+    """A page that goes on to the same path without the token, so that it leaves the address bar.
+
+    Not a redirect: to who followed a link in a mail or a chat that would still be the other site's request, and a strict
+    cookie does not come with it.
+    """
+    onward = escape("/" + quote(path.lstrip("/")))
+    return HTMLResponse(
+        f'<!doctype html><html lang="en"><title>headstream studio</title><meta http-equiv="refresh" content="0; url={onward}">'
+        f'<a href="{onward}">headstream studio</a></html>'
+    )
 
 
 async def _refuse(scope: Scope, receive: Receive, send: Send, status: int, text: str) -> None:
