@@ -24,6 +24,13 @@ def studio(
     host: Annotated[str, typer.Option(help="Where to listen; beyond this machine only with --token.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 chooses a free one.")] = 8765,
     token: Annotated[str | None, typer.Option(help="What visitors must have in the address, once.")] = None,
+    public_url: Annotated[
+        str | None,
+        typer.Option(
+            metavar="https://HOST",
+            help="What others open, where a proxy with encryption stands in front; only with --token.",
+        ),
+    ] = None,
     open_: Annotated[bool, typer.Option("--open/--no-open", help="Open it in the browser.")] = True,
     max_sessions: Annotated[int, typer.Option(min=1, max=64, help="Live pages at once.")] = 2,
     max_upload_mb: Annotated[int, typer.Option(min=1, help="The largest file that is taken.")] = 2048,
@@ -34,11 +41,12 @@ def studio(
     need_studio()
     from headstream.capture.cameras import parse_target
     from headstream.segment.load import load_segmenter
+    from headstream.web.address import bound
     from headstream.web.app import create_app
-    from headstream.web.server import bound, serve
+    from headstream.web.server import serve
 
     target = parse_target(camera) if camera is not None else None
-    listener, address = bound(host, port, token)
+    listener, address = bound(host, port, token, public_url)
     try:
         app = create_app(
             load_segmenter(model, device=device, fast=True),
@@ -46,10 +54,16 @@ def studio(
             max_sessions=max_sessions,
             max_upload_mb=max_upload_mb,
             model=model,
+            device=device,
+            asks_token=token is not None,
         )
 
         def ready() -> None:
             say(f"headstream studio: {address.url}  (Ctrl-C ends it)")
+            if address.public:
+                say(f"headstream studio: waits for its proxy at {address.listens}")
+            if address.lan_url:
+                say(f"headstream studio: in this network {address.lan_url}  (cameras need https: see --public-url)")
             if open_:
                 webbrowser.open(address.url)
 

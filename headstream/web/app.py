@@ -45,6 +45,7 @@ class Studio:
     camera: OwnCamera | None = None
     uploads: Uploads | None = None
     max_sessions: int = 2
+    asks_token: bool = False
     sessions: int = 0
 
     @property
@@ -68,19 +69,22 @@ def create_app(
     max_sessions: int = 2,
     max_upload_mb: int = 2048,
     model: str = "default",
+    device: str = "auto",
+    asks_token: bool = False,
 ) -> Starlette:
     """The studio as an ASGI application.
 
-    segmenter: cuts what is live.  model: name of the weights for files.  camera: this machine's, offered beside the browser's.
+    segmenter: cuts what is live.  model, device: of the networks for files.  camera: this machine's, offered beside the
+    browser's.  asks_token: whether the page should speak of one.
     """
-    studio = Studio(segmenter=segmenter, max_sessions=max_sessions)
+    studio = Studio(segmenter=segmenter, max_sessions=max_sessions, asks_token=asks_token)
     if camera is not None:
         studio.camera = OwnCamera(camera, segmenter, models_dir(), studio.stage)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         folder = Path(tempfile.mkdtemp(prefix="headstream-"))
-        studio.uploads = Uploads(folder, max_mb=max_upload_mb, model=model)
+        studio.uploads = Uploads(folder, max_mb=max_upload_mb, model=model, device=device)
         try:
             yield
         finally:
@@ -131,7 +135,9 @@ async def _refused(request: Request, error: Exception) -> Response:
 async def _about(request: Request) -> Response:
     studio = _studio(request)
     camera = studio.camera.target.label if studio.camera is not None else None
-    return JSONResponse({"model": studio.network.card.name, "device": studio.network.device, "camera": camera})
+    network = studio.network
+    told = {"model": network.card.name, "device": network.device, "camera": camera, "token": studio.asks_token}
+    return JSONResponse(told)
 
 
 async def _page_camera(socket: WebSocket) -> None:

@@ -1,18 +1,22 @@
 """Who may talk to the studio: this machine's own pages, nobody else's.
 
 A page on the internet can make a browser send requests to 127.0.0.1. What stops it here: the Host header must be one of ours
-(DNS rebinding), the Origin of everything that acts, and of every WebSocket, must be ours (cross-site requests), a bind
-beyond this machine needs a token, and the page itself may load nothing from anywhere (Content-Security-Policy).
+(DNS rebinding), the Origin of everything that acts, and of every WebSocket, must be ours (cross-site requests), letting
+others in needs a token, and the page itself may load nothing from anywhere (Content-Security-Policy). A proxy in front is
+known by the one public address that was named at the start, never by what requests say of it (X-Forwarded-...).
 """
 
 from __future__ import annotations
 
 import hmac
 import ipaddress
-from urllib.parse import parse_qs, urlsplit
+from html import escape
+from urllib.parse import parse_qs, quote, urlsplit
 
-from starlette.responses import PlainTextResponse, RedirectResponse
+from starlette.responses import HTMLResponse, PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from headstream.web.address import Address, answers_to_numbers, hosts_of, public_hosts
 
 _COOKIE = "headstream"
 _SAFE = {"GET", "HEAD", "OPTIONS"}
@@ -28,16 +32,16 @@ HEADERS = {
 
 
 class Guard:
-    """ASGI middleware in front of everything. hosts: names this server answers to.  token: None on 127.0.0.1.
-    any_address: whether it also answers to any number: this machine has several, and rebinding needs a name."""
+    """ASGI middleware in front of everything that listens on an address."""
 
-    def __init__(
-        self, app: ASGIApp, hosts: frozenset[str], port: int, token: str | None = None, *, any_address: bool = False
-    ) -> None:
-        self._app, self._token, self._port, self._any_address = app, token, port, any_address
-        self._hosts = {f"{host}:{port}".lower() for host in hosts}
-        if port == 80:  # browsers leave it out
-            self._hosts |= {host.lower() for host in hosts}
+    def __init__(self, app: ASGIApp, address: Address) -> None:
+        self._app, self._token, self._port = app, address.token, address.port
+        self._any_number = answers_to_numbers(address)
+        self._hosts = {f"{host}:{address.port}".lower() for host in hosts_of(address)}
+        if address.port == 80:  # browsers leave it out
+            self._hosts |= {host.lower() for host in hosts_of(address)}
+        self._public, self._secure = address.public or None, address.public.startswith("https://")
+        self._public_hosts = public_hosts(address)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let through, or refuse."""
@@ -49,23 +53,24 @@ class Guard:
         if refusal is not None:
             await _refuse(scope, receive, send, *refusal)
             return
-        if self._token is not None and not self._known(headers):
+        if self._token is not None:
             given = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[-1]
-            if not hmac.compare_digest(given.encode(), self._token.encode()):
-                await _refuse(
-                    scope, receive, send, 401, "open the address with the token that was printed at the start"
-                )
-                return
-            if scope["type"] == "http" and scope["method"] == "GET":
-                answer = RedirectResponse(scope["path"], 303)  # the token leaves the address bar
-                answer.set_cookie(_COOKIE, self._token, httponly=True, samesite="strict")
+            entered = hmac.compare_digest(given.encode(), self._token.encode())
+            if entered and scope["type"] == "http" and scope["method"] == "GET":
+                answer = _entrance(scope["path"])
+                answer.set_cookie(_COOKIE, self._token, httponly=True, samesite="strict", secure=self._secure)
                 await answer(scope, receive, _with_headers(send))
+                return
+            if not entered and not self._known(headers):
+                asked = "open the address with the token that was printed at the start"
+                await _refuse(scope, receive, send, 401, asked)
                 return
         await self._app(scope, receive, _with_headers(send) if scope["type"] == "http" else send)
 
     def _refusal(self, scope: Scope, headers: dict[str, str]) -> tuple[int, str] | None:
-        if not self._ours(headers.get("host", "").lower()):
-            return 421, "this server does not answer to that name"
+        host = headers.get("host", "").lower()
+        if host not in self._public_hosts and not self._ours(host):
+            return 421, "this server does not answer to that name; behind a proxy, start it with --public-url"
         origin = headers.get("origin")
         acts = scope["type"] == "websocket" or scope["method"] not in _SAFE
         if acts and origin is not None and not self._own(origin):
@@ -75,6 +80,8 @@ class Guard:
         return None
 
     def _own(self, origin: str) -> bool:
+        if origin == self._public:
+            return True
         parts = urlsplit(origin)
         return parts.scheme == "http" and self._ours(parts.netloc.lower())
 
@@ -86,13 +93,26 @@ class Guard:
             ipaddress.ip_address(name.strip("[]"))
         except ValueError:
             return False
-        return self._any_address and port == str(self._port)
+        return self._any_number and port == str(self._port)
 
     def _known(self, headers: dict[str, str]) -> bool:
         """Whether our cookie is among them; what others of this host set, however odd, is none of our business."""
         cookies = (pair.strip().partition("=") for pair in headers.get("cookie", "").split(";"))
         token = (self._token or "").encode()
         return any(name == _COOKIE and hmac.compare_digest(value.encode(), token) for name, _, value in cookies)
+
+
+def _entrance(path: str) -> HTMLResponse:
+    """A page that goes on to the same path without the token, so that it leaves the address bar.
+
+    Not a redirect: to who followed a link in a mail or a chat that would still be the other site's request, and a strict
+    cookie does not come with it.
+    """
+    onward = escape("/" + quote(path.lstrip("/")))
+    return HTMLResponse(
+        f'<!doctype html><html lang="en"><title>headstream studio</title><meta http-equiv="refresh" content="0; url={onward}">'
+        f'<a href="{onward}">headstream studio</a></html>'
+    )
 
 
 async def _refuse(scope: Scope, receive: Receive, send: Send, status: int, text: str) -> None:

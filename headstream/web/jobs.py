@@ -17,6 +17,7 @@ from headstream.capture.photo import read_photo
 from headstream.errors import HeadstreamError, UsageError
 from headstream.photos import PhotoCutter
 from headstream.pipeline import CutOptions
+from headstream.segment.crops import CropSegmenter
 from headstream.segment.load import load_segmenter
 from headstream.segment.registry import models_dir
 from headstream.sinks.photo import save_png
@@ -80,11 +81,44 @@ class Upload:
         }
 
 
-class Uploads:
-    """Takes files, cuts them one after the other in a thread of its own, keeps results for an hour."""
+class _PhotoTools:
+    """What cuts photos: loaded with the first and kept for the others. One thread only; a context manager."""
 
-    def __init__(self, folder: Path, *, max_mb: int = 2048, max_files: int = 20, model: str = "default") -> None:
-        self._folder, self._max_bytes, self._max_files, self._model = folder, max_mb << 20, max_files, model
+    def __init__(self, model: str, device: str) -> None:
+        self._model, self._device = model, device
+        self._segmenter: CropSegmenter | None = None
+        self._finder: FaceFinder | None = None
+
+    def cut(self, path: Path, options: CutOptions) -> UInt8Array:
+        """(H, W, 4) uint8: the photo's heads. Raises HeadstreamError; the next photo may go well."""
+        photo = read_photo(path)
+        self._segmenter = self._segmenter or load_segmenter(self._model, device=self._device)
+        self._finder = self._finder or FaceFinder(models_dir())
+        options = replace(options, matte=replace(options.matte, stability=0.0))
+        cut = PhotoCutter(self._segmenter, self._finder, options).cut(photo.rgb, photo.alpha)
+        if not cut.heads:
+            raise HeadstreamError("no head was found")
+        return cut.cutout.rgba()
+
+    def __enter__(self) -> _PhotoTools:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self._finder is not None:
+            self._finder.close()
+
+
+class Uploads:
+    """Takes files, cuts them one after the other in a thread of its own, keeps results for an hour.
+
+    model, device: as of ``load_segmenter``.
+    """
+
+    def __init__(
+        self, folder: Path, *, max_mb: int = 2048, max_files: int = 20, model: str = "default", device: str = "auto"
+    ) -> None:
+        self._folder, self._max_bytes, self._max_files = folder, max_mb << 20, max_files
+        self._model, self._device = model, device
         self._uploads: dict[str, Upload] = {}
         self._queue: queue.Queue[Upload | None] = queue.Queue()
         self._thread = Worker(target=self._work, name="headstream-uploads", daemon=True)
@@ -146,12 +180,16 @@ class Uploads:
         return upload
 
     def _work(self) -> None:
+        with _PhotoTools(self._model, self._device) as photos:
+            self._work_with(photos)
+
+    def _work_with(self, photos: _PhotoTools) -> None:
         while (upload := self._queue.get()) is not None:
             if upload.cancel.is_set():
                 continue
             upload.state = "running"
             try:
-                self._cut(upload)
+                self._cut(upload, photos)
                 upload.state = "done"
             except _Cancelled:
                 upload.state = "cancelled"
@@ -164,9 +202,9 @@ class Uploads:
             if upload.cancel.is_set():
                 shutil.rmtree(upload.folder, ignore_errors=True)
 
-    def _cut(self, upload: Upload) -> None:
+    def _cut(self, upload: Upload, photos: _PhotoTools) -> None:
         if upload.result.suffix == ".png":
-            save_png(upload.result, self._photo(upload))
+            save_png(upload.result, photos.cut(upload.source, upload.options))
             upload.done = upload.total = 1
             return
 
@@ -175,18 +213,10 @@ class Uploads:
             if upload.cancel.is_set():
                 raise _Cancelled
 
-        job = VideoJob(upload.source, upload.result, options=upload.options, model=self._model, segment_s=0)
+        files = (upload.source, upload.result)
+        job = VideoJob(*files, options=upload.options, model=self._model, device=self._device, segment_s=0)
         if not cut_video_file(job, progress).frames_with_head:
             raise HeadstreamError("no head was found in any frame")
-
-    def _photo(self, upload: Upload) -> UInt8Array:
-        options = replace(upload.options, matte=replace(upload.options.matte, stability=0.0))
-        photo = read_photo(upload.source)
-        with FaceFinder(models_dir()) as finder:
-            cut = PhotoCutter(load_segmenter(self._model), finder, options).cut(photo.rgb, photo.alpha)
-        if not cut.heads:
-            raise HeadstreamError("no head was found")
-        return cut.cutout.rgba()
 
     def remove(self, id_: str) -> None:
         """Cancel it if it is not done, and delete all of it. Raises Refused (404)."""

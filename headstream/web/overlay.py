@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from headstream.types import Cutout
+from headstream.web.address import bound
 from headstream.web.app import overlay_app
 from headstream.web.cutting import Stage
-from headstream.web.server import Background, bound
+from headstream.web.server import Background
 
 
 class OverlaySink:

@@ -270,6 +270,8 @@ class TestLive:
             (["live", "--hair-color", "purple"], "'#rrggbb'"),
             (["bench", "live", "--size", "17x17"], "expected even WIDTHxHEIGHT"),
             (["studio", "--host", "0.0.0.0"], "--token"),
+            (["studio", "--public-url", "https://studio.example"], "--token"),
+            (["studio", "--public-url", "studio.example", "--token", "a-token-of-at-least-16"], "expected http://"),
             (["studio", "--camera", "no such camera"], "no camera here"),
         ],
     )

@@ -21,8 +21,9 @@ pytest.importorskip("websockets")
 from headstream.capture.cameras import LiveTarget
 from headstream.segment.crops import CropSegmenter
 from headstream.types import UInt8Array
+from headstream.web.address import bound
 from headstream.web.app import create_app
-from headstream.web.server import Background, bound
+from headstream.web.server import Background
 
 
 @dataclass
@@ -51,8 +52,11 @@ class Running:
     def host(self) -> str:
         return f"127.0.0.1:{self.port}"
 
+    def connection(self) -> http.client.HTTPConnection:
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+
     def ask(self, method: str, path: str, body: Any = None, **headers: str) -> Reply:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection = self.connection()
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         connection.putrequest(method, path, skip_host="Host" in named)
         for name, value in named.items():
@@ -71,8 +75,10 @@ def start(segmenter: CropSegmenter) -> Iterator[Callable[..., Running]]:
     """Start studios; all are ended after the test."""
     running: list[Running] = []
 
-    def begin(*, token: str | None = None, camera: LiveTarget | None = None, **limits: Any) -> Running:
-        listener, address = bound("127.0.0.1", 0, token)
+    def begin(
+        *, token: str | None = None, public_url: str | None = None, camera: LiveTarget | None = None, **limits: Any
+    ) -> Running:
+        listener, address = bound("127.0.0.1", 0, token, public_url)
         app = create_app(segmenter, camera=camera, **limits)
         running.append(Running(Background(app, listener, address), app))
         return running[-1]

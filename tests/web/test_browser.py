@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,13 @@ import pytest
 from headstream.capture.cameras import LiveTarget
 from headstream.segment.crops import CropSegmenter
 from headstream.types import UInt8Array
+from headstream.web.address import bound
 from headstream.web.app import create_app
-from headstream.web.server import Background, bound
+from headstream.web.server import Background
 from tests.conftest import moving_portrait
 from tests.media import frame_times, needs_ffmpeg, video_stream, write_video
 from tests.web.conftest import Running
+from tests.web.tls import TlsProxy, certificate
 
 playwright = pytest.importorskip("playwright.sync_api")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -50,15 +53,22 @@ def webcam(portrait: UInt8Array, tmp_path_factory: pytest.TempPathFactory) -> Pa
     return film
 
 
+@contextmanager
+def chromium(webcam: Path, *more: str) -> Iterator[Any]:
+    """A browser with a film as its webcam."""
+    with playwright.sync_playwright() as driver:
+        fake = [f"--use-file-for-fake-video-capture={webcam}", "--use-fake-device-for-media-stream"]
+        arguments = ["--no-sandbox", "--use-fake-ui-for-media-stream", *fake, *more]
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        yield browser.new_context(viewport={"width": 1200, "height": 900})
+        browser.close()
+
+
 @pytest.fixture
 def open_page(webcam: Path) -> Iterator[Callable[..., Any]]:
     """Open pages of one browser; what goes wrong in any of them fails the test."""
     problems: list[str] = []
-    with playwright.sync_playwright() as driver:
-        fake = [f"--use-file-for-fake-video-capture={webcam}", "--use-fake-device-for-media-stream"]
-        arguments = ["--no-sandbox", "--use-fake-ui-for-media-stream", *fake]
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=arguments)
-        context = browser.new_context(viewport={"width": 1200, "height": 900})
+    with chromium(webcam) as context:
 
         def begin(studio: Running, path: str = "/") -> Any:
             page = context.new_page()
@@ -68,9 +78,9 @@ def open_page(webcam: Path) -> Iterator[Callable[..., Any]]:
             return page
 
         yield begin
-        browser.close()
-    # A server that is away for a moment is an error to the console, and part of one of the tests.
-    assert [p for p in problems if "ERR_CONNECTION" not in p and "WebSocket connection" not in p] == []
+    # A server that is away for a moment, or refuses a file, is an error to the console, and part of two of the tests.
+    meant = ("ERR_CONNECTION", "WebSocket connection", "status of 413")
+    assert [p for p in problems if not any(words in p for words in meant)] == []
 
 
 def until(page: Any, condition: str, seconds: float = 60) -> None:
@@ -155,6 +165,59 @@ def test_a_dropped_video_is_cut_and_downloads(
     page.click("#list button")
     until(page, "document.querySelectorAll('#list li').length === 0")
     assert studio.ask("GET", "/api/files").json == []
+
+
+def test_who_uses_the_keyboard_stays_at_a_file_while_others_change(
+    studio: Running, open_page: Callable[..., Any], portrait_file: Path
+) -> None:
+    page = open_page(studio)
+    focused = "document.activeElement.getAttribute('aria-label') ?? document.activeElement.id"
+    page.set_input_files("#files", {"name": "a.jpg", "mimeType": "image/jpeg", "buffer": portrait_file.read_bytes()})
+    page.wait_for_selector("#list a[href]", timeout=60_000)
+    page.focus("#list button")
+    page.set_input_files("#files", {"name": "b.mp4", "mimeType": "video/mp4", "buffer": b"no film" * 50})
+    until(page, "document.getElementById('list').innerText.includes('failed: not a video file')")
+    assert page.evaluate(focused) == "Remove a.jpg"
+    page.keyboard.press("Enter")
+    until(page, "document.querySelectorAll('#list li').length === 1")
+    assert page.evaluate(focused) == "Remove b.mp4"
+    page.keyboard.press("Enter")
+    until(page, "document.querySelectorAll('#list li').length === 0")
+    assert page.evaluate(focused) == "choose"
+
+
+def test_a_file_that_is_not_taken_says_why_where_files_are(
+    start: Callable[..., Running], open_page: Callable[..., Any]
+) -> None:
+    studio = start(max_upload_mb=1)
+    page = open_page(studio)
+    page.set_input_files("#files", {"name": "film.mp4", "mimeType": "video/mp4", "buffer": bytes(30 << 20)})
+    page.wait_for_selector("#list li")
+    until(page, "document.getElementById('list').innerText.includes('not taken')")
+    assert "film.mp4 is larger than 1 MB" in page.inner_text("#list")
+    page.click("#list button")
+    assert page.query_selector("#list li") is None
+
+
+def test_who_follows_a_link_through_a_proxy_with_encryption_has_all_of_it(
+    start: Callable[..., Running], webcam: Path, tmp_path: Path, portrait_file: Path
+) -> None:
+    token, name = "a-token-of-at-least-16", "studio.example"
+    studio = start(token=token, public_url=f"https://{name}", asks_token=True)
+    with TlsProxy(certificate(tmp_path, name), studio.port) as proxy:
+        mapped = f"--host-resolver-rules=MAP {name}:443 127.0.0.1:{proxy.port}"
+        with chromium(webcam, mapped, "--ignore-certificate-errors") as context:
+            page = context.new_page()
+            mail = f"<a href='{studio.server.address.url}'>come in</a>"
+            page.route("http://mail.example/", lambda route: route.fulfill(body=mail, content_type="text/html"))
+            page.goto("http://mail.example/")
+            page.click("a")
+            page.wait_for_url(f"https://{name}/")  # and no token
+            begin_camera(page)
+            page.set_input_files("#files", portrait_file)
+            page.wait_for_selector("#list a[href]", timeout=60_000)
+            assert page.inner_text("#overlay") == f"https://{name}/overlay?token=…"
+            assert "Nothing leaves this machine" not in page.text_content("#hint")
 
 
 def test_recording_and_snapshot_download(studio: Running, open_page: Callable[..., Any], tmp_path: Path) -> None:

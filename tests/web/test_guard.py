@@ -14,8 +14,9 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from headstream.segment.crops import CropSegmenter
+from headstream.web.address import bound
 from headstream.web.app import create_app
-from headstream.web.server import Background, bound
+from headstream.web.server import Background
 from tests.media import heeds_ctrl_c
 from tests.web.conftest import Running
 
@@ -98,8 +99,9 @@ def test_a_token_is_asked_for_and_leaves_the_address(start: Callable[..., Runnin
     with pytest.raises(InvalidStatus):
         connect(f"ws://{studio.host}/ws/page")
     let_in = studio.ask("GET", f"/?token={TOKEN}")
-    assert let_in.status == 303
-    assert let_in.headers["location"] == "/"
+    assert let_in.status == 200
+    assert b'content="0; url=/"' in let_in.body
+    assert TOKEN.encode() not in let_in.body
     cookie = let_in.headers["set-cookie"]
     assert "HttpOnly" in cookie
     assert "SameSite=strict" in cookie
@@ -108,6 +110,25 @@ def test_a_token_is_asked_for_and_leaves_the_address(start: Callable[..., Runnin
     assert studio.ask("GET", "/api/files", Cookie=mine).status == 200
     with connect(f"ws://{studio.host}/ws/overlay", additional_headers={"Cookie": mine}):
         pass
+
+
+@pytest.mark.parametrize(
+    ("path", "onward"),
+    [
+        ("/overlay", "/overlay"),
+        ("//evil.example/", "/evil.example/"),
+        ("/%22%3E%3Cscript%3E", "/%22%3E%3Cscript%3E"),
+        ("/;url=%2F%2Fevil.example", "/%3Burl%3D//evil.example"),
+    ],
+)
+def test_the_token_leads_to_this_server_only_and_leaves_the_address_of_who_is_known(
+    start: Callable[..., Running], path: str, onward: str
+) -> None:
+    studio = start(token=TOKEN)
+    for cookie in ("", f"headstream={TOKEN}"):
+        let_in = studio.ask("GET", f"{path}?token={TOKEN}", Cookie=cookie)
+        assert let_in.status == 200
+        assert f'content="0; url={onward}"'.encode() in let_in.body
 
 
 OUTSIDE = ("../app.py", "%2e%2e/app.py", "..%2fapp.py", "/etc/passwd", "%2fetc%2fpasswd")

@@ -22,10 +22,12 @@ from websockets.sync.client import connect
 from headstream.capture.cameras import LiveTarget
 from headstream.errors import SinkError, SourceError, UsageError
 from headstream.segment.crops import CropSegmenter
+from headstream.segment.load import load_segmenter
 from headstream.types import Cutout, Frame, UInt8Array
+from headstream.web.address import bound
 from headstream.web.app import create_app
 from headstream.web.overlay import OverlaySink
-from headstream.web.server import Background, bound
+from headstream.web.server import Background
 from headstream.web.settings import Settings, parse_settings
 from headstream.web.wire import HEADER, pack, unpack
 from tests.media import alpha_of, video_stream
@@ -273,6 +275,32 @@ def test_what_cannot_be_cut_says_why(studio: Running, plain_clip: Path) -> None:
     assert finished(studio, empty["id"])["error"] == "no head was found in any frame"
 
 
+def test_dropped_files_are_cut_on_the_device_that_was_asked_for(
+    start: Callable[..., Running], portrait_file: Path, head_clip: Path
+) -> None:
+    studio = start(device="abacus")  # what is live is cut by a network that is loaded already
+    for name, content in (("me.jpg", portrait_file), ("talk.mp4", head_clip)):
+        sent = studio.ask("POST", f"/api/files?name={name}", content.read_bytes()).json
+        told = finished(studio, sent["id"])
+        assert (told["state"], told["error"].split(";")[0]) == ("failed", "device 'abacus' is not known")
+
+
+def test_the_network_for_photos_is_loaded_once_and_when_one_comes(
+    studio: Running, portrait_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: list[CropSegmenter] = []
+
+    def load(*args: Any, **kwargs: Any) -> CropSegmenter:
+        loaded.append(load_segmenter(*args, **kwargs))
+        return loaded[-1]
+
+    monkeypatch.setattr("headstream.web.jobs.load_segmenter", load)
+    for _ in range(2):
+        sent = studio.ask("POST", "/api/files?name=me.jpg", portrait_file.read_bytes()).json
+        assert finished(studio, sent["id"])["state"] == "done"
+    assert len(loaded) == 1
+
+
 # --- this machine's camera, and the overlay ---
 
 
@@ -345,10 +373,3 @@ def test_the_overlay_as_an_output(portrait: UInt8Array) -> None:
     finally:
         sink.close()
         sink.close()
-
-
-def test_a_bind_beyond_this_machine_needs_a_token() -> None:
-    with pytest.raises(UsageError, match="--token"):
-        bound("0.0.0.0", 0, None)
-    with pytest.raises(UsageError, match="16 characters"):
-        bound("127.0.0.1", 0, "short")

@@ -4,18 +4,27 @@ const $ = (id) => document.getElementById(id);
 const ENDED = ["done", "failed", "cancelled"];
 
 export function startFiles({ settings, say }) {
-  const sending = new Map(); // name and time -> share sent
-  let polling = false, again = false;
+  const sending = new Map(); // key -> {file, share, request}
+  const refused = new Map(); // key -> {name, error}
+  const lines = new Map(); // key -> what is shown of it
+  let known = [], count = 0, polling = false, again = false;
 
   function send(file) {
-    const key = `${file.name} ${performance.now()}`;
+    const key = `file ${++count}`;
     const query = new URLSearchParams({ name: file.name, output: $("output").value, settings: JSON.stringify(settings()) });
     const request = new XMLHttpRequest();
+    let cancelled = false;
     request.open("POST", `/api/files?${query}`);
-    request.upload.onprogress = ({ loaded, total }) => { sending.set(key, { file, share: loaded / total, request }); show(); };
+    request.upload.onprogress = ({ loaded, total }) => { sending.get(key).share = loaded / total; show(); };
+    request.onabort = () => { cancelled = true; };
     request.onloadend = () => {
       sending.delete(key);
-      if (request.status !== 201) say(errorOf(request, file), true);
+      if (request.status !== 201 && !cancelled) {
+        const error = errorOf(request, file.name);
+        refused.set(key, { name: file.name, error });
+        say(`${file.name}: ${error}`, true);
+      }
+      show();
       poll();
     };
     sending.set(key, { file, share: 0, request });
@@ -23,7 +32,6 @@ export function startFiles({ settings, say }) {
     show();
   }
 
-  let known = [];
   async function poll() {
     again = true;
     if (polling) return;
@@ -42,40 +50,73 @@ export function startFiles({ settings, say }) {
     }
   }
 
+  // Lines stay the same elements while what they say changes: who is at a button with the keyboard stays there.
   function show() {
-    const rows = [...sending.values()].map(({ file, share, request }) =>
-      row({ name: file.name, text: "sending", share, action: ["Cancel", () => request.abort()] }));
-    for (const item of known) if (item.state !== "uploading") rows.push(rowOf(item));
-    $("list").replaceChildren(...rows);
+    const items = [
+      ...[...sending].map(([key, { file, share, request }]) =>
+        ({ key, name: file.name, text: "sending", share, label: "Cancel", act: () => request.abort() })),
+      ...[...refused].map(([key, { name, error }]) =>
+        ({ key, name, text: `not taken: ${error}`, share: 0, label: "Remove", act: () => { refused.delete(key); show(); } })),
+      ...known.filter(({ state }) => state !== "uploading").map(itemOf),
+    ];
+    for (const key of [...lines.keys()]) if (!items.some((item) => item.key === key)) drop(key);
+    items.forEach((item, at) => {
+      if (!lines.has(item.key)) lines.set(item.key, newLine());
+      fill(lines.get(item.key), item);
+      const { line } = lines.get(item.key), there = $("list").children[at];
+      if (there !== line) $("list").insertBefore(line, there ?? null);
+    });
   }
 
-  function rowOf(item) {
+  function itemOf(item) {
     const share = item.total ? item.done / item.total : item.state === "done" ? 1 : 0;
-    const text = item.state === "failed" ? `failed: ${item.error}` : item.state === "running" && item.total ? `${item.done} of ${item.total}` : item.state;
-    const ended = ENDED.includes(item.state);
+    const text = item.state === "failed" ? `failed: ${within(item.error, item.name)}` : item.state === "running" && item.total ? `${item.done} of ${item.total}` : item.state;
     const link = item.state === "done" ? `/api/files/${encodeURIComponent(item.id)}/result` : null;
-    return row({ name: item.name, text, share, link, linkName: item.result_name, action: [ended ? "Remove" : "Cancel", () => remove(item.id)] });
+    const label = ENDED.includes(item.state) ? "Remove" : "Cancel";
+    return { key: item.id, name: item.name, text, share, link, linkName: item.result_name, label, act: () => remove(item.id) };
   }
 
-  function row({ name, text, share, link, linkName, action: [label, act] }) {
-    const line = document.createElement("li");
-    const title = Object.assign(document.createElement("span"), { className: "name", textContent: name });
-    title.append(document.createElement("br"), Object.assign(document.createElement("span"), { className: "state", textContent: text }));
-    const bar = Object.assign(document.createElement("progress"), { max: 1, value: share });
-    bar.setAttribute("aria-label", `${name}: ${text}`);
-    const get = document.createElement(link ? "a" : "span");
-    if (link) Object.assign(get, { href: link, download: linkName, textContent: "Download" });
-    const button = Object.assign(document.createElement("button"), { textContent: label, onclick: act });
-    button.setAttribute("aria-label", `${label} ${name}`);
+  function newLine() {
+    const [line, title, name, state, bar, get, button] = ["li", "span", "span", "span", "progress", "a", "button"].map((tag) => document.createElement(tag));
+    title.className = "name";
+    state.className = "state";
+    bar.max = 1;
+    title.append(name, document.createElement("br"), state);
     line.append(title, bar, get, button);
-    return line;
+    return { line, name, state, bar, get, button };
+  }
+
+  function fill({ name, state, bar, get, button }, item) {
+    name.textContent = item.name;
+    state.textContent = item.text;
+    bar.value = item.share;
+    bar.setAttribute("aria-label", `${item.name}: ${item.text}`);
+    if (item.link && !get.href) {
+      Object.assign(get, { href: item.link, download: item.linkName, textContent: "Download" });
+      get.setAttribute("aria-label", `Download ${item.linkName}`);
+    }
+    Object.assign(button, { textContent: item.label, onclick: item.act });
+    button.setAttribute("aria-label", `${item.label} ${item.name}`);
+  }
+
+  function drop(key) {
+    const { line } = lines.get(key);
+    const next = (line.nextElementSibling ?? line.previousElementSibling)?.querySelector("button") ?? $("choose");
+    if (line.contains(document.activeElement)) next.focus();
+    line.remove();
+    lines.delete(key);
   }
 
   async function remove(id) {
-    await fetch(`/api/files/${encodeURIComponent(id)}`, { method: "DELETE" });
-    poll();
+    try {
+      await fetch(`/api/files/${encodeURIComponent(id)}`, { method: "DELETE" });
+    } catch {
+      say("headstream does not answer: is it still running?", true);
+      return;
+    }
     known = known.filter((item) => item.id !== id);
     show();
+    poll();
   }
 
   $("choose").addEventListener("click", () => $("files").click());
@@ -90,6 +131,12 @@ export function startFiles({ settings, say }) {
   poll();
 }
 
-function errorOf(request, file) {
-  try { return JSON.parse(request.responseText).error; } catch { return request.status ? `${file.name} was not taken (${request.status})` : `${file.name} was not sent`; }
+// An error without the file's name before it, which stands above it.
+function within(error, name) {
+  return error.startsWith(`${name}: `) ? error.slice(name.length + 2) : error;
+}
+
+function errorOf(request, name) {
+  if (!request.status) return "headstream does not answer: is it still running?";
+  try { return within(JSON.parse(request.responseText).error, name); } catch { return `${request.responseText.slice(0, 200).trim()} (${request.status})`; }
 }

@@ -135,9 +135,13 @@ $("snapshot").addEventListener("click", () => $("view").toBlob((blob) => save(bl
 
 // --- start ---
 
-$("overlay").textContent = new URL("/overlay", location.href).href;
+// The page itself says so where frames stay on the machine that shows it.
+if (!["127.0.0.1", "localhost", "[::1]"].includes(location.hostname)) {
+  $("hint").textContent = "Start your camera to see your head cut out here. Its pictures go to the machine that runs this studio, and nowhere else.";
+}
 startFiles({ settings, say });
 changed();
 const about = await (await fetch("/api/studio")).json();
 $("device").textContent = about.device;
+$("overlay").textContent = `${location.origin}/overlay${about.token ? "?token=…" : ""}`;
 if (about.camera) $("source").append(new Option(`this machine's: ${about.camera}`, "own"));
