@@ -11,64 +11,9 @@ import signal
 import sys
 from types import FrameType
 
-import typer
-
-from headstream.cli import (
-    batch,
-    bench,
-    crop,
-    demo,
-    doctor,
-    evaluate,
-    image,
-    live,
-    models,
-    paste,
-    studio,
-    track,
-    train,
-    video,
-)
 from headstream.cli.console import say
 from headstream.errors import HeadstreamError, SourceError, UsageError
-
-app = typer.Typer(
-    name="headstream",
-    help="Cut the head (face, hair, beard; no neck, no body) out of videos and photos.",
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    no_args_is_help=True,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-
-
-@app.callback(invoke_without_command=True)
-def _main(
-    version: bool = typer.Option(False, "--version", help="Show the version and exit.", is_eager=True),
-) -> None:
-    if version:
-        from headstream import __version__
-
-        print(f"headstream {__version__}")
-        raise typer.Exit
-
-
-app.command(name="demo")(demo.demo)
-app.command(name="image")(image.image)
-app.command(name="video")(video.video)
-app.command(name="batch")(batch.batch)
-app.command(name="live")(live.live)
-app.command(name="studio")(studio.studio)
-app.command(name="track")(track.track)
-app.command(name="crop")(crop.crop)
-app.command(name="paste")(paste.paste)
-app.command(name="train")(train.train)
-app.command(name="pack")(train.pack)
-app.command(name="evaluate")(evaluate.evaluate)
-app.command(name="export")(train.export)
-app.add_typer(models.app, name="models")
-app.add_typer(bench.app, name="bench")
-app.command(name="doctor")(doctor.doctor)
+from headstream.libraries import remedy
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -78,12 +23,12 @@ def main(arguments: list[str] | None = None) -> int:
     except ValueError:
         pass  # not in the main thread: whoever runs us there handles signals
     try:
+        from headstream.cli.app import app  # here, because what it needs may be missing
+
         result = app(_filled(sys.argv[1:] if arguments is None else arguments), standalone_mode=False)
     except HeadstreamError as error:
         say(f"headstream: {_one_line(error)}")
         return 2 if isinstance(error, (UsageError, SourceError)) else 1
-    except typer.Abort:
-        return 130
     except KeyboardInterrupt:
         say("headstream: interrupted")
         return 130
@@ -91,6 +36,8 @@ def main(arguments: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:
+        if type(error).__name__ == "Abort":  # typer's
+            return 130
         if type(error).__name__ == "NoArgsIsHelpError":
             say(str(error))
             return 2
@@ -100,6 +47,9 @@ def main(arguments: list[str] | None = None) -> int:
             return 2
         if os.environ.get("HEADSTREAM_DEBUG"):
             raise
+        if isinstance(error, ImportError) and not (error.name or "").startswith("headstream"):
+            say(f"headstream: {remedy(error)} (see: headstream doctor)")
+            return 1
         say(f"headstream: internal error: {type(error).__name__}: {_one_line(error)} (HEADSTREAM_DEBUG=1 shows where)")
         return 1
     return result if isinstance(result, int) else 0
