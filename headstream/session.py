@@ -180,12 +180,14 @@ def _virtual_camera(
         try:
             return VirtualCameraSink(size_px, rate, background=None, device=name)
         except SinkError:
-            notice(
-                f"the virtual camera has no transparency; {_CHROMA_GREEN} is behind the head (change it with --background)"
-            )
+            pass  # drivers tell a format they refuse from other troubles in words of their own: that green works does tell
     green = open_background(parse_background(_CHROMA_GREEN), FileSource)
     assert green is not None
     sink = VirtualCameraSink(size_px, rate, background=_backgrounds(job, green, choice), device=name)
+    if parse_background(job.background) == "transparent":
+        notice(
+            f"the virtual camera has no transparency; {_CHROMA_GREEN} is behind the head (change it with --background)"
+        )
     notice(f"virtual camera: {sink.device} ({sink.backend}), {size_px[0]}x{size_px[1]} at {float(rate):.4g} frames/s")
     return sink
 

@@ -116,7 +116,10 @@ class Worker:
             self._finder = self._stack.enter_context(FaceFinder(models_dir()))
         if kind not in self._tools:
             model, device, threads = self._setup.model, self._setup.device, self._setup.threads
-            segmenter = load_segmenter(model, device=device, threads=threads, fast=kind == "video")
+            try:
+                segmenter = load_segmenter(model, device=device, threads=threads, fast=kind == "video")
+            except UsageError as error:
+                raise _NoSuchNetwork(str(error)) from error
             self._tools[kind] = Tools(segmenter, self._finder, segmenter.device, segmenter.card.name, threads)
         return self._tools[kind]
 
@@ -242,8 +245,14 @@ class Worker:
         self.close()
 
 
+class _NoSuchNetwork(UsageError):
+    """A model or device was asked for that there is not: wrong for one input, and for all others."""
+
+
 def _ends_all(error: BaseException) -> type[HeadstreamError] | None:
     """What to raise where other inputs cannot fare better: no network, or a full disk."""
+    if isinstance(error, _NoSuchNetwork):
+        return UsageError
     if isinstance(error, ModelError):
         return ModelError
     return SinkError if any(getattr(cause, "errno", None) in _FULL for cause in causes(error)) else None
