@@ -78,13 +78,6 @@ class TrackMattes:
             return self._matte.update(alpha, crop, crop_px, frame)
 
 
-def check_different(*paths: Path) -> None:
-    places = [(path.parent if "%" in path.name else path).resolve() for path in paths]
-    for at, place in enumerate(places):
-        if place in places[:at]:
-            raise UsageError(f"{paths[at]}: inputs and outputs must be different files")
-
-
 def check_sound(path: Path) -> None:
     import av
 

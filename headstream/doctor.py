@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import importlib.metadata
 import os
 import platform
@@ -9,9 +11,20 @@ import sys
 from dataclasses import dataclass
 
 from headstream.errors import HeadstreamError
+from headstream.libraries import remedy
 from headstream.segment.runtime import onnx_runtime
 
-_REQUIRED = ("numpy", "opencv-contrib-python", "mediapipe", "onnxruntime", "av", "pillow", "typer")
+# By the names they are installed and imported by, those first that others need.
+_REQUIRED = {
+    "numpy": "numpy",
+    "opencv-contrib-python": "cv2",
+    "mediapipe": "mediapipe",
+    "onnxruntime": "onnxruntime",
+    "av": "av",
+    "pillow": "PIL.Image",
+    "typer": "typer",
+    "rich": "rich",
+}
 _OPTIONAL = {
     "pi-heif": "HEIC and AVIF photos: pip install pi-heif",
     "torch": "training and the torch back-end: pip install 'headstream[train]' or 'headstream[torch]'",
@@ -49,16 +62,43 @@ def examine() -> list[Finding]:
         Finding("system", "python", "ok", f"{platform.python_version()} at {sys.executable}"),
         Finding("system", "platform", "ok", f"{platform.platform()}, {os.cpu_count()} cores"),
     ]
-    return found + _packages() + _codecs() + _models() + _devices() + _virtual_camera() + _inference()
+    required = [_package(name, module) for name, module in _REQUIRED.items()]
+    found += required + _optional_packages() + _codecs() + _models() + _devices()
+    lacking = ", ".join(row.name for row in required if row.state != "ok")
+    if lacking:  # nothing is learnt from trying: OpenCV's second import tells another error than its first
+        return [*found, Finding("run", "portrait", "broken", f"not tried without {lacking}")]
+    return found + _virtual_camera() + _inference()
 
 
-def _packages() -> list[Finding]:
+def _package(name: str, module: str) -> Finding:
+    """Whether it loads, which its being installed does not tell: system libraries may be missing."""
+    try:
+        with contextlib.redirect_stdout(sys.stderr):  # some print what they lack where --json belongs
+            _load(module)
+    except HeadstreamError as error:
+        return Finding("package", name, "broken", str(error))
+    except (ImportError, OSError) as error:
+        return Finding("package", name, "broken", remedy(error))
+    try:
+        return Finding("package", name, "ok", importlib.metadata.version(name))
+    except importlib.metadata.PackageNotFoundError:
+        return Finding("package", name, "ok", "from another wheel")
+
+
+def _load(module: str) -> None:
+    """Import a package the way headstream does."""
+    if module == "onnxruntime":
+        onnx_runtime()
+    elif module == "mediapipe":
+        from headstream.track.faces import load_mediapipe
+
+        load_mediapipe()
+    else:
+        importlib.import_module(module)
+
+
+def _optional_packages() -> list[Finding]:
     rows = []
-    for name in _REQUIRED:
-        try:
-            rows.append(Finding("package", name, "ok", importlib.metadata.version(name)))
-        except importlib.metadata.PackageNotFoundError:
-            rows.append(Finding("package", name, "broken", "not installed: pip install --force-reinstall headstream"))
     for name, why in _OPTIONAL.items():
         try:
             rows.append(Finding("package", name, "ok", importlib.metadata.version(name)))
@@ -71,7 +111,7 @@ def _codecs() -> list[Finding]:
     try:
         import av
     except ImportError as error:
-        return [Finding("codec", "av", "broken", str(error))]
+        return [Finding("codec", "av", "broken", remedy(error))]
     rows = []
     for mode, names in (("w", tuple(_ENCODERS)), ("r", _DECODERS)):
         for name in names:
@@ -105,7 +145,7 @@ def _devices() -> list[Finding]:
     try:
         onnxruntime = onnx_runtime()
     except ImportError as error:
-        return [Finding("device", "onnxruntime", "broken", str(error))]
+        return [Finding("device", "onnxruntime", "broken", remedy(error))]
     offered = onnxruntime.get_available_providers()
     rows = [Finding("device", "cpu", "ok", "ONNX Runtime, the default")]
     here = "CUDAExecutionProvider" in offered
@@ -126,7 +166,7 @@ def _inference() -> list[Finding]:
         from headstream.demo import PORTRAIT
 
         found = len(cut_image(PORTRAIT))
-    except (HeadstreamError, ImportError, OSError) as error:
+    except (HeadstreamError, OSError) as error:
         return [Finding("run", "portrait", "broken", str(error))]
     state = "ok" if found == 1 else "broken"
     return [Finding("run", "portrait", state, f"{found} head found and cut")]

@@ -14,13 +14,13 @@ from headstream.alongtrack import (
     Progress,
     TrackMattes,
     along,
-    check_different,
     check_sound,
     check_track,
     open_sinks,
     partly,
     write_all,
 )
+from headstream.apart import check_apart, model_files
 from headstream.capture.file import FileSource
 from headstream.dub.blend import ColourShift, blended, like_film
 from headstream.dub.match import colour_shifts
@@ -122,7 +122,7 @@ def _crop_kinds(job: CropJob) -> list[tuple[Path, OutputFormat, What]]:
         kinds = [(job.out, film_format(job.out, codec=job.codec), "film")]
     if job.matte is not None:
         kinds.append((job.matte, _matte_format(job.matte), "matte"))
-    check_different(job.source, job.track, *(path for path, _, _ in kinds))
+    check_apart([job.source, job.track, *model_files(job.model)], [path for path, _, _ in kinds])
     return kinds
 
 
@@ -142,9 +142,9 @@ def _clip(frame: Frame, placed: Placed, layer: Layer, size: int) -> Cutout:
 def paste_film(job: PasteJob, progress: Progress | None = None) -> DubReport:
     """Put a clip back into its film. Raises as ``crop_film`` does, and UsageError for a clip of another length or shape."""
     kind = film_format(job.out, codec=job.codec)
-    check_different(job.source, job.track, job.clip, job.out)
+    reads = [job.source, job.track, job.clip, *model_files(job.model)]
+    check_apart(reads if job.audio is None else [*reads, job.audio], [job.out])
     if job.audio is not None:
-        check_different(job.audio, job.out)
         check_sound(job.audio)
         if not kind.streams:
             raise UsageError(f"--audio: {kind.name} has no place for sound; name the output .mov, .mkv, .mp4 or .webm")

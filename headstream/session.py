@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from headstream.apart import check_apart, model_files
 from headstream.capture.cameras import LiveTarget
 from headstream.capture.file import FileSource
 from headstream.capture.live import LiveSource
@@ -73,6 +74,10 @@ def check_live_job(job: LiveJob) -> None:
             raise UsageError(f"{job.record}: a background needs an opaque output; name it .mp4")
     if not (job.preview or job.virtual_camera or job.record or job.overlay_port is not None):
         raise UsageError("nothing to show it on; choose a preview, a virtual camera, an overlay or a file")
+    if job.record is not None:
+        reads = [Path(job.target.address)] if job.target.kind == "file" else []
+        reads += [background] if isinstance(background, Path) else []
+        check_apart([*reads, *model_files(job.model)], [job.record])
 
 
 def run_session(
@@ -176,12 +181,14 @@ def _virtual_camera(
         try:
             return VirtualCameraSink(size_px, rate, background=None, device=name)
         except SinkError:
-            notice(
-                f"the virtual camera has no transparency; {_CHROMA_GREEN} is behind the head (change it with --background)"
-            )
+            pass  # drivers tell a format they refuse from other troubles in words of their own: that green works does tell
     green = open_background(parse_background(_CHROMA_GREEN), FileSource)
     assert green is not None
     sink = VirtualCameraSink(size_px, rate, background=_backgrounds(job, green, choice), device=name)
+    if parse_background(job.background) == "transparent":
+        notice(
+            f"the virtual camera has no transparency; {_CHROMA_GREEN} is behind the head (change it with --background)"
+        )
     notice(f"virtual camera: {sink.device} ({sink.backend}), {size_px[0]}x{size_px[1]} at {float(rate):.4g} frames/s")
     return sink
 

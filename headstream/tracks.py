@@ -13,11 +13,11 @@ from typing import TextIO
 import cv2
 import numpy as np
 
+from headstream.apart import check_apart, model_files
 from headstream.capture.file import FileSource
 from headstream.dub.motion import Motion, face_motion
 from headstream.dub.steady import Smoother
 from headstream.dub.trackfile import TrackedFrame, TrackHeader, TrackReader, TrackWriter
-from headstream.errors import UsageError
 from headstream.foresight import file_cutter
 from headstream.pipeline import CutOptions, cut_stream
 from headstream.segment.load import load_segmenter
@@ -56,8 +56,7 @@ def track_file(
 ) -> TrackReport:
     """Write the track of a film; the faces are looked for in every frame. Constant memory. Raises UsageError, SourceError,
     ModelError, SinkError; then, and on KeyboardInterrupt, nothing is written."""
-    if source.resolve() == out.resolve():
-        raise UsageError(f"{out}: input and output must be different files")
+    check_apart([source, *model_files(model)], [out])
     started = time.monotonic()
     segmenter = load_segmenter(model, device=device, fast=True)
     report = TrackReport(device=segmenter.device, model=segmenter.card.name)
@@ -115,7 +114,8 @@ def _count(writer: TrackWriter, frame: TrackedFrame, report: TrackReport) -> Non
 
 def plot_track(source: Path, track: Path, out: Path, progress: Callable[[int, int], None] | None = None) -> None:
     """A picture for each shot (of long films for some of them), below one another: its middle frame, the boxes in it, the path
-    of every head. Raises SourceError, SinkError."""
+    of every head. Raises UsageError, SourceError, SinkError."""
+    check_apart([source, track], [out])
     shots: list[list[TrackedFrame]] = [[]]
     for frame in TrackReader(track):
         if frame.cut:

@@ -11,6 +11,7 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from headstream.apart import check_apart, model_files
 from headstream.capture.file import FileSource
 from headstream.errors import SourceError, UsageError
 from headstream.fixes.read import Film, Fix, read_fixes
@@ -26,7 +27,6 @@ from headstream.segment.crops import CropSegmenter
 from headstream.segment.load import load_segmenter
 from headstream.segment.registry import models_dir
 from headstream.sinks.background import parse_background
-from headstream.sinks.clipfile import sequence_place
 from headstream.sinks.formats import OutputFormat, output_format
 from headstream.sinks.partial import check_writable
 from headstream.track.finder import FaceFinder
@@ -128,6 +128,7 @@ def cut_video_file(
     with FileSource(job.source, threads=threads) as source, ExitStack() as stack:
         film = Film(source.size_px, source.rate, source.frames_expected)
         fixes = read_fixes(job.fixes, film) if job.fixes is not None else []
+        check_apart([fix.mask for fix in fixes if fix.mask is not None], _written(job))
         tools = tools or stack.enter_context(_open_tools(job.model, job.device))
         report = VideoReport(device=tools.device, model=tools.model, viewers=kind.viewers)
         report.doubts = Review(job.options.part) if job.review is not None else None
@@ -212,17 +213,14 @@ def check_job(job: VideoJob) -> tuple[OutputFormat, OutputFormat | None]:
         check_writable(job.review)
     if job.segment_s < 0:
         raise UsageError(f"--segment {job.segment_s}: expected a number of seconds, or 0 for one piece")
-    made = [(job.out, kind), (job.matte, matte_kind), (job.review, None)]
-    outputs = [_place_of(path, how) for path, how in made if path is not None]
-    places = [path.resolve() for path in [job.source, *outputs]]
-    if len(set(places)) < len(places):
-        raise UsageError(f"{job.out}: input and outputs must be different files")
+    reads = [job.source, *model_files(job.model)]
+    reads += [path for path in (background, job.fixes) if isinstance(path, Path)]
+    check_apart(reads, _written(job))
     return kind, matte_kind
 
 
-def _place_of(path: Path, kind: OutputFormat | None) -> Path:
-    """What an output replaces: of pictures the folder, however they are named."""
-    return sequence_place(path)[0] if kind is not None and kind.container == "image2" else path
+def _written(job: VideoJob) -> list[Path]:
+    return [path for path in (job.out, job.matte, job.review) if path is not None]
 
 
 def _run(

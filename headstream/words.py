@@ -1,15 +1,20 @@
-"""What the words of the command line and of manifests mean: whose head, which part, what colour."""
+"""What the words of the command line and of manifests mean: whose head, which part, what colour.
+
+Every command imports this: whatever needs OpenCV is imported where it is used, so that ``headstream doctor`` can say that it
+is missing.
+"""
 
 from __future__ import annotations
 
-from typing import TypeVar
+from dataclasses import replace
+from typing import TYPE_CHECKING, TypeVar
 
-from headstream.choice import Heads
-from headstream.colour import parse_colour
 from headstream.errors import UsageError
-from headstream.matte.refine import MatteOptions
-from headstream.pipeline import CutOptions
-from headstream.types import Part
+
+if TYPE_CHECKING:
+    from headstream.choice import Heads
+    from headstream.pipeline import CutOptions
+    from headstream.types import Part
 
 Word = TypeVar("Word", bound=str)
 
@@ -18,6 +23,8 @@ def parse_hair_color(text: str | None) -> tuple[int, int, int] | None:
     """What --hair-color means. Raises UsageError."""
     if text is None:
         return None
+    from headstream.colour import parse_colour
+
     return parse_colour(text, "--hair-color")
 
 
@@ -30,11 +37,14 @@ def parse_heads(text: str) -> Heads:
     raise UsageError(f"--heads {text}: expected largest, all or a person's number (1, 2, ...)")
 
 
-def cut_options(
-    heads: str, part: str, hair_color: str | None, *, stability: float = MatteOptions.stability
-) -> CutOptions:
-    """What --heads, --part and --hair-color mean. Raises UsageError."""
-    finish = MatteOptions(stability=stability, hair_color=parse_hair_color(hair_color))
+def cut_options(heads: str, part: str, hair_color: str | None, *, stability: float | None = None) -> CutOptions:
+    """What --heads, --part and --hair-color mean. stability: None for that of films. Raises UsageError."""
+    from headstream.matte.refine import MatteOptions
+    from headstream.pipeline import CutOptions
+
+    finish = MatteOptions(hair_color=parse_hair_color(hair_color))
+    if stability is not None:
+        finish = replace(finish, stability=stability)
     return CutOptions(heads=parse_heads(heads), part=parse_part(part), matte=finish)
 
 

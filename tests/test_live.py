@@ -282,6 +282,36 @@ def test_a_session_records_what_it_cuts(head_clip: Path, tmp_path: Path) -> None
     assert lines[0].startswith("head.mp4: 320x240 at 25 frames/s; lite-int8 on cpu")
 
 
+def test_green_goes_behind_the_head_where_a_camera_takes_no_transparency(
+    head_clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    camera = pytest.importorskip("pyvirtualcam").camera
+
+    class Opaque:
+        def __init__(self, *, fourcc: int, **more: Any) -> None:
+            if fourcc == camera.encode_fourcc(camera.PixelFormat.RGBA.value):
+                raise RuntimeError("unsupported format")
+
+        def device(self) -> str:
+            return "opaque"
+
+        def native_fourcc(self) -> None:
+            return None
+
+        def send(self, frame: Any) -> None:
+            corners.append(frame[:3].tolist())
+
+        def close(self) -> None:
+            pass
+
+    corners: list[list[int]] = []
+    monkeypatch.setattr(camera, "BACKENDS", {"opaque": Opaque})
+    target, lines = LiveTarget("file", head_clip.name, address=str(head_clip)), list[str]()
+    run_session(LiveJob(target, virtual_camera=True), notice=lines.append)
+    assert ["#00b140 is behind the head" in line for line in lines] == [False, True, False]
+    assert np.abs(np.array(corners[-1]) - (0, 177, 64)).max() < 8
+
+
 @pytest.mark.slow
 def test_ctrl_c_ends_it_quickly_with_a_usable_file(head_clip: Path, tmp_path: Path) -> None:
     out = tmp_path / "o.mkv"

@@ -13,7 +13,7 @@ from typing import Any
 from headstream.batch.job import NOT_WRITTEN, BatchJob, Item, Outcome
 from headstream.batch.piecework import why_whole
 from headstream.batch.places import Storage, own_name
-from headstream.errors import ModelError
+from headstream.errors import UsageError
 from headstream.segment.registry import find_model
 
 _FIELDS = {field.name for field in fields(Outcome)} - NOT_WRITTEN
@@ -48,7 +48,7 @@ def with_identity(items: Sequence[Item], job: BatchJob) -> list[Item]:
 
 
 def model_identity(model: str, *, fast: bool) -> str:
-    """What other weights have another of: the sha256 of a file; of folders, their files' sizes and times. Raises ModelError."""
+    """What other weights have another of: the sha256 of a file; of folders, their files' sizes and times. Raises UsageError."""
     path = Path(model)
     if path.is_dir():
         parts = sorted((str(f.relative_to(path)), f.stat().st_size, f.stat().st_mtime_ns) for f in path.rglob("*"))
@@ -57,7 +57,7 @@ def model_identity(model: str, *, fast: bool) -> str:
         return _sha256(path)
     try:
         card = find_model(model, fast=fast)
-    except ModelError:
+    except UsageError:
         if "/" in model and path.suffix != ".onnx":
             return model  # on the hub: a name with its revision is all there is before it is fetched
         raise

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from headstream.errors import HeadstreamError, ModelError, SinkError, SourceError
+from headstream.errors import HeadstreamError, ModelError, SinkError, SourceError, UsageError
 
 _T = TypeVar("_T")
 _TRIES = 3
@@ -26,6 +26,10 @@ class PassingSourceError(SourceError):
 
 class PassingSinkError(SinkError):
     """A store did not take a result just now; it may in a moment."""
+
+
+class NoSuchNetworkError(UsageError):
+    """A model or device was asked for that there is not: wrong for one input, and for all others."""
 
 
 def may_pass(error: BaseException) -> bool:
@@ -50,6 +54,8 @@ def causes(error: BaseException) -> list[BaseException]:
 
 def ends_all(error: BaseException) -> type[HeadstreamError] | None:
     """What to raise where other inputs cannot fare better: no network, or a full disk."""
+    if isinstance(error, NoSuchNetworkError):
+        return UsageError
     if isinstance(error, ModelError):
         return ModelError
     return SinkError if any(getattr(cause, "errno", None) in _FULL for cause in causes(error)) else None

@@ -70,7 +70,24 @@ def _checked_items(job: BatchJob) -> list[Item]:
         raise UsageError(items[0].problem if items else "no inputs")
     for wish, kind in dict.fromkeys((item.wish, item.kind) for item in items):
         check_wish(wish, kind)
+    _check_apart(items, job)
     return with_identity(items, job)
+
+
+def _check_apart(items: list[Item], job: BatchJob) -> None:
+    """Raise UsageError where a result would be written over something that is read."""
+    reads = {_true_name(name) for name in (*job.inputs, *(item.input for item in items))}
+    reads |= {_true_name(item.wish.background) for item in items if os.path.isfile(item.wish.background)}
+    for item in (item for item in items if item.kind == "video" and not item.problem):
+        place = f"{job.out.rstrip('/')}/{item.place}"
+        if _true_name(place) in reads:
+            raise UsageError(f"{item.input}: its result would replace {place}, which is read; choose another --out")
+    if job.report is not None and _true_name(str(job.report)) in reads:
+        raise UsageError(f"--report {job.report}: would replace what is read; choose another name")
+
+
+def _true_name(name: str) -> str:
+    return name if is_remote(name) else os.path.normcase(os.path.realpath(local_path(name)))
 
 
 def _findable(name: str) -> str:

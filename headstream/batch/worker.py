@@ -14,7 +14,7 @@ import cv2
 
 from headstream.batch.job import FORMATS, Item, Join, Kind, Outcome, Setup, Wish
 from headstream.batch.ledger import write_result
-from headstream.batch.patience import ends_all, in_words, may_pass, patiently
+from headstream.batch.patience import NoSuchNetworkError, ends_all, in_words, may_pass, patiently
 from headstream.batch.piecework import look_at, piece_name, record, video_job
 from headstream.batch.places import is_numbered, is_remote, open_storage
 from headstream.batch.thumbnail import Thumbnail, thumbnail
@@ -115,7 +115,10 @@ class Worker:
             self._finder = self._stack.enter_context(FaceFinder(models_dir()))
         if kind not in self._tools:
             model, device, threads = self._setup.model, self._setup.device, self._setup.threads
-            segmenter = load_segmenter(model, device=device, threads=threads, fast=kind == "video")
+            try:
+                segmenter = load_segmenter(model, device=device, threads=threads, fast=kind == "video")
+            except UsageError as error:
+                raise NoSuchNetworkError(str(error)) from error
             self._tools[kind] = Tools(segmenter, self._finder, segmenter.device, segmenter.card.name, threads)
         return self._tools[kind]
 

@@ -11,79 +11,13 @@ import signal
 import sys
 from types import FrameType
 
-import typer
-from typer.core import TyperGroup
-
-from headstream.cli import (
-    batch,
-    bench,
-    crop,
-    demo,
-    doctor,
-    evaluate,
-    image,
-    live,
-    models,
-    paste,
-    studio,
-    track,
-    train,
-    video,
-)
 from headstream.cli.console import emit_json, say
 from headstream.errors import HeadstreamError, SourceError, UsageError
+from headstream.libraries import remedy
 
 
-class _InterruptedError(Exception):
+class EndedByCtrlCError(Exception):
     """Ctrl-C, in words that typer does not take for an exit status, which nobody can tell from a command's own."""
-
-
-class _Commands(TyperGroup):
-    def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override]
-        try:
-            return super().invoke(ctx)
-        except KeyboardInterrupt as error:
-            raise _InterruptedError from error
-
-
-app = typer.Typer(
-    name="headstream",
-    cls=_Commands,
-    help="Cut the head (face, hair, beard; no neck, no body) out of videos and photos.",
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    no_args_is_help=True,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-
-
-@app.callback(invoke_without_command=True)
-def _main(
-    version: bool = typer.Option(False, "--version", help="Show the version and exit.", is_eager=True),
-) -> None:
-    if version:
-        from headstream import __version__
-
-        print(f"headstream {__version__}")
-        raise typer.Exit
-
-
-app.command(name="demo")(demo.demo)
-app.command(name="image")(image.image)
-app.command(name="video")(video.video)
-app.command(name="batch")(batch.batch)
-app.command(name="live")(live.live)
-app.command(name="studio")(studio.studio)
-app.command(name="track")(track.track)
-app.command(name="crop")(crop.crop)
-app.command(name="paste")(paste.paste)
-app.command(name="train")(train.train)
-app.command(name="pack")(train.pack)
-app.command(name="evaluate")(evaluate.evaluate)
-app.command(name="export")(train.export)
-app.add_typer(models.app, name="models")
-app.add_typer(bench.app, name="bench")
-app.command(name="doctor")(doctor.doctor)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -94,6 +28,8 @@ def main(arguments: list[str] | None = None) -> int:
     except ValueError:
         pass  # not in the main thread: whoever runs us there handles signals
     try:
+        from headstream.cli.app import app  # here, because what it needs may be missing
+
         result = app(_filled(given), standalone_mode=False)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -111,7 +47,7 @@ def _explained(error: BaseException) -> tuple[int, str]:
     """Exit status and message of what ended a command. Raises what nobody foresaw again, where HEADSTREAM_DEBUG is set."""
     if isinstance(error, HeadstreamError):
         return 2 if isinstance(error, (UsageError, SourceError)) else 1, f"headstream: {_one_line(error)}"
-    if isinstance(error, (typer.Abort, _InterruptedError, KeyboardInterrupt)):
+    if isinstance(error, (EndedByCtrlCError, KeyboardInterrupt)) or type(error).__name__ == "Abort":  # typer's
         return 130, "headstream: interrupted"
     if type(error).__name__ == "NoArgsIsHelpError":
         return 2, str(error)
@@ -120,6 +56,8 @@ def _explained(error: BaseException) -> tuple[int, str]:
         return 2, f"headstream: {_one_line(error.format_message())} (see: {command} --help)"
     if os.environ.get("HEADSTREAM_DEBUG"):
         raise error
+    if isinstance(error, ImportError) and not (error.name or "").startswith("headstream"):
+        return 1, f"headstream: {remedy(error)} (see: headstream doctor)"
     where = "(HEADSTREAM_DEBUG=1 shows where)"
     return 1, f"headstream: internal error: {type(error).__name__}: {_one_line(error)} {where}"
 

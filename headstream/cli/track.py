@@ -23,6 +23,7 @@ def track(
     json: JsonOption = False,
 ) -> int:
     """Write down every head in every frame of a film: number, face box, landmarks, crop, shots. Smoothed without lag."""
+    from headstream.apart import check_apart, model_files
     from headstream.sinks.partial import check_writable
     from headstream.tracks import plot_track, track_file
 
@@ -30,6 +31,7 @@ def track(
         if plot.suffix.lower() != ".png":
             raise UsageError(f"--plot {plot}: is a picture; name it .png")
         check_writable(plot)
+        check_apart([source, *model_files(model)], [out, plot])
     with progress_bar(source.name) as progress:
         report = track_file(source, out, model=model, device=device, progress=progress)
     outputs = [out]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from headstream.errors import ModelError
+from headstream.errors import ModelError, UsageError
 
 
 def choose_device(wanted: str = "auto") -> torch.device:
@@ -14,7 +14,7 @@ def choose_device(wanted: str = "auto") -> torch.device:
         return torch.device(next(name for name in ("cuda", "mps", "cpu") if here[name]))
     kind = wanted.split(":")[0]
     if kind not in here:
-        raise ModelError(f"device {wanted!r} is not known to torch; known: auto, {', '.join(here)}")
+        raise UsageError(f"device {wanted!r} is not known to torch; known: auto, {', '.join(here)}")
     if not here[kind]:
         found = ", ".join(name for name, there in here.items() if there)
         raise ModelError(f"device {wanted!r} is not here: torch {torch.__version__} found {found}; use --device cpu")

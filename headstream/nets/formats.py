@@ -38,7 +38,7 @@ def load_network(name: str) -> Network:
     if path.is_dir():
         return _from_diffusers(str(path), path)
     if path.suffix and not path.is_file() and path.suffix in {".pt", ".ckpt", ".safetensors"}:
-        raise ModelError(f"model {name}: no such file")
+        raise UsageError(f"model {name}: no such file")
     if path.suffix == ".safetensors":
         return _head_unet(_read_safetensors(path), path, _HEAD_UNET_PX)
     if path.suffix == ".ckpt":

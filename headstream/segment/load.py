@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 
-from headstream.errors import ModelError, UsageError
+from headstream.errors import UsageError
 from headstream.segment.crops import CropSegmenter
 from headstream.segment.registry import find_model
 
@@ -22,7 +22,8 @@ def load_segmenter(
     "owner/name@revision" on the hub, which is asked only if the weights are not in its cache (and never with
     HF_HUB_OFFLINE=1).  device: "auto", "cpu", "cuda", and for ONNX "tensorrt", "coreml", "directml", for torch "mps"; a
     device that is not here is an error, never a silent fall-back.  threads: of ONNX Runtime.
-    fast: whether "default" means the weights for video, in 8 bits, and not those for photos.  Raises ModelError.
+    fast: whether "default" means the weights for video, in 8 bits, and not those for photos.  Raises UsageError for a name, file
+    or word for a device that there is not, ModelError for weights that are not what they should be.
     """
     path = Path(name)
     if path.suffix in _TORCH_FILES or path.is_dir() or _is_hub_name(name):
@@ -44,5 +45,5 @@ def _is_hub_name(name: str) -> bool:
     if plain and Path(name).suffix == ".onnx":
         return False
     if plain and Path(name).exists():
-        raise ModelError(f"model {name} is a file of an unknown kind; known: .onnx, {', '.join(sorted(_TORCH_FILES))}")
+        raise UsageError(f"model {name} is a file of an unknown kind; known: .onnx, {', '.join(sorted(_TORCH_FILES))}")
     return plain

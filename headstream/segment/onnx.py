@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from headstream.errors import ModelError
+from headstream.errors import ModelError, UsageError
 from headstream.segment.crops import CropSegmenter
 from headstream.segment.registry import ModelCard
 from headstream.segment.runtime import onnx_runtime
@@ -97,7 +97,7 @@ def _device(wanted: str, available: list[str]) -> str:
     if wanted == "auto":
         return "cuda" if PROVIDERS["cuda"] in available else "cpu"
     if wanted not in PROVIDERS:
-        raise ModelError(f"device {wanted!r} is not known; known: auto, {', '.join(PROVIDERS)}")
+        raise UsageError(f"device {wanted!r} is not known; known: auto, {', '.join(PROVIDERS)}")
     if PROVIDERS[wanted] not in available:
         wheel = _WHEELS.get(wanted)
         advice = f"pip install {wheel}, or use --device cpu" if wheel else "use --device cpu"

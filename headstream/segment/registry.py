@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from headstream.errors import ModelError
+from headstream.errors import ModelError, UsageError
 
 DEFAULT_MODEL = "lite"
 # The same network in 8 bits: for video, where each frame's milliseconds count more than a thousandth of IoU.
@@ -96,15 +96,15 @@ def shipped_models() -> list[ModelCard]:
 def find_model(name: str, *, fast: bool = False) -> ModelCard:
     """The card of a shipped segmenter, or of an .onnx file that has its card beside it.
 
-    fast: whether "default" means the one for video.  Raises ModelError naming what there is.
+    fast: whether "default" means the one for video.  Raises UsageError naming what there is; ModelError for a broken card.
     """
     path = Path(name)
     if path.suffix == ".onnx":
         beside = path.with_suffix(".json")
         if not path.is_file():
-            raise ModelError(f"model {name}: no such file")
+            raise UsageError(f"model {name}: no such file")
         if not beside.is_file():
-            raise ModelError(f"model {name} has no card; expected {beside} (see: headstream models info lite)")
+            raise UsageError(f"model {name} has no card; expected {beside} (see: headstream models info lite)")
         return read_card(beside)
     default = DEFAULT_FAST_MODEL if fast else DEFAULT_MODEL
     wanted = default if name == "default" else name
@@ -113,4 +113,4 @@ def find_model(name: str, *, fast: bool = False) -> ModelCard:
         if card.name == wanted:
             return card
     known = ", ".join(card.name for card in segmenters) or "none"
-    raise ModelError(f"model {name!r} is not known; shipped: {known}; or name an .onnx file with its card beside it")
+    raise UsageError(f"model {name!r} is not known; shipped: {known}; or name an .onnx file with its card beside it")

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from headstream.sinks.encode import ClipInfo, What
-from headstream.sinks.formats import OutputFormat
-from headstream.sinks.partial import PartialFile, PartialFolder, sink_error
+from headstream.sinks.formats import OutputFormat, sequence_place
+from headstream.sinks.partial import PartialFile, PartialFolder, neighbour, sink_error
 from headstream.sinks.streams import STREAMS, StreamCarrier
 
 
@@ -108,17 +108,12 @@ class ClipFile:
             carrier.close()
 
 
-def sequence_place(path: Path) -> tuple[Path, str]:
-    """Folder and file name pattern of a PNG sequence asked for as a folder or as folder/%06d.png."""
-    return (path.parent, path.name) if "%" in path.name else (path, "%06d.png")
-
-
 def incomplete_name(path: Path) -> Path:
     """What an output is called that is not all that was asked for."""
-    return path.with_name(f"{path.stem}.partial{path.suffix}")
+    return neighbour(path, f"{path.stem}.partial{path.suffix}")
 
 
 def beside(path: Path, what: str) -> Path:
     """The hidden place beside an output that holds ``what`` belongs to its making."""
-    place = sequence_place(path)[0] if "%" in path.name else path
-    return place.with_name(f".{place.name}.{what}")
+    place = sequence_place(path)[0] if "%" in path.name or not path.suffix else path
+    return neighbour(place, f".{place.name}.{what}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -135,6 +136,7 @@ _BY_SUFFIX = {
 }
 _BY_CODEC = {"prores": _PRORES, "vp9": _VP9, "ffv1": _FFV1, "h264": _H264}
 _CONTAINERS = {".mov": "mov", ".webm": "webm", ".mkv": "matroska", ".mp4": "mp4"}
+_NUMBERED = re.compile(r"[^%]*%(0[1-9])?d[^%]*\.png", re.IGNORECASE)
 # Codecs a container takes besides its own; the first row is the default of each.
 _ALLOWED = {
     ".mov": ("prores", "h264"),
@@ -152,8 +154,10 @@ def output_format(path: Path, *, codec: str | None = None, transparent: bool = T
     suffix = path.suffix.lower()
     if "%" in path.name or suffix == "":
         chosen = _PNGS
-        if "%" in path.name and suffix != ".png":
+        if "%" in path.name and not _NUMBERED.fullmatch(path.name):
             raise UsageError(f"{path}: a numbered sequence is written as PNG; name it like frames/%06d.png")
+        if not sequence_place(path)[0].name:
+            raise UsageError(f"{path}: is no folder for a film's frames; name one, like frames/%06d.png")
     elif suffix not in _BY_SUFFIX:
         known = ", ".join(_BY_SUFFIX)
         raise UsageError(f"{path}: no output format is called {suffix!r}; use {known}, a folder or %06d.png")
@@ -167,6 +171,13 @@ def output_format(path: Path, *, codec: str | None = None, transparent: bool = T
             f"{path}: {where} has no transparency; name the output .mov, .webm or .mkv, or choose a --background"
         )
     return chosen
+
+
+def sequence_place(path: Path) -> tuple[Path, str]:
+    """Folder and file name pattern of a PNG sequence asked for as a folder or as folder/%06d.png. A folder that is told by no
+    name of its own (. or ..) gets its name: others are made of it."""
+    folder, pattern = (path.parent, path.name) if "%" in path.name else (path, "%06d.png")
+    return (folder if folder.name not in {"", ".."} else folder.resolve()), pattern
 
 
 def film_format(path: Path, *, codec: str | None = None) -> OutputFormat:

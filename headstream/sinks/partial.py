@@ -17,10 +17,10 @@ class PartialFile:
     """
 
     def __init__(self, final: Path) -> None:
-        self.final = final
-        self.path = final.with_name(f".{final.stem}.part{final.suffix}")
         if final.is_dir():
             raise SinkError(f"{final}: is a folder; name a file")
+        self.final = final
+        self.path = final.with_name(f".{final.stem}.part{final.suffix}")
         make_parents(final)
 
     def keep(self) -> None:
@@ -46,7 +46,7 @@ class PartialFolder:
 
     def __init__(self, final: Path, *, fresh: bool = True) -> None:
         self.final = final
-        self.path = final.with_name(f".{final.name}.part")
+        self.path = neighbour(final, f".{final.name}.part")
         make_parents(final)
         if final.exists() and not final.is_dir():
             raise SinkError(f"{final}: is a file; name a folder for the frames")
@@ -77,9 +77,21 @@ class PartialFolder:
         shutil.rmtree(self.path, ignore_errors=True)
 
 
+def neighbour(place: Path, name: str) -> Path:
+    """What is to be renamed to ``place``, or belongs to its making: beside it; inside a folder that is there where beside it
+    is another file system (a mount point, a link), to which nothing can be renamed, or no permission to write."""
+    if place.is_dir():
+        place = place if place.name not in {"", ".."} else place.resolve()
+        parent = place.absolute().parent
+        elsewhere = not place.name or parent.stat().st_dev != place.stat().st_dev
+        if elsewhere or not os.access(parent, os.W_OK | os.X_OK):
+            return place / name
+    return place.with_name(name)
+
+
 def check_writable(final: Path) -> None:
-    """Raise SinkError unless something can be created at ``final``. Nothing is created yet."""
-    folder = final.absolute().parent
+    """Raise SinkError unless something can be created at ``final``, or in it where it is a folder. Nothing is created yet."""
+    folder = final.absolute() if final.is_dir() else final.absolute().parent
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
     if not folder.is_dir():

@@ -11,7 +11,7 @@ import numpy as np
 
 from headstream.errors import SinkError
 from headstream.sinks.background import checkerboard
-from headstream.sinks.partial import check_writable, sink_error
+from headstream.sinks.partial import check_writable, neighbour, sink_error
 from headstream.types import Cutout, Float32Array, Region, UInt8Array
 
 
@@ -31,7 +31,7 @@ def write_photo(
     from PIL import Image
 
     check_writable(folder)
-    part = folder.with_name(f".{folder.name}.part")
+    part = neighbour(folder, f".{folder.resolve().name}.part")
     pictures: dict[str, UInt8Array] = {"head_only.png": cutout.rgba(), "full_mask.png": cutout.alpha}
     for number, crop in enumerate(crops, 1):
         name = "head_mask_crop.png" if number == 1 else f"head_mask_crop_{number}.png"

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from headstream.sinks.clipfile import incomplete_name, sequence_place
+from headstream.sinks.clipfile import incomplete_name
 from headstream.sinks.encode import ClipInfo
-from headstream.sinks.formats import OutputFormat
+from headstream.sinks.formats import OutputFormat, sequence_place
 from headstream.sinks.partial import PartialFolder, sink_error, sync
 from headstream.sinks.segments import SegmentSink
 

@@ -21,6 +21,7 @@ from typing import Any, Literal
 import numpy as np
 
 from headstream.errors import ModelError
+from headstream.libraries import remedy
 from headstream.types import Box, UInt8Array
 
 Range = Literal["full", "short"]
@@ -86,7 +87,8 @@ class _DrawingLater(MetaPathFinder):
         return spec
 
 
-def _mediapipe() -> Any:
+def load_mediapipe() -> Any:
+    """The package. Raises ModelError where it does not load, with what to do."""
     try:
         sys.meta_path.insert(0, _DrawingLater)
         try:
@@ -94,10 +96,7 @@ def _mediapipe() -> Any:
         finally:
             sys.meta_path.remove(_DrawingLater)
     except (ImportError, OSError) as error:
-        raise ModelError(
-            f"mediapipe does not load ({error}); on a bare Linux it and OpenCV need system libraries: "
-            "apt install libgl1 libegl1 libgles2 libglib2.0-0"
-        ) from error
+        raise ModelError(remedy(error, "mediapipe")) from error
     return mediapipe
 
 
@@ -115,7 +114,7 @@ class FaceDetector:
 
     def __init__(self, model: Path, *, min_score: float = 0.5) -> None:
         with _native_stderr_muted():
-            self._mp = _mediapipe()
+            self._mp = load_mediapipe()
             from mediapipe.tasks.python import BaseOptions, vision
 
             if not model.is_file():
@@ -125,6 +124,8 @@ class FaceDetector:
             )
             try:
                 self._task: Any = vision.FaceDetector.create_from_options(options)
+            except OSError as error:  # its native part is loaded only now
+                raise ModelError(remedy(error, "mediapipe")) from error
             except (RuntimeError, ValueError) as error:
                 raise ModelError(f"face detector {model.name} does not load: {error}") from error
             # Also runs when the interpreter goes down, where MediaPipe's own clean-up would print a traceback.

@@ -279,8 +279,9 @@ class TestRefusals:
     def test_a_device_that_is_not_here_ends_it_at_once(self, clip: Path, tmp_path: Path) -> None:
         with pytest.raises(ModelError, match="'cuda' is not here"):
             run_batch(job(clip, out=tmp_path / "out", device="cuda"))
-        with pytest.raises(ModelError, match="not known"):
-            run_batch(job(clip, out=tmp_path / "out", model="nonsense"))
+        for wrong in ({"model": "nonsense"}, {"device": "abacus"}):
+            with pytest.raises(UsageError, match="not known"):
+                run_batch(job(clip, out=tmp_path / "out", **wrong))
 
     def test_out_is_a_file(self, clip: Path, tmp_path: Path) -> None:
         (tmp_path / "out").touch()

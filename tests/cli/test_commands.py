@@ -309,6 +309,15 @@ class TestLive:
         assert run("live", "--camera", head_clip, *arguments) == 3
         assert (asked[0].virtual_camera, asked[0].virtual_camera_name, asked[0].preview) == (True, name, False)
 
+    def test_without_its_package_a_virtual_camera_says_so_and_nothing_of_transparency(
+        self, head_clip: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.setitem(sys.modules, "pyvirtualcam", None)
+        assert run("live", "--camera", head_clip, "--virtual-camera") == 1
+        err = capsys.readouterr().err
+        assert "pip install 'headstream[vcam]'" in err
+        assert "transparency" not in err
+
     def test_cameras_are_listed(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert run("live", "--list") == 0
         captured = capsys.readouterr()
@@ -342,7 +351,26 @@ class TestOthers:
         assert run("models", "info", "lite", "--json") == 0
         info = json.loads(capsys.readouterr().out)
         assert info["file_state"] == "matches the card"
-        assert run("models", "info", "nobody") == 1
+
+    @pytest.mark.parametrize("command", ["bench model --model", "models info", "image a.jpg --out cut --model"])
+    @pytest.mark.parametrize("name", ["lte", "missing.onnx", "missing.pt", "alone.onnx"])
+    def test_a_model_there_is_not_is_wrong_usage(
+        self,
+        command: str,
+        name: str,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "alone.onnx").touch()
+        Image.fromarray(pattern(200, 150, 0)).save(tmp_path / "a.jpg")
+        assert run(*command.split(), name) == 2
+        assert f"model {name}" in capsys.readouterr().err.replace("'", "")
+
+    def test_so_is_a_device_nobody_knows(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert run("bench", "model", "--device", "gpu") == 2
+        assert "device 'gpu' is not known; known: auto, cpu" in capsys.readouterr().err
 
     def test_bench(self, head_clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert run("bench", "file", head_clip, "--json") == 0

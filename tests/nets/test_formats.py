@@ -19,7 +19,7 @@ pytest.importorskip("diffusers")
 
 from torch.nn import functional as F  # noqa: E402
 
-from headstream.errors import ModelError  # noqa: E402
+from headstream.errors import ModelError, UsageError  # noqa: E402
 from headstream.nets.formats import load_network  # noqa: E402
 from headstream.nets.head_unet import HeadUNet  # noqa: E402
 from headstream.segment.load import load_segmenter  # noqa: E402
@@ -178,7 +178,7 @@ def test_what_does_not_fit_is_named(tmp_path: Path, folder: Path, state: State) 
     safetensors.save_file({"x": torch.zeros(1)}, tmp_path / "x.safetensors")
     with pytest.raises(ModelError, match="does not hold a head-segmentation U-Net"):
         load_network(str(tmp_path / "x.safetensors"))
-    with pytest.raises(ModelError, match="no such file"):
+    with pytest.raises(UsageError, match="no such file"):
         load_network(str(tmp_path / "none.ckpt"))
     (tmp_path / "empty").mkdir()
     with pytest.raises(ModelError, match=r"config\.json"):

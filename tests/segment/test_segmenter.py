@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
-from headstream.errors import ModelError
+from headstream.errors import ModelError, UsageError
 from headstream.segment.crops import CropSegmenter
 from headstream.segment.load import load_segmenter
 from headstream.segment.registry import find_model, models_dir, read_card, shipped_models
@@ -97,16 +97,16 @@ def test_other_shapes_are_refused(segmenter: CropSegmenter, bad: np.ndarray) -> 
 
 
 def test_unknown_names_say_what_there_is() -> None:
-    with pytest.raises(ModelError, match=r"'nothing' is not known; shipped: .*lite"):
+    with pytest.raises(UsageError, match=r"'nothing' is not known; shipped: .*lite"):
         find_model("nothing")
-    with pytest.raises(ModelError, match="no such file"):
+    with pytest.raises(UsageError, match="no such file"):
         find_model("nowhere/net.onnx")
 
 
 def test_a_device_that_is_not_here_is_an_error() -> None:
     with pytest.raises(ModelError, match="'cuda' is not here: this ONNX Runtime offers .*CPUExecutionProvider"):
         load_segmenter(device="cuda")
-    with pytest.raises(ModelError, match="'abacus' is not known"):
+    with pytest.raises(UsageError, match="'abacus' is not known"):
         load_segmenter(device="abacus")
 
 
@@ -134,7 +134,7 @@ def test_a_file_without_a_card_or_with_a_broken_one(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="not a model card"):
         read_card(tmp_path / "net.json")
     (tmp_path / "net.json").unlink()
-    with pytest.raises(ModelError, match="has no card"):
+    with pytest.raises(UsageError, match="has no card"):
         load_segmenter(str(path))
 
 

@@ -18,6 +18,7 @@ from headstream.colour import planes_from_rgb, rgb_from_planes
 from headstream.errors import SinkError, UsageError
 from headstream.sinks.background import open_background, parse_background
 from headstream.sinks.formats import output_format
+from headstream.sinks.partial import neighbour
 from headstream.sinks.video import ClipInfo, VideoSink
 from headstream.types import Colour, Cutout, Frame, Region, UInt8Array
 from tests.conftest import seconds
@@ -129,6 +130,41 @@ def test_an_rgb_source_stays_rgb_in_ffv1(tmp_path: Path) -> None:
     assert (decoded(tmp_path / "o.mkv", "rgba")[2] == items[2].rgba()).all()
 
 
+@pytest.mark.parametrize(("name", "folder"), [("%06d.png", "here"), (".", "here"), ("..", ""), ("below/..", "here")])
+def test_png_sequences_in_folders_without_a_name_of_their_own(
+    name: str, folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here" / "below").mkdir(parents=True)
+    (tmp_path / "here" / "mine.txt").write_text("stays")
+    monkeypatch.chdir(tmp_path / "here")
+    sink = write(Path(name), cutouts(), clip())
+    assert sorted(path.name for path in (tmp_path / folder).glob("*.png")) == [f"{i:06d}.png" for i in range(1, 9)]
+    assert sink.final_path == tmp_path / folder / ("%06d.png" if "%" in name else "")
+    assert (tmp_path / "here" / "mine.txt").exists()
+    assert not [path for path in tmp_path.rglob(".*") if path.name.endswith(".part")]
+
+
+def test_what_is_made_lies_where_it_can_be_renamed_from(tmp_path: Path) -> None:
+    assert neighbour(tmp_path / "new", ".new.part") == tmp_path / ".new.part"
+    assert neighbour(tmp_path, ".part") == tmp_path.parent / ".part"
+    assert neighbour(Path("/"), ".part") == Path("/.part")
+    if sys.platform == "linux":  # where this is another file system than /
+        assert neighbour(Path("/proc"), ".part") == Path("/proc/.part")
+        (tmp_path / "link").symlink_to("/proc")
+        assert neighbour(tmp_path / "link", ".part") == tmp_path / "link" / ".part"
+
+
+@pytest.mark.skipif(ROOT or sys.platform == "win32", reason="needs a folder that cannot be written to")
+def test_a_folder_whose_parent_is_not_ours(tmp_path: Path) -> None:
+    (tmp_path / "frames").mkdir()
+    tmp_path.chmod(0o555)
+    try:
+        write(tmp_path / "frames", cutouts(), clip())
+    finally:
+        tmp_path.chmod(0o755)
+    assert len(list((tmp_path / "frames").iterdir())) == 8
+
+
 def test_png_sequence(tmp_path: Path) -> None:
     from PIL import Image
 
@@ -216,6 +252,14 @@ class TestRefusedBeforeWork:
 
     def test_numbered_jpegs(self) -> None:
         assert "written as PNG" in self.refusal("f/%06d.jpg")
+
+    @pytest.mark.parametrize("name", ["50%.png", "%s.png", "%06d-%06d.png"])
+    def test_numbers_that_are_none(self, name: str) -> None:
+        assert "name it like frames/%06d.png" in self.refusal(name)
+
+    @pytest.mark.parametrize("name", ["/", "/%06d.png"])
+    def test_frames_all_over_the_root(self, name: str) -> None:
+        assert "name one, like frames/%06d.png" in self.refusal(name)
 
     def test_codecs(self) -> None:
         assert "unknown; known: prores" in self.refusal("o.mov", codec="wmv")

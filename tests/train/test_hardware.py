@@ -25,7 +25,7 @@ from tests.train.test_training import CONFIG, config, sets  # noqa: E402, F401
 
 def test_a_device_that_is_not_here_is_an_error() -> None:
     assert choose_device("cpu").type == "cpu"
-    with pytest.raises(ModelError, match="'abacus' is not known to torch; known: auto, cpu"):
+    with pytest.raises(UsageError, match="'abacus' is not known to torch; known: auto, cpu"):
         choose_device("abacus")
     if not torch.cuda.is_available():
         with pytest.raises(ModelError, match="'cuda' is not here: torch .* found cpu"):

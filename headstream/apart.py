@@ -1,0 +1,64 @@
+"""No command writes over what it reads, nor twice to one place: refused before any work, however the paths are written."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from headstream.errors import UsageError
+from headstream.sinks.clipfile import incomplete_name
+from headstream.sinks.formats import sequence_place
+
+
+def check_apart(reads: Iterable[Path], writes: Iterable[Path]) -> None:
+    """Raise UsageError where an output is an input or another output. Links are followed, and need not be there yet.
+
+    Of a PNG sequence the whole folder is one output; an input may lie in it unless a frame could get its name.
+    """
+    outputs = list(writes)
+    for at, output in enumerate(outputs):
+        for other in outputs[:at]:
+            if _same(_replaced(output), _replaced(other)):
+                raise UsageError(f"{output}: is written twice ({other}); outputs must be different files")
+    for read in reads:
+        for output in outputs:
+            if _takes(output, read):
+                raise UsageError(f"{output}: is read, too ({read}); inputs and outputs must be different files")
+            if _same(incomplete_name(_replaced(output)), read):
+                raise UsageError(
+                    f"{read}: a film that breaks off goes by this name where the output is {output}; choose another output"
+                )
+
+
+def model_files(model: str) -> list[Path]:
+    """What is read of a model that is a file: the weights, and the card beside them."""
+    path = Path(model)
+    return [path, path.with_suffix(".json")] if path.suffix and path.is_file() else []
+
+
+def _replaced(output: Path) -> Path:
+    """What an output replaces: of pictures the folder, however they are named."""
+    return sequence_place(output)[0] if _is_sequence(output) else output
+
+
+def _is_sequence(output: Path) -> bool:
+    return "%" in output.name or not output.suffix
+
+
+def _takes(output: Path, read: Path) -> bool:
+    """Whether ``read`` may be lost to an output."""
+    if not _is_sequence(output):
+        return _same(output, read)
+    folder, pattern = sequence_place(output)
+    named = re.compile(re.sub(r"%(0\d)?d", r"\\d+", re.escape(pattern)), re.IGNORECASE)
+    in_it = (path for path in (read, read.resolve()) if named.fullmatch(path.name))
+    return _same(folder, read) or any(_same(folder, path.parent) for path in in_it)
+
+
+def _same(one: Path, other: Path) -> bool:
+    try:
+        return os.path.samefile(one, other)  # also by another spelling, where the system knows no upper and lower case
+    except OSError:  # one is not there yet
+        return one.resolve() == other.resolve()
