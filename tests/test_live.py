@@ -22,6 +22,7 @@ from headstream.capture.synthetic import SyntheticCamera
 from headstream.colour import planes_from_rgb
 from headstream.errors import SinkError, SourceError, UsageError
 from headstream.live import Controls, LiveCutter, Output, describe, describe_line, mirrored, run_live
+from headstream.lock import locked
 from headstream.pipeline import CutOptions, HeadCutter
 from headstream.segment.crops import CropSegmenter
 from headstream.session import LiveJob, check_live_job, run_session
@@ -279,6 +280,14 @@ def test_a_session_records_what_it_cuts(head_clip: Path, tmp_path: Path) -> None
     assert (stream["codec_name"], stream["width"], stream["height"]) == ("ffv1", 320, 240)
     assert len(frame_times(out)) == status.frames - outputs[0].dropped
     assert lines[0].startswith("head.mp4: 320x240 at 25 frames/s; lite-int8 on cpu")
+
+
+def test_one_session_at_a_time_records_a_file(head_clip: Path, tmp_path: Path) -> None:
+    out = tmp_path / "o.mkv"
+    target = LiveTarget("file", head_clip.name, address=str(head_clip))
+    with locked([out]), pytest.raises(SinkError, match=r"process \d+ is making it"):
+        run_session(LiveJob(target, record=out), notice=lambda line: None)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.slow

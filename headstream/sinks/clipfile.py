@@ -79,7 +79,8 @@ class ClipFile:
             carrier.advance(until_s)
 
     def keep(self, until_s: Fraction | None = None) -> None:
-        """Write the rest of what is carried (up to ``until_s``), finish the file and give it its name."""
+        """Write the rest of what is carried (up to ``until_s``), finish the file and give it its name. Nothing is left where
+        that fails, unless it is the name alone: see ``PartialFile.keep``."""
         try:
             for carrier in self._carriers:
                 carrier.finish(until_s)
