@@ -49,11 +49,11 @@ def image(
 
     options = cut_options(heads, part, hair_color, stability=0.0)
     check_folder(out)
-    photos, problems = find_photos(inputs)
+    photos, problems = find_photos(inputs, out)
     tally = _Tally(failed=[{"input": str(path), "error": message} for path, message in problems])
     started = time.monotonic()
     segmenter = load_segmenter(model, device=device)
-    taken: set[Path] = set()
+    taken: set[str] = set()
     with FaceFinder(models_dir()) as finder, progress_bar("photos", unit="photos") as progress:
         cutter = PhotoCutter(segmenter, finder, options)
         for number, path in enumerate(photos, 1):
@@ -78,7 +78,7 @@ def image(
     return 0 if tally.done else 3
 
 
-def _cut_one(path: Path, cutter: Any, out: Path, taken: set[Path], tally: _Tally, *, stages: bool) -> None:
+def _cut_one(path: Path, cutter: Any, out: Path, taken: set[str], tally: _Tally, *, stages: bool) -> None:
     """One photo; whatever is wrong with it is noted and the next one goes on."""
     from headstream.capture.photo import read_photo
     from headstream.errors import SourceError

@@ -11,6 +11,8 @@ from headstream.batch.inputs import _fixed_part, find_items
 from headstream.batch.job import Item, Wish
 from headstream.errors import SourceError, UsageError
 
+ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
+
 
 def make(folder: Path, *names: str) -> None:
     for name in names:
@@ -61,6 +63,14 @@ class TestFinding:
         assert "no such file" in said[1]
         assert "no file matches" in said[2]
         assert "no photos or videos in this folder" in said[3]
+
+    @pytest.mark.skipif(ROOT, reason="root may read everything")
+    def test_a_folder_that_cannot_be_read_has_a_problem(self, tmp_path: Path) -> None:
+        make(tmp_path, "a.mp4", "sub/b.mp4")
+        (tmp_path / "sub").chmod(0)
+        said = [item.problem for item in find(tmp_path)]
+        (tmp_path / "sub").chmod(0o700)
+        assert said == ["", f"{tmp_path / 'sub'}: no permission to read this folder"]
 
 
 class TestPlaces:
