@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -144,16 +145,23 @@ _ALLOWED = {
 }
 
 
+_NUMBERED = re.compile(r"[^%]*%(0\d{1,2})?d[^%]*")  # as FFmpeg and Python both read it
+
+
 def output_format(path: Path, *, codec: str | None = None, transparent: bool = True) -> OutputFormat:
     """The format an output's name asks for. Raises UsageError, saying what to ask for instead.
 
     A name without a suffix, or with %06d in it, is a PNG sequence.
     """
+    if not path.name:
+        raise UsageError(f"{path}: no name for an output; name a file, a folder or folder/%06d.png")
     suffix = path.suffix.lower()
     if "%" in path.name or suffix == "":
         chosen = _PNGS
         if "%" in path.name and suffix != ".png":
             raise UsageError(f"{path}: a numbered sequence is written as PNG; name it like frames/%06d.png")
+        if "%" in path.name and not _NUMBERED.fullmatch(path.name):
+            raise UsageError(f"{path}: % in a name stands for the frame's number, once; name it like frames/%06d.png")
     elif suffix not in _BY_SUFFIX:
         known = ", ".join(_BY_SUFFIX)
         raise UsageError(f"{path}: no output format is called {suffix!r}; use {known}, a folder or %06d.png")

@@ -150,6 +150,7 @@ class TestManifests:
             ("input,out\na.mp4,../x\n", "expected a name below the output folder"),
             ("input,out\na.mp4,/etc/x\n", "expected a name below"),
             ("input,out\na.mp4,C:/x\n", "expected a name below"),
+            ("input,out\na.mp4,.\n", "expected a name below"),
             ("input,out,format\na.mp4,x.webm,mov\n", "out is x.webm but format is mov"),
             ("input\na.mp4,b.mp4\n", "more fields than"),
             ("input,out\na.mp4,x\nsub/b.mp4,X\n", "would both be written to x.mov"),

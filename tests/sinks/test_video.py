@@ -142,6 +142,15 @@ def test_png_sequence(tmp_path: Path) -> None:
     assert (tmp_path / "named" / "head_0001.png").exists()
 
 
+@pytest.mark.parametrize("name", ["%d.png", "a%03d.png", "50%/frames"])
+def test_names_of_png_sequences(tmp_path: Path, name: str) -> None:
+    out = tmp_path / name
+    sink = write(out, cutouts(), clip())
+    files = sorted(path.name for path in (out.parent if "%" in out.name else out).iterdir())
+    assert files == [(out.name if "%" in out.name else "%06d.png") % number for number in range(1, 9)]
+    assert sink.final_path == out
+
+
 @pytest.mark.parametrize("suffix", [".webp", ".apng", ".gif"])
 def test_animated_pictures(tmp_path: Path, suffix: str) -> None:
     from PIL import Image
@@ -216,6 +225,13 @@ class TestRefusedBeforeWork:
 
     def test_numbered_jpegs(self) -> None:
         assert "written as PNG" in self.refusal("f/%06d.jpg")
+
+    @pytest.mark.parametrize("name", ["100%.png", "a%b.png", "%d-%d.png", "%%.png", "%3d.png", "%.png"])
+    def test_numbers_that_are_none(self, name: str) -> None:
+        assert "name it like frames/%06d.png" in self.refusal(f"f/{name}")
+
+    def test_no_name(self) -> None:
+        assert "no name for an output" in self.refusal(".")
 
     def test_codecs(self) -> None:
         assert "unknown; known: prores" in self.refusal("o.mov", codec="wmv")
