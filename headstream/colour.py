@@ -116,6 +116,12 @@ def planes_from_rgb(rgb: UInt8Array, colour: Colour, *, bits: int = 8, sub: tupl
     return Planes(y, u, v, colour, bits=bits, sub_w=sub[0], sub_h=sub[1])
 
 
+def jpeg(rgb: UInt8Array, quality: int) -> bytes:
+    """A picture, (H, W, 3) uint8 R'G'B', as a JPEG of a quality in 1..100."""
+    _, data = cv2.imencode(".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return data.tobytes()
+
+
 def to_limited(planes: Planes, bits: int) -> Planes:
     """The same picture at ``bits`` bits in limited range, for codecs whose players know no other."""
     colour = planes.colour
@@ -148,7 +154,7 @@ def _shifted(plane: Plane, shift: int, bits: int) -> Plane:
     if shift == 0:
         return plane
     if shift > 0:
-        return cv2.convertScaleAbs(plane) if bits == 8 else plane.astype(np.uint16) << shift
+        return plane.astype(np.uint16) << shift
     if bits == 8:
         return to_8_bits(plane, 8 - shift)
     return np.minimum((plane.astype(np.uint32) + (1 << (-shift - 1))) >> -shift, (1 << bits) - 1).astype(np.uint16)

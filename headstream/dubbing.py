@@ -30,6 +30,7 @@ from headstream.dub.regions import HeadRegion, region_mask, tightened
 from headstream.dub.trackfile import TrackedHead, TrackReader
 from headstream.dub.warp import clip_frame, clip_matte, put_back, region_of
 from headstream.errors import UsageError
+from headstream.lock import locked
 from headstream.matte.refine import Layer
 from headstream.segment.load import load_segmenter
 from headstream.sinks.formats import OutputFormat, film_format, output_format
@@ -98,7 +99,6 @@ def crop_film(job: CropJob, progress: Progress | None = None) -> DubReport:
     path = head_path(track, report.head, job.stabilise)
     with FileSource(job.source) as film:
         check_track(track, film, job.track)
-        sinks = open_sinks(film, kinds, (job.size, job.size))
 
         def clips() -> Generator[Cutout, None, None]:
             for frame, placed in along(film, path, job.track, report.times):
@@ -108,7 +108,9 @@ def crop_film(job: CropJob, progress: Progress | None = None) -> DubReport:
                     clip = _clip(frame, placed, layer, job.size)
                 yield clip
 
-        write_all(clips(), sinks, report, len(path), progress)
+        with locked([path for path, _, _ in kinds]):
+            sinks = open_sinks(film, kinds, (job.size, job.size))
+            write_all(clips(), sinks, report, len(path), progress)
     return report
 
 
@@ -174,10 +176,11 @@ def paste_film(job: PasteJob, progress: Progress | None = None) -> DubReport:
             )
         if clip.hides_alpha:
             report.notes.append("the clip's transparency (VP9) cannot be read here; the film's own matte is used")
-        sinks = open_sinks(film, [(job.out, kind, "film")], film.size_px, sound=job.audio, old_sound=job.old_audio)
         mattes = TrackMattes(segmenter, report.times)
         frames = _pasted(job, film, path, Paired(iter(clip), rule, job.clip), mattes, shifts, report)
-        write_all(frames, sinks, report, len(path), partly(progress, passes - 1, passes))
+        with locked([job.out]):
+            sinks = open_sinks(film, [(job.out, kind, "film")], film.size_px, sound=job.audio, old_sound=job.old_audio)
+            write_all(frames, sinks, report, len(path), partly(progress, passes - 1, passes))
     return report
 
 

@@ -12,6 +12,8 @@ from headstream.errors import SinkError
 from headstream.sinks.clipfile import beside
 from headstream.sinks.partial import make_parents, sink_error
 
+_LOCKED_BYTE = 1 << 30  # far past what is written: on Windows nobody else can read what is locked
+
 
 @contextmanager
 def locked(outputs: Sequence[Path]) -> Iterator[None]:
@@ -31,6 +33,7 @@ def _locked(place: Path, output: Path) -> Iterator[None]:
     file = _acquired(place, output)
     try:
         file.truncate(0)
+        file.seek(0)
         file.write(f"{os.getpid()}\n".encode())
         yield
     finally:
@@ -48,8 +51,9 @@ def _acquired(place: Path, output: Path) -> Any:
         except OSError as error:
             raise sink_error(output, error) from error
         if not _try_lock(file):
-            holder = file.read(20).decode(errors="replace").strip()
-            file.close()
+            with file:
+                file.seek(0)
+                holder = file.read(20).decode(errors="replace").strip()
             raise SinkError(f"{output}: process {holder or '?'} is making it at this moment; wait for it or stop it")
         if _still_named(place, file):
             return file
@@ -69,6 +73,7 @@ def _try_lock(file: Any) -> bool:
         if os.name == "nt":
             import msvcrt
 
+            file.seek(_LOCKED_BYTE)
             msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined, unused-ignore]
         else:
             import fcntl

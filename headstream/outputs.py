@@ -44,6 +44,7 @@ class DirectCut:
     def __init__(self, folder: Path, sinks: list[VideoSink]) -> None:
         self.folder, self.sinks, self._tee = folder, sinks, TeeSink(sinks)
         self.tally, self.notes = Tally(), list[str]()
+        self._discarded = False
         self._closing: Worker | None = None
         self._error: BaseException | None = None
 
@@ -61,8 +62,12 @@ class DirectCut:
         return cut_stream(source, cutter, on_stop=source.close)
 
     def write(self, cutout: Cutout) -> None:
-        """Write to each output."""
-        self._tee.write(cutout)
+        """Write to each output. Where that fails, nothing is kept."""
+        try:
+            self._tee.write(cutout)
+        except BaseException:
+            self.discard()
+            raise
         self.tally.add(cutout)
 
     def close(self) -> None:
@@ -93,13 +98,14 @@ class DirectCut:
 
     def discard(self) -> None:
         """Nothing is kept; ``close`` frees what there is."""
+        self._discarded = True
         for sink in self.sinks:
             sink.abandon()
 
     @property
     def joined(self) -> list[Path]:
         """The outputs there are after ``close``."""
-        return [sink.final_path for sink in self.sinks if sink.frames]
+        return [] if self._discarded else [sink.final_path for sink in self.sinks if sink.frames]
 
     def hint(self) -> str:
         """Nothing is kept to go on from."""

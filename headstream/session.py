@@ -15,6 +15,7 @@ from headstream.capture.live import LiveSource
 from headstream.choice import Heads
 from headstream.errors import SinkError, UsageError
 from headstream.live import Controls, LiveCutter, LiveStatus, Output, describe_line, run_live
+from headstream.lock import locked
 from headstream.pipeline import CutOptions, HeadCutter
 from headstream.segment.load import load_segmenter
 from headstream.segment.registry import models_dir
@@ -102,6 +103,8 @@ def run_session(
         cutter = LiveCutter(source, HeadCutter(segmenter, finder, job.options), controls=Controls(mirror=job.mirror))
         cutter.status.device, cutter.status.model = segmenter.device, segmenter.card.name
         choice = Choice()
+        if job.record is not None:
+            stack.enter_context(locked([job.record]))
         window = stack.enter_context(_window(_backgrounds(job, Checkerboard(), choice))) if job.preview else None
         outputs = _outputs(job, source, choice, notice)
         keys = _Keys(cutter, choice, notice)

@@ -19,6 +19,7 @@ from headstream.dub.motion import Motion, face_motion
 from headstream.dub.steady import Smoother
 from headstream.dub.trackfile import TrackedFrame, TrackHeader, TrackReader, TrackWriter
 from headstream.foresight import file_cutter
+from headstream.lock import locked
 from headstream.pipeline import CutOptions, cut_stream
 from headstream.segment.load import load_segmenter
 from headstream.segment.registry import models_dir
@@ -61,7 +62,7 @@ def track_file(
     segmenter = load_segmenter(model, device=device, fast=True)
     report = TrackReport(device=segmenter.device, model=segmenter.card.name)
     options = CutOptions(heads="all", track=TrackOptions(look_every=1))
-    with FileSource(source) as film, FaceFinder(models_dir()) as finder:
+    with FileSource(source) as film, FaceFinder(models_dir()) as finder, locked([out]):
         header = TrackHeader(source.name, film.size_px, film.rate)
         cutter = file_cutter(segmenter, finder, options)
         with _finished_or_nothing(out) as file, closing(cut_stream(film, cutter)) as cutouts:

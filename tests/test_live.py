@@ -22,6 +22,7 @@ from headstream.capture.synthetic import SyntheticCamera
 from headstream.colour import planes_from_rgb
 from headstream.errors import SinkError, SourceError, UsageError
 from headstream.live import Controls, LiveCutter, Output, describe_line, mirrored, run_live
+from headstream.lock import locked
 from headstream.pipeline import CutOptions, HeadCutter
 from headstream.segment.crops import CropSegmenter
 from headstream.session import LiveJob, check_live_job, run_session
@@ -310,6 +311,14 @@ def test_green_goes_behind_the_head_where_a_camera_takes_no_transparency(
     run_session(LiveJob(target, virtual_camera=True), notice=lines.append)
     assert ["#00b140 is behind the head" in line for line in lines] == [False, True, False]
     assert np.abs(np.array(corners[-1]) - (0, 177, 64)).max() < 8
+
+
+def test_one_session_at_a_time_records_a_file(head_clip: Path, tmp_path: Path) -> None:
+    out = tmp_path / "o.mkv"
+    target = LiveTarget("file", head_clip.name, address=str(head_clip))
+    with locked([out]), pytest.raises(SinkError, match=r"process \d+ is making it"):
+        run_session(LiveJob(target, record=out), notice=lambda line: None)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.slow

@@ -20,6 +20,7 @@ from typing import Any
 from headstream.batch import manifest
 from headstream.batch.job import FORMATS, OWN_FOLDER, Item, Kind, Wish
 from headstream.batch.places import is_remote, local_path, mark_of
+from headstream.capture.named import files_below, unread_folder
 from headstream.capture.photo import SUFFIXES as PHOTOS
 from headstream.errors import SourceError, UsageError
 
@@ -90,14 +91,14 @@ def _local(text: str, wish: Wish, own: str, recursive: bool) -> Iterator[Found]:
 
 
 def _folder(folder: str, base: str, wish: Wish, own: str, recursive: bool) -> Iterator[Found]:
+    unread: list[OSError] = []
     empty = True
-    for place, below, names in os.walk(folder):
-        below[:] = sorted(d for d in below if recursive and not d.startswith(".") and os.path.join(place, d) != own)
-        for name in sorted(names):
-            if _is_media(name):
-                empty = False
-                yield replace(_file(os.path.join(place, name), wish), base=base)
-    if empty:
+    for path in files_below(folder, PHOTOS | VIDEOS, unread, leave_out=own, recursive=recursive):
+        empty = False
+        yield replace(_file(path, wish), base=base)
+    for error in unread:
+        yield Found(error.filename, base, wish, problem=unread_folder(error))
+    if empty and not unread:
         yield Found(folder, base, wish, problem=f"{folder}: no photos or videos in this folder")
 
 

@@ -113,7 +113,7 @@ def _line(row: dict[str, Any], at: str, manifest: str, wish: Wish) -> Line:
 def _checked_out(out: str, at: str) -> str:
     """A result's name, which must stay below the output folder."""
     path = PurePosixPath(out.replace("\\", "/"))
-    if path.is_absolute() or ".." in path.parts or ":" in path.parts[0] or not path.name or path.parts[0] == OWN_FOLDER:
+    if path.is_absolute() or not path.name or ".." in path.parts or ":" in path.parts[0] or path.parts[0] == OWN_FOLDER:
         raise UsageError(f"{at}: out is {out!r}; expected a name below the output folder, like shoot1/talk")
     return str(path)
 

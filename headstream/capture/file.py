@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from headstream.capture.marks import Mark, Span, checksum
+from headstream.capture.named import check_file
 from headstream.capture.unpack import Place, frame_from_video, orientation
 from headstream.errors import SourceError
 from headstream.types import Frame
@@ -287,19 +288,7 @@ def open_film(path: Path) -> Any:
     """A file as a PyAV container. Raises SourceError."""
     import av
 
-    if not path.exists():
-        raise SourceError(f"{path}: no such file")
-    if path.is_dir():
-        raise SourceError(f"{path}: is a folder; name a video file (for folders of photos: headstream image)")
-    try:
-        if path.stat().st_size == 0:
-            raise SourceError(f"{path}: is empty (0 bytes)")
-        with path.open("rb"):
-            pass
-    except PermissionError as error:
-        raise SourceError(f"{path}: no permission to read it") from error
-    except OSError as error:
-        raise SourceError(f"{path}: cannot be read: {error.strerror}") from error
+    check_file(path, folder_hint="; name a video file (for folders of photos: headstream image)")
     try:
         return av.open(str(path), metadata_errors="replace")
     except (av.error.FFmpegError, OSError, ValueError) as error:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import re
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from headstream.capture.named import check_file, files_below, inside, unread_folder
 from headstream.errors import SourceError
 from headstream.types import UInt8Array
 
@@ -39,21 +42,14 @@ def read_photo(path: Path) -> Photo:
     """
     from PIL import Image, UnidentifiedImageError
 
-    if not path.exists():
-        raise SourceError(f"{path}: no such file")
-    if path.is_dir():
-        raise SourceError(f"{path}: is a folder")
+    check_file(path)
     _register_heif()
     try:
-        if path.stat().st_size == 0:
-            raise SourceError(f"{path}: is empty (0 bytes)")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with Image.open(path) as image:
                 _check_size(image.size, path)
                 return photo_from_image(image, path)
-    except PermissionError as error:
-        raise SourceError(f"{path}: no permission to read it") from error
     except Image.DecompressionBombError as error:
         raise SourceError(f"{path}: too large: {error}") from error
     except UnidentifiedImageError as error:
@@ -80,8 +76,6 @@ def photo_from_image(image: Any, path: Path | None = None) -> Photo:
     elif image.mode.startswith("I;16") or image.mode in {"I", "F"}:
         image, icc = _from_deep(image), None
     elif image.mode != "RGB":
-        if image.mode not in {"L", "1"}:
-            icc = None
         image = image.convert("RGB")
         icc = None  # a grey profile does not describe RGB
     return Photo(np.ascontiguousarray(np.asarray(image, np.uint8)), alpha, icc, path)
@@ -130,10 +124,11 @@ def _register_heif() -> None:
     pi_heif.register_heif_opener()
 
 
-def find_photos(inputs: list[str]) -> tuple[list[Path], list[tuple[Path, str]]]:
+def find_photos(inputs: list[str], out: Path) -> tuple[list[Path], list[tuple[Path, str]]]:
     """All photos that files, folders and glob patterns name, sorted within each, each once; and what could not be found.
 
-    A folder stands for all photos in it and below. A pattern the shell did not expand is expanded here.
+    A folder stands for all photos in it and below, but for hidden ones and those in the output folder ``out``. A pattern the
+    shell did not expand is expanded here; what it finds in the output folder counts where it was looked for there.
     """
     import glob
 
@@ -141,16 +136,19 @@ def find_photos(inputs: list[str]) -> tuple[list[Path], list[tuple[Path, str]]]:
     problems: list[tuple[Path, str]] = []
     for text in inputs:
         path = Path(text)
-        if path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
-            if not inside:
+        if os.path.isdir(text):
+            unread: list[OSError] = []
+            below = sorted(map(Path, files_below(text, SUFFIXES, unread, leave_out=str(out))))
+            problems += [(Path(error.filename), unread_folder(error)) for error in unread]
+            if not below and not unread:
                 problems.append((path, f"{path}: no photos in this folder"))
-            found.update(dict.fromkeys(inside))
-        elif path.exists() or not glob.has_magic(text):
+            found.update(dict.fromkeys(below))
+        elif os.path.exists(text) or not glob.has_magic(text):
             found[path] = None
         else:
-            matches = sorted(Path(p) for p in glob.glob(text, recursive=True))
+            meant = inside(os.path.dirname(re.split(r"[*?\[]", text)[0]), str(out))
+            matches = [m for m in sorted(glob.glob(text, recursive=True)) if meant or not inside(m, str(out))]
             if not matches:
                 problems.append((path, f"{text}: no file matches this pattern"))
-            found.update(dict.fromkeys(matches))
+            found.update(dict.fromkeys(map(Path, matches)))
     return list(found), problems

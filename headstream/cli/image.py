@@ -61,7 +61,7 @@ def image(
 
     options = cut_options(heads, part, hair_color, stability=0.0)
     check_folder(out)
-    photos, problems = find_photos(inputs)
+    photos, problems = find_photos(inputs, out)
     tally = _Tally(failed=[{"input": str(path), "error": message} for path, message in problems])
     started = time.monotonic()
     segmenter = load_segmenter(model, device=device)
@@ -107,7 +107,7 @@ def _cut_all(
     stages: bool,
 ) -> None:
     """One after the other, until one fails in a way in which all others would, or Ctrl-C; what is done stays done."""
-    taken: set[Path] = set()
+    taken: set[str] = set()
     tried = 0
     try:
         for path in photos:
@@ -121,7 +121,7 @@ def _cut_all(
     tally.left = len(photos) - tried
 
 
-def _cut_one(path: Path, cutter: PhotoCutter, out: Path, taken: set[Path], tally: _Tally, *, stages: bool) -> None:
+def _cut_one(path: Path, cutter: PhotoCutter, out: Path, taken: set[str], tally: _Tally, *, stages: bool) -> None:
     """One photo; whatever is wrong with it is noted and the next one goes on."""
     from headstream.batch.patience import ends_all, in_words
     from headstream.errors import HeadstreamError, SourceError
@@ -139,7 +139,7 @@ def _cut_one(path: Path, cutter: PhotoCutter, out: Path, taken: set[Path], tally
             tally.stopped = "stopped"
 
 
-def _cut(path: Path, cutter: PhotoCutter, out: Path, taken: set[Path], tally: _Tally, *, stages: bool) -> None:
+def _cut(path: Path, cutter: PhotoCutter, out: Path, taken: set[str], tally: _Tally, *, stages: bool) -> None:
     from headstream.capture.photo import read_photo
     from headstream.sinks.photo import result_folder, stages_figure, write_photo
 

@@ -12,6 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from headstream.colour import jpeg
 from headstream.errors import UsageError
 from headstream.evaluate.charts import Series, chart
 from headstream.evaluate.metrics import calibration_curve, threshold_curve
@@ -151,9 +152,7 @@ def _row(results: Sequence[Evaluation], data: DataSet, masks: Sequence[Path], na
 
 
 def _jpeg_uri(rgb: UInt8Array) -> str:
-    bgr = cv2.cvtColor(fitted(rgb, _TILE_PX), cv2.COLOR_RGB2BGR)
-    _, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, 80])
-    return "data:image/jpeg;base64," + base64.b64encode(bytes(data)).decode()
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg(fitted(rgb, _TILE_PX), 80)).decode()
 
 
 def _png_uri(grey: UInt8Array) -> str:

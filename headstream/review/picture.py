@@ -7,7 +7,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from headstream.colour import crop_resized, rgb_from_yuv, to_8_bits
+from headstream.colour import crop_resized, jpeg, rgb_from_yuv, to_8_bits
 from headstream.types import Cutout, Frame, Region, UInt8Array
 
 _WHOLE_PX = (480, 320)  # the whole frame fits into this
@@ -22,13 +22,13 @@ def pictures_of(cutout: Cutout, near_px: Region | None) -> tuple[bytes, bytes | 
     whole, scale = _shrunk(cutout.frame)
     _draw(whole, outlines, scale, (0, 0))
     if near_px is None:
-        return _jpeg(whole), None
+        return jpeg(whole, _QUALITY), None
     x0, y0, x1, _ = near_px
     frame = cutout.frame
     near = crop_resized(frame.picture, near_px, _NEAR_PX)
     near = np.ascontiguousarray(near)
     _draw(near, outlines, _NEAR_PX / (x1 - x0), (x0, y0))
-    return _jpeg(whole), _jpeg(near)
+    return jpeg(whole, _QUALITY), jpeg(near, _QUALITY)
 
 
 def _shrunk(frame: Frame) -> tuple[UInt8Array, float]:
@@ -60,8 +60,3 @@ def _draw(picture: UInt8Array, outlines: list[Any], scale: float, corner: tuple[
     points = [np.round((line + 0.5 - np.array(corner)) * scale * 16 - 8).astype(np.int32) for line in outlines]
     for colour, thick in ((_HALO, 3), (_LINE, 1)):
         cv2.polylines(picture, points, True, colour, thick, cv2.LINE_AA, shift=4)
-
-
-def _jpeg(rgb: UInt8Array) -> bytes:
-    _, data = cv2.imencode(".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
-    return bytes(data)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -34,7 +35,7 @@ def parse_background(text: str) -> str | tuple[int, int, int] | Path:
     if text.startswith("#"):
         return parse_colour(text, "--background")
     path = Path(text)
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise UsageError(f"--background {text}: expected transparent, blur, '#rrggbb' or a picture or video file")
     return path
 
@@ -49,11 +50,22 @@ def open_background(wanted: str | tuple[int, int, int] | Path, open_frames: Any)
         return FixedPicture(np.array([[wanted]], np.uint8))
     path = Path(wanted)
     if path.suffix.lower() in PICTURES:
-        bgr = cv2.imread(str(path), cv2.IMREAD_COLOR)
-        if bgr is None:
-            raise SourceError(f"{path}: the background is not a picture that can be read")
-        return FixedPicture(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB))
+        return FixedPicture(_read_picture(path))
     return VideoBackground(path, open_frames)
+
+
+def _read_picture(path: Path) -> UInt8Array:
+    """(H, W, 3) uint8. Raises SourceError."""
+    try:
+        data = np.frombuffer(
+            path.read_bytes(), np.uint8
+        )  # OpenCV opens by no name that Windows' code page does not have
+    except OSError as error:
+        raise SourceError(f"{path}: the background cannot be read: {error.strerror}") from error
+    bgr = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+    if bgr is None:
+        raise SourceError(f"{path}: the background is not a picture that can be read")
+    return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
 
 
 def colour_like(cutout: Cutout) -> Colour:
@@ -179,6 +191,7 @@ class VideoBackground:
         self._from = Fraction(0)  # the clip's time at which this pass of the background began
         self._shown: Any = None
         self._next: Any = None
+        self._picture: tuple[Any, FixedPicture] | None = None  # of a frame: outputs may have several to each
         self._restart(Fraction(0))
 
     def _restart(self, at: Fraction) -> None:
@@ -198,8 +211,9 @@ class VideoBackground:
                 self._restart(now)
             self._shown, self._next = self._next, next(self._frames, None)
         shown = self._shown if self._shown is not None else self._next
-        rgb = covering(shown.rgb, cutout.frame.size_px)
-        return planes_from_rgb(rgb, colour_like(cutout), sub=(2, 2))
+        if self._picture is None or self._picture[0] is not shown:
+            self._picture = (shown, FixedPicture(shown.rgb))
+        return self._picture[1].behind(cutout)
 
     def snapshot(self) -> tuple[Fraction, int]:
         """Where it has got to: when this pass began, and which frame comes next."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
@@ -31,12 +32,12 @@ class ClipFile:
         if kind.container == "image2":
             folder, pattern = sequence_place(path)
             self.place = PartialFolder(folder)
-            target = self.place.path / pattern
+            target = numbered(self.place.path, pattern)
         else:
             self.place = PartialFile(path)
-            target = self.place.path
+            target = str(self.place.path)
         try:
-            self.container: Any = av.open(str(target), "w", format=kind.container, options=dict(kind.muxer_options))
+            self.container: Any = av.open(target, "w", format=kind.container, options=dict(kind.muxer_options))
         except (av.error.FFmpegError, OSError) as error:
             raise sink_error(path, error) from error
 
@@ -79,7 +80,8 @@ class ClipFile:
             carrier.advance(until_s)
 
     def keep(self, until_s: Fraction | None = None) -> None:
-        """Write the rest of what is carried (up to ``until_s``), finish the file and give it its name."""
+        """Write the rest of what is carried (up to ``until_s``), finish the file and give it its name. Nothing is left where
+        that fails, unless it is the name alone: see ``PartialFile.keep``."""
         try:
             for carrier in self._carriers:
                 carrier.finish(until_s)
@@ -117,3 +119,8 @@ def beside(path: Path, what: str) -> Path:
     """The hidden place beside an output that holds ``what`` belongs to its making."""
     place = sequence_place(path)[0] if "%" in path.name or not path.suffix else path
     return neighbour(place, f".{place.name}.{what}")
+
+
+def numbered(folder: Path, pattern: str) -> str:
+    """Files of a sequence in a folder, as FFmpeg is told: in all of it % stands for a number, in the folder's name too."""
+    return os.path.join(str(folder).replace("%", "%%"), pattern)

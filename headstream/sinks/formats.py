@@ -136,7 +136,7 @@ _BY_SUFFIX = {
 }
 _BY_CODEC = {"prores": _PRORES, "vp9": _VP9, "ffv1": _FFV1, "h264": _H264}
 _CONTAINERS = {".mov": "mov", ".webm": "webm", ".mkv": "matroska", ".mp4": "mp4"}
-_NUMBERED = re.compile(r"[^%]*%(0[1-9])?d[^%]*\.png", re.IGNORECASE)
+_NUMBERED = re.compile(r"[^%]*%(0[1-9]\d?)?d[^%]*\.png", re.IGNORECASE)  # as FFmpeg and Python both read it
 # Codecs a container takes besides its own; the first row is the default of each.
 _ALLOWED = {
     ".mov": ("prores", "h264"),

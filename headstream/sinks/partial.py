@@ -11,7 +11,7 @@ from headstream.errors import SinkError
 
 
 class PartialFile:
-    """A file in the making. Exactly one of ``keep`` and ``discard`` ends it; both are safe to call again.
+    """A file in the making. ``keep`` or ``discard`` ends it; both are safe to call again, and ``discard`` after ``keep``.
 
     path: where to write.  final: where it goes. Raises SinkError when the place cannot be written to.
     """
@@ -21,21 +21,33 @@ class PartialFile:
             raise SinkError(f"{final}: is a folder; name a file")
         self.final = final
         self.path = final.with_name(f".{final.stem}.part{final.suffix}")
+        self._kept = False
         make_parents(final)
 
     def keep(self) -> None:
-        """Move the finished file to its final name, over whatever was there."""
-        if self.path.exists():
-            try:
-                sync(self.path)
-                self.path.replace(self.final)
-                sync(self.final.parent)
-            except OSError as error:
-                raise sink_error(self.final, error) from error
+        """Move the finished file to its final name, over whatever was there. Raises SinkError; where it is only the name it
+        cannot have, the file stays, and the error tells where."""
+        if self._kept:
+            return
+        try:
+            sync(self.path)
+        except OSError as error:
+            self.discard()
+            raise _lost(self.final, self.path, error) from error
+        self._kept = True
+        try:
+            self.path.replace(self.final)
+        except OSError as error:
+            raise _unnamed(self.final, self.path, error) from error
+        try:
+            sync(self.final.parent)
+        except OSError as error:
+            raise sink_error(self.final, error) from error
 
     def discard(self) -> None:
         """Remove it."""
-        self.path.unlink(missing_ok=True)
+        if not self._kept:
+            self.path.unlink(missing_ok=True)
 
 
 class PartialFolder:
@@ -47,6 +59,7 @@ class PartialFolder:
     def __init__(self, final: Path, *, fresh: bool = True) -> None:
         self.final = final
         self.path = neighbour(final, f".{final.name}.part")
+        self._kept = False
         make_parents(final)
         if final.exists() and not final.is_dir():
             raise SinkError(f"{final}: is a file; name a folder for the frames")
@@ -58,9 +71,12 @@ class PartialFolder:
             raise sink_error(final, error) from error
 
     def keep(self) -> None:
-        """Move the finished files to their final folder."""
-        if not self.path.exists():
+        """Move the finished files to their final folder. Raises SinkError as ``PartialFile.keep`` does."""
+        if self._kept:
             return
+        if not self.path.is_dir():
+            raise _lost(self.final, self.path, FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)))
+        self._kept = True
         try:
             if not self.final.exists():
                 self.path.replace(self.final)
@@ -70,11 +86,12 @@ class PartialFolder:
                 file.unlink(missing_ok=True)  # two names of one file stay two
             self.path.rmdir()
         except OSError as error:
-            raise sink_error(self.final, error) from error
+            raise _unnamed(self.final, self.path, error) from error
 
     def discard(self) -> None:
         """Remove them."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        if not self._kept:
+            shutil.rmtree(self.path, ignore_errors=True)
 
 
 def neighbour(place: Path, name: str) -> Path:
@@ -122,6 +139,19 @@ def sync(path: Path) -> None:
             raise
     finally:
         os.close(descriptor)
+
+
+def _lost(final: Path, part: Path, error: OSError) -> SinkError:
+    """Why a finished file is not whole on the disk."""
+    if isinstance(error, FileNotFoundError):
+        return SinkError(
+            f"{final}: {part.name}, which it was made in, is gone; somebody else has removed or renamed it"
+        )
+    return sink_error(final, error)
+
+
+def _unnamed(final: Path, part: Path, error: OSError) -> SinkError:
+    return SinkError(f"{sink_error(final, error)}; what was made is whole and stays in {part}: give it a name yourself")
 
 
 def sink_error(path: Path, error: BaseException) -> SinkError:

@@ -124,15 +124,16 @@ def _captioned(picture: UInt8Array, text: str) -> UInt8Array:
     return np.vstack([np.asarray(bar), picture, np.full((6, picture.shape[1], 3), 24, np.uint8)])
 
 
-def result_folder(out: Path, photo: Path, taken: set[Path]) -> Path:
-    """DIR/STEM for a photo, or DIR/STEM-2 and so on where another photo of this run has that name."""
-    folder = out / photo.stem
+def result_folder(out: Path, photo: Path, taken: set[str]) -> Path:
+    """DIR/STEM for a photo, or DIR/STEM-2 and so on where another photo of this run has that name. taken: these names, as a
+    file system that ignores case sees them."""
+    name = photo.stem
     number = 2
-    while folder in taken:
-        folder = out / f"{photo.stem}-{number}"
+    while name.casefold() in taken:
+        name = f"{photo.stem}-{number}"
         number += 1
-    taken.add(folder)
-    return folder
+    taken.add(name.casefold())
+    return out / name
 
 
 def check_folder(out: Path) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from headstream.sinks.clipfile import incomplete_name
+from headstream.sinks.clipfile import incomplete_name, numbered
 from headstream.sinks.encode import ClipInfo
 from headstream.sinks.formats import OutputFormat, sequence_place
 from headstream.sinks.partial import PartialFolder, sink_error, sync
@@ -47,7 +47,7 @@ class PictureSegments(SegmentSink):
                     break
                 place.unlink()
         options = {"start_number": str(first_frame + 1)}
-        self._container = av.open(str(self._part.path / self._pattern), "w", format="image2", options=options)
+        self._container = av.open(numbered(self._part.path, self._pattern), "w", format="image2", options=options)
         return self._container
 
     def _place(self, number: int) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,12 @@ _TEXT = {"webm": "webvtt", "mov": "mov_text", "mp4": "mov_text", "matroska": "su
 _TEXT_CODECS = {"subrip", "srt", "ass", "ssa", "webvtt", "mov_text", "text"}
 # Tags the muxer writes itself, or that described the old picture.
 _OWN_TAGS = {"encoder", "major_brand", "minor_version", "compatible_brands", "rotate", "handler_name", "vendor_id"}
+# What a muxer's tables name, but its header then refuses.
+_REFUSED = {"mov": {"flac", "opus", "truehd"}, "mp4": {"truehd"}}
 _BIT_RATE = 160_000  # per pair of channels
+_GAP_S = Fraction(1, 20)  # less is the rounding of a container's clock, or one damaged packet, and is not heard
+_LONGEST_GAP_S = Fraction(3600)  # of files that do not know their length; what is longer is a broken time
+_SILENCE = 4800  # samples of it at a time
 STREAMS = frozenset({"audio", "subtitle", "attachment"})  # all there may be beside the picture
 
 
@@ -72,7 +77,8 @@ class StreamCarrier:
 
     def _add(self, stream: Any) -> None:
         name = stream.codec_context.name if stream.codec_context is not None else stream.type
-        if self._container == "mp4" and name.startswith("pcm_"):  # it has a place there, but few players know it
+        pcm_in_mp4 = self._container == "mp4" and name.startswith("pcm_")  # has a place there, but few players know it
+        if pcm_in_mp4 or name in _REFUSED.get(self._container, ()):
             self._transcode(stream, name)
             return
         try:
@@ -90,7 +96,8 @@ class StreamCarrier:
 
         try:
             if stream.type == "audio":
-                route: _Route = _Sound(stream, self._output, self._sound_codec(name))
+                length_s = Fraction(self._input.duration, 1_000_000) if self._input.duration else _LONGEST_GAP_S
+                route: _Route = _Sound(stream, self._output, self._sound_codec(name), length_s)
             elif stream.type == "subtitle" and name in _TEXT_CODECS:
                 route = _Text(stream, self._output, _TEXT[self._container])
             else:
@@ -177,7 +184,7 @@ class _Route(ABC):
     codec: str = ""
 
     @abstractmethod
-    def convert(self, packet: Any, start_s: Fraction) -> list[Any]:
+    def convert(self, packet: Any, start_s: Fraction) -> Iterable[Any]:
         """Packets for the output made of one of the source's; ``start_s`` of the source is 0 of the output."""
 
     def flush(self) -> list[Any]:
@@ -200,9 +207,13 @@ class _Copy(_Route):
 
 
 class _Sound(_Route):
-    """Decode, resample to what the encoder takes, encode; times follow the samples from the first one on."""
+    """Decode, resample to what the encoder takes, encode. Times follow the samples from the first one on, and where the source
+    has a gap there is silence: not every player heeds times within sound, but all play samples.
 
-    def __init__(self, stream: Any, output: Any, codec: str) -> None:
+    length_s: of the source; no gap is longer.
+    """
+
+    def __init__(self, stream: Any, output: Any, codec: str, length_s: Fraction) -> None:
         import av
 
         context = stream.codec_context
@@ -218,24 +229,31 @@ class _Sound(_Route):
         self._resampler = av.AudioResampler(encoder.format.name, layout, rate, frame_size=frame_size)
         self._next: int | None = None
         self._rate = rate
-        self._lead = 0
+        self._heard_s = Fraction(0)  # where on the source's clock the sound taken so far ends
+        self._length_s = length_s
 
-    def convert(self, packet: Any, start_s: Fraction) -> list[Any]:
+    def convert(self, packet: Any, start_s: Fraction) -> Iterator[Any]:
         import av
 
-        made: list[Any] = []
         try:
             frames = packet.decode()
-        except av.error.InvalidDataError:
-            return made
+        except av.error.FFmpegError:  # of damage there are many kinds; what comes after it keeps its time
+            return
         for frame in frames:
+            begins_s = None if frame.pts is None else Fraction(frame.pts) * Fraction(frame.time_base)
             if self._next is None:
-                first = Fraction(frame.pts or 0) * Fraction(frame.time_base) - start_s
-                self._next = round(first * self._rate)
-            frame.pts = None
-            for piece in self._resampler.resample(frame):
-                made += self._encode(piece)
-        return made
+                self._heard_s = begins_s or Fraction(0)
+                self._next = round((self._heard_s - start_s) * self._rate)
+            if begins_s is not None and _GAP_S < begins_s - self._heard_s <= self._length_s:
+                for silent in _silence(frame, begins_s - self._heard_s):
+                    yield from self._take(silent)
+            yield from self._take(frame)
+
+    def _take(self, frame: Any) -> Iterator[Any]:
+        self._heard_s += Fraction(frame.samples, frame.sample_rate)
+        frame.pts = None
+        for piece in self._resampler.resample(frame):
+            yield from self._encode(piece)
 
     def _encode(self, piece: Any) -> list[Any]:
         piece.pts, piece.time_base = self._next, Fraction(1, self._rate)
@@ -251,6 +269,20 @@ class _Sound(_Route):
         for piece in self._resampler.resample(None):
             made += self._encode(piece)
         return made + self.out.encode(None)
+
+
+def _silence(like: Any, length_s: Fraction) -> Iterator[Any]:
+    """Frames of silence of a frame's format and rate, a few at a time."""
+    import av
+
+    left = round(length_s * like.sample_rate)
+    while left > 0:
+        frame = av.AudioFrame(like.format, like.layout, min(left, _SILENCE))
+        frame.sample_rate, frame.time_base = like.sample_rate, like.time_base
+        for plane in frame.planes:
+            plane.update((b"\x80" if like.format.name.startswith("u8") else b"\0") * plane.buffer_size)
+        left -= frame.samples
+        yield frame
 
 
 class _Text(_Route):

@@ -88,7 +88,8 @@ class VideoSink:
         self.close()
 
     def close(self) -> None:
-        """Finish the file and give it its name. Safe to call again. Raises SinkError; then nothing is kept."""
+        """Finish the file and give it its name. Safe to call again. Raises SinkError; then nothing is kept, unless the error
+        tells where: what cannot have its name is not lost."""
         import av
 
         if self._closed:

@@ -194,9 +194,9 @@ def _cut_by(box: Box, tile: Region, size: tuple[int, int]) -> bool:
     )
 
 
-def even(value: float, multiple: int = 2) -> int:
+def even(value: float) -> int:
     """``value`` rounded to a multiple of 2, where chroma samples lie."""
-    return multiple * round(value / multiple)
+    return 2 * round(value / 2)
 
 
 def crop_square(box: Box, padding: float = 2.4) -> Region:

@@ -11,6 +11,8 @@ from headstream.batch.inputs import _fixed_part, find_items
 from headstream.batch.job import Item, Wish
 from headstream.errors import SourceError, UsageError
 
+ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
+
 
 def make(folder: Path, *names: str) -> None:
     for name in names:
@@ -61,6 +63,14 @@ class TestFinding:
         assert "no such file" in said[1]
         assert "no file matches" in said[2]
         assert "no photos or videos in this folder" in said[3]
+
+    @pytest.mark.skipif(ROOT, reason="root may read everything")
+    def test_a_folder_that_cannot_be_read_has_a_problem(self, tmp_path: Path) -> None:
+        make(tmp_path, "a.mp4", "sub/b.mp4")
+        (tmp_path / "sub").chmod(0)
+        said = [item.problem for item in find(tmp_path)]
+        (tmp_path / "sub").chmod(0o700)
+        assert said == ["", f"{tmp_path / 'sub'}: no permission to read this folder"]
 
 
 class TestPlaces:
@@ -140,6 +150,7 @@ class TestManifests:
             ("input,out\na.mp4,../x\n", "expected a name below the output folder"),
             ("input,out\na.mp4,/etc/x\n", "expected a name below"),
             ("input,out\na.mp4,C:/x\n", "expected a name below"),
+            ("input,out\na.mp4,.\n", "expected a name below"),
             ("input,out,format\na.mp4,x.webm,mov\n", "out is x.webm but format is mov"),
             ("input\na.mp4,b.mp4\n", "more fields than"),
             ("input,out\na.mp4,x\nsub/b.mp4,X\n", "would both be written to x.mov"),

@@ -210,11 +210,18 @@ class TestRefused:
         Image.fromarray(pattern(64, 48, 0)).save(tmp_path / "p.jpg")
         assert "headstream image" in self.refusal(tmp_path / "p.jpg")
 
+    def test_a_name_no_file_can_have(self, tmp_path: Path) -> None:
+        assert "cannot be read: File name too long" in self.refusal(tmp_path / ("x" * 300 + ".mp4"))
+
     @pytest.mark.skipif(ROOT, reason="root may read everything")
     def test_no_permission(self, tmp_path: Path) -> None:
-        path = write_video(tmp_path / "w.mp4", frames_of(2))
+        (tmp_path / "sub").mkdir()
+        path = write_video(tmp_path / "sub" / "w.mp4", frames_of(2))
         path.chmod(0)
         assert "no permission" in self.refusal(path)
+        path.parent.chmod(0)
+        assert "no permission" in self.refusal(path)
+        path.parent.chmod(0o700)
 
 
 def test_a_file_cut_in_the_middle_raises_after_its_frames(tmp_path: Path) -> None:

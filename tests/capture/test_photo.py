@@ -151,11 +151,21 @@ class TestRefused:
         Image.new("1", (20000, 20000)).save(tmp_path / "b.png")
         assert re.search("20000x20000 is 400 megapixels|exceeds limit|too large", self.refusal(tmp_path / "b.png"))
 
+    def test_folder(self, tmp_path: Path) -> None:
+        assert "is a folder" in self.refusal(tmp_path)
+
+    def test_a_name_no_file_can_have(self, tmp_path: Path) -> None:
+        assert "cannot be read: File name too long" in self.refusal(tmp_path / ("x" * 300 + ".jpg"))
+
     @pytest.mark.skipif(ROOT, reason="root may read everything")
     def test_no_permission(self, tmp_path: Path) -> None:
-        Image.fromarray(RGB).save(tmp_path / "p.png")
-        (tmp_path / "p.png").chmod(0)
-        assert "no permission" in self.refusal(tmp_path / "p.png")
+        (tmp_path / "sub").mkdir()
+        Image.fromarray(RGB).save(tmp_path / "sub" / "p.png")
+        (tmp_path / "sub" / "p.png").chmod(0)
+        assert "no permission" in self.refusal(tmp_path / "sub" / "p.png")
+        (tmp_path / "sub").chmod(0)
+        assert "no permission" in self.refusal(tmp_path / "sub" / "p.png")
+        (tmp_path / "sub").chmod(0o700)
 
 
 def test_files_folders_and_patterns(tmp_path: Path) -> None:
@@ -171,8 +181,39 @@ def test_files_folders_and_patterns(tmp_path: Path) -> None:
             str(tmp_path / "*.png"),
             str(tmp_path / "*.heic"),
             str(tmp_path / "void"),
-        ]
+        ],
+        tmp_path / "cut",
     )
     assert [p.name for p in photos] == ["a.jpg", "b.png", "c.webp"]
     assert [p.name for p, _ in problems] == ["*.heic", "void"]
     assert "no file matches" in problems[0][1]
+
+
+def test_results_and_hidden_files_are_not_taken_for_photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a.jpg", "sub/b.jpg", ".c.jpg", ".cache/d.jpg", "cut/a/head_only.png"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+    monkeypatch.chdir(tmp_path)
+    both = [Path("a.jpg"), Path("sub/b.jpg")]
+    for out in (Path("cut"), tmp_path / "cut"):
+        assert find_photos(["."], out) == (both, [])
+        assert find_photos(["**/*.jpg", "**/*.png"], out) == (
+            both,
+            [(Path("**/*.png"), "**/*.png: no file matches this pattern")],
+        )
+    assert find_photos(["*.jpg"], Path(".")) == (both[:1], [])  # results lie in folders of their own
+    assert find_photos(["cut/a/*.png"], Path("cut")) == ([Path("cut/a/head_only.png")], [])
+
+
+@pytest.mark.skipif(ROOT, reason="root may read everything")
+def test_a_folder_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    for name in ("a.jpg", "sub/b.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    (tmp_path / "sub").chmod(0)
+    photos, problems = find_photos([str(tmp_path)], tmp_path / "cut")
+    assert photos == [tmp_path / "a.jpg"]
+    assert problems == [(tmp_path / "sub", f"{tmp_path / 'sub'}: no permission to read this folder")]
+    assert find_photos([str(tmp_path / "sub")], tmp_path / "cut") == ([], problems)
+    (tmp_path / "sub").chmod(0o700)

@@ -22,6 +22,7 @@ from headstream.dub.trackfile import TrackedFrame, TrackedHead
 from headstream.dub.warp import clip_frame, covered, put_back, region_of
 from headstream.dubbing import CropJob, PasteJob, crop_film, paste_film
 from headstream.errors import SinkError, SourceError, UsageError
+from headstream.lock import locked
 from headstream.tracks import track_file
 from headstream.types import Colour, Float32Array, Frame, Planes, UInt8Array
 from tests.conftest import moving_portrait
@@ -491,6 +492,20 @@ def test_a_track_of_another_film_leaves_no_output(film: tuple[Path, Path], tmp_p
     other.write_text("\n".join(map(json.dumps, empty)))
     with pytest.raises(UsageError, match="no head in this track"):
         crop_film(CropJob(source, other, tmp_path / "o.mkv", size=96))
+
+
+def test_one_at_a_time_for_an_output(film: tuple[Path, Path], tmp_path: Path) -> None:
+    source, track = film
+    clip, final = tmp_path / "clip.mkv", tmp_path / "final.mkv"
+    crop_film(CropJob(source, track, clip, size=96))
+    before = clip.read_bytes()
+    with locked([clip, final]):
+        with pytest.raises(SinkError, match=r"clip\.mkv: process \d+ is making it"):
+            crop_film(CropJob(source, track, clip, size=64))
+        with pytest.raises(SinkError, match=r"final\.mkv: process \d+ is making it"):
+            paste_film(PasteJob(source, track, clip, final))
+    assert clip.read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["clip.mkv"]
 
 
 def test_a_full_place_is_told(film: tuple[Path, Path], tmp_path: Path) -> None:

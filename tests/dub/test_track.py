@@ -16,6 +16,7 @@ from headstream.dub.smooth import smoothed
 from headstream.dub.steady import roll_deg
 from headstream.dub.trackfile import TrackedFrame, TrackedHead, TrackHeader, TrackReader, TrackWriter
 from headstream.errors import SinkError, SourceError, UsageError
+from headstream.lock import locked
 from headstream.tracks import plot_track, track_file
 from headstream.types import UInt8Array
 from tests.media import write_video
@@ -127,6 +128,13 @@ def test_an_error_leaves_no_file(head_clip: Path, tmp_path: Path) -> None:
     assert list((tmp_path / "sub").iterdir()) == [] if (tmp_path / "sub").exists() else True
     with pytest.raises(SinkError):
         track_file(head_clip, Path("/proc/t.json"))
+
+
+def test_one_at_a_time_for_an_output(head_clip: Path, tmp_path: Path) -> None:
+    out = tmp_path / "t.json"
+    with locked([out]), pytest.raises(SinkError, match=r"process \d+ is making it"):
+        track_file(head_clip, out)
+    assert list(tmp_path.iterdir()) == []
 
 
 FIRST = {"headstream_track": 1, "source": "a", "size_px": [2, 2], "rate": "25"}

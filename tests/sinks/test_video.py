@@ -15,7 +15,7 @@ import pytest
 
 from headstream.capture.file import FileSource
 from headstream.colour import planes_from_rgb, rgb_from_planes
-from headstream.errors import SinkError, UsageError
+from headstream.errors import SinkError, SourceError, UsageError
 from headstream.sinks.background import open_background, parse_background
 from headstream.sinks.formats import output_format
 from headstream.sinks.partial import neighbour
@@ -178,6 +178,15 @@ def test_png_sequence(tmp_path: Path) -> None:
     assert (tmp_path / "named" / "head_0001.png").exists()
 
 
+@pytest.mark.parametrize("name", ["%d.png", "a%03d.png", "50%/frames"])
+def test_names_of_png_sequences(tmp_path: Path, name: str) -> None:
+    out = tmp_path / name
+    sink = write(out, cutouts(), clip())
+    files = sorted(path.name for path in (out.parent if "%" in out.name else out).iterdir())
+    assert files == [(out.name if "%" in out.name else "%06d.png") % number for number in range(1, 9)]
+    assert sink.final_path == out
+
+
 @pytest.mark.parametrize("suffix", [".webp", ".apng", ".gif"])
 def test_animated_pictures(tmp_path: Path, suffix: str) -> None:
     from PIL import Image
@@ -220,6 +229,29 @@ def test_mp4_over_a_background(tmp_path: Path, size: tuple[int, int], background
         assert np.abs(corner - expected[background]).max() < 8
 
 
+def test_a_video_behind_is_converted_once_for_each_of_its_frames(tmp_path: Path) -> None:
+    colours = [(200, 30, 30), (30, 200, 30)]
+    pictures: list[UInt8Array] = [np.full((48, 64, 3), colour, np.uint8) for colour in (*colours, colours[0])]
+    behind = open_background(write_video(tmp_path / "b.mp4", pictures, rate=5), FileSource)
+    assert behind is not None
+    items = list(cutouts([40 * k for k in range(10)], **YUV420))
+    shown = [behind.behind(item) for item in items]
+    assert [item is shown[5 * (k // 5)] for k, item in enumerate(shown)] == [True] * 10
+    assert shown[0] is not shown[5]
+    for planes, colour in zip((shown[0], shown[5]), colours, strict=True):
+        assert np.abs(rgb_from_planes(planes)[20, 20].astype(int) - colour).max() < 20
+    other = behind.behind(next(cutouts([360], (64, 64), **YUV420)))
+    assert other.size_px == (64, 64)
+    behind.close()
+
+
+@pytest.mark.parametrize("content", [b"", b"no picture"])
+def test_a_picture_behind_that_is_none(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "b.png").write_bytes(content)
+    with pytest.raises(SourceError, match="not a picture that can be read"):
+        open_background(tmp_path / "b.png", FileSource)
+
+
 def test_the_matte_as_its_own_video(tmp_path: Path) -> None:
     items = list(cutouts(**YUV420))
     for name in ("m.mkv", "m.mov", "m.mp4", "m.webm"):
@@ -253,9 +285,11 @@ class TestRefusedBeforeWork:
     def test_numbered_jpegs(self) -> None:
         assert "written as PNG" in self.refusal("f/%06d.jpg")
 
-    @pytest.mark.parametrize("name", ["50%.png", "%s.png", "%06d-%06d.png"])
+    @pytest.mark.parametrize(
+        "name", ["50%.png", "100%.png", "a%b.png", "%s.png", "%06d-%06d.png", "%d-%d.png", "%%.png", "%3d.png", "%.png"]
+    )
     def test_numbers_that_are_none(self, name: str) -> None:
-        assert "name it like frames/%06d.png" in self.refusal(name)
+        assert "name it like frames/%06d.png" in self.refusal(f"f/{name}")
 
     @pytest.mark.parametrize("name", ["/", "/%06d.png"])
     def test_frames_all_over_the_root(self, name: str) -> None:
@@ -267,7 +301,7 @@ class TestRefusedBeforeWork:
         assert output_format(Path("o.mkv"), codec="vp9").codec == "libvpx-vp9"
 
     def test_backgrounds(self, tmp_path: Path) -> None:
-        for text in ("#12", "#gggggg", "no-such-file.png", str(tmp_path)):
+        for text in ("#12", "#gggggg", "no-such-file.png", "x" * 300 + ".png", str(tmp_path)):
             with pytest.raises(UsageError, match="--background"):
                 parse_background(text)
         assert parse_background("#fff") == (255, 255, 255)

@@ -1,0 +1,61 @@
+"""What a user names as input, looked at before it is opened: a file that can be read, or the files in a folder."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+from headstream.errors import SourceError
+
+
+def check_file(path: Path, *, folder_hint: str = "") -> None:
+    """Raise SourceError unless this is a file with something in it that may be read. folder_hint: what to do with a folder."""
+    try:
+        status = path.stat()
+        if stat.S_ISDIR(status.st_mode):
+            raise SourceError(f"{path}: is a folder{folder_hint}")
+        if status.st_size == 0:
+            raise SourceError(f"{path}: is empty (0 bytes)")
+        with path.open("rb"):
+            pass
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise SourceError(f"{path}: no such file") from error
+    except PermissionError as error:
+        raise SourceError(f"{path}: no permission to read it") from error
+    except OSError as error:
+        raise SourceError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def files_below(
+    folder: str, suffixes: Collection[str], unread: list[OSError], *, leave_out: str = "", recursive: bool = True
+) -> Iterator[str]:
+    """The files with one of these suffixes in a folder and below it, sorted in each; hidden files and folders, and the folder
+    ``leave_out``, are left out. unread: takes the errors of folders that cannot be listed."""
+    other = os.path.realpath(leave_out) if leave_out else ""
+    for place, below, names in os.walk(folder, onerror=unread.append):
+        below[:] = sorted(
+            name
+            for name in below
+            if recursive and not name.startswith(".") and os.path.realpath(os.path.join(place, name)) != other
+        )
+        for name in sorted(names):
+            if not name.startswith(".") and os.path.splitext(name)[1].lower() in suffixes:
+                yield os.path.join(place, name)
+
+
+def unread_folder(error: OSError) -> str:
+    """The error of a folder that cannot be listed, in a person's words."""
+    why = (
+        "no permission to read this folder"
+        if isinstance(error, PermissionError)
+        else f"cannot be read: {error.strerror}"
+    )
+    return f"{error.filename}: {why}"
+
+
+def inside(path: str, folder: str) -> bool:
+    """Whether a path is a folder's own, or lies below it."""
+    path, folder = os.path.realpath(path), os.path.realpath(folder)
+    return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)

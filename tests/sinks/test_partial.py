@@ -1,0 +1,65 @@
+"""Names given at the end: what becomes of an output whose name is not to be had, or which is gone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from headstream.errors import SinkError
+from headstream.sinks.formats import output_format
+from headstream.sinks.partial import PartialFile, PartialFolder
+from headstream.sinks.video import VideoSink
+from tests.media import frame_times
+from tests.sinks.test_video import clip, cutouts
+
+
+def begun(final: Path, kind: type[PartialFile | PartialFolder]) -> PartialFile | PartialFolder:
+    part = kind(final)
+    file = part.path / "000001.png" if kind is PartialFolder else part.path
+    file.write_text("pixels")
+    return part
+
+
+@pytest.mark.parametrize("kind", [PartialFile, PartialFolder])
+def test_ended_twice(tmp_path: Path, kind: type[PartialFile | PartialFolder]) -> None:
+    part = begun(tmp_path / "o", kind)
+    part.keep()
+    part.keep()
+    other = begun(tmp_path / "o", kind)  # somebody else's, of the same name
+    part.discard()
+    assert other.path.exists()
+    other.discard()
+    other.discard()
+    assert [p.name for p in tmp_path.iterdir()] == ["o"]
+
+
+@pytest.mark.parametrize("kind", [PartialFile, PartialFolder])
+def test_what_is_gone_is_not_kept_in_silence(tmp_path: Path, kind: type[PartialFile | PartialFolder]) -> None:
+    one, other = begun(tmp_path / "o", kind), begun(tmp_path / "o", kind)
+    other.keep()
+    with pytest.raises(SinkError, match=r"o: \.o\.part, which it was made in, is gone"):
+        one.keep()
+
+
+class TestNoName:
+    """A folder with something in it has come to lie where the output should go."""
+
+    def test_a_film_stays_and_is_named(self, tmp_path: Path) -> None:
+        out = tmp_path / "o.mkv"
+        sink = VideoSink(out, output_format(out), clip())
+        for item in cutouts():
+            sink.write(item)
+        (out / "x").mkdir(parents=True)
+        with pytest.raises(SinkError, match=r"o\.mkv: .*is whole and stays in .*\.o\.part\.mkv"):
+            sink.close()
+        sink.discard()
+        assert len(frame_times(tmp_path / ".o.part.mkv")) == 8
+
+    def test_pictures_too(self, tmp_path: Path) -> None:
+        part = begun(tmp_path / "frames", PartialFolder)
+        (tmp_path / "frames" / "000001.png" / "x").mkdir(parents=True)
+        with pytest.raises(SinkError, match=r"stays in .*\.frames\.part"):
+            part.keep()
+        part.discard()
+        assert (tmp_path / ".frames.part" / "000001.png").read_text() == "pixels"

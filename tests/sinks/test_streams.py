@@ -1,0 +1,140 @@
+"""Sound that is transcoded: where it plays, whatever its source's times are like."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+
+from headstream.sinks.streams import StreamCarrier
+from headstream.types import Float32Array
+from tests.media import pattern
+
+RATE = 48000
+PIECE = 960  # samples of a packet, 20 ms
+
+
+def times(*spans_s: tuple[float, float]) -> list[int]:
+    """Ticks of packets that fill some spans of seconds."""
+    return [tick for a, b in spans_s for tick in range(round(a * RATE), round(b * RATE), PIECE)]
+
+
+def sound_file(path: Path, ticks: Iterable[int], codec: str = "pcm_s16le") -> Path:
+    """A tone in packets at these ticks of 1/48000 s, beside a picture at 0."""
+    wave = (0.3 * np.sin(2 * np.pi * 500 * np.arange(PIECE) / RATE) * 32767).astype(np.int16)
+    with av.open(str(path), "w") as container:
+        picture = container.add_stream("libx264", rate=25, width=64, height=48)
+        picture.pix_fmt = "yuv420p"
+        sound = container.add_stream(codec, rate=RATE, layout="mono")
+        sound.codec_context.time_base = Fraction(1, RATE)
+        container.mux(picture.encode(av.VideoFrame.from_ndarray(pattern(64, 48, 0), format="rgb24")))
+        container.mux(picture.encode(None))
+        for tick in ticks:
+            samples = wave if codec == "pcm_s16le" else (wave // 256 + 128).astype(np.uint8)
+            frame = av.AudioFrame.from_ndarray(samples[None], format=codec[4:7].rstrip("l"), layout="mono")
+            frame.sample_rate, frame.pts, frame.time_base = RATE, tick, Fraction(1, RATE)
+            container.mux(sound.encode(frame))
+    return path
+
+
+def carried(source: Path, out: Path, *, spoil: Callable[[Any], None] = lambda packet: None) -> Path:
+    """The source's sound alone in another container. spoil: is shown each packet on its way to the decoder."""
+    with av.open(str(out), "w", options={"fflags": "+bitexact"}) as container:
+        carrier = StreamCarrier(source, container, kinds=frozenset({"audio"}))
+        (route,) = carrier._routes.values()
+        convert = route.convert
+
+        def spoiled(packet: Any, start_s: Fraction) -> Any:
+            spoil(packet)
+            return convert(packet, start_s)
+
+        route.convert = spoiled  # type: ignore[method-assign]
+        for second in range(1, 4):
+            carrier.advance(Fraction(second))
+        carrier.finish()
+        carrier.close()
+    return out
+
+
+def loudness(path: Path) -> Float32Array:
+    """(N,): mean of each 20 ms, where players that heed no times play it."""
+    with av.open(str(path)) as container:
+        stream = container.streams.audio[0]
+        samples = np.concatenate([frame.to_ndarray().mean(0) for frame in container.decode(stream)])
+        step = stream.codec_context.sample_rate // 50
+    whole = samples[: len(samples) // step * step].astype(np.float32).reshape(-1, step)
+    return np.sqrt((whole**2).mean(1))
+
+
+@pytest.mark.parametrize("name", ["o.webm", "o.mp4"])
+@pytest.mark.parametrize("codec", ["pcm_s16le", "pcm_u8"])
+def test_a_gap_stays_one(tmp_path: Path, name: str, codec: str) -> None:
+    source = sound_file(tmp_path / "s.mkv", times((0, 2), (7, 9)), codec)
+    out = carried(source, tmp_path / name)
+    loud = loudness(out) > 0.1
+    assert len(loud) == pytest.approx(450, abs=3)
+    assert loud[2:98].all()
+    assert not loud[104:346].any()
+    assert loud[354:446].all()
+    with av.open(str(out)) as container:
+        ticks = [packet.pts for packet in container.demux(audio=0) if packet.pts is not None]
+        assert float(ticks[-1] * container.streams.audio[0].time_base) == pytest.approx(8.98, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("ticks", "why"),
+    [
+        ([t + 1400 * (k % 2) for k, t in enumerate(times((0, 2)))], "a clock that is rounded to 30 ms"),
+        ([t - 48000 * (t >= 48000) for t in times((0, 2))], "a clock that falls back by a second"),
+        ([t + 48000 * 7200 * (t == 48000) for t in times((0, 2))], "one wild time"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_is_no_gap_changes_no_byte(tmp_path: Path, ticks: list[int], why: str) -> None:
+    even = carried(sound_file(tmp_path / "even.mkv", times((0, 2))), tmp_path / "even.webm")
+    told = iter(ticks)
+
+    def spoil(packet: Any) -> None:
+        packet.pts = round(next(told) / RATE / packet.time_base) if packet.size else packet.pts
+
+    spoilt = carried(tmp_path / "even.mkv", tmp_path / "spoilt.webm", spoil=spoil)
+    assert spoilt.read_bytes() == even.read_bytes(), why
+
+
+def test_damaged_packets_cost_their_own_sound_alone(tmp_path: Path) -> None:
+    with av.open(str(tmp_path / "s.mp4"), "w") as container:
+        stream = container.add_stream("aac", rate=RATE, layout="mono")
+        for k in range(200):
+            noise = np.random.default_rng(k).normal(0, 0.1, (1, 1024)).astype(np.float32)
+            frame = av.AudioFrame.from_ndarray(noise, format="fltp", layout="mono")
+            frame.sample_rate, frame.pts, frame.time_base = RATE, 1024 * k, Fraction(1, RATE)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    whole = carried(tmp_path / "s.mp4", tmp_path / "whole.webm")
+    number = iter(range(1000))
+
+    def spoil(packet: Any) -> None:
+        if 40 <= next(number) < 100:
+            packet.update(b"\xff" * packet.size)
+
+    damaged = carried(tmp_path / "s.mp4", tmp_path / "damaged.webm", spoil=spoil)
+    assert abs(len(loudness(damaged)) - len(loudness(whole))) <= 3
+
+
+@pytest.mark.parametrize(("codec", "becomes"), [("flac", "alac"), ("libopus", "aac")])
+def test_quicktime_gets_sound_it_knows(tmp_path: Path, codec: str, becomes: str) -> None:
+    """FFmpeg's table for .mov names these two, and its muxer then refuses them."""
+    with av.open(str(tmp_path / "s.mkv"), "w") as container:
+        stream = container.add_stream(codec, rate=RATE, layout="mono")
+        for k in range(50):
+            frame = av.AudioFrame.from_ndarray(np.zeros((1, PIECE), np.int16), format="s16", layout="mono")
+            frame.sample_rate, frame.pts, frame.time_base = RATE, PIECE * k, Fraction(1, RATE)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    with av.open(str(carried(tmp_path / "s.mkv", tmp_path / "o.mov"))) as container:
+        assert container.streams.audio[0].codec_context.name == becomes
