@@ -113,7 +113,7 @@ def test_what_an_earlier_batch_made_is_among_the_outputs(
         ("crop FILM --track PHOTO --out OUT.mkv", 2, "no track file"),
         ("bench file NONE.mp4", 2, "no such file"),
         ("bench live --size 17x17", 2, "expected even WIDTHxHEIGHT"),
-        ("models info nobody", 1, "nobody"),
+        ("models info nobody", 2, "nobody"),
         ("nonsense", 2, "No such command"),
     ],
 )
