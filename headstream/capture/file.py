@@ -235,7 +235,9 @@ class FileSource:
                 self._discarded += packet.is_discard  # before an edit list's start: in the index, not in the film
                 try:
                     yield from packet.decode()
-                except av.error.InvalidDataError:
+                except MemoryError:
+                    raise
+                except av.error.FFmpegError:  # each decoder, and each library behind one, has its own word for damage
                     self.damaged_packets += 1
                     self._warn_once("some packets are damaged; what could not be decoded was skipped")
         except (av.error.FFmpegError, OSError) as error:

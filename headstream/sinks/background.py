@@ -189,6 +189,7 @@ class VideoBackground:
         self._source: Any = None
         self._frames: Iterator[Any] = iter(())
         self._from = Fraction(0)  # the clip's time at which this pass of the background began
+        self._lasts = Fraction(1)  # how long the frame before ``_next`` is to be seen, and the last one, too
         self._shown: Any = None
         self._next: Any = None
         self._picture: tuple[Any, FixedPicture] | None = None  # of a frame: outputs may have several to each
@@ -198,33 +199,47 @@ class VideoBackground:
         if self._source is not None:
             self._source.close()
         self._source = self._open(self._path)
-        self._frames, self._from = iter(self._source), at
+        self._frames = iter(self._source)
         self._next = next(self._frames)
+        self._from = at - self._next.pts
 
     def behind(self, cutout: Cutout) -> Planes:
         """The background's frame for the cut-out's time."""
         now = cutout.frame.pts
         if self._next is not None and now - self._from - self._next.pts > _CATCH_UP_S:
             self._from = now - self._next.pts  # not shown for a while: it goes on where it was
-        while self._next is None or self._from + self._next.pts <= now:
+        while (due := self._due()) <= now:
             if self._next is None:
-                self._restart(now)
-            self._shown, self._next = self._next, next(self._frames, None)
+                self._restart(due if now - due <= _CATCH_UP_S else now)
+            else:
+                self._advance()
         shown = self._shown if self._shown is not None else self._next
         if self._picture is None or self._picture[0] is not shown:
             self._picture = (shown, FixedPicture(shown.rgb))
         return self._picture[1].behind(cutout)
 
+    def _due(self) -> Fraction:
+        """The clip's time at which the next frame is to be shown, or, after the last one, the next pass to begin."""
+        if self._next is None:
+            return self._from + self._shown.pts + self._lasts
+        return self._from + self._next.pts
+
+    def _advance(self) -> None:
+        self._shown, self._next = self._next, next(self._frames, None)
+        if self._next is not None:
+            self._lasts = self._next.pts - self._shown.pts
+
     def snapshot(self) -> tuple[Fraction, int]:
         """Where it has got to: when this pass began, and which frame comes next."""
-        return self._from, self._next.index
+        return self._from, self._shown.index + 1 if self._next is None else self._next.index
 
     def restore(self, snapshot: tuple[Fraction, int]) -> None:
         """Go on where a ``snapshot`` was taken."""
         begun, following = snapshot
         self._restart(begun)
+        self._from = begun
         while self._next is not None and self._next.index < following:
-            self._shown, self._next = self._next, next(self._frames, None)
+            self._advance()
 
     def close(self) -> None:
         """Free the decoder."""

@@ -247,6 +247,18 @@ def test_damage_inside_is_survived_and_told(tmp_path: Path) -> None:
         assert len(list(source)) >= 35
 
 
+def test_a_damaged_picture_of_a_film_of_pngs_costs_that_picture_alone(tmp_path: Path) -> None:
+    whole = write_video(tmp_path / "w.mov", frames_of(12, 160, 120), codec="png", pix_fmt="rgb24")
+    data = bytearray(whole.read_bytes())
+    starts = [k for k in range(len(data)) if data.startswith(b"IDAT", k)]
+    for k in range(200):
+        data[starts[len(starts) // 2] + 40 + k] ^= 0x5A  # zlib's own error, which is not "invalid data"
+    (tmp_path / "d.mov").write_bytes(data)
+    with FileSource(tmp_path / "d.mov") as source:
+        assert 9 <= len(list(source)) < 12
+        assert any("damaged" in warning for warning in source.warnings)
+
+
 def test_closing_twice_and_early(tmp_path: Path) -> None:
     path = write_video(tmp_path / "w.mp4", frames_of(10))
     source = FileSource(path)

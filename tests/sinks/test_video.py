@@ -245,6 +245,18 @@ def test_a_video_behind_is_converted_once_for_each_of_its_frames(tmp_path: Path)
     behind.close()
 
 
+@pytest.mark.parametrize(("count", "first"), [(4, 0), (4, 10), (1, 0)])
+def test_a_video_behind_shows_every_frame_in_turn_and_begins_again(tmp_path: Path, count: int, first: int) -> None:
+    pictures: list[UInt8Array] = [np.full((48, 64, 3), 60 * k, np.uint8) for k in range(count)]
+    times = [200 * (k + first) for k in range(count)]
+    behind = open_background(write_video(tmp_path / "b.mkv", pictures, pts=times), FileSource)
+    assert behind is not None
+    items = cutouts([100 * k for k in range(20)], **YUV420)
+    shown = [round(float(rgb_from_planes(behind.behind(item)).mean()) / 60) for item in items]
+    assert shown == [k // 2 % count for k in range(20)]
+    behind.close()
+
+
 @pytest.mark.parametrize("content", [b"", b"no picture"])
 def test_a_picture_behind_that_is_none(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "b.png").write_bytes(content)
