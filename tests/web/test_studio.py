@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import dataclasses
 import io
 import json
 import logging
 import struct
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +25,13 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from headstream.capture.cameras import LiveTarget
+from headstream.capture.live import LiveSource
 from headstream.errors import SinkError, SourceError, UsageError
 from headstream.segment.crops import CropSegmenter
+from headstream.segment.registry import models_dir
 from headstream.types import Cutout, Frame, UInt8Array
 from headstream.web.app import create_app
+from headstream.web.cutting import OwnCamera, Stage
 from headstream.web.overlay import OverlaySink
 from headstream.web.server import Background, bound
 from headstream.web.settings import Settings, parse_settings
@@ -302,6 +310,58 @@ def test_this_machines_camera_is_shown_and_released(start: Callable[..., Running
     while camera._thread is not None and time.monotonic() < until:
         time.sleep(0.05)
     assert camera._thread is None
+
+
+class OnlyOne:
+    """A device that one at a time can have, and that takes a moment to be let go of."""
+
+    rate = Fraction(30)
+
+    def __init__(self, portrait: UInt8Array) -> None:
+        self.portrait = portrait
+        self.taken, self.leaving, self.asked = threading.Lock(), threading.Event(), threading.Event()
+
+    def open(self, *wanted: Any) -> OnlyOne:
+        if self.leaving.is_set():
+            self.asked.set()
+        if not self.taken.acquire(blocking=False):
+            raise SourceError("cannot be opened: another program is using it")
+        return self
+
+    def pictures(self, stop: threading.Event) -> Iterator[tuple[float, Frame]]:
+        try:
+            while not stop.wait(0.01):
+                now = time.monotonic()
+                yield now, Frame(self.portrait, captured_s=now)
+        finally:
+            self.leaving.set()
+            self.asked.wait(0.5)  # for somebody who is too early
+            self.taken.release()
+
+
+def test_a_page_that_is_loaded_again_gets_the_camera_again(
+    segmenter: CropSegmenter, portrait: UInt8Array, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = OnlyOne(portrait)
+    monkeypatch.setattr("headstream.web.cutting.LiveSource", partial(LiveSource, open_=device.open))
+    camera = OwnCamera(LiveTarget("camera", "camera 0"), segmenter, models_dir(), Stage())
+
+    async def shown() -> Cutout:
+        async with camera.stage.watch() as newest:
+            return (await anext(newest))[1]
+
+    camera.start()
+    asyncio.run(asyncio.wait_for(shown(), 60))
+    with ThreadPoolExecutor(2) as pages:
+        left = pages.submit(camera.stop)
+        assert device.leaving.wait(60)
+        came = pages.submit(camera.start)
+        came.result(60)
+        asyncio.run(asyncio.wait_for(shown(), 60))
+        left.result(60)
+    assert asyncio.run(asyncio.wait_for(shown(), 60)).heads
+    camera.stop()
+    assert device.taken.acquire(blocking=False)
 
 
 def test_without_a_camera_it_says_so(studio: Running) -> None:
