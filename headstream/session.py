@@ -22,6 +22,7 @@ from headstream.sinks.background import (
     Checkerboard,
     Choice,
     SwitchedBackground,
+    handed_over,
     open_background,
     parse_background,
 )
@@ -128,7 +129,8 @@ def _opening(source: LiveSource, network: str) -> str:
 
 @contextmanager
 def _window(background: Background) -> Iterator[PreviewWindow]:
-    window = PreviewWindow(background)
+    with handed_over(background):
+        window = PreviewWindow(background)
     try:
         yield window
     finally:
@@ -158,7 +160,8 @@ def _outputs(job: LiveJob, source: LiveSource, choice: Choice, notice: Callable[
             kind = output_format(job.record, transparent=transparent)
             clip = ClipInfo(source.size_px, source.rate)
             behind = None if transparent else open_background(parse_background(job.background), FileSource)
-            outputs.append(Output(str(job.record), VideoSink(job.record, kind, clip, background=behind)))
+            with handed_over(behind):
+                outputs.append(Output(str(job.record), VideoSink(job.record, kind, clip, background=behind)))
     except BaseException:
         for output in outputs:
             output.close()
@@ -180,7 +183,8 @@ def _virtual_camera(
             )
     green = open_background(parse_background(_CHROMA_GREEN), FileSource)
     assert green is not None
-    sink = VirtualCameraSink(size_px, rate, background=_backgrounds(job, green, choice), device=name)
+    with handed_over(_backgrounds(job, green, choice)) as background:
+        sink = VirtualCameraSink(size_px, rate, background=background, device=name)
     notice(f"virtual camera: {sink.device} ({sink.backend}), {size_px[0]}x{size_px[1]} at {float(rate):.4g} frames/s")
     return sink
 

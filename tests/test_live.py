@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 
 from headstream.capture.cameras import LiveTarget
+from headstream.capture.file import FileSource
 from headstream.capture.synthetic import SyntheticCamera
 from headstream.colour import planes_from_rgb
 from headstream.errors import SinkError, SourceError, UsageError
@@ -25,7 +26,9 @@ from headstream.live import Controls, LiveCutter, Output, describe, describe_lin
 from headstream.pipeline import CutOptions, HeadCutter
 from headstream.segment.crops import CropSegmenter
 from headstream.session import LiveJob, check_live_job, run_session
+from headstream.sinks.background import VideoBackground
 from headstream.sinks.memory import CountingSink, MemorySink
+from headstream.sinks.preview import PreviewWindow
 from headstream.track.finder import FaceFinder
 from headstream.types import Colour, Cutout, Float32Array, Frame, Part, Planes, UInt8Array
 from tests.conftest import moving_portrait
@@ -282,6 +285,39 @@ def test_a_session_records_what_it_cuts(head_clip: Path, tmp_path: Path) -> None
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    "wanted", [{"preview": True}, {"virtual_camera": True, "virtual_camera_name": "nosuch"}, {"record": "folder.mp4"}]
+)
+def test_an_output_that_cannot_be_made_leaves_no_background_open(
+    wanted: dict[str, Any], head_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    films: list[FileSource] = []
+
+    def opened(path: Path, **more: Any) -> FileSource:
+        films.append(FileSource(path, **more))
+        return films[-1]
+
+    monkeypatch.setattr("headstream.session.FileSource", opened)
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("sys.platform", "linux")
+    (tmp_path / "folder.mp4").mkdir()
+    wanted = {name: tmp_path / value if name == "record" else value for name, value in wanted.items()}
+    target = LiveTarget("file", head_clip.name, address=str(head_clip))
+    with pytest.raises(SinkError):
+        run_session(LiveJob(target, background=str(head_clip), **wanted), notice=lambda line: None)
+    assert [next(iter(film), None) for film in films] == [None]  # closed
+
+
+def test_a_window_that_was_never_shown_closes_its_background(head_clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DISPLAY", ":0")  # which nothing asks before the first picture
+    film = FileSource(head_clip)
+    window = PreviewWindow(VideoBackground(head_clip, lambda path: film))
+    for _ in range(2):
+        window.close()
+        assert next(iter(film), None) is None
+
+
 def test_ctrl_c_ends_it_quickly_with_a_usable_file(head_clip: Path, tmp_path: Path) -> None:
     out = tmp_path / "o.mkv"
     command = [sys.executable, "-m", "headstream", "live", "--camera", str(head_clip), "--loop", "--json"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -54,6 +55,17 @@ def open_background(wanted: str | tuple[int, int, int] | Path, open_frames: Any)
             raise SourceError(f"{path}: the background is not a picture that can be read")
         return FixedPicture(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB))
     return VideoBackground(path, open_frames)
+
+
+@contextmanager
+def handed_over(background: Background | None) -> Iterator[Background | None]:
+    """A background on its way to the output that will close it; closed here where that output cannot be made."""
+    try:
+        yield background
+    except BaseException:
+        if background is not None:
+            background.close()
+        raise
 
 
 def colour_like(cutout: Cutout) -> Colour:
