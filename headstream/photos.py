@@ -86,8 +86,10 @@ class PhotoCutter:
         ordered = sorted(faces, key=lambda f: -(f.box_px[2] - f.box_px[0]) * f.score)
         stages: list[HeadStages] = []
         for face in ordered:
+            if any(overlap(face.box_px, stage.head.box_px) > 0.3 for stage in stages):
+                continue
             stage = self._cut_head(frame, face, len(stages) + 1)
-            if stage is None or any(overlap(stage.head.box_px, s.head.box_px) > 0.3 for s in stages):
+            if stage is None:
                 continue
             stages.append(stage)
             if self.options.heads == "largest" or len(stages) == self.options.heads:

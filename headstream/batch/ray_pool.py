@@ -19,6 +19,7 @@ from typing import Any
 
 from headstream.batch.job import Item, Outcome, Setup
 from headstream.batch.pool import Event
+from headstream.cores import cores_here
 from headstream.errors import HeadstreamError, UsageError
 
 _HOME = "USERPROFILE" if os.name == "nt" else "HOME"
@@ -62,8 +63,6 @@ class RayPool:
         with _own_signals():
             try:
                 if address == "local":
-                    from headstream.batch.run import cores_here
-
                     with _told_where_it_is(Path(self._own_home.name)):
                         self._ray.init(address="local", num_cpus=cores_here(), include_dashboard=False, **quiet)
                 else:
