@@ -309,12 +309,7 @@ class Tracker:
 
     def _head(self, track: _Track) -> Head:
         track.crop_px = steady_crop(track.framing.square(track.box), track.crop_px)
-        x0, y0, x1, _ = track.crop_px
-        scale = 1.0 / (x1 - x0)
-        crop_from_frame = np.array([[scale, 0, -x0 * scale], [0, scale, -y0 * scale]])
         face = track.face
         moved = centre(track.box) - centre(face.box_px)
         landmarks = (face.landmarks_px + moved).astype(np.float32)
-        return Head(
-            track.track_id, track.box, track.crop_px, crop_from_frame, landmarks, face.score, track.unseen_frames
-        )
+        return Head(track.track_id, track.box, track.crop_px, landmarks, face.score, track.unseen_frames)
