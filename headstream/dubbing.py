@@ -21,9 +21,10 @@ from headstream.alongtrack import (
     write_all,
 )
 from headstream.capture.file import FileSource
+from headstream.capture.survey import counted
 from headstream.dub.blend import ColourShift, blended, like_film
 from headstream.dub.match import colour_shifts
-from headstream.dub.pairing import Length, Paired, measured, pairing_rule
+from headstream.dub.pairing import Length, Paired, pairing_rule
 from headstream.dub.path import Placed, Square, Stabilise, chosen_head, head_path
 from headstream.dub.regions import HeadRegion, region_mask, tightened
 from headstream.dub.trackfile import TrackedHead, TrackReader
@@ -157,7 +158,7 @@ def paste_film(job: PasteJob, progress: Progress | None = None) -> DubReport:
                 f"{job.clip}: is {width}x{height}; a head clip is square with an even side, as crop made it"
             )
         length = Length(len(path), path[-1].time_s + 1 / film.rate)
-        rule = pairing_rule(length, measured(job.clip), job.clip)
+        rule = pairing_rule(length, Length(*counted(job.clip)), job.clip)
         segmenter = load_segmenter(job.model, device=job.device, fast=True)
         check_writable(job.out)
         shifts = _shifts(job, path, rule) if job.match_colour else None
