@@ -196,7 +196,7 @@ def _check_answers(address: str) -> None:
 def _told_where_it_is(home: Path) -> Iterator[None]:
     """Without a file of the cluster's description in its home, Ray asks the network (the metadata addresses of clouds, and
     the name server for them) where it is, usage statistics or not. So it is started with a home that has one."""
-    (home / "ray_bootstrap_config.yaml").write_text("{}\n")
+    (home / "ray_bootstrap_config.yaml").write_text("{}\n", encoding="utf-8")
     before = os.environ.get(_HOME)
     os.environ[_HOME] = str(home)
     try:

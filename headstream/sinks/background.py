@@ -13,7 +13,8 @@ import cv2
 import numpy as np
 
 from headstream.colour import parse_colour, planes_from_rgb, resample_chroma
-from headstream.errors import SourceError, UsageError
+from headstream.errors import UsageError
+from headstream.imagefile import read_image
 from headstream.sinks.pack import RGB_AS_YUV, chroma_region, region_planes
 from headstream.types import Colour, Cutout, Planes, UInt8Array
 
@@ -50,10 +51,7 @@ def open_background(wanted: str | tuple[int, int, int] | Path, open_frames: Any)
         return FixedPicture(np.array([[wanted]], np.uint8))
     path = Path(wanted)
     if path.suffix.lower() in PICTURES:
-        bgr = cv2.imread(str(path), cv2.IMREAD_COLOR)
-        if bgr is None:
-            raise SourceError(f"{path}: the background is not a picture that can be read")
-        return FixedPicture(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB))
+        return FixedPicture(read_image(path))
     return VideoBackground(path, open_frames)
 
 
