@@ -37,6 +37,7 @@ from headstream.web.server import Background, bound
 from headstream.web.settings import Settings, parse_settings
 from headstream.web.wire import HEADER, pack, unpack
 from tests.media import alpha_of, video_stream
+from tests.waiting import wait_until
 from tests.web.conftest import Running, jpeg
 
 
@@ -132,7 +133,7 @@ def test_one_session_too_many_is_told(start: Callable[..., Running], face_jpeg: 
             assert "close one" in closed.value.rcvd.reason
         first.send(numbered(1, face_jpeg))
         next_cut(first)
-    time.sleep(0.3)
+    wait_until(lambda: studio.app.state.studio.sessions == 0)
     with connect(f"ws://{studio.host}/ws/page", max_size=None) as third:
         third.send(numbered(1, face_jpeg))
         next_cut(third)
@@ -306,10 +307,7 @@ def test_this_machines_camera_is_shown_and_released(start: Callable[..., Running
         while next_cut(one)[1].size and time.monotonic() < until:
             pass
         assert next_cut(one)[1].size == 0
-    until = time.monotonic() + 10
-    while camera._thread is not None and time.monotonic() < until:
-        time.sleep(0.05)
-    assert camera._thread is None
+    wait_until(lambda: camera._thread is None)
 
 
 class OnlyOne:
@@ -383,9 +381,7 @@ def test_the_overlay_shows_what_a_page_cuts(studio: Running, face_jpeg: bytes) -
 def test_watchers_are_limited_too(studio: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("headstream.web.app._MOST_WATCHERS", 1)
     with connect(f"ws://{studio.host}/ws/overlay"):
-        until = time.monotonic() + 10
-        while studio.app.state.studio.stage.watchers == 0 and time.monotonic() < until:
-            time.sleep(0.01)
+        wait_until(lambda: studio.app.state.studio.stage.watchers)
         with connect(f"ws://{studio.host}/ws/overlay") as second, pytest.raises(ConnectionClosed) as closed:
             second.recv(timeout=30)
         assert closed.value.rcvd is not None
