@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +47,7 @@ class CropJob:
     source: Path
     track: Path
     out: Path
+    _: KW_ONLY
     head: int | None = None
     size: int = 512
     stabilise: Stabilise = "full"
@@ -69,6 +70,7 @@ class PasteJob:
     track: Path
     clip: Path
     out: Path
+    _: KW_ONLY
     head: int | None = None
     stabilise: Stabilise = "full"
     region: HeadRegion = "head"

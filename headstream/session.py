@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 
 from headstream.capture.cameras import LiveTarget
@@ -49,6 +49,7 @@ class LiveJob:
     """
 
     target: LiveTarget
+    _: KW_ONLY
     size_px: tuple[int, int] = (1280, 720)
     rate: float = 30.0
     background: str = "transparent"
