@@ -6,7 +6,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -19,13 +19,13 @@ from headstream.dub.path import Placed
 from headstream.dub.trackfile import TrackReader
 from headstream.errors import SourceError, UsageError
 from headstream.matte.refine import HeadMatte, Layer
-from headstream.outputs import DirectCut, write_out
+from headstream.outputs import DirectCut, clip_of, write_out
 from headstream.pipeline import timed
 from headstream.resume import work_folder
 from headstream.segment.crops import CropSegmenter
 from headstream.segment.places import predicted
 from headstream.sinks.formats import OutputFormat
-from headstream.sinks.video import ClipInfo, VideoSink, What
+from headstream.sinks.video import VideoSink, What
 from headstream.timing import StageTimes
 from headstream.types import Cutout, Frame
 
@@ -117,17 +117,7 @@ def open_sinks(
     sound: Path | None = None,
     old_sound: bool = False,
 ) -> list[VideoSink]:
-    clip = ClipInfo(
-        size_px,
-        film.rate,
-        film.time_base,
-        film.sample_aspect_ratio,
-        film.first_pts_s - film.start_s,
-        film.path,
-        film.start_s,
-        sound,
-        old_sound,
-    )
+    clip = replace(clip_of(film), size_px=size_px, sound=sound, old_sound=old_sound)
     sinks: list[VideoSink] = []
     try:
         for path, kind, what in kinds:

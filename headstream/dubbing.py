@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,9 +22,10 @@ from headstream.alongtrack import (
 )
 from headstream.apart import check_apart, model_files
 from headstream.capture.file import FileSource
+from headstream.capture.survey import counted
 from headstream.dub.blend import ColourShift, blended, like_film
 from headstream.dub.match import colour_shifts
-from headstream.dub.pairing import Length, Paired, measured, pairing_rule
+from headstream.dub.pairing import Length, Paired, pairing_rule
 from headstream.dub.path import Placed, Square, Stabilise, chosen_head, head_path
 from headstream.dub.regions import HeadRegion, region_mask, tightened
 from headstream.dub.trackfile import TrackedHead, TrackReader
@@ -49,6 +50,7 @@ class CropJob:
     source: Path
     track: Path
     out: Path
+    _: KW_ONLY
     head: int | None = None
     size: int = 512
     stabilise: Stabilise = "full"
@@ -71,6 +73,7 @@ class PasteJob:
     track: Path
     clip: Path
     out: Path
+    _: KW_ONLY
     head: int | None = None
     stabilise: Stabilise = "full"
     region: HeadRegion = "head"
@@ -164,7 +167,7 @@ def paste_film(job: PasteJob, progress: Progress | None = None) -> DubReport:
                 f"{job.clip}: is {width}x{height}; a head clip is square with an even side, as crop made it"
             )
         length = Length(len(path), path[-1].time_s + 1 / film.rate)
-        rule = pairing_rule(length, measured(job.clip), job.clip)
+        rule = pairing_rule(length, Length(*counted(job.clip)), job.clip)
         segmenter = load_segmenter(job.model, device=job.device, fast=True)
         check_writable(job.out)
         passes = 2 if job.match_colour else 1

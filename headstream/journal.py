@@ -71,7 +71,7 @@ class Journal:
         segments = [dataclasses.asdict(segment) for segment in self.segments]
         told = {"journal": _VERSION, "of": self.identity, "segments": segments, "state": self.state}
         text = json.dumps(told | {"complete": self.complete, "joined": self.joined}, indent=1)
-        _write_whole(self.folder / "journal.json", lambda path: path.write_text(text))
+        _write_whole(self.folder / "journal.json", lambda path: path.write_text(text, encoding="utf-8"))
 
     def saved_state(self) -> Packed:
         """What the next segment has to know. Raises ValueError, OSError."""
@@ -82,7 +82,7 @@ def read_journal(folder: Path) -> Journal | None:
     """The journal in a folder, or None if there is none. Raises ValueError if it cannot be read."""
     place = folder / "journal.json"
     try:
-        told = json.loads(place.read_text())
+        told = json.loads(place.read_text(encoding="utf-8"))
         if told["journal"] != _VERSION:
             raise ValueError("its journal is of another version of headstream")
         segments = [Segment(**segment) for segment in told["segments"]]

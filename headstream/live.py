@@ -131,13 +131,20 @@ class LiveCutter:
     """Runs a live source through a cutter, newest frame first, with the network as often as there is time for.
 
     Iterating gives (cut-out, status) for every frame that was cut; the status is one object, kept up to date. Leaving the
-    iteration stops the capture. idle: called while nothing comes; False ends the iteration.
+    iteration stops the capture. idle: called while nothing comes; False ends the iteration.  clock: the seconds that frames
+    tell when they were captured in.
     """
 
     def __init__(
-        self, source: Source, cutter: HeadCutter, *, pace: Pace | None = None, controls: Controls | None = None
+        self,
+        source: Source,
+        cutter: HeadCutter,
+        *,
+        pace: Pace | None = None,
+        controls: Controls | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._source, self.cutter = source, cutter
+        self._source, self.cutter, self._clock = source, cutter, clock
         self.controls = controls or Controls()
         self.pace = pace or Pace(1 / float(source.rate))
         self.status = LiveStatus()
@@ -164,9 +171,9 @@ class LiveCutter:
                         return
                     continue
                 carried = pace.carries()
-                started = time.monotonic()
+                started = self._clock()
                 cutout = self.cutter.cut(self.controls.before(frame), carry=carried)
-                now = time.monotonic()
+                now = self._clock()
                 pace.spent(now - started, carried=carried)
                 status.frames += 1
                 status.frames_with_head += bool(cutout.heads)

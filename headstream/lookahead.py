@@ -181,13 +181,10 @@ def _moved(head: Head, was: Region, now: Region, frames: int) -> Head:
     dx, dy = now[0] - was[0], now[1] - was[1]
     x0, y0, x1, y1 = head.box_px
     cx0, cy0, cx1, cy1 = head.crop_px
-    crop = (cx0 + dx, cy0 + dy, cx1 + dx, cy1 + dy)
-    scale = 1.0 / (crop[2] - crop[0])
     return replace(
         head,
         box_px=(x0 + dx, y0 + dy, x1 + dx, y1 + dy),
-        crop_px=crop,
-        crop_from_frame=np.array([[scale, 0, -crop[0] * scale], [0, scale, -crop[1] * scale]]),
+        crop_px=(cx0 + dx, cy0 + dy, cx1 + dx, cy1 + dy),
         landmarks_px=(head.landmarks_px + np.array([dx, dy])).astype(np.float32),
         score=0.0,
         unseen_frames=frames,

@@ -18,7 +18,7 @@ from headstream.journal import fingerprint, identity_of
 from headstream.pipeline import HeadCutter, cut_stream
 from headstream.resume import LongCut, Tally, work_folder
 from headstream.segment.crops import CropSegmenter
-from headstream.sinks.background import open_background, parse_background
+from headstream.sinks.background import handed_over, open_background, parse_background
 from headstream.sinks.film_segments import FilmSegments
 from headstream.sinks.formats import OutputFormat
 from headstream.sinks.picture_segments import PictureSegments
@@ -117,11 +117,11 @@ def clip_of(source: FileSource) -> ClipInfo:
     return ClipInfo(
         source.size_px,
         source.rate,
-        source.time_base,
-        source.sample_aspect_ratio,
-        source.first_pts_s - source.start_s,
-        source.path,
-        source.start_s,
+        time_base=source.time_base,
+        sample_aspect_ratio=source.sample_aspect_ratio,
+        video_start_s=source.first_pts_s - source.start_s,
+        path=source.path,
+        start_s=source.start_s,
     )
 
 
@@ -165,7 +165,8 @@ def _opened(wanted: list[tuple[Path, OutputFormat, dict[str, Any]]], opened: Cal
     sinks: list[Any] = []
     try:
         for path, kind, more in wanted:
-            sinks.append(opened(path, kind, more))
+            with handed_over(more.get("background")):
+                sinks.append(opened(path, kind, more))
     except BaseException:
         for sink in sinks:
             sink.close()

@@ -7,7 +7,7 @@ too, and a second time around the head that was found, where a face box says lit
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -92,8 +92,10 @@ class PhotoCutter:
         ordered = sorted(faces, key=lambda f: -(f.box_px[2] - f.box_px[0]) * f.score)
         stages: list[HeadStages] = []
         for face in ordered:
+            if any(overlap(face.box_px, stage.head.box_px) > 0.3 for stage in stages):
+                continue
             stage = self._cut_head(frame, face, len(stages) + 1)
-            if stage is None or any(overlap(stage.head.box_px, s.head.box_px) > 0.3 for s in stages):
+            if stage is None:
                 continue
             stages.append(stage)
             if self.options.heads == "largest" or len(stages) == self.options.heads:
@@ -105,14 +107,14 @@ class PhotoCutter:
     def _cut_head(self, frame: Frame, face: Face, number: int) -> HeadStages | None:
         crop_px = crop_square(face.box_px, self.options.track.padding)
         crop, planes = self._segment(frame, crop_px)
-        head = make_head(face, crop_px, number)
+        head = Head(number, face.box_px, crop_px, face.landmarks_px, face.score)
         seen = matte_evidence(planes["head"], head)
         if seen.fill < self.options.track.min_fill:
             return None
         if seen.seen_px is not None:
             track = self.options.track
             crop_px = framing_of(seen.seen_px, face.box_px, track.max_padding, track.room).square(face.box_px)
-            head = make_head(face, crop_px, number)
+            head = replace(head, crop_px=crop_px)
             crop, planes = self._segment(frame, crop_px)
         hair = planes["hair"] if self.options.matte.hair_color is not None else None
         alpha = planes[self.options.part]
@@ -128,11 +130,3 @@ class PhotoCutter:
         with self.times.stage("segment", frames=0):
             both = predicted(self.segmenter, np.stack([crop, crop[:, ::-1]]), self.options.planes)
         return crop, {part: (plain + mirrored[:, ::-1]) / 2 for part, (plain, mirrored) in both.items()}
-
-
-def make_head(face: Face, crop_px: Region, number: int) -> Head:
-    """A detected face as a ``Head`` of a picture without past."""
-    x0, y0, x1, _ = crop_px
-    scale = 1.0 / (x1 - x0)
-    matrix = np.array([[scale, 0, -x0 * scale], [0, scale, -y0 * scale]])
-    return Head(number, face.box_px, crop_px, matrix, face.landmarks_px, face.score)

@@ -30,7 +30,7 @@ from headstream.foresight import file_cutter
 from headstream.lookahead import FRAMES, with_look_ahead
 from headstream.outputs import WHOLE_ONLY, clip_of
 from headstream.pipeline import cut_stream
-from headstream.sinks.background import PICTURES, open_background, parse_background
+from headstream.sinks.background import PICTURES, handed_over, open_background, parse_background
 from headstream.sinks.film_segments import FilmSegments
 from headstream.sinks.packets import DamagedError, suffix_for
 from headstream.sinks.threaded import ThreadedSink
@@ -262,5 +262,5 @@ def piece_file(job: VideoJob, piece: Piece, folder: Path) -> Path:
 def _segments(job: VideoJob, source: FileSource, folder: Path, threads: int | None = 1) -> FilmSegments:
     kind, _ = check_job(job)
     kind = kind.with_threads(threads if kind.codec in _SAME_BY_MANY else 1)
-    background = open_background(parse_background(job.background), FileSource)
-    return FilmSegments(job.out, kind, clip_of(source), folder, background=background)
+    with handed_over(open_background(parse_background(job.background), FileSource)) as background:
+        return FilmSegments(job.out, kind, clip_of(source), folder, background=background)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 
 from headstream.apart import check_apart, model_files
@@ -24,6 +24,7 @@ from headstream.sinks.background import (
     Checkerboard,
     Choice,
     SwitchedBackground,
+    handed_over,
     open_background,
     parse_background,
 )
@@ -50,6 +51,7 @@ class LiveJob:
     """
 
     target: LiveTarget
+    _: KW_ONLY
     size_px: tuple[int, int] = (1280, 720)
     rate: float = 30.0
     background: str = "transparent"
@@ -137,7 +139,8 @@ def _opening(source: LiveSource, network: str) -> str:
 
 @contextmanager
 def _window(background: Background) -> Iterator[PreviewWindow]:
-    window = PreviewWindow(background)
+    with handed_over(background):
+        window = PreviewWindow(background)
     try:
         yield window
     finally:
@@ -167,7 +170,8 @@ def _outputs(job: LiveJob, source: LiveSource, choice: Choice, notice: Callable[
             kind = output_format(job.record, transparent=transparent)
             clip = ClipInfo(source.size_px, source.rate)
             behind = None if transparent else open_background(parse_background(job.background), FileSource)
-            outputs.append(Output(str(job.record), VideoSink(job.record, kind, clip, background=behind)))
+            with handed_over(behind):
+                outputs.append(Output(str(job.record), VideoSink(job.record, kind, clip, background=behind)))
     except BaseException:
         for output in outputs:
             output.close()
@@ -187,7 +191,8 @@ def _virtual_camera(
             pass  # drivers tell a format they refuse from other troubles in words of their own: that green works does tell
     green = open_background(parse_background(_CHROMA_GREEN), FileSource)
     assert green is not None
-    sink = VirtualCameraSink(size_px, rate, background=_backgrounds(job, green, choice), device=name)
+    with handed_over(_backgrounds(job, green, choice)) as background:
+        sink = VirtualCameraSink(size_px, rate, background=background, device=name)
     if parse_background(job.background) == "transparent":
         notice(
             f"the virtual camera has no transparency; {_CHROMA_GREEN} is behind the head (change it with --background)"

@@ -195,8 +195,7 @@ class Head:
     """One head in one frame.
 
     track_id: stable number of the person, from 1.  box_px: x0, y0, x1, y1 of the face in frame pixels.
-    crop_from_frame: (2, 3) float64 affine, frame pixels (centres at .5) to the unit square of the crop.
-    crop_px: x0, y0, x1, y1 of that crop in the frame; reaches past the border where the head does.
+    crop_px: x0, y0, x1, y1 of the square crop in the frame; reaches past the border where the head does.
     landmarks_px: (6, 2) float32: right eye, left eye (the person's), nose tip, mouth, right and left ear.
     score: 0..1, how sure the detector was.  unseen_frames: frames since it last saw the face.
     """
@@ -204,14 +203,16 @@ class Head:
     track_id: int
     box_px: Box
     crop_px: Region
-    crop_from_frame: np.ndarray[Any, np.dtype[np.float64]]
     landmarks_px: Float32Array
     score: float
     unseen_frames: int = 0
 
-    def __post_init__(self) -> None:
-        if self.crop_from_frame.shape != (2, 3):
-            raise ValueError(f"crop_from_frame must be (2, 3), got {self.crop_from_frame.shape}")
+    @property
+    def crop_from_frame(self) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """(2, 3) affine: frame pixels (centres at .5) to the unit square of the crop."""
+        x0, y0, x1, _ = self.crop_px
+        scale = 1.0 / (x1 - x0)
+        return np.array([[scale, 0, -x0 * scale], [0, scale, -y0 * scale]])
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 
 from headstream.apart import check_apart, model_files
@@ -46,6 +46,7 @@ class VideoJob:
 
     source: Path
     out: Path
+    _: KW_ONLY
     background: str = "transparent"
     matte: Path | None = None
     codec: str | None = None

@@ -93,8 +93,10 @@ def trained(name: str, options: argparse.Namespace) -> Path:
         steps = affordable_steps(name, options)
         out.mkdir(parents=True, exist_ok=True)
         share_faces(options, out)
-        plan.write_text(json.dumps({"steps": steps, "side": options.side, "minutes": options.minutes}))
-    config = settings(name, json.loads(plan.read_text())["steps"], options)
+        plan.write_text(
+            json.dumps({"steps": steps, "side": options.side, "minutes": options.minutes}), encoding="utf-8"
+        )
+    config = settings(name, json.loads(plan.read_text(encoding="utf-8"))["steps"], options)
     trainer = Trainer(config, data_root=options.data, config_dir=CONFIGS, out=out)
     trainer.resume()
     if trainer.step >= config.steps and (out / "model.json").exists():
@@ -105,9 +107,9 @@ def trained(name: str, options: argparse.Namespace) -> Path:
             with progress_bar(name, unit="steps") as bar:
                 trainer.run(lambda progress: bar(progress.step, progress.steps))
         finally:  # an interrupted run goes on later, and its minutes count
-            told = json.loads(plan.read_text())
+            told = json.loads(plan.read_text(encoding="utf-8"))
             told["minutes_taken"] = told.get("minutes_taken", 0.0) + (time.perf_counter() - started) / 60
-            plan.write_text(json.dumps(told))
+            plan.write_text(json.dumps(told), encoding="utf-8")
     net, spec = load_trained(out / "last.pt")
     export_onnx(net, spec, out / "model.onnx")
     write_card(out / "model.onnx", card_details(net, spec, out / "last.pt"))
@@ -161,13 +163,13 @@ def main() -> None:
         result.parameters = int(segmenter.card.details.get("parameters", 0))
         result.file_mb = segmenter.card.file.stat().st_size / 1e6
         write_results(result, test, out / "mattes", out)
-        plan = {} if shipped else json.loads((out / "plan.json").read_text())
+        plan = {} if shipped else json.loads((out / "plan.json").read_text(encoding="utf-8"))
         rows.append(row_of(name, result, plan.get("steps", 0) * 8, plan.get("minutes_taken", 0.0)))
         results.append(result)
         mattes.append(out / "mattes")
         say(as_markdown(rows[-1:]).splitlines()[-1])
-    (options.out / "table.json").write_text(json.dumps(rows, indent=2) + "\n")
-    (options.out / "table.md").write_text(as_markdown(rows))
+    (options.out / "table.json").write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+    (options.out / "table.md").write_text(as_markdown(rows), encoding="utf-8")
     write_report(results, test, mattes, options.out / "report.html")
     say(f"wrote {options.out / 'table.md'}, table.json and report.html")
 

@@ -11,12 +11,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from headstream.cli.console import progress_bar, say
 from headstream.errors import UsageError
 from headstream.evaluate.pictures import contact_sheet
+from headstream.imagefile import write_image
 from headstream.matte.refine import MatteOptions
 from headstream.photos import PhotoCutter
 from headstream.pipeline import CutOptions
@@ -56,7 +56,7 @@ def main() -> None:
     parser.add_argument("--model", default="default")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
-    entries = [line.split("\t") for line in options.list.read_text().splitlines() if line]
+    entries = [line.split("\t") for line in options.list.read_text(encoding="utf-8").splitlines() if line]
     tiles: list[tuple[str, UInt8Array]] = []
     with FaceFinder(models_dir()) as finder, progress_bar("cutting", unit="pictures") as progress:
         cutter = PhotoCutter(load_segmenter(options.model), finder, CutOptions(matte=MatteOptions(stability=0.0)))
@@ -66,7 +66,7 @@ def main() -> None:
             progress(number, len(entries))
     wide = 2 * _PAIRS_A_ROW
     sheet = contact_sheet([tiles[start : start + wide] for start in range(0, len(tiles), wide)])
-    cv2.imwrite(str(options.out), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
+    write_image(options.out, sheet)
     say(f"wrote {options.out}: {len(entries)} pictures, each beside what was cut out of it")
 
 

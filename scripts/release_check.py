@@ -21,10 +21,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from headstream.capture.file import FileSource
+from headstream.imagefile import write_image
 from headstream.pipeline import CutOptions, HeadCutter, cut_stream
 from headstream.segment.load import load_segmenter
 from headstream.segment.registry import models_dir
@@ -54,7 +54,7 @@ def tool(place: Place, name: str, *arguments: object) -> subprocess.CompletedPro
 
 def test_names(data_set: str) -> list[str]:
     """Stems of a set's test list."""
-    return (ROOT / "configs" / "splits" / f"{data_set}-test.txt").read_text().split()
+    return (ROOT / "configs" / "splits" / f"{data_set}-test.txt").read_text(encoding="utf-8").split()
 
 
 def test_folder(place: Place, data_set: str, truth: str) -> Path:
@@ -116,7 +116,7 @@ def segmented(place: Place, folder: Path, part: Any) -> Path:
     out.mkdir(exist_ok=True)
     for path in sorted((folder / "images").iterdir()):
         alpha = segmenter.predict(read_rgb(path)[None], part)[0]
-        cv2.imwrite(str(out / f"{path.stem}.png"), (alpha * 255 + 0.5).astype(np.uint8))
+        write_image(out / f"{path.stem}.png", (alpha * 255 + 0.5).astype(np.uint8))
     return out
 
 

@@ -104,8 +104,8 @@ def round_trip(film: Path, work: Path, size: int, *, lossy: bool) -> dict[str, A
     with progress_bar(film.name) as progress:
         track_file(film, track, progress=progress)
         head = main_head(track)
-        crop_film(CropJob(film, track, clip, head, size, alpha=not lossy), progress)
-        pasted = paste_film(PasteJob(film, track, clip, final, head), progress)
+        crop_film(CropJob(film, track, clip, head=head, size=size, alpha=not lossy), progress)
+        pasted = paste_film(PasteJob(film, track, clip, final, head=head), progress)
     from headstream.pipeline import CutOptions
     from headstream.video import VideoJob, cut_video_file
 

@@ -57,7 +57,7 @@ class CountingCamera:
 
 def rss_mb() -> float:
     """Resident memory of this process now (Linux)."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    pages = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[1])
     return pages * 4096 / 1e6
 
 
@@ -119,7 +119,7 @@ def main() -> int:
     options = parser.parse_args()
     rows, told = soak(parse_size(options.size), options.fps, options.minutes)
     options.out.mkdir(parents=True, exist_ok=True)
-    with (options.out / "soak.csv").open("w", newline="") as file:
+    with (options.out / "soak.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["minutes", "rss_mb", "fps", "latency_ms"])
         writer.writerows([[round(value, 3) for value in row] for row in rows])

@@ -6,9 +6,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-import cv2
-
 from headstream.capture.file import FileSource
+from headstream.imagefile import write_image
 
 
 def main() -> None:
@@ -24,9 +23,7 @@ def main() -> None:
             step = max(1, source.frames_expected // options.each)
             for frame in source:
                 if frame.index % step == 0:
-                    bgr = cv2.cvtColor(frame.rgb, cv2.COLOR_RGB2BGR)
-                    name = options.out / "images" / f"{path.stem}-{frame.index:05d}.jpg"
-                    cv2.imwrite(str(name), bgr, [cv2.IMWRITE_JPEG_QUALITY, 95])
+                    write_image(options.out / "images" / f"{path.stem}-{frame.index:05d}.jpg", frame.rgb)
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ def head_at(x: float, y: float, radius: float, track_id: int = 1, unseen: int = 
     cx, cy = 2 * round(x / 2), 2 * round(y / 2)
     crop = (cx - half, cy - half, cx + half, cy + half)
     box = (x - 0.6 * radius, y - 0.6 * radius, x + 0.6 * radius, y + 0.6 * radius)
-    return Head(track_id, box, crop, np.eye(2, 3), np.zeros((6, 2), np.float32), 0.9, unseen)
+    return Head(track_id, box, crop, np.zeros((6, 2), np.float32), 0.9, unseen)
 
 
 def disc(x: float, y: float, radius: float) -> UInt8Array:

@@ -12,8 +12,7 @@ from headstream.types import Head
 
 def sized(track_id: int, side: float) -> Head:
     """A head of that size, anywhere."""
-    unit = np.array([[1.0, 0, 0], [0, 1.0, 0]])
-    return Head(track_id, (0, 0, side, side), (0, 0, 10, 10), unit, np.zeros((6, 2), np.float32), 0.9)
+    return Head(track_id, (0, 0, side, side), (0, 0, 10, 10), np.zeros((6, 2), np.float32), 0.9)
 
 
 def test_the_largest_changes_only_for_one_who_stays_much_larger() -> None:

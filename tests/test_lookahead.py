@@ -92,7 +92,7 @@ def test_a_newcomer_the_detector_is_not_sure_of_is_not_taken_back() -> None:
 
 
 def unsure(head: Head) -> Head:
-    return Head(1, head.box_px, head.crop_px, head.crop_from_frame, head.landmarks_px, 0.52)
+    return Head(1, head.box_px, head.crop_px, head.landmarks_px, 0.52)
 
 
 def test_nothing_is_drawn_on_another_picture() -> None:

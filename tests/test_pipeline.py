@@ -154,7 +154,7 @@ def test_stopping_early_stops_the_grab_thread(
 def test_evidence_by_hand() -> None:
     alpha = np.zeros((100, 100), np.float32)
     alpha[30:90, 20:60] = 1.0
-    head = Head(1, (40, 60, 80, 100), (0, 0, 200, 200), np.zeros((2, 3)), np.zeros((6, 2), np.float32), 0.9)
+    head = Head(1, (40, 60, 80, 100), (0, 0, 200, 200), np.zeros((6, 2), np.float32), 0.9)
     seen = matte_evidence(alpha, head)
     assert seen.fill == 1.0
     assert seen.centre_px == pytest.approx((80, 120), abs=1e-3)

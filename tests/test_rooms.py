@@ -13,7 +13,7 @@ import headstream
 
 PACKAGE = Path(headstream.__file__).parent
 ROOMS = {"capture", "track", "segment", "matte", "sinks"}
-SHARED = {"types", "errors", "colour", "channel", "threads", "timing", "libraries"}
+SHARED = {"types", "errors", "colour", "channel", "cores", "imagefile", "libraries", "threads", "timing"}
 LAB_COMMANDS = {"cli/train.py", "cli/evaluate.py"}
 HEAVY = (
     "ray",
@@ -34,7 +34,7 @@ HEAVY = (
 def imports(path: Path) -> set[str]:
     """Names below headstream that a file imports, anywhere in it."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("headstream"):
             parts = str(node.module).split(".")
             found |= {parts[1]} if len(parts) > 1 else {alias.name for alias in node.names}
@@ -43,11 +43,18 @@ def imports(path: Path) -> set[str]:
     return found
 
 
+def modules(*folders: str) -> list[Path]:
+    """The package's files, or those of some of its folders."""
+    found = {folder: sorted((PACKAGE / folder).rglob("*.py")) for folder in folders or (".",)}
+    assert all(found.values()), found
+    return [path for paths in found.values() for path in paths]
+
+
 @pytest.mark.parametrize("room", sorted(ROOMS))
 def test_rooms_import_only_what_is_shared(room: str) -> None:
     # The networks are torch modules without a life of their own; only the torch back-end builds them.
     allowed = SHARED | {room} | ({"nets"} if room == "segment" else set())
-    for path in (PACKAGE / room).rglob("*.py"):
+    for path in modules(room):
         assert imports(path) <= allowed, f"{path.name} imports {imports(path) - allowed}"
 
 
@@ -58,12 +65,12 @@ def test_shared_modules_import_no_room() -> None:
 
 def test_what_finishes_cutouts_knows_no_pipeline() -> None:
     """Between cutting and writing: takes cut-outs, gives cut-outs."""
-    for path in [*(PACKAGE / "fixes").glob("*.py"), *(PACKAGE / "review").glob("*.py"), PACKAGE / "lookahead.py"]:
+    for path in [*modules("fixes", "review"), PACKAGE / "lookahead.py"]:
         assert imports(path) <= SHARED | {"matte", "track", "sinks", "review", "fixes", "window"}, path
 
 
 def test_nothing_at_run_time_imports_training() -> None:
-    for path in PACKAGE.rglob("*.py"):
+    for path in modules():
         inside = path.relative_to(PACKAGE).parts[0]
         if inside in {"train", "evaluate"} or str(path.relative_to(PACKAGE)) in LAB_COMMANDS:
             continue
@@ -72,7 +79,7 @@ def test_nothing_at_run_time_imports_training() -> None:
 
 def test_rooms_do_not_know_who_runs_them() -> None:
     """Batches, like the pipeline, stand above the rooms; only the command line stands above batches."""
-    for path in PACKAGE.rglob("*.py"):
+    for path in modules():
         inside = path.relative_to(PACKAGE).parts[0]
         assert inside in {"batch", "cli"} or "batch" not in imports(path), path
         assert inside != "batch" or not imports(path) & {"cli", "web", "live", "session", "train", "evaluate"}, path
@@ -94,7 +101,10 @@ def test_optional_or_heavy_packages_have_one_home(package: str, home: str) -> No
     users = {
         str(path.relative_to(PACKAGE))
         for path in PACKAGE.rglob("*.py")
-        if any(line.strip().startswith((f"import {name}", f"from {name}")) for line in path.read_text().splitlines())
+        if any(
+            line.strip().startswith((f"import {name}", f"from {name}"))
+            for line in path.read_text(encoding="utf-8").splitlines()
+        )
     }
     assert home in users
     others = {user for user in users if not user.startswith("train/")}  # label maps are pictures too

@@ -60,9 +60,10 @@ def test_rgb_of_planes_is_made_once_and_read_only() -> None:
     assert frame.size_px == (6, 4)
 
 
-def test_head_checks_its_transform() -> None:
-    with pytest.raises(ValueError, match=r"\(2, 3\)"):
-        Head(1, (0, 0, 1, 1), (0, 0, 2, 2), np.eye(3), np.zeros((6, 2), np.float32), 0.9)
+def test_a_crop_is_the_unit_square() -> None:
+    head = Head(1, (30, 10, 50, 30), (20, -4, 60, 36), np.zeros((6, 2), np.float32), 0.9)
+    corners = np.array([(20, -4, 1), (60, 36, 1), (40, 16, 1)])
+    assert corners @ head.crop_from_frame.T == pytest.approx(np.array([(0, 0), (1, 1), (0.5, 0.5)]))
 
 
 def test_cutout_checks_its_region() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import KW_ONLY, asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -22,7 +22,7 @@ FORMATS = {
 OWN_FOLDER = ".headstream"  # in the output folder: results of each input, work in the making
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Wish:
     """What one input is cut into, in the words of the command line. format, background, codec: of videos."""
 
@@ -49,6 +49,7 @@ class BatchJob:
     inputs: tuple[str, ...]
     out: str
     wish: Wish = field(default_factory=Wish)
+    _: KW_ONLY
     model: str = "default"
     device: str = "auto"
     workers: int | None = None

@@ -28,7 +28,7 @@ def video_job(wish: Wish, source: Path, stem: Path) -> VideoJob:
     suffix = FORMATS[wish.format]
     out = stem.with_name(stem.name + suffix) if suffix else stem / "%06d.png"
     options = cut_options(wish.heads, wish.part, wish.hair_color)
-    return VideoJob(source, out, wish.background, codec=wish.codec, options=options, segment_s=0)
+    return VideoJob(source, out, background=wish.background, codec=wish.codec, options=options, segment_s=0)
 
 
 def why_whole(wish: Wish) -> str:

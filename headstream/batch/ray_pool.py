@@ -19,6 +19,7 @@ from typing import Any
 
 from headstream.batch.job import Item, Outcome, Setup
 from headstream.batch.pool import Event
+from headstream.cores import cores_here
 from headstream.errors import HeadstreamError, UsageError
 
 _HOME = "USERPROFILE" if os.name == "nt" else "HOME"
@@ -62,8 +63,6 @@ class RayPool:
         with _own_signals():
             try:
                 if address == "local":
-                    from headstream.batch.run import cores_here
-
                     with _told_where_it_is(Path(self._own_home.name)):
                         self._ray.init(address="local", num_cpus=cores_here(), include_dashboard=False, **quiet)
                 else:
@@ -197,7 +196,7 @@ def _check_answers(address: str) -> None:
 def _told_where_it_is(home: Path) -> Iterator[None]:
     """Without a file of the cluster's description in its home, Ray asks the network (the metadata addresses of clouds, and
     the name server for them) where it is, usage statistics or not. So it is started with a home that has one."""
-    (home / "ray_bootstrap_config.yaml").write_text("{}\n")
+    (home / "ray_bootstrap_config.yaml").write_text("{}\n", encoding="utf-8")
     before = os.environ.get(_HOME)
     os.environ[_HOME] = str(home)
     try:

@@ -9,7 +9,6 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 from headstream.batch.inputs import find_items
 from headstream.batch.job import BatchJob, BatchProgress, BatchReport, Item, Setup
@@ -18,6 +17,7 @@ from headstream.batch.places import LocalStorage, Storage, is_remote, local_path
 from headstream.batch.pool import InProcess, LocalPool, Pool
 from headstream.batch.sharing import Sharing
 from headstream.batch.worker import check_wish
+from headstream.cores import cores_here
 from headstream.errors import UsageError
 from headstream.sinks.partial import check_writable
 from headstream.sinks.photo import check_folder
@@ -117,16 +117,6 @@ def open_pool(job: BatchJob, items: int, paths: list[str]) -> Pool:
 def most_workers(job: BatchJob) -> int:
     """How many a pool may grow to: a core each here; a cluster knows its own room."""
     return cores_here() if job.ray is None else sys.maxsize
-
-
-def cores_here() -> int:
-    """Cores this process may use: of its affinity, and of its container's quota."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        return max(1, min(cores, int(quota) // int(period)))
-    except (OSError, ValueError):
-        return cores
 
 
 def _write_summary(report: BatchReport, storage: Storage, job: BatchJob) -> None:

@@ -46,6 +46,27 @@ def length_s(path: Path, *, count: bool = True) -> Fraction:
     return survey(path).length_s if count else Fraction(0)
 
 
+def counted(path: Path) -> tuple[int, Fraction]:
+    """Frames of a film by its packets, and the seconds from its first frame to the end of its last. Raises SourceError."""
+    import av
+
+    times: list[int] = []
+    last = 0
+    with open_film(path) as container:
+        stream = video_stream(container, path)
+        try:
+            for packet in container.demux(stream):
+                if packet.pts is not None and packet.size and not packet.is_discard:
+                    times.append(packet.pts)
+                    last = max(last, packet.pts + (packet.duration or 0))
+        except (av.error.FFmpegError, OSError) as error:
+            raise SourceError(f"{path}: reading failed part-way ({error})") from error
+        base = Fraction(stream.time_base)
+    if not times:
+        raise SourceError(f"{path}: holds no frame")
+    return len(times), (last - min(times)) * base
+
+
 def survey(path: Path) -> Survey:
     """Read all packets of a film's picture. Raises SourceError for a file that cannot even be opened."""
     import av

@@ -67,10 +67,21 @@ def batch(
     from headstream.batch.job import BatchJob, Wish
     from headstream.batch.run import run_batch
 
-    wish = Wish(format, background, codec, heads, part, hair_color)
+    wish = Wish(format=format, background=background, codec=codec, heads=heads, part=part, hair_color=hair_color)
     job = BatchJob(
-        tuple(inputs), out, wish, model, device, workers, resume, recursive, report, ray, gpus, split_s=split
-    )  # fmt: skip
+        tuple(inputs),
+        out,
+        wish,
+        model=model,
+        device=device,
+        workers=workers,
+        resume=resume,
+        recursive=recursive,
+        report=report,
+        ray=ray,
+        gpus=gpus,
+        split_s=split,
+    )
     with _progress() as progress:
         done = run_batch(job, progress)
     _tell(done, out, report)

@@ -49,7 +49,19 @@ def crop(
     from headstream.dubbing import CropJob, crop_film
 
     held = one_of("--stabilise", stabilise, STABILISE)
-    job = CropJob(source, track, out, head, size, held, alpha, matte, codec, model, device)
+    job = CropJob(
+        source,
+        track,
+        out,
+        head=head,
+        size=size,
+        stabilise=held,
+        alpha=alpha,
+        matte=matte,
+        codec=codec,
+        model=model,
+        device=device,
+    )
     with progress_bar(source.name) as progress:
         report = crop_film(job, progress)
     if not json and not report.interrupted:

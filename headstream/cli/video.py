@@ -75,7 +75,20 @@ def video(
     from headstream.video import VideoJob, cut_video_file
 
     options = cut_options(heads, part, hair_color)
-    job = VideoJob(source, out, background, matte, codec, options, model, device, review, fixes, look_ahead, segment)
+    job = VideoJob(
+        source,
+        out,
+        background=background,
+        matte=matte,
+        codec=codec,
+        options=options,
+        model=model,
+        device=device,
+        review=review,
+        fixes=fixes,
+        look_ahead=look_ahead,
+        segment_s=segment,
+    )
     with progress_bar(source.name) as progress:
         report = cut_video_file(job, progress)
     if json:

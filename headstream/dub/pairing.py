@@ -19,28 +19,6 @@ class Length:
     seconds: Fraction
 
 
-def measured(path: Path) -> Length:
-    """Frames and seconds of a video, counted without decoding it. Raises SourceError."""
-    import av
-
-    try:
-        with av.open(str(path)) as container:
-            cover = av.stream.Disposition.attached_pic
-            stream = next(s for s in container.streams.video if not s.disposition & cover)
-            times = []
-            last = 0
-            for packet in container.demux(stream):
-                if packet.pts is not None and packet.size and not packet.is_discard:
-                    times.append(packet.pts)
-                    last = max(last, packet.pts + (packet.duration or 0))
-            base = Fraction(stream.time_base or Fraction(1, 1000))
-    except (av.error.FFmpegError, OSError, StopIteration) as error:
-        raise SourceError(f"{path}: not a video file headstream can read") from error
-    if not times:
-        raise SourceError(f"{path}: holds no frame")
-    return Length(len(times), (last - min(times)) * base)
-
-
 def pairing_rule(film: Length, clip: Length, clip_path: Path) -> str:
     """How frames are paired: "frame by frame" if there are as many, "by time" if the lengths agree within a frame's time
     (or a hundredth). Raises UsageError, telling both lengths, if they do not."""

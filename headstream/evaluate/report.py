@@ -54,7 +54,7 @@ def write_report(
     except ImportError as error:
         raise UsageError("reports need jinja2: pip install 'headstream[train]'") from error
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    template = environment.from_string((files("headstream.evaluate") / "report.html.jinja").read_text())
+    template = environment.from_string((files("headstream.evaluate") / "report.html.jinja").read_text(encoding="utf-8"))
     chosen = choose(results, pictures)
     page = template.render(
         data=data.root.name,
@@ -123,7 +123,7 @@ def charts(results: Sequence[Evaluation], logs: Sequence[Path | None]) -> list[t
 
 
 def _column(log: Path, key: str) -> tuple[tuple[float, float], ...]:
-    with log.open(newline="") as file:
+    with log.open(newline="", encoding="utf-8") as file:
         return tuple((float(row["step"]), float(row[key])) for row in csv.DictReader(file) if row.get(key))
 
 

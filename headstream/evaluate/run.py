@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from headstream.errors import ModelError
@@ -23,6 +22,7 @@ from headstream.evaluate.metrics import (
     threshold_curve,
 )
 from headstream.evaluate.pictures import contact_sheet, error_map, overlaid
+from headstream.imagefile import read_image, write_image
 from headstream.train.data import BASE_PLANES, BODY, DataSet, Picture
 from headstream.types import Float32Array, Part, Segmenter, UInt8Array
 
@@ -96,7 +96,7 @@ def evaluate(
         result.scores.append(score_picture(name, alpha, truth, known=known, below=_below(picture, part), ms=ms))
         result.counts += histograms(alpha, truth, known)
         if out is not None:
-            cv2.imwrite(str(out / f"{name}.png"), (alpha * 255 + 0.5).astype(np.uint8))
+            write_image(out / f"{name}.png", (alpha * 255 + 0.5).astype(np.uint8))
         if progress is not None:
             progress(number + 1, len(data.names))
     if not result.counts.sum():
@@ -114,16 +114,16 @@ def _below(picture: Picture, part: Part) -> Any:
 def write_results(result: Evaluation, data: DataSet, masks: Path, out: Path, *, worst: int = 12) -> None:
     """Write summary.json, pictures.csv, curves.json and worst.jpg into a folder."""
     out.mkdir(parents=True, exist_ok=True)
-    (out / "summary.json").write_text(json.dumps(result.summary, indent=2) + "\n")
+    (out / "summary.json").write_text(json.dumps(result.summary, indent=2) + "\n", encoding="utf-8")
     rows = [score.as_row() for score in result.scores]
-    with (out / "pictures.csv").open("w", newline="") as file:
+    with (out / "pictures.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, rows[0])
         writer.writeheader()
         writer.writerows(rows)
     curves = {"threshold": threshold_curve(result.counts), "calibration": calibration_curve(result.counts)}
-    (out / "curves.json").write_text(json.dumps(curves) + "\n")
+    (out / "curves.json").write_text(json.dumps(curves) + "\n", encoding="utf-8")
     sheet = contact_sheet([panels(data, s, masks, result.part) for s in result.worst(worst)])
-    cv2.imwrite(str(out / "worst.jpg"), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 88])
+    write_image(out / "worst.jpg", sheet, quality=88)
 
 
 def panels(data: DataSet, score: PictureScore, masks: Path, part: str) -> list[tuple[str, UInt8Array]]:
@@ -142,7 +142,7 @@ def panels(data: DataSet, score: PictureScore, masks: Path, part: str) -> list[t
 
 def read_matte(masks: Path, name: str, shape: tuple[int, ...]) -> UInt8Array:
     """The matte ``evaluate`` wrote for a picture."""
-    alpha = cv2.imread(str(masks / f"{name}.png"), cv2.IMREAD_GRAYSCALE)
-    if alpha is None or alpha.shape != shape:
+    alpha = read_image(masks / f"{name}.png", grey=True)
+    if alpha.shape != shape:
         raise ModelError(f"{masks / name}.png is not the matte of that picture; evaluate again into an empty folder")
     return alpha

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import numpy as np
 
+from headstream.cores import cores_here
 from headstream.errors import ModelError, UsageError
 from headstream.segment.crops import CropSegmenter
 from headstream.segment.registry import ModelCard
@@ -36,7 +36,7 @@ class OnnxSegmenter(CropSegmenter):
         card.check()
         chosen = _device(device, onnxruntime.get_available_providers())
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads or min(4, os.cpu_count() or 1)
+        options.intra_op_num_threads = threads or min(4, cores_here())
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
         # Waiting threads sleep: decoding and encoding need the cores in between.

@@ -64,7 +64,7 @@ class ModelCard:
 def read_card(path: Path) -> ModelCard:
     """The card at ``path``. Raises ModelError if it is not one."""
     try:
-        raw = json.loads(path.read_text())
+        raw = json.loads(path.read_text(encoding="utf-8"))
         normalises = "mean" in raw
         card = ModelCard(
             name=path.stem,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -13,7 +14,8 @@ import cv2
 import numpy as np
 
 from headstream.colour import parse_colour, planes_from_rgb, resample_chroma
-from headstream.errors import SourceError, UsageError
+from headstream.errors import UsageError
+from headstream.imagefile import read_image
 from headstream.sinks.pack import RGB_AS_YUV, chroma_region, region_planes
 from headstream.types import Colour, Cutout, Planes, UInt8Array
 
@@ -50,22 +52,19 @@ def open_background(wanted: str | tuple[int, int, int] | Path, open_frames: Any)
         return FixedPicture(np.array([[wanted]], np.uint8))
     path = Path(wanted)
     if path.suffix.lower() in PICTURES:
-        return FixedPicture(_read_picture(path))
+        return FixedPicture(read_image(path))
     return VideoBackground(path, open_frames)
 
 
-def _read_picture(path: Path) -> UInt8Array:
-    """(H, W, 3) uint8. Raises SourceError."""
+@contextmanager
+def handed_over(background: Background | None) -> Iterator[Background | None]:
+    """A background on its way to the output that will close it; closed here where that output cannot be made."""
     try:
-        data = np.frombuffer(
-            path.read_bytes(), np.uint8
-        )  # OpenCV opens by no name that Windows' code page does not have
-    except OSError as error:
-        raise SourceError(f"{path}: the background cannot be read: {error.strerror}") from error
-    bgr = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
-    if bgr is None:
-        raise SourceError(f"{path}: the background is not a picture that can be read")
-    return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+        yield background
+    except BaseException:
+        if background is not None:
+            background.close()
+        raise
 
 
 def colour_like(cutout: Cutout) -> Colour:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -22,6 +22,7 @@ class OutputFormat:
     """
 
     name: str
+    _: KW_ONLY
     container: str
     codec: str
     layout: Layout
@@ -44,9 +45,9 @@ _SAME_BYTES = (("fflags", "+bitexact"),)
 
 _PRORES = OutputFormat(
     "ProRes 4444",
-    "mov",
-    "prores_ks",
-    "prores",
+    container="mov",
+    codec="prores_ks",
+    layout="prores",
     alpha=True,
     streams=True,
     options=(("profile", "4444"), ("vendor", "apl0"), ("alpha_bits", "8"), ("threads", "auto")),
@@ -55,9 +56,9 @@ _PRORES = OutputFormat(
 )
 _VP9 = OutputFormat(
     "VP9 with alpha",
-    "webm",
-    "libvpx-vp9",
-    "planes",
+    container="webm",
+    codec="libvpx-vp9",
+    layout="planes",
     alpha=True,
     streams=True,
     options=(
@@ -74,9 +75,9 @@ _VP9 = OutputFormat(
 )
 _FFV1 = OutputFormat(
     "FFV1",
-    "matroska",
-    "ffv1",
-    "planes",
+    container="matroska",
+    codec="ffv1",
+    layout="planes",
     alpha=True,
     streams=True,
     options=(("level", "3"), ("slices", "4"), ("slicecrc", "1"), ("threads", "auto")),
@@ -85,9 +86,9 @@ _FFV1 = OutputFormat(
 )
 _H264 = OutputFormat(
     "H.264",
-    "mp4",
-    "libx264",
-    "opaque",
+    container="mp4",
+    codec="libx264",
+    layout="opaque",
     alpha=False,
     streams=True,
     options=(("crf", "17"), ("preset", "veryfast"), ("threads", "auto")),
@@ -96,9 +97,9 @@ _H264 = OutputFormat(
 )
 _PNGS = OutputFormat(
     "PNG sequence",
-    "image2",
-    "png",
-    "rgba",
+    container="image2",
+    codec="png",
+    layout="rgba",
     alpha=True,
     streams=False,
     options=(("pred", "mixed"), ("compression_level", "4")),
@@ -107,9 +108,9 @@ _PNGS = OutputFormat(
 )
 _WEBP = OutputFormat(
     "animated WebP",
-    "webp",
-    "libwebp_anim",
-    "rgba",
+    container="webp",
+    codec="libwebp_anim",
+    layout="rgba",
     alpha=True,
     streams=False,
     options=(("quality", "80"), ("compression_level", "2")),
@@ -117,11 +118,11 @@ _WEBP = OutputFormat(
     viewers="browsers and chat programs",
 )
 _APNG = OutputFormat(
-    "APNG", "apng", "apng", "rgba", alpha=True, streams=False, options=(("pred", "mixed"),),
+    "APNG", container="apng", codec="apng", layout="rgba", alpha=True, streams=False, options=(("pred", "mixed"),),
     muxer_options=(("plays", "0"),), viewers="browsers",
 )  # fmt: skip
 _GIF = OutputFormat(
-    "GIF", "gif", "gif", "palette", alpha=True, streams=False, options=(), muxer_options=(("loop", "0"),),
+    "GIF", container="gif", codec="gif", layout="palette", alpha=True, streams=False, options=(), muxer_options=(("loop", "0"),),
     viewers="everything; its transparency is all or nothing",
 )  # fmt: skip
 
@@ -201,14 +202,4 @@ def _with_codec(path: Path, suffix: str, codec: str) -> OutputFormat:
         )
     chosen = _BY_CODEC[codec]
     muxer = _SAME_BYTES if suffix == ".mkv" else chosen.muxer_options
-    return OutputFormat(
-        chosen.name,
-        _CONTAINERS[suffix],
-        chosen.codec,
-        chosen.layout,
-        chosen.alpha,
-        chosen.streams,
-        chosen.options,
-        muxer,
-        chosen.viewers,
-    )
+    return replace(chosen, container=_CONTAINERS[suffix], muxer_options=muxer)

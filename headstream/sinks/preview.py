@@ -18,7 +18,7 @@ _LONGEST_PX = 960
 
 
 class PreviewWindow:
-    """Shows cut-outs before a background. Raises SinkError where no window can be opened."""
+    """Shows cut-outs before a background, which it closes. Raises SinkError where no window can be opened."""
 
     def __init__(self, background: Background, title: str = "headstream") -> None:
         # Qt ends the whole process where there is no display, so it is not even tried.
@@ -56,9 +56,9 @@ class PreviewWindow:
 
     def close(self) -> None:
         """Close the window. Safe to call again."""
+        self._background.close()
         if self._open:
             self._open = False
-            self._background.close()
             with suppress(cv2.error):  # closed by hand already
                 cv2.destroyWindow(self._title)
                 cv2.waitKey(1)

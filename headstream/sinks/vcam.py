@@ -145,7 +145,7 @@ def examine(root: Path = Path("/")) -> list[tuple[str, bool, str]]:
         return [*found, ("v4l2loopback has made no device", False, advice())]
     for node in nodes:
         device = root / "dev" / node.name
-        label = (node / "name").read_text().strip() if (node / "name").exists() else "?"
+        label = (node / "name").read_text(encoding="utf-8").strip() if (node / "name").exists() else "?"
         if os.access(device, os.R_OK | os.W_OK):
             found.append((f"/dev/{node.name}", True, label))
         else:
@@ -153,7 +153,7 @@ def examine(root: Path = Path("/")) -> list[tuple[str, bool, str]]:
                 (f"/dev/{node.name} may not be written to", False, "sudo usermod -aG video $USER, and log in again")
             )
     caps = module / "parameters/exclusive_caps"
-    if caps.exists() and "Y" not in caps.read_text():
+    if caps.exists() and "Y" not in caps.read_text(encoding="ascii"):
         note = "Chrome and Teams do not list it: load the module with exclusive_caps=1"
         found.append(("exclusive_caps is off", False, note))
     return found

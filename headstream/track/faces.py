@@ -6,11 +6,11 @@ Two BlazeFace networks, both Apache-2.0: "full" finds faces down to a few percen
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
+import threading
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
@@ -58,22 +58,46 @@ class Face:
         )
 
 
-@contextlib.contextmanager
-def _native_stderr_muted() -> Iterator[None]:
-    """MediaPipe's C++ part writes start-up notes straight to file descriptor 2; keep them off the user's terminal."""
+class _NativeStderrMuted:
+    """MediaPipe's C++ part writes start-up notes straight to file descriptor 2; keep them off the user's terminal.
+
+    The descriptor is the whole process's: of several threads at once the first mutes it and the last gives it back.
+    """
+
+    def __init__(self) -> None:
+        # A detector may be freed wherever Python collects garbage, in here too: then this very thread comes again.
+        self._lock = threading.RLock()
+        self._inside = 0
+        self._saved: int | None = None
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._inside += 1
+            if self._inside == 1:
+                self._saved = _silenced()
+
+    def __exit__(self, *exc: object) -> None:
+        with self._lock:
+            if self._inside == 1 and self._saved is not None:
+                os.dup2(self._saved, 2)
+                os.close(self._saved)
+                self._saved = None
+            self._inside -= 1
+
+
+def _silenced() -> int | None:
+    """File descriptor 2 to nowhere; returns where it went, or None where it is left as it is."""
     try:
         sys.stderr.flush()
-        saved, sink = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+        with open(os.devnull, "wb") as nowhere:
+            saved = os.dup(2)
+            os.dup2(nowhere.fileno(), 2)
     except (OSError, ValueError, AttributeError):
-        yield
-        return
-    os.dup2(sink, 2)
-    try:
-        yield
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)
-        os.close(sink)
+        return None
+    return saved
+
+
+_native_stderr_muted = _NativeStderrMuted()
 
 
 class _DrawingLater(MetaPathFinder):
@@ -102,7 +126,7 @@ def load_mediapipe() -> Any:
 
 def _close(task: Any) -> None:
     try:
-        with _native_stderr_muted():
+        with _native_stderr_muted:
             task.close()
     except RuntimeError:
         # The interpreter is going down and MediaPipe's own thread with it; without a handle its destructor keeps quiet.
@@ -113,7 +137,7 @@ class FaceDetector:
     """Finds faces in RGB pictures. Not safe to share between threads; a context manager; ``close`` is idempotent."""
 
     def __init__(self, model: Path, *, min_score: float = 0.5) -> None:
-        with _native_stderr_muted():
+        with _native_stderr_muted:
             self._mp = load_mediapipe()
             from mediapipe.tasks.python import BaseOptions, vision
 

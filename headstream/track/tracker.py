@@ -80,6 +80,7 @@ class _Track:
     matte_offset: tuple[float, float] | None = None
     looks: Float32Array | None = None
     box: Box = (0.0, 0.0, 0.0, 0.0)
+    was: _Gone | None = None  # of somebody who returned
 
 
 @dataclass
@@ -244,16 +245,18 @@ class Tracker:
         self._refused = [r for r in self._refused if r.until_s > now.time_s]
         if any(overlap(face.box_px, refused.box) > 0.3 for refused in self._refused):
             return
-        known = self._returning(face, looks, now)
-        if known is None:
+        was = self._returning(face, looks, now)
+        if was is None:
             known, self._next_id = self._next_id, self._next_id + 1
+        else:
+            known = was.track_id
         start, framing = BoxFilter(face.box_px, now.time_s), Framing(self.options.padding)
         track = _Track(known, start, face, self._frames, now.time_s, now.time_s, framing)
-        track.box, track.looks = track.filter.box, looks
+        track.box, track.looks, track.was = track.filter.box, looks, was
         self._tracks.append(track)
 
-    def _returning(self, face: Face, looks: Float32Array | None, now: _Now) -> int | None:
-        """The number of someone who left and looks like this, if there is one."""
+    def _returning(self, face: Face, looks: Float32Array | None, now: _Now) -> _Gone | None:
+        """Someone who left and looks like this, if there is one; gone no longer."""
         self._gone = [g for g in self._gone if now.time_s - g.left_s < self.options.remember_s]
         best: tuple[float, _Gone] | None = None
         for gone in self._gone:
@@ -268,7 +271,7 @@ class Tracker:
         if best is None:
             return None
         self._gone.remove(best[1])
-        return best[1].track_id
+        return best[1]
 
     def _drop_lost(self, now: _Now) -> None:
         options = self.options
@@ -289,7 +292,9 @@ class Tracker:
         """A face box no head fills: a statue's shadow, a dog. Looked at again in a while."""
         self._tracks.remove(track)
         self._refused.append(_Refused(track.box, track.seen_s + 1.0))
-        if track.track_id == self._next_id - 1:
+        if track.was is not None:
+            self._gone.append(track.was)  # the number stays theirs
+        elif track.track_id == self._next_id - 1:
             self._next_id -= 1
 
     def _follow_matte(self, track: _Track, seen: Evidence) -> None:
@@ -304,12 +309,7 @@ class Tracker:
 
     def _head(self, track: _Track) -> Head:
         track.crop_px = steady_crop(track.framing.square(track.box), track.crop_px)
-        x0, y0, x1, _ = track.crop_px
-        scale = 1.0 / (x1 - x0)
-        crop_from_frame = np.array([[scale, 0, -x0 * scale], [0, scale, -y0 * scale]])
         face = track.face
         moved = centre(track.box) - centre(face.box_px)
         landmarks = (face.landmarks_px + moved).astype(np.float32)
-        return Head(
-            track.track_id, track.box, track.crop_px, crop_from_frame, landmarks, face.score, track.unseen_frames
-        )
+        return Head(track.track_id, track.box, track.crop_px, landmarks, face.score, track.unseen_frames)

@@ -172,7 +172,8 @@ class OwnCamera:
     def start(self) -> None:
         """Open the camera unless it is open. Raises SourceError, ModelError. Every start needs a ``stop``."""
         with self._lock:
-            if self._thread is None or not self._thread.is_alive():
+            if self._source is None or self._thread is None or not self._thread.is_alive():
+                self._release()
                 self._source = LiveSource(self.target, loop=True, notice=self.notices.append)
                 run = self._run
                 self._thread = Worker(target=run, args=(self._source,), name="headstream-camera", daemon=True)
@@ -219,16 +220,21 @@ class OwnCamera:
 
     def stop(self, *, all_users: bool = False) -> None:
         """One user less; the last one closes the camera."""
-        with self._lock:
+        with self._lock:  # to the end: who starts meanwhile must find the device free, and keep what it shows
             self._users = 0 if all_users else max(0, self._users - 1)
-            if self._users or self._source is None:
-                return
-            source, cutter, thread = self._source, self._cutter, self._thread
-            self._thread = self._source = self._cutter = None
-        source.close()
-        if cutter is not None:
-            cutter.stop()
-        if thread is not None:
-            thread.join(_PATIENCE_S)
-        self.stage.clear()
-        self._overlay.clear()
+            if not self._users:
+                self._release()
+
+    def _release(self) -> None:
+        """Have the thread let go of the device, and forget what it showed."""
+        if self._source is not None:
+            self._source.close()
+        if self._cutter is not None:
+            self._cutter.stop()
+        if self._thread is not None:
+            self._thread.join(_PATIENCE_S)
+            self.stage.clear()
+            self._overlay.clear()
+            if not self._thread.is_alive():
+                self._thread = None
+        self._source = self._cutter = None

@@ -203,11 +203,11 @@ class TestTheFilm:
     @pytest.mark.parametrize(
         "wish",
         [
-            Wish("webm"),
-            Wish("mov"),
-            Wish("mp4", background="#102030"),
-            Wish("mp4", background="blur"),
-            Wish("mkv", heads="all"),
+            Wish(format="webm"),
+            Wish(format="mov"),
+            Wish(format="mp4", background="#102030"),
+            Wish(format="mp4", background="blur"),
+            Wish(format="mkv", heads="all"),
         ],
     )
     def test_in_every_format(self, wish: Wish, film: Path, tmp_path: Path, in_process: None) -> None:
@@ -250,7 +250,7 @@ class TestTheFilm:
         monkeypatch.setattr(type(system), "get_file", noted)
         try:
             system.pipe_file("/in/film.mp4", film.read_bytes())
-            wanted = BatchJob(("memory://in",), "memory://out", Wish("mkv"), split_s=SPLIT_S, wait_s=0.001)
+            wanted = BatchJob(("memory://in",), "memory://out", Wish(format="mkv"), split_s=SPLIT_S, wait_s=0.001)
             assert only(run_batch(wanted)).state == "done"
             assert len(cut) == 3
             assert [name for name in fetched if name.endswith(".mp4")] == ["/in/film.mp4"]
@@ -299,7 +299,7 @@ class TestAgain:
         shutil.copy2(brief_film, tmp_path)
         out, options = Path(shutil.copytree(prepared.two, tmp_path / "out")), dict[str, Any]()
         if what == "wish":
-            options["wish"] = Wish("mkv", part="hair")
+            options["wish"] = Wish(format="mkv", part="hair")
         elif what == "split":
             options["split_s"] = 1.59  # the same borders
         elif what == "resume":
@@ -478,16 +478,16 @@ class TestWhole:
 
     @pytest.mark.slow
     def test_by_the_wish(self, brief_film: Path, photo: Path, tmp_path: Path, in_process: None) -> None:
-        assert "PNG sequence is not joined" in self.whole(brief_film, tmp_path / "1", wish=Wish("png")).reason
-        assert "GIF is not joined" in self.whole(brief_film, tmp_path / "2", wish=Wish("gif")).reason
+        assert "PNG sequence is not joined" in self.whole(brief_film, tmp_path / "1", wish=Wish(format="png")).reason
+        assert "GIF is not joined" in self.whole(brief_film, tmp_path / "2", wish=Wish(format="gif")).reason
         assert (
             "numbered from the film's start"
-            in self.whole(brief_film, tmp_path / "3", wish=Wish("mkv", heads="1")).reason
+            in self.whole(brief_film, tmp_path / "3", wish=Wish(format="mkv", heads="1")).reason
         )
-        behind = Wish("mp4", background=str(brief_film))
+        behind = Wish(format="mp4", background=str(brief_film))
         assert "a video behind" in self.whole(brief_film, tmp_path / "4", wish=behind).reason
         assert "put together from 3 pieces" in str(
-            only(run_batch(brief(brief_film, out=tmp_path / "5", wish=Wish("mp4", background=str(photo)))))
+            only(run_batch(brief(brief_film, out=tmp_path / "5", wish=Wish(format="mp4", background=str(photo)))))
         )
 
     def test_rare_key_frames(self, swinging: list[UInt8Array], tmp_path: Path, in_process: None) -> None:
@@ -615,7 +615,7 @@ def test_progress_of_a_film_that_turns_out_to_be_cut_whole(tmp_path: Path) -> No
     seen: list[float] = []
     wanted = BatchJob(("film.mp4",), str(tmp_path))
     sharing = Sharing(wanted, LocalStorage(str(tmp_path)), {}, 1, lambda now: seen.append(now.fraction))
-    sharing.go([Item(0, "film.mp4", "video", "film.mkv", Wish("mkv"), size=100)], _Played(events), 2)
+    sharing.go([Item(0, "film.mp4", "video", "film.mkv", Wish(format="mkv"), size=100)], _Played(events), 2)
     assert len(seen) == 7
     assert 0.9 < seen[4] <= max(seen) == seen[-1] == 1
 

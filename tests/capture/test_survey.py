@@ -13,7 +13,7 @@ import pytest
 
 from headstream.capture.file import FileSource
 from headstream.capture.marks import Span, checksum
-from headstream.capture.survey import length_s, survey
+from headstream.capture.survey import counted, length_s, survey
 from headstream.errors import SourceError
 from tests.media import needs_ffmpeg, pattern, write_video
 
@@ -110,3 +110,9 @@ def test_what_packets_do_not_tell(tmp_path: Path) -> None:
     half.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
     assert "damaged" in survey(half).fault  # the last one there is
     assert abs(length_s(made("raw.h264", "-y")) - COUNT / 25) < 0.1
+
+
+def test_frames_are_counted_and_measured_without_decoding(film: Path) -> None:
+    frames, seconds = counted(film)
+    assert frames == COUNT
+    assert abs(seconds - Fraction(COUNT, 25)) < Fraction(1, 20)

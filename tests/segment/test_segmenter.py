@@ -72,6 +72,13 @@ def test_a_batch_is_what_its_pictures_are_alone(segmenter: CropSegmenter, crop: 
     assert segmenter.predict(batch[:0]).shape == (0, 256, 256)
 
 
+def test_no_more_threads_than_cores_that_may_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: {0}, raising=False)
+    monkeypatch.setattr("os.cpu_count", lambda: 64)
+    assert load_segmenter().threads == 1
+    assert load_segmenter(threads=2).threads == 2
+
+
 def test_several_threads_may_ask_at_once(segmenter: CropSegmenter, crop: UInt8Array) -> None:
     expected = segmenter.predict(crop[None])
     wrong: list[float] = []

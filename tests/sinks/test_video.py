@@ -16,11 +16,14 @@ import pytest
 from headstream.capture.file import FileSource
 from headstream.colour import planes_from_rgb, rgb_from_planes
 from headstream.errors import SinkError, SourceError, UsageError
+from headstream.outputs import open_outputs
+from headstream.segment.crops import CropSegmenter
 from headstream.sinks.background import open_background, parse_background
 from headstream.sinks.formats import output_format
 from headstream.sinks.partial import neighbour
 from headstream.sinks.video import ClipInfo, VideoSink
 from headstream.types import Colour, Cutout, Frame, Region, UInt8Array
+from headstream.video import VideoJob
 from tests.conftest import seconds
 from tests.media import alpha_of, decoded, frame_times, pattern, probe, video_stream, write_video
 
@@ -49,6 +52,23 @@ def cutouts(ticks: list[int] | None = None, size: tuple[int, int] = (96, 64), **
 
 def clip(size: tuple[int, int] = (96, 64), **more: Any) -> ClipInfo:
     return ClipInfo(size, Fraction(25), Fraction(1, 12800), **more)
+
+
+def test_an_output_that_cannot_be_made_leaves_no_background_open(
+    plain_clip: Path, segmenter: CropSegmenter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    films: list[FileSource] = []
+
+    def opened(path: Path, **more: Any) -> FileSource:
+        films.append(FileSource(path, **more))
+        return films[-1]
+
+    monkeypatch.setattr("headstream.outputs.FileSource", opened)
+    (tmp_path / "o.mp4").mkdir()
+    job = VideoJob(source=plain_clip, out=tmp_path / "o.mp4", background=str(plain_clip), segment_s=0)
+    with FileSource(plain_clip) as source, pytest.raises(SinkError, match="is a folder"):
+        open_outputs(job, source, segmenter, (output_format(job.out, transparent=False), None), lead=0)
+    assert [next(iter(film), None) for film in films] == [None]  # closed
 
 
 def write(path: Path, items: Iterator[Cutout], info: ClipInfo, background: str | None = None, **more: Any) -> VideoSink:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
@@ -10,7 +13,8 @@ import pytest
 
 from headstream.colour import planes_from_rgb
 from headstream.errors import ModelError
-from headstream.track.faces import FaceDetector
+from headstream.segment.registry import models_dir
+from headstream.track.faces import MODEL_FILES, Face, FaceDetector
 from headstream.track.finder import FaceFinder, crop_square, is_far, overlap, small_rgb
 from headstream.types import Colour, Frame, UInt8Array
 from tests.media import pattern
@@ -100,11 +104,38 @@ def test_a_missing_or_damaged_detector_says_so(tmp_path: Path) -> None:
 
 
 def test_closing_twice(portrait: UInt8Array) -> None:
-    from headstream.segment.registry import models_dir
-
     finder = FaceFinder(models_dir())
     assert finder.search(portrait)
     for _ in range(2):
         finder.close()
         with pytest.raises(ModelError, match="closed"):
             finder.search(portrait)
+
+
+def test_detectors_made_at_the_same_time_give_stderr_back(capfd: pytest.CaptureFixture[str]) -> None:
+    """The first is done while the second is still being made."""
+    model = models_dir() / MODEL_FILES["short"]
+
+    class Waiting(FaceDetector):
+        begun, ready = threading.Event(), threading.Event()
+
+        def detect(self, rgb: UInt8Array) -> list[Face]:  # of which the constructor makes one
+            self.begun.set()
+            assert self.ready.wait(60)
+            return super().detect(rgb)
+
+    class Longer(Waiting):
+        begun, ready = threading.Event(), threading.Event()
+
+    with ThreadPoolExecutor(2) as threads:
+        made = []
+        for kind in (Waiting, Longer):
+            made.append(threads.submit(kind, model))
+            assert kind.begun.wait(60)
+        Waiting.ready.set()
+        made[0].result(60).close()
+        os.write(2, b"a note of MediaPipe's")
+        Longer.ready.set()
+        made[1].result(60).close()
+    os.write(2, b"heard again")
+    assert capfd.readouterr().err == "heard again"

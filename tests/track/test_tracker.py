@@ -10,11 +10,12 @@ import cv2
 import numpy as np
 import pytest
 
+from headstream.state import pack, unpack
 from headstream.track.associate import best_pairs, steady_crop
 from headstream.track.faces import Face
 from headstream.track.finder import overlap
 from headstream.track.framing import Framing, framing_of
-from headstream.track.tracker import Evidence, Tracker, TrackOptions
+from headstream.track.tracker import REMEMBERED, Evidence, Tracker, TrackOptions
 from headstream.types import Box, Frame, Head, Region, UInt8Array
 
 SIZE = (640, 360)
@@ -153,6 +154,28 @@ def test_a_stranger_gets_a_new_number() -> None:
     shown = play(scene, 120)
     assert [h.track_id for h in shown[20]] == [1]
     assert [h.track_id for h in shown[-1]] == [2]
+
+
+@pytest.mark.parametrize("put_away", [False, True])
+def test_whoever_returns_in_a_bad_frame_keeps_the_number_from_strangers(put_away: bool) -> None:
+    def scene(i: int) -> dict[str, tuple[float, float, float]]:
+        people = {"ann": (200.0, 150.0, 80.0)} if i < 30 or i == 60 or i >= 120 else {}
+        return people | ({"cat": (450.0, 150.0, 80.0)} if i > 60 else {})
+
+    finder = StageFinder(scene)
+    tracker = Tracker(finder)
+    shown = []
+    for index in range(160):
+        heads = tracker.update(finder.frame(index))
+        if put_away:
+            tracker.restore(unpack(pack(tracker.snapshot(), REMEMBERED), REMEMBERED))
+        fill = 0.3 if index == 60 else 0.9 if scene(index) else 0.0
+        refused = tracker.observe({head.track_id: Evidence(fill, centre(head)) for head in heads})
+        assert refused == ({1} if index == 60 else set())
+        shown.append(heads)
+    assert who(shown[60], scene(60)) == {1: "ann"}
+    assert who(shown[110], scene(110)) == {2: "cat"}
+    assert who(shown[-1], scene(159)) == {1: "ann", 2: "cat"}
 
 
 def followed() -> tuple[StageFinder, Tracker]:

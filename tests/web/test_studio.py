@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import dataclasses
 import io
 import json
 import logging
 import struct
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +25,21 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from headstream.capture.cameras import LiveTarget
+from headstream.capture.live import LiveSource
 from headstream.errors import SinkError, SourceError, UsageError
 from headstream.segment.crops import CropSegmenter
 from headstream.segment.load import load_segmenter
+from headstream.segment.registry import models_dir
 from headstream.types import Cutout, Frame, UInt8Array
 from headstream.web.address import bound
 from headstream.web.app import create_app
+from headstream.web.cutting import OwnCamera, Stage
 from headstream.web.overlay import OverlaySink
 from headstream.web.server import Background
 from headstream.web.settings import Settings, parse_settings
 from headstream.web.wire import HEADER, pack, unpack
 from tests.media import alpha_of, video_stream
+from tests.waiting import wait_until
 from tests.web.conftest import Running, jpeg
 
 
@@ -126,7 +135,7 @@ def test_one_session_too_many_is_told(start: Callable[..., Running], face_jpeg: 
             assert "close one" in closed.value.rcvd.reason
         first.send(numbered(1, face_jpeg))
         next_cut(first)
-    time.sleep(0.3)
+    wait_until(lambda: studio.app.state.studio.sessions == 0)
     with connect(f"ws://{studio.host}/ws/page", max_size=None) as third:
         third.send(numbered(1, face_jpeg))
         next_cut(third)
@@ -326,10 +335,59 @@ def test_this_machines_camera_is_shown_and_released(start: Callable[..., Running
         while next_cut(one)[1].size and time.monotonic() < until:
             pass
         assert next_cut(one)[1].size == 0
-    until = time.monotonic() + 10
-    while camera._thread is not None and time.monotonic() < until:
-        time.sleep(0.05)
-    assert camera._thread is None
+    wait_until(lambda: camera._thread is None)
+
+
+class OnlyOne:
+    """A device that one at a time can have, and that takes a moment to be let go of."""
+
+    rate = Fraction(30)
+
+    def __init__(self, portrait: UInt8Array) -> None:
+        self.portrait = portrait
+        self.taken, self.leaving, self.asked = threading.Lock(), threading.Event(), threading.Event()
+
+    def open(self, *wanted: Any) -> OnlyOne:
+        if self.leaving.is_set():
+            self.asked.set()
+        if not self.taken.acquire(blocking=False):
+            raise SourceError("cannot be opened: another program is using it")
+        return self
+
+    def pictures(self, stop: threading.Event) -> Iterator[tuple[float, Frame]]:
+        try:
+            while not stop.wait(0.01):
+                now = time.monotonic()
+                yield now, Frame(self.portrait, captured_s=now)
+        finally:
+            self.leaving.set()
+            self.asked.wait(0.5)  # for somebody who is too early
+            self.taken.release()
+
+
+def test_a_page_that_is_loaded_again_gets_the_camera_again(
+    segmenter: CropSegmenter, portrait: UInt8Array, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = OnlyOne(portrait)
+    monkeypatch.setattr("headstream.web.cutting.LiveSource", partial(LiveSource, open_=device.open))
+    camera = OwnCamera(LiveTarget("camera", "camera 0"), segmenter, models_dir(), Stage())
+
+    async def shown() -> Cutout:
+        async with camera.stage.watch() as newest:
+            return (await anext(newest))[1]
+
+    camera.start()
+    asyncio.run(asyncio.wait_for(shown(), 60))
+    with ThreadPoolExecutor(2) as pages:
+        left = pages.submit(camera.stop)
+        assert device.leaving.wait(60)
+        came = pages.submit(camera.start)
+        came.result(60)
+        asyncio.run(asyncio.wait_for(shown(), 60))
+        left.result(60)
+    assert asyncio.run(asyncio.wait_for(shown(), 60)).heads
+    camera.stop()
+    assert device.taken.acquire(blocking=False)
 
 
 def test_without_a_camera_it_says_so(studio: Running) -> None:
@@ -351,9 +409,7 @@ def test_the_overlay_shows_what_a_page_cuts(studio: Running, face_jpeg: bytes) -
 def test_watchers_are_limited_too(studio: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("headstream.web.app._MOST_WATCHERS", 1)
     with connect(f"ws://{studio.host}/ws/overlay"):
-        until = time.monotonic() + 10
-        while studio.app.state.studio.stage.watchers == 0 and time.monotonic() < until:
-            time.sleep(0.01)
+        wait_until(lambda: studio.app.state.studio.stage.watchers)
         with connect(f"ws://{studio.host}/ws/overlay") as second, pytest.raises(ConnectionClosed) as closed:
             second.recv(timeout=30)
         assert closed.value.rcvd is not None
