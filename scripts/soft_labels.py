@@ -19,8 +19,9 @@ import numpy as np
 from headstream.cli.console import progress_bar, say
 from headstream.nets.checkpoint import load_trained
 from headstream.segment.runtime import onnx_runtime
-from headstream.train.data import DataSet, find_faces
+from headstream.train.data import DataSet
 from headstream.train.export import export_onnx
+from headstream.train.faces import find_faces
 from headstream.train.pseudo import Predict, write_soft_labels
 
 

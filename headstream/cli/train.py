@@ -2,75 +2,121 @@
 
 from __future__ import annotations
 
+import importlib.util
+import shlex
+import sys
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from headstream.cli.console import progress_bar, say
 from headstream.errors import UsageError
 
+if TYPE_CHECKING:
+    from headstream.train.loader import OpenedData
+    from headstream.train.loop import Progress, Trainer
+
 
 def train(
-    config: Annotated[Path, typer.Option(help="TOML file, see configs/ in the repository.")],
     data: Annotated[Path, typer.Option(help="Folder that holds the data sets' folders.")],
     out: Annotated[
         Path, typer.Option("--out", "-o", help="Folder of the run: checkpoints, log.csv, curves.png, model.")
     ],
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            help="TOML file, see configs/ in the repository. Without one: celebamask, fullbody, celeb_hair, figaro and lfw, "
+            "as far as they lie in --data, and a twentieth of the first to validate."
+        ),
+    ] = None,
     net: Annotated[str | None, typer.Option(metavar="lite|unet34|deeplabv3|custom-cnn", help="Network.")] = None,
     target: Annotated[str | None, typer.Option(metavar="head|hair|face|parts", help="What to learn.")] = None,
     steps: Annotated[int | None, typer.Option(help="Updates.")] = None,
     batch: Annotated[int | None, typer.Option(help="Pictures an update.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed.")] = None,
     device: Annotated[str, typer.Option(metavar="auto|cpu|cuda|mps", help="Where to train.")] = "auto",
+    change: Annotated[
+        bool, typer.Option("--change", help="Go on in --out with other settings or data than before; the card tells.")
+    ] = False,
 ) -> int:
     """Train a network. Called again with the same --out it goes on where it stopped; at the end it writes ONNX and card.
 
     Several GPUs: torchrun --nproc-per-node N -m headstream train ...
     """
-    _need_torch()
-    from headstream.train.config import load_config
+    _need_packages()
+    from headstream.lock import locked
+    from headstream.train.config import DEFAULT, load_config, only_present
     from headstream.train.hardware import hardware
-    from headstream.train.loop import Progress, Trainer
+    from headstream.train.loop import Trainer
 
-    settings = load_config(config, net=net, target=target, steps=steps, batch=batch, seed=seed)
+    overrides = {"net": net, "target": target, "steps": steps, "batch": batch, "seed": seed}
+    settings = load_config(config or DEFAULT, **overrides)
     if not data.is_dir():
         raise UsageError(f"--data {data}: no such folder")
-    with hardware(device, settings.amp) as on:
-        trainer = Trainer(settings, data_root=data, config_dir=config.resolve().parent, out=out, on=on)
-        if trainer.resume() and on.leads:
-            say(f"going on from step {trainer.step} of {settings.steps}")
+    if config is None:
+        settings = only_present(settings, data)
+    given = {"config": config} | overrides
+    command = "headstream train" + "".join(f" --{k} {shlex.quote(str(v))}" for k, v in given.items() if v is not None)
+    with ExitStack() as held:
+        on = held.enter_context(hardware(device, settings.amp))
         if on.leads:
-            _tell_duplicates(trainer.data)
-            say(
-                f"{settings.net} for {settings.target} on {on.device}"
-                + (f", {on.world} processes" if on.world > 1 else "")
-            )
-        with progress_bar("training", unit="steps", quiet=not on.leads) as bar:
-
-            def report(progress: Progress) -> None:
-                bar(progress.step, progress.steps)
-                if on.leads and (progress.score is not None or progress.step % 100 == 0):
-                    scores = f"  {progress.score}" if progress.score is not None else ""
-                    say(
-                        f"step {progress.step}/{progress.steps}  loss {progress.loss:.4f}  "
-                        f"{progress.pictures_per_s:.0f} pictures/s  {progress.seconds_left / 60:.0f} min left{scores}"
-                    )
-
-            trainer.run(report)
+            held.enter_context(locked([out / "last.pt"]))
+        trainer = Trainer(
+            settings,
+            data_root=data,
+            config_dir=(config or DEFAULT).resolve().parent,
+            out=out,
+            on=on,
+            command=f"{command} --data DATA --out RUN",
+        )
+        _run(trainer, change)
         if on.leads:
-            best = out / "best.pt"
-            export([best if best.exists() else out / "last.pt"], out / "model.onnx")
+            export([trainer.result], out / "model.onnx")
     return 0
 
 
-def _tell_duplicates(data: object) -> None:
-    """Say which pictures are both trained on and validated, as far as looks tell."""
-    from headstream.train.leaks import duplicates_between
-    from headstream.train.loader import OpenedData
+def _run(trainer: Trainer, change: bool) -> None:
+    """Take the run up if there is one, and train to the end, telling how it goes."""
+    settings, on, quiet = trainer.config, trainer.on, not trainer.on.leads
+    if trainer.resume(change=change) and on.leads:
+        say(f"going on from step {trainer.step} of {settings.steps}")
+    if on.leads:
+        _tell_data(trainer.data)
+        say(
+            f"{settings.net} for {settings.target} on {on.device}" + (f", {on.world} processes" if on.world > 1 else "")
+        )
 
-    assert isinstance(data, OpenedData)
+    with progress_bar("training", unit="steps", quiet=quiet) as bar:
+
+        def report(progress: Progress) -> None:
+            bar(progress.step, progress.steps)
+            if on.leads and (progress.score is not None or progress.step % 100 == 0):
+                scores = f"  {progress.score}" if progress.score is not None else ""
+                say(
+                    f"step {progress.step}/{progress.steps}  loss {progress.loss:.4f}  "
+                    f"{progress.pictures_per_s:.0f} pictures/s  {progress.seconds_left / 60:.0f} min left{scores}"
+                )
+
+        try:
+            trainer.run(report)
+        except KeyboardInterrupt:
+            if on.leads:
+                say(
+                    f"stopped after step {trainer.step} of {settings.steps}, saved: the same command goes on from there"
+                )
+            raise
+
+
+def _tell_data(data: OpenedData) -> None:
+    """Say what is trained on and validated, and which pictures are both, as far as looks tell."""
+    from headstream.train.leaks import duplicates_between
+
+    for sets, use in ((data.train, "trained on"), (data.validation, "validated")):
+        told = ", ".join(f"{x.root.name} ({len(x.names)} pictures, {x.kind})" for x in sets)
+        say(f"{use}: {told or 'nothing'}")
     found = duplicates_between(data.train, data.validation)
     for pair in found[:10]:
         say(f"warning: {pair.first} is trained on and looks like {pair.second}, which is validated")
@@ -95,9 +141,11 @@ def export(
     ] = 0.0,
 ) -> None:
     """Write a checkpoint's averaged weights as ONNX, with a model card."""
-    _need_torch()
-    from headstream.nets.checkpoint import load_averaged, load_checkpoint, save_trained
+    _need_packages()
+    from headstream.nets.checkpoint import load_averaged
+    from headstream.train.card import making_of
     from headstream.train.export import Finish, card_details, export_onnx, write_card
+    from headstream.train.saving import save_trained
 
     for checkpoint in checkpoints:
         if not checkpoint.is_file():
@@ -106,17 +154,20 @@ def export(
         raise UsageError("--int8 needs --calibrate FOLDER, with a hundred pictures of people or so")
     net, spec = load_averaged(checkpoints)
     if out.suffix == ".pt":
-        save_trained(net, spec, load_checkpoint(checkpoints[-1])["step"], out)
+        save_trained(net, spec, making_of(checkpoints), out)
         say(f"wrote {out}; name it as `init` in a training configuration")
         return
     finish = Finish(gain, against_body)
+    precision = "weights stored in half precision, computed in single"
     if int8 and calibrate:
         from headstream.train.quantise import crops_of_folders, export_int8
 
+        precision = "8-bit weights and activations (QDQ), last convolution in single"
         export_int8(net, spec, out, crops_of_folders(calibrate, spec.side), finish=finish)
     else:
         export_onnx(net, spec, out, finish=finish)
-    card = write_card(out, card_details(net, spec, checkpoints[-1]) | {"finish": asdict(finish)})
+    details = card_details(net, spec, *checkpoints) | {"precision": precision, "finish": asdict(finish)}
+    card = write_card(out, details)
     say(f"wrote {out} and {card.name}; use it with --model {out}")
 
 
@@ -130,7 +181,8 @@ def pack(
     import tempfile
     from dataclasses import replace
 
-    from headstream.train.data import BASE_PLANES, TARGETS, DataSet, find_faces
+    from headstream.train.data import BASE_PLANES, TARGETS, DataSet
+    from headstream.train.faces import find_faces
     from headstream.train.packed import pack as write
 
     kind, colon, folder = data.partition(":")
@@ -140,6 +192,7 @@ def pack(
         raise UsageError(f"--target {target}: expected one of {', '.join(TARGETS)}")
     planes = BASE_PLANES + tuple(plane for plane in TARGETS[target] if plane not in BASE_PLANES)
     opened = DataSet(kind, Path(folder), planes=planes)
+    opened.check_truth()
     with tempfile.TemporaryDirectory() as cache:
         opened = replace(opened, faces=find_faces(opened, Path(cache) / "faces.json"))
     with progress_bar("packing", unit="pictures") as progress:
@@ -147,8 +200,8 @@ def pack(
     say(f"wrote {out}: {len(opened.names)} pictures, {out.stat().st_size / 1e6:.1f} MB")
 
 
-def _need_torch() -> None:
-    try:
-        import torch  # noqa: F401
-    except ImportError as error:
-        raise UsageError("training needs torch: pip install 'headstream[train]'") from error
+def _need_packages() -> None:
+    """Raise UsageError unless all is here that a run needs, to its last step: the curves, the export."""
+    needed = ["torch", "matplotlib", "onnx", *(["tomli"] if sys.version_info < (3, 11) else [])]
+    if missing := [name for name in needed if importlib.util.find_spec(name) is None]:
+        raise UsageError(f"training needs {', '.join(missing)}: pip install 'headstream[train]'")

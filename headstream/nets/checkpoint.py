@@ -58,12 +58,6 @@ def load_averaged(paths: Sequence[Path]) -> tuple[nn.Module, NetSpec]:
     return fill(net, mean, paths[0]).eval(), spec
 
 
-def save_trained(net: nn.Module, spec: NetSpec, step: int, path: Path) -> None:
-    """Write a network as a checkpoint to start from; it holds no optimiser, so no run resumes from it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    torch.save({"ema": net.state_dict(), "spec": spec.as_dict(), "step": step}, path)
-
-
 def fill(net: nn.Module, state: dict[str, Tensor], path: Path) -> nn.Module:
     """Load ``state`` into ``net``. Raises ModelError naming what does not fit."""
     try:

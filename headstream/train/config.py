@@ -15,6 +15,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+DEFAULT = Path(__file__).with_name("default.toml")
 Schedule = Literal["cosine", "one-cycle"]
 Amp = Literal["auto", "off", "bf16", "fp16"]
 _CHOICES = {
@@ -22,6 +23,7 @@ _CHOICES = {
     "amp": ("auto", "off", "bf16", "fp16"),
     "target": ("head", "hair", "face", "parts"),
 }
+_LEAST = {"steps": 1, "batch": 1, "accumulate": 1, "evaluate_every": 1, "patience": 0, "workers": 0, "cache_mb": 0}
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ class DataConfig:
     like "5%", drawn by the seed.  pseudo: folder of soft labels.  These paths are relative to the configuration.
     pseudo_unsure: soft labels further than this from both 0 and 1 are not learnt from; 0.5 takes all.
     backdrops: whether windows of its pictures without people serve as backgrounds.  plane: of kind "masks".
+    licence: of the data, in words, for the card of what is trained on it.
     """
 
     kind: str
@@ -44,6 +47,7 @@ class DataConfig:
     pseudo_unsure: float = 0.5
     backdrops: bool = False
     plane: str = "head"
+    licence: str = ""
 
 
 @dataclass(frozen=True)
@@ -102,6 +106,9 @@ class TrainConfig:
             raise UsageError(
                 f"teacher_weight = {self.teacher_weight}: expected 0 (the truth alone) to 1 (teachers alone)"
             )
+        for key, least in _LEAST.items():
+            if not isinstance(value := getattr(self, key), int) or value < least:
+                raise UsageError(f"{key} = {value!r}: expected a whole number from {least} on")
         if self.batch % self.accumulate:
             raise UsageError(f"batch = {self.batch} cannot be shared out over accumulate = {self.accumulate}")
 
@@ -144,6 +151,25 @@ def load_config(path: Path, **overrides: Any) -> TrainConfig:
     if not config.data:
         raise UsageError(f"{path} names no data set; add a [[data]] table with kind and folder")
     return config
+
+
+def only_present(config: TrainConfig, data_root: Path) -> TrainConfig:
+    """Of a configuration's sets those that lie in ``data_root``; of these, the first alone is validated on.
+
+    Raises UsageError telling what was looked for and what is there.
+    """
+    from headstream.train.data import lies_in
+
+    there = [entry for entry in config.data if lies_in(entry.kind, data_root / entry.folder)]
+    if not there:
+        wanted = ", ".join(dict.fromkeys(entry.folder for entry in config.data))
+        found = ", ".join(sorted(p.name for p in data_root.iterdir() if p.is_dir())[:8])
+        raise UsageError(
+            f"--data {data_root}: found none of the sets known by name ({wanted}), with images/ and truth inside; there: "
+            f"{found or 'no folder'}. For others, name them in a --config"
+        )
+    rest = (dataclasses.replace(entry, validate="") for entry in there[1:])
+    return dataclasses.replace(config, data=(there[0], *rest))
 
 
 def _build(kind: type[Any], raw: dict[str, Any], path: Path) -> Any:

@@ -8,7 +8,6 @@ in memory: a set is a folder and a list of names.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,6 +44,16 @@ TARGETS: dict[str, tuple[str, ...]] = {
     "face": ("face",),
     "parts": tuple(PARTS),
 }
+# Where the truth of a kind lies: folder, and endings of its files; no ending where a picture has several files.
+_TRUTH: dict[str, tuple[str, tuple[str, ...]]] = {
+    "celebamask": ("labels", (".png",)),
+    "celebamask-hq": ("CelebAMask-HQ-mask-anno", ()),
+    "hair": ("hair", (".png",)),
+    "masks": ("masks", (".png",)),
+    "lfw-parts": ("labels", (".ppm", ".png")),
+    "fullbody": ("labels", (".png",)),
+}
+_IMAGES = {"celebamask-hq": "CelebA-HQ-img"}  # of other kinds: images
 _WORN_ON_HEAD = {"hair", "hat", "glasses", "sunglasses"}
 _LARGEST_SIDE_PX = 640  # of a picture in memory: over twice the side of a network input
 _PICTURES = {".jpg", ".jpeg", ".png"}
@@ -100,28 +109,57 @@ class DataSet:
         if self.planes[:3] != BASE_PLANES:
             raise ValueError(f"planes must begin with {BASE_PLANES}, got {self.planes}")
         if not self.names:
-            stems = self._all_names()
+            stems = self.all_names()
             object.__setattr__(self, "names", tuple(s for s in stems if s not in self.exclude))
         if not self.names:
             raise UsageError(f"data set {self.root} holds no .jpg or .png")
 
-    def _all_names(self) -> list[str]:
+    def all_names(self) -> list[str]:
+        """Stems of all pictures there, in use or not."""
         if self.kind == "packed":
             from headstream.train.packed import packed_names
 
             return packed_names(self.root)
+        if not self.root.is_dir():
+            raise UsageError(f"data set {self.root} is a file; of kind {self.kind!r} it is a folder")
         return sorted(p.stem for p in self.images.iterdir() if p.suffix.lower() in _PICTURES)
 
     @property
     def images(self) -> Path:
         """Where the pictures are."""
-        inner = self.root / ("CelebA-HQ-img" if self.kind == "celebamask-hq" else "images")
+        inner = self.root / _IMAGES.get(self.kind, "images")
         return inner if inner.is_dir() else self.root
 
     def image_path(self, name: str) -> Path:
         """The file of a picture."""
         path = self.images / f"{name}.jpg"
         return path if path.exists() else self.images / f"{name}.png"
+
+    def truth_path(self, name: str) -> Path | None:
+        """The file of a picture's truth, there or not; None for a kind that has not one file a picture."""
+        folder, endings = _TRUTH.get(self.kind, ("", ()))
+        paths = [self.root / folder / f"{name}{ending}" for ending in endings]
+        return next((path for path in paths if path.exists()), paths[-1] if paths else None)
+
+    def check_truth(self) -> None:
+        """Raise UsageError if a picture has no truth where its kind has it: found now, not at step 900."""
+        if self.kind not in _TRUTH:
+            return
+        folder = self.root / _TRUTH[self.kind][0]
+        if not folder.is_dir():
+            raise UsageError(
+                f"data set {self.root} has no folder {folder.name}/, where kind {self.kind!r} has its truth"
+            )
+        if self.kind == "fullbody" and not (self.root / "labels.txt").is_file():
+            raise UsageError(f"data set {self.root} has no labels.txt with the names of its classes")
+        missing = [name for name in self.names if (path := self.truth_path(name)) and not path.exists()]
+        if self.kind == "celebamask-hq":
+            missing = [name for name in self.names if not name.isdecimal()]
+        if missing:
+            raise UsageError(
+                f"data set {self.root}: {len(missing)} of {len(self.names)} pictures have no truth in {folder.name}/, "
+                f"such as {missing[0]}; add it, or name them in a file of hold_out"
+            )
 
     def rgb(self, name: str) -> UInt8Array:
         """The picture alone, (H, W, 3) uint8."""
@@ -153,6 +191,11 @@ class DataSet:
         unsure = np.abs(soft.astype(np.float32) / 255 - 0.5) < 0.5 - self.pseudo_unsure
         known[base][unsure & ~told] = 0
         return bounded(picture)
+
+
+def lies_in(kind: str, root: Path) -> bool:
+    """Whether a folder is laid out as a kind that has truth is."""
+    return (root / _IMAGES.get(kind, "images")).is_dir() and (root / _TRUTH[kind][0]).is_dir()
 
 
 def _without_hair(soft: UInt8Array) -> UInt8Array:
@@ -189,6 +232,12 @@ def read_grey(path: Path) -> UInt8Array:
     with Image.open(path) as image:
         values = np.asarray(image if image.mode in {"L", "P"} else image.convert("L"))
     return values
+
+
+def _read_truth(data: DataSet, name: str) -> UInt8Array:
+    path = data.truth_path(name)
+    assert path is not None
+    return read_grey(path)
 
 
 def _fit(mask: UInt8Array, shape: tuple[int, int], *, nearest: bool = False) -> UInt8Array:
@@ -244,13 +293,13 @@ def _from_label_map(data: DataSet, label: UInt8Array) -> tuple[UInt8Array, UInt8
 
 
 def _celebamask(data: DataSet, name: str, shape: tuple[int, int], face: Box | None) -> tuple[UInt8Array, UInt8Array]:
-    return _from_label_map(data, _fit(read_grey(data.root / "labels" / f"{name}.png"), shape, nearest=True))
+    return _from_label_map(data, _fit(_read_truth(data, name), shape, nearest=True))
 
 
 def _celebamask_hq(data: DataSet, name: str, shape: tuple[int, int], face: Box | None) -> tuple[UInt8Array, UInt8Array]:
     """One file a part, in folders of 2,000; a part that is not in a picture has no file. Later parts lie over earlier."""
     number = int(name)
-    folder = data.root / "CelebAMask-HQ-mask-anno" / str(number // 2000)
+    folder = data.root / _TRUTH[data.kind][0] / str(number // 2000)
     label: UInt8Array = np.zeros((512, 512), np.uint8)
     for value, part in enumerate(_PART_FILES, 1):
         path = folder / f"{number:05d}_{part}.png"
@@ -272,19 +321,19 @@ def _from_hair(data: DataSet, hair: Any, background: Any = None) -> tuple[UInt8A
 
 
 def _hair(data: DataSet, name: str, shape: tuple[int, int], face: Box | None) -> tuple[UInt8Array, UInt8Array]:
-    return _from_hair(data, _fit(read_grey(data.root / "hair" / f"{name}.png"), shape) > 127)
+    return _from_hair(data, _fit(_read_truth(data, name), shape) > 127)
 
 
 def _lfw_parts(data: DataSet, name: str, shape: tuple[int, int], face: Box | None) -> tuple[UInt8Array, UInt8Array]:
     """Red hair, green skin (face and neck alike), blue background."""
-    folder = data.root / "labels"
-    path = next((p for p in (folder / f"{name}.ppm", folder / f"{name}.png") if p.exists()), folder / f"{name}.png")
+    path = data.truth_path(name)
+    assert path is not None
     strongest = _fit(read_rgb(path), shape, nearest=True).argmax(axis=2)
     return _from_hair(data, strongest == 0, strongest == 2)
 
 
 def _masks(data: DataSet, name: str, shape: tuple[int, int], face: Box | None) -> tuple[UInt8Array, UInt8Array]:
-    where = _fit(read_grey(data.root / "masks" / f"{name}.png"), shape) > 127
+    where = _fit(_read_truth(data, name), shape) > 127
     if data.plane == "hair":
         return _from_hair(data, where)
     return _truth(data.planes, shape, {data.plane: (where, np.ones_like(where))})
@@ -292,7 +341,7 @@ def _masks(data: DataSet, name: str, shape: tuple[int, int], face: Box | None) -
 
 def _fullbody(data: DataSet, name: str, shape: tuple[int, int], face: Box | None) -> tuple[UInt8Array, UInt8Array]:
     """Hair, hats and glasses are head, clothes are not; skin is head by the face box, and unknown around the chin."""
-    label = _fit(read_grey(data.root / "labels" / f"{name}.png"), shape, nearest=True)
+    label = _fit(_read_truth(data, name), shape, nearest=True)
     classes = (data.root / "labels.txt").read_text().split()
     worn = np.isin(label, [i for i, c in enumerate(classes) if c in _WORN_ON_HEAD])
     hair = label == classes.index("hair")
@@ -334,25 +383,3 @@ def read_names(path: Path) -> frozenset[str]:
     if not path.is_file():
         raise UsageError(f"list of names {path} does not exist")
     return frozenset(path.read_text().split())
-
-
-def find_faces(data: DataSet, cache: Path) -> dict[str, Box]:
-    """Face box of every picture of a set where there is one, kept as JSON in ``cache``."""
-    if data.kind == "packed":
-        return {}
-    if cache.exists():
-        return {name: tuple(box) for name, box in json.loads(cache.read_text()).items()}
-    from headstream.segment.registry import models_dir
-    from headstream.track.faces import MODEL_FILES, FaceDetector
-
-    boxes: dict[str, Box] = {}
-    full_model, short_model = (models_dir() / MODEL_FILES[kind] for kind in ("full", "short"))
-    with FaceDetector(full_model) as full, FaceDetector(short_model) as short:
-        for name in data.names:
-            rgb = read_rgb(data.image_path(name))
-            found = full.detect(rgb) or short.detect(rgb)
-            if found:
-                boxes[name] = max(found, key=lambda f: (f.box_px[2] - f.box_px[0]) * f.score).box_px
-    cache.parent.mkdir(parents=True, exist_ok=True)
-    cache.write_text(json.dumps(boxes))
-    return boxes

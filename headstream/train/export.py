@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from headstream.nets.checkpoint import load_checkpoint
 from headstream.nets.zoo import NetSpec, alpha_of, as_called
+from headstream.train.card import making_of
 
 
 @dataclass(frozen=True)
@@ -131,16 +131,13 @@ def write_card(onnx_file: Path, details: dict[str, Any]) -> Path:
     return path
 
 
-def card_details(net: nn.Module, spec: NetSpec, checkpoint: Path) -> dict[str, Any]:
-    """What can be told of a network from its checkpoint alone; scores and data are for its trainer to add."""
-    state = load_checkpoint(checkpoint)
+def card_details(net: nn.Module, spec: NetSpec, *checkpoints: Path) -> dict[str, Any]:
+    """What can be told of a network from its checkpoint (or those it is the mean of): what it is, and how it was made."""
     shape = f", {spec.encoder} encoder, decoder {'-'.join(map(str, spec.decoder))}" if spec.net == "lite" else ""
     return {
         "kind": "segmenter",
-        "licence": "unknown: that of its training data and of its initial weights",
         "side": spec.side,
         "outputs": list(shipped_planes(spec)),
         "parameters": sum(p.numel() for p in net.parameters()),
         "network": f"{spec.net}{shape}",
-        "trained_steps": int(state["step"]),
-    }
+    } | making_of(checkpoints)

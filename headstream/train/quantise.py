@@ -21,8 +21,9 @@ from headstream.errors import UsageError
 from headstream.nets.zoo import NETS, NetSpec
 from headstream.segment.runtime import onnx_runtime
 from headstream.train.augment import head_middle
-from headstream.train.data import DataSet, find_faces
+from headstream.train.data import DataSet
 from headstream.train.export import Finish, export_onnx
+from headstream.train.faces import find_faces
 from headstream.types import UInt8Array
 
 _ZOOMS = (1.8, 2.4, 2.4, 3.0)

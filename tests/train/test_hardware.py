@@ -18,8 +18,9 @@ from headstream.errors import ModelError, UsageError  # noqa: E402
 from headstream.nets.device import choose_device  # noqa: E402
 from headstream.train.config import TrainConfig, load_config  # noqa: E402
 from headstream.train.hardware import Hardware, hardware, out_of_memory  # noqa: E402
-from headstream.train.loop import Trainer, rate_factor  # noqa: E402
+from headstream.train.loop import Trainer  # noqa: E402
 from headstream.train.losses import below_loss, matte_loss  # noqa: E402
+from headstream.train.start import rate_factor  # noqa: E402
 from tests.train.test_training import CONFIG, config, sets  # noqa: E402, F401
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -10,10 +11,12 @@ from PIL import Image
 torch = pytest.importorskip("torch")
 
 from headstream.errors import ModelError, UsageError  # noqa: E402
-from headstream.nets.checkpoint import load_trained, save_trained  # noqa: E402
+from headstream.nets.checkpoint import load_trained  # noqa: E402
 from headstream.nets.zoo import NetSpec, as_called, build  # noqa: E402
 from headstream.train.config import DataConfig, TrainConfig  # noqa: E402
+from headstream.train.export import card_details  # noqa: E402
 from headstream.train.loop import Trainer  # noqa: E402
+from headstream.train.saving import save_trained  # noqa: E402
 from headstream.train.teachers import Teachers  # noqa: E402
 
 PLANES = ("head", "hair", "body")
@@ -29,7 +32,7 @@ def teacher(path: Path, *, outputs: tuple[str, ...] = PLANES, seed: int = 0) -> 
         net(torch.rand(4, 3, 64, 64) * 2 - 1)
     with torch.no_grad():
         net.decoder.head.bias.copy_(torch.linspace(-3, 3, 4 * len(outputs)))
-    save_trained(net, spec, 1, path)
+    save_trained(net, spec, {"trained_steps": 1}, path)
     return path
 
 
@@ -76,6 +79,16 @@ def test_a_teacher_that_does_not_know_a_plane_is_refused(tmp_path: Path) -> None
 def test_a_weight_that_is_no_share_is_refused() -> None:
     with pytest.raises(UsageError, match=r"teacher_weight = 1\.5"):
         TrainConfig(teacher_weight=1.5)
+
+
+def test_another_teacher_under_the_same_name_is_told(unlabelled: TrainConfig, tmp_path: Path) -> None:
+    short = dataclasses.replace(unlabelled, steps=1)
+    run = Trainer(short, data_root=tmp_path, config_dir=tmp_path, out=tmp_path / "run")
+    run.run()
+    assert card_details(run.net, run.spec, run.out / "last.pt")["teachers"][0].startswith(unlabelled.teachers[0])
+    teacher(tmp_path / "teacher.pt", seed=5)
+    with pytest.raises(UsageError, match="teachers = "):
+        Trainer(short, data_root=tmp_path, config_dir=tmp_path, out=tmp_path / "run").resume()
 
 
 def test_the_student_comes_to_say_what_the_teacher_says(unlabelled: TrainConfig, tmp_path: Path) -> None:

@@ -1,0 +1,41 @@
+"""Ctrl-C between two steps, not in the middle of one."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any
+
+
+@contextlib.contextmanager
+def held_interrupts() -> Iterator[None]:
+    """SIGINT and SIGTERM wait until the block has ended, so that it is done whole or not at all; a second one does not wait.
+
+    Only handlers written in Python are held; outside the main thread, where none ever runs, nothing is.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    before: dict[int, Callable[[int, FrameType | None], Any]] = {}
+
+    def note(number: int, frame: FrameType | None) -> None:
+        came.append(number)
+        if len(came) > 1:
+            before[number](number, frame)
+
+    for one in (signal.SIGINT, signal.SIGTERM):
+        handler = signal.getsignal(one)
+        if callable(handler):
+            before[one] = handler
+            signal.signal(one, note)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if len(came) == 1:
+            before[came[0]](came[0], None)

@@ -1,0 +1,68 @@
+"""The run's log: a row for each evaluation, as CSV, as a picture and for TensorBoard."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+from pathlib import Path
+from typing import Any
+
+from headstream.errors import UsageError
+
+
+class RunLog:
+    """log.csv and curves.png in a run's folder and, where asked for, TensorBoard's files below tensorboard/.
+
+    Raises UsageError at once if TensorBoard is asked for and is not here.
+    """
+
+    def __init__(self, out: Path, *, tensorboard: bool = False) -> None:
+        self._out = out
+        self._writer = _summary_writer() if tensorboard else None
+
+    def add(self, row: dict[str, Any]) -> None:
+        """One more row; its first column is the step."""
+        path = self._out / "log.csv"
+        new = not path.exists()
+        with path.open("a", newline="") as file:
+            writer = csv.DictWriter(file, row)
+            if new:
+                writer.writeheader()
+            writer.writerow(row)
+        plot_curves(path, self._out / "curves.png")
+        if self._writer is not None:
+            with contextlib.closing(self._writer(str(self._out / "tensorboard"))) as board:
+                for key, value in row.items():
+                    board.add_scalar(key, value, row["step"])
+
+
+def _summary_writer() -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise UsageError(
+            "tensorboard = true needs the package tensorboard: pip install 'headstream[tensorboard]', or leave the key "
+            "out: log.csv and curves.png are written all the same"
+        ) from error
+    return SummaryWriter
+
+
+def plot_curves(log: Path, out: Path) -> None:
+    """Draw loss and scores of ``log`` (CSV with a step column) against the step, one panel each, into a PNG."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    with log.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    if not rows:
+        return
+    columns = [c for c in rows[0] if c and c != "step"]
+    figure = Figure(figsize=(4 * len(columns), 3.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    for axis, column in zip(figure.subplots(1, len(columns), squeeze=False)[0], columns, strict=True):
+        points = [(int(r["step"]), float(r[column])) for r in rows if r.get(column)]
+        axis.plot(*zip(*points, strict=True), marker=".", linewidth=1.2)
+        axis.set_title(column)
+        axis.set_xlabel("step")
+        axis.grid(alpha=0.3)
+    figure.savefig(out, dpi=110)

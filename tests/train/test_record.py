@@ -1,0 +1,356 @@
+"""What made a run is kept with its weights, compared when it is taken up, and told on the card."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+torch = pytest.importorskip("torch")
+
+from headstream.cli import main  # noqa: E402
+from headstream.errors import ModelError, SinkError, SourceError, UsageError  # noqa: E402
+from headstream.lock import locked  # noqa: E402
+from headstream.nets.checkpoint import load_checkpoint  # noqa: E402
+from headstream.train.config import DEFAULT, load_config, only_present  # noqa: E402
+from headstream.train.data import DataSet  # noqa: E402
+from headstream.train.export import card_details  # noqa: E402
+from headstream.train.faces import find_faces  # noqa: E402
+from headstream.train.loader import open_data  # noqa: E402
+from headstream.train.loop import Trainer  # noqa: E402
+from headstream.train.start import build_net  # noqa: E402
+from tests.train.test_training import config, face, sets  # noqa: E402, F401
+
+CNN: dict[str, Any] = {"net": "custom-cnn", "plane_weights": (), "steps": 2, "evaluate_every": 1}
+
+
+def trainer(root: Path, config: Path, out: str = "run", **changes: Any) -> Trainer:  # noqa: F811
+    settings = dataclasses.replace(load_config(config), **(CNN | changes))
+    return Trainer(settings, data_root=root, config_dir=config.parent, out=config.parent / out, command="again")
+
+
+@pytest.fixture
+def done(sets: Path, config: Path) -> Trainer:  # noqa: F811
+    """A short run that came to its end."""
+    run = trainer(sets, config)
+    run.run()
+    return run
+
+
+class TestTakingUp:
+    def refused(self, run: Trainer, words: str) -> None:
+        before = (run.out / "last.pt").read_bytes()
+        with pytest.raises(UsageError, match=words):
+            run.resume()
+        assert (run.out / "last.pt").read_bytes() == before
+
+    def test_what_changes_no_number_may_change(self, done: Trainer, sets: Path, config: Path) -> None:  # noqa: F811
+        again = trainer(sets, config, workers=3, cache_mb=7)
+        assert again.resume()
+        assert again.history.changes == []
+        assert again.history.commands == ["again"]
+
+    def test_other_settings_are_named_and_refused(self, done: Trainer, sets: Path, config: Path) -> None:  # noqa: F811
+        self.refused(
+            trainer(sets, config, seed=2, steps=4), "seed = 1, now 2; steps = 2, now 4.*--out, or add --change"
+        )
+        weight = dataclasses.replace(done.config.data[1], weight=0.25)
+        others = (done.config.data[0], weight, done.config.data[2])
+        self.refused(trainer(sets, config, data=others), r"data\[1\]\.weight = 0\.5, now 0\.25\.")
+
+    def test_other_pictures_are_refused(self, done: Trainer, sets: Path, config: Path) -> None:  # noqa: F811
+        (config.parent / "held.txt").write_text("03\n04\n")
+        self.refused(trainer(sets, config), r"data\[0\]\.trained = 4 pictures, sha256 \w{8}, now 4 pictures, sha256")
+
+    def test_moved_pictures_are_the_same(self, done: Trainer, sets: Path, config: Path, tmp_path: Path) -> None:  # noqa: F811
+        (tmp_path / "elsewhere").symlink_to(sets)
+        assert trainer(tmp_path / "elsewhere", config).resume()
+
+    def test_another_network_cannot_be_gone_on_with(self, done: Trainer, sets: Path, config: Path) -> None:  # noqa: F811
+        other = trainer(sets, config, net="lite")
+        with pytest.raises(
+            UsageError, match=r"net = custom-cnn, now lite; the network is another.*Name another --out$"
+        ):
+            other.resume(change=True)
+
+    def test_a_run_is_lengthened_on_purpose(self, done: Trainer, sets: Path, config: Path) -> None:  # noqa: F811
+        longer = trainer(sets, config, steps=4, encoder_lr=1e-4, decoder_lr=1e-4)
+        assert longer.resume(change=True)
+        assert longer.optimizer.param_groups[0]["base_lr"] == 1e-4
+        for a, b in zip(longer.net.parameters(), done.net.parameters(), strict=True):
+            moments = (longer.optimizer.state[a], done.optimizer.state[b])
+            assert torch.equal(moments[0]["exp_avg"], moments[1]["exp_avg"])
+        longer.run()
+        assert longer.step == 4
+        told = card_details(longer.net, longer.spec, longer.out / "last.pt")["reproducibility"]
+        assert "step 2: steps = 2, now 4; encoder_lr" in told
+        assert trainer(sets, config, steps=4, encoder_lr=1e-4, decoder_lr=1e-4).resume()
+
+    def test_scores_of_other_pictures_are_forgotten(self, done: Trainer, sets: Path, config: Path) -> None:  # noqa: F811
+        done.best = 0.9
+        done.save(done.out / "last.pt")
+        (config.parent / "held.txt").write_text("01\n")
+        again = trainer(sets, config)
+        again.resume(change=True)
+        assert again.best == 0.0
+
+    def test_older_checkpoints_go_on(
+        self,
+        done: Trainer,
+        sets: Path,  # noqa: F811
+        config: Path,  # noqa: F811
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        state = load_checkpoint(done.out / "last.pt")
+        del state["history"]
+        torch.save(state, done.out / "last.pt")
+        again = trainer(sets, config, steps=3)
+        assert again.resume()
+        assert "nothing could be compared" in caplog.text
+        again.run()
+        card = card_details(again.net, again.spec, again.out / "last.pt")
+        assert "step 2: settings before were not recorded" in card["reproducibility"]
+        torch.save(state, done.out / "last.pt")
+        assert card_details(done.net, done.spec, done.out / "last.pt")["trained_steps"] == 2
+        with pytest.raises(UsageError, match="net = custom-cnn, now lite"):
+            trainer(sets, config, net="lite").resume()
+
+    def test_exported_weights_are_no_run(self, done: Trainer, sets: Path, config: Path) -> None:  # noqa: F811
+        assert main(["export", str(done.out / "last.pt"), "--out", str(config.parent / "two" / "last.pt")]) == 0
+        with pytest.raises(ModelError, match="optimizer.*missing; name it as init"):
+            trainer(sets, config, "two").resume()
+
+
+class TestCard:
+    def test_it_tells_what_made_the_weights(self, done: Trainer) -> None:
+        card = card_details(done.net, done.spec, done.out / "last.pt")
+        assert (
+            card["training_data"]["1: faces"] == "4 pictures, 2 pictures to validate; kind celebamask; licence not told"
+        )
+        assert (card["seed"], card["trained_steps"], card["commands"]) == (1, 2, ["again"])
+        assert card["scores_on_validation"]["of_these_weights"]["step"] == 2
+        assert card["configuration"]["data"][0]["validate"] == "held.txt"
+        assert "unknown: that of faces, hairs, bodies" in card["licence"]
+        assert json.loads(json.dumps(card, allow_nan=False)) == card
+        assert (done.out / "validation-faces.txt").read_text() == "04\n05\n"
+
+    def test_a_mean_tells_of_all_its_parts(self, done: Trainer, sets: Path, config: Path) -> None:  # noqa: F811
+        other = trainer(sets, config, "other", seed=5)
+        other.run()
+        mean = config.parent / "mean.pt"
+        parts = [str(done.out / "last.pt"), str(other.out / "last.pt")]
+        assert main(["export", *parts, "--out", str(mean)]) == 0
+        told = card_details(done.net, done.spec, mean)["mean_of"]
+        assert [(part["checkpoint"], part["seed"]) for part in told] == [("run/last.pt", 1), ("other/last.pt", 5)]
+        started = trainer(sets, config, "from", init=str(mean))
+        assert len(started.history.record["init_sha256"]) == 64
+
+    def test_a_licence_that_is_told_is_passed_on(self, sets: Path, config: Path) -> None:  # noqa: F811
+        plain = load_config(config)
+        data = tuple(dataclasses.replace(entry, licence="ours: MIT", validate="") for entry in plain.data)
+        run = trainer(sets, config, data=data)
+        run.run()
+        card = card_details(run.net, run.spec, run.result)
+        assert run.result == run.out / "last.pt"
+        assert card["licence"] == "for its trainer to choose; it was trained on ours: MIT"
+        assert card["scores_on_validation"].startswith("none")
+
+
+class TestWithoutConfig:
+    def known(self, root: Path, *folders: str) -> Path:
+        for name in folders:
+            folder, _, truth = name.partition("/")
+            for sub in ("images", truth):
+                (root / folder / sub).mkdir(parents=True, exist_ok=True)
+            for index in range(4):
+                rgb, label = face(index)
+                Image.fromarray(rgb).save(root / folder / "images" / f"{index:02d}.png")
+                Image.fromarray((label == 13).astype("uint8") * 255).save(root / folder / truth / f"{index:02d}.png")
+        return root
+
+    def test_it_takes_what_is_there(self, tmp_path: Path) -> None:
+        data = self.known(tmp_path, "figaro/hair", "lfw/labels", "celebamask/labels")
+        (tmp_path / "fullbody").mkdir()
+        found = only_present(load_config(DEFAULT), data).data
+        assert [(x.kind, x.folder) for x in found] == [
+            ("celebamask", "celebamask"),
+            ("hair", "figaro"),
+            ("lfw-parts", "lfw"),
+        ]
+        assert [x.validate for x in found] == ["5%", "", ""]
+        assert all(entry.licence for entry in found)
+
+    def test_nothing_known_is_an_error(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["train", "--data", str(tmp_path), "--out", str(tmp_path / "o")]) == 2
+        assert "none of the sets known by name (celebamask, fullbody" in capsys.readouterr().err
+        (tmp_path / "mine").mkdir()
+        assert main(["train", "--data", str(tmp_path), "--out", str(tmp_path / "o")]) == 2
+        assert "there: mine. For others, name them in a --config" in capsys.readouterr().err
+        assert not (tmp_path / "o").exists()
+
+    @pytest.mark.slow
+    def test_the_command(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        data, out = self.known(tmp_path / "data", "figaro/hair"), tmp_path / "run"
+        command = [
+            "train",
+            "--net",
+            "custom-cnn",
+            "--target",
+            "hair",
+            "--steps",
+            "1",
+            "--batch",
+            "2",
+            "--device",
+            "cpu",
+        ]
+        command += ["--data", str(data), "--out", str(out)]
+        assert main(command) == 0
+        said = capsys.readouterr().err
+        assert "trained on: figaro (3 pictures, hair)\nvalidated: figaro (1 pictures, hair)" in said
+        card = json.loads((out / "model.json").read_text())
+        wanted = "headstream train --net custom-cnn --target hair --steps 1 --batch 2 --data DATA --out RUN"
+        assert card["commands"] == [wanted]
+        assert main([*command, "--seed", "4"]) == 2
+        assert "seed = 1, now 4" in capsys.readouterr().err
+        with locked([out / "last.pt"]):
+            assert main(command) == 1
+        assert "is making it at this moment" in capsys.readouterr().err
+
+
+class TestWhatGoesWrong:
+    def test_tensorboard_is_asked_for_first(self, sets: Path, config: Path) -> None:  # noqa: F811
+        try:
+            import torch.utils.tensorboard  # noqa: F401
+        except ImportError:
+            with pytest.raises(UsageError, match=r"package tensorboard: pip install 'headstream\[tensorboard\]'"):
+                trainer(sets, config, tensorboard=True)
+            assert not (config.parent / "run").exists()
+            return
+        run = trainer(sets, config, tensorboard=True)
+        run.run()
+        assert any((run.out / "tensorboard").iterdir())
+
+    def test_pictures_without_truth_are_named(self, sets: Path, config: Path, tmp_path: Path) -> None:  # noqa: F811
+        with pytest.raises(UsageError, match="hairs has no folder labels/, where kind 'celebamask' has its truth"):
+            DataSet("celebamask", sets / "hairs").check_truth()
+        for sub in ("images", "hair"):
+            (tmp_path / "hairs" / sub).mkdir(parents=True)
+        Image.fromarray(face(0)[0]).save(tmp_path / "hairs" / "images" / "a.png")
+        with pytest.raises(UsageError, match="1 of 1 pictures have no truth in hair/, such as a"):
+            DataSet("hair", tmp_path / "hairs").check_truth()
+        with pytest.raises(UsageError, match="is a file; of kind 'hair' it is a folder"):
+            DataSet("hair", config)
+        (config.parent / "held.txt").write_text("04\nno-such\n")
+        with pytest.raises(UsageError, match="1 of 2 names are not in .*faces, such as no-such"):
+            open_data(load_config(config), sets, tmp_path, tmp_path)
+
+    def test_numbers_that_cannot_be_are_named(self, config: Path) -> None:  # noqa: F811
+        for key, value in (("evaluate_every", 0), ("steps", 0), ("workers", -1), ("batch", "many")):
+            with pytest.raises(UsageError, match=f"{key} = {value!r}: expected a whole number from"):
+                load_config(config, **{key: value})
+
+    def test_a_picture_that_breaks_on_the_way_loses_nothing(
+        self,
+        sets: Path,  # noqa: F811
+        config: Path,  # noqa: F811
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        run = trainer(sets, config, steps=9, evaluate_every=50)
+        load = DataSet.load
+
+        def broken(data: DataSet, name: str) -> Any:
+            if run.step == 3:
+                raise OSError(f"cannot read picture {name}")
+            return load(data, name)
+
+        monkeypatch.setattr(DataSet, "load", broken)
+        with pytest.raises(SourceError, match="at step 3 a picture failed: cannot read picture"):
+            run.run()
+        assert load_checkpoint(run.out / "last.pt")["step"] == 3
+
+    def test_a_full_disk_leaves_the_last_checkpoint(self, done: Trainer) -> None:
+        before = (done.out / "last.pt").read_bytes()
+        with files_of_at_most(len(before) // 2), pytest.raises(SinkError, match=r"last.pt: the file grew past"):
+            done.save(done.out / "last.pt")
+        assert (done.out / "last.pt").read_bytes() == before
+        assert not list(done.out.glob("*part*"))
+
+    def test_ctrl_c_waits_for_the_step(self, sets: Path, config: Path) -> None:  # noqa: F811
+        """Signalled in the middle of a step's backward pass: the state saved is that of a whole number of steps."""
+        whole = trainer(sets, config, "whole", steps=4, evaluate_every=50)
+        whole.run()
+        run = trainer(sets, config, steps=4, evaluate_every=50)
+
+        def interrupt(_: Any) -> None:
+            if run.step == 1:
+                os.kill(os.getpid(), signal.SIGINT)
+
+        hook = next(run.net.parameters()).register_hook(interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            run.run()
+        hook.remove()
+        assert run.step == 2
+        again = trainer(sets, config, steps=4, evaluate_every=50)
+        assert again.resume()
+        again.run()
+        for a, b in zip(whole.net.state_dict().values(), again.net.state_dict().values(), strict=True):
+            assert torch.equal(a, b)
+
+    def test_faces_of_new_pictures_are_looked_for(self, sets: Path, tmp_path: Path) -> None:  # noqa: F811
+        cache = tmp_path / "faces.json"
+        cache.write_text(json.dumps({"00": [1, 2, 3, 4]}))
+        data = DataSet("celebamask", sets / "faces", names=("00", "01"))
+        assert find_faces(data, cache)["00"] == (1, 2, 3, 4)
+        assert set(json.loads(cache.read_text())) == {"00", "01"}
+        cache.write_text('{"00": [1, 2')
+        assert find_faces(data, cache).get("00") != (1, 2, 3, 4)
+
+    def test_initial_weights_of_another_network(self, done: Trainer, config: Path) -> None:  # noqa: F811
+        settings = dataclasses.replace(load_config(config), init=str(done.out / "last.pt"))
+        with pytest.raises(ModelError, match="last.pt does not fit the network"):
+            build_net(settings)
+
+
+@pytest.mark.slow
+def test_stopped_by_a_signal_it_says_how_to_go_on(sets: Path, config: Path) -> None:  # noqa: F811
+    """A process of its own, with workers, as a terminal has it: Ctrl-C goes to all of them."""
+    out = config.parent / "run"
+    config.write_text(config.read_text().replace("workers = 0", "workers = 1").replace("steps = 8", "steps = 100000"))
+    command = [sys.executable, "-m", "headstream", "train", "--config", str(config), "--data", str(sets)]
+    command += ["--out", str(out), "--device", "cpu"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    assert process.stderr is not None
+    said = ""
+    for line in process.stderr:
+        said += line
+        if line.startswith("step 4/"):
+            os.killpg(process.pid, signal.SIGINT)
+            break
+    said += process.stderr.read()
+    assert process.wait(timeout=60) == 130
+    assert said.endswith("saved: the same command goes on from there\nheadstream: interrupted\n")
+    assert "Traceback" not in said
+    assert load_checkpoint(out / "last.pt")["step"] >= 4
+
+
+@contextmanager
+def files_of_at_most(size: int) -> Iterator[None]:
+    """As on a disk with no more room."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
