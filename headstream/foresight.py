@@ -92,7 +92,7 @@ class BatchCutter(HeadCutter):
         self._seen.forget()
 
     def _answers(self, frame: Frame, heads: list[Head]) -> tuple[UInt8Array, dict[Part, Float32Array]]:
-        parts = self.options.planes
+        parts = self._planes
         keys = [(id(frame), head.crop_px, parts) for head in heads]
         if any(key not in self._told for key in keys):
             self._ask(frame, heads)
@@ -122,7 +122,7 @@ class BatchCutter(HeadCutter):
             places += [(coming, region) for region in regions]
             self._asked_of.add(id(coming))
         new = {id(where) for where, _ in places} - {frame_id for frame_id, *_ in self._told}
-        parts = self.options.planes
+        parts = self._planes
         shown = [(where.picture, region) for where, region in places]
         crops, planes = looked_at(self._segmenter, shown, parts, self._side, self.times, len(new))
         self.asked += len(places)

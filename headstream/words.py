@@ -9,7 +9,7 @@ from headstream.colour import parse_colour
 from headstream.errors import UsageError
 from headstream.matte.refine import MatteOptions
 from headstream.pipeline import CutOptions
-from headstream.types import Part
+from headstream.types import PARTS, Part
 
 Word = TypeVar("Word", bound=str)
 
@@ -40,9 +40,7 @@ def cut_options(
 
 def parse_part(text: str) -> Part:
     """What --part means. Raises UsageError."""
-    if text not in ("head", "hair"):
-        raise UsageError(f"--part {text}: expected head or hair")
-    return text  # type: ignore[return-value]
+    return one_of("--part", text, PARTS)
 
 
 def one_of(option: str, text: str, known: tuple[Word, ...]) -> Word:

@@ -112,7 +112,7 @@ def test_a_device_that_is_not_here_is_an_error() -> None:
 
 def test_unknown_parts_are_refused(segmenter: CropSegmenter, crop: UInt8Array) -> None:
     with pytest.raises(ModelError, match="knows head, hair"):
-        segmenter.predict(crop[None], "nose")  # type: ignore[arg-type]
+        segmenter.predict(crop[None], "nose")
 
 
 def copied(folder: Path) -> Path:
