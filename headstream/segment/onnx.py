@@ -23,6 +23,7 @@ PROVIDERS = {
 # Of the plugins' wheels: onnxruntime alone has cpu, and coreml on macOS.
 _WHEELS = {"cuda": "onnxruntime-gpu", "tensorrt": "onnxruntime-gpu", "directml": "onnxruntime-directml"}
 
+_ROUNDING = 0.02  # of networks in 8 bits or half precision: alpha may be so far past 0 or 1
 _AT_ONCE = {"cuda": 8}  # frames of a file; the others take long to prepare themselves for each size of a batch
 # For each new size of a batch the default tries every algorithm, some of them for a second.
 _OPTIONS = {"cuda": {"cudnn_conv_algo_search": "HEURISTIC"}}
@@ -54,6 +55,17 @@ class OnnxSegmenter(CropSegmenter):
         self._input = first.name
         self._batch = first.shape[0] if isinstance(first.shape[0], int) else None  # the only size it takes
         self.at_once = 1 if self._batch else _AT_ONCE.get(chosen, 1)
+        self._try_out()
+
+    def _try_out(self) -> None:
+        """Raise ModelError now, and not at some frame, for a network that is not what its card says."""
+        noise = np.random.default_rng(0).integers(0, 256, (1, self.side, self.side, 3), dtype=np.uint8)
+        try:
+            self._run(noise)
+        except ModelError:
+            raise
+        except Exception as error:
+            raise ModelError(f"model {self.card.name} does not take what its card says: {error}") from error
 
     def _run(self, crops: UInt8Array) -> Float32Array:
         fed: Any = crops
@@ -69,7 +81,20 @@ class OnnxSegmenter(CropSegmenter):
             raise ModelError(
                 f"model {self.card.name} answers {raw.shape}; its card promises (n, {planes}, height, width)"
             )
-        return _activated(raw.astype(np.float32, copy=False), self.card.activation)
+        return self._in_range(_activated(raw.astype(np.float32, copy=False), self.card.activation))
+
+    def _in_range(self, alpha: Float32Array) -> Float32Array:
+        """Refuses what is no alpha; takes off what rounding has put on."""
+        low, high = float(alpha.min()), float(alpha.max())
+        if low >= 0 and high <= 1:
+            return alpha
+        if not (low >= -_ROUNDING and high <= 1 + _ROUNDING):
+            raise ModelError(
+                f"model {self.card.name} answers {low:.3g} to {high:.3g}, not 0 to 1; if these are logits, its card needs "
+                '"activation": "sigmoid", or "softmax" for planes of which one is "background"'
+            )
+        clipped: Float32Array = alpha.clip(0, 1)
+        return clipped
 
     def _answered(self, fed: Any) -> Any:
         if self._batch in (None, len(fed)):
