@@ -13,7 +13,7 @@ _TORCH_FILES = {".pt", ".ckpt", ".safetensors"}
 
 
 def load_segmenter(
-    name: str = "default", *, device: str = "auto", threads: int | None = None, fast: bool = False
+    name: str | Path = "default", *, device: str = "auto", threads: int | None = None, fast: bool = False
 ) -> CropSegmenter:
     """A segmenter by name of shipped weights, by file or folder, or from the Hugging Face hub.
 
@@ -24,7 +24,7 @@ def load_segmenter(
     device that is not here is an error, never a silent fall-back.  threads: of ONNX Runtime.
     fast: whether "default" means the weights for video, in 8 bits, and not those for photos.  Raises ModelError.
     """
-    path = Path(name)
+    path, name = Path(name), str(name)
     if path.suffix in _TORCH_FILES or path.is_dir() or _is_hub_name(name):
         if importlib.util.find_spec("torch") is None:
             raise UsageError(f"model {name} needs torch: pip install 'headstream[torch]'")
