@@ -31,6 +31,7 @@ class ModelCard:
     kind: "segmenter" or "face-detector".  side: pixels of the square input.  outputs: planes in order; one may be
     "background".  sha256: of the file; "" in a card of one's own means that nobody promised one.
     mean, std: of 0..255 input, for a network that does not normalise by itself; None where it does.
+    revision: the hub's commit, of weights from there.
     layout: "nhwc" or "nchw" of the input.  activation: what turns the output into alpha: "none", "sigmoid" or "softmax".
     details: the whole card.
     """
@@ -46,6 +47,7 @@ class ModelCard:
     std: tuple[float, ...] | None = None
     layout: str = "nhwc"
     activation: str = "none"
+    revision: str = ""
     details: dict[str, Any] = field(default_factory=dict)
 
     def check(self) -> None:
