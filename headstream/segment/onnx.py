@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import warnings
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,8 @@ from headstream.segment.crops import CropSegmenter
 from headstream.segment.registry import ModelCard
 from headstream.segment.runtime import onnx_runtime
 from headstream.types import Float32Array, UInt8Array
+
+log = logging.getLogger(__name__)
 
 PROVIDERS = {
     "cpu": "CPUExecutionProvider",
@@ -43,18 +47,22 @@ class OnnxSegmenter(CropSegmenter):
         # Waiting threads sleep: decoding and encoding need the cores in between.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         super().__init__(card, chosen, int(options.intra_op_num_threads))
-        # The CPU stands behind every other device for the odd operator that it lacks, not instead of it.
-        wanted: list[Any] = [(PROVIDERS[chosen], _OPTIONS.get(chosen, {}))] + [PROVIDERS["cpu"]] * (chosen != "cpu")
         try:
-            self._session = onnxruntime.InferenceSession(str(card.file), options, providers=wanted)
-        except Exception as error:  # onnxruntime raises its own classes, unknown to Python's hierarchy
-            raise ModelError(f"model {card.file} does not load: {error}") from error
-        if PROVIDERS[chosen] not in self._session.get_providers():
-            raise ModelError(f"device {chosen!r} did not start (driver or library missing); use --device cpu")
+            self._start(options)
+        except ModelError as error:
+            if device != "auto" or chosen == "cpu":
+                raise
+            log.warning("going on on the CPU: %s", error)  # nobody asked for that device
+            self.device = "cpu"
+            self._start(options)
+
+    def _start(self, options: Any) -> None:
+        """Load the network on ``device`` and run it once."""
+        self._session = _session(self.card, self.device, options)
         first = self._session.get_inputs()[0]
         self._input = first.name
         self._batch = first.shape[0] if isinstance(first.shape[0], int) else None  # the only size it takes
-        self.at_once = 1 if self._batch else _AT_ONCE.get(chosen, 1)
+        self.at_once = 1 if self._batch else _AT_ONCE.get(self.device, 1)
         self._try_out()
 
     def _try_out(self) -> None:
@@ -65,7 +73,8 @@ class OnnxSegmenter(CropSegmenter):
         except ModelError:
             raise
         except Exception as error:
-            raise ModelError(f"model {self.card.name} does not take what its card says: {error}") from error
+            told = f"model {self.card.name} on {self.device} does not take what its card says"
+            raise ModelError(f"{told}: {' '.join(str(error).split())[:300]}") from error
 
     def _run(self, crops: UInt8Array) -> Float32Array:
         fed: Any = crops
@@ -105,6 +114,23 @@ class OnnxSegmenter(CropSegmenter):
             filled = np.concatenate([some, np.repeat(some[-1:], self._batch - len(some), axis=0)])
             answers.append(self._session.run(None, {self._input: filled})[0][: len(some)])
         return np.concatenate(answers)
+
+
+def _session(card: ModelCard, device: str, options: Any) -> Any:
+    """A network loaded on a device. Raises ModelError where it does not load, or there is no such device that works."""
+    onnxruntime = onnx_runtime()
+    # The CPU stands behind every other device for the odd operator that it lacks, not instead of it.
+    wanted: list[Any] = [(PROVIDERS[device], _OPTIONS.get(device, {}))] + [PROVIDERS["cpu"]] * (device != "cpu")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a device that is not there: told below
+            # Its own fall-backs would come in the middle of a film, too, and print on stdout.
+            session = onnxruntime.InferenceSession(str(card.file), options, providers=wanted, enable_fallback=0)
+    except Exception as error:  # onnxruntime raises its own classes, unknown to Python's hierarchy
+        raise ModelError(f"model {card.file} does not load on {device}: {error}") from error
+    if PROVIDERS[device] not in session.get_providers():
+        raise ModelError(f"device {device!r} did not start (driver or library missing); use --device cpu")
+    return session
 
 
 def _activated(raw: Float32Array, activation: str) -> Float32Array:

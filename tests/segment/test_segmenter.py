@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
+from headstream import doctor
 from headstream.errors import ModelError
 from headstream.segment.crops import CropSegmenter
 from headstream.segment.load import load_segmenter
@@ -108,6 +109,29 @@ def test_a_device_that_is_not_here_is_an_error() -> None:
         load_segmenter(device="cuda")
     with pytest.raises(ModelError, match="'abacus' is not known"):
         load_segmenter(device="abacus")
+
+
+def test_a_gpu_that_is_offered_and_does_not_start(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, crop: UInt8Array, segmenter: CropSegmenter
+) -> None:
+    """As with onnxruntime-gpu on a machine whose driver is missing; here the very provider is, and the session says so."""
+    import onnxruntime
+
+    offered = ["CUDAExecutionProvider", *onnxruntime.get_available_providers()]
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: offered)
+    own = load_segmenter()
+    assert own.device == "cpu"
+    assert np.array_equal(own.predict(crop[None]), segmenter.predict(crop[None]))
+    assert [r.getMessage() for r in caplog.records] == [
+        "going on on the CPU: device 'cuda' did not start (driver or library missing); use --device cpu"
+    ]
+    caplog.clear()
+    with pytest.raises(ModelError, match="'cuda' did not start"):
+        load_segmenter(device="cuda")
+    assert not caplog.records
+    (found,) = [f for f in doctor._devices() if f.name == "cuda" and "ONNX" in f.note]
+    assert found.state == "missing"
+    assert "did not start" in found.note
 
 
 def test_unknown_parts_are_refused(segmenter: CropSegmenter, crop: UInt8Array) -> None:
@@ -244,5 +268,5 @@ def test_what_rounding_puts_past_the_ends_is_taken_off(tmp_path: Path) -> None:
 
 def test_a_network_that_takes_something_else_than_its_card_says(tmp_path: Path) -> None:
     for change in ({"layout": "nhwc"}, {"side": 20}):
-        with pytest.raises(ModelError, match="model b does not take what its card says: "):
+        with pytest.raises(ModelError, match="model b on cpu does not take what its card says: "):
             load_segmenter(str(brightness_net(tmp_path, CARD | change)))
