@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from headstream import kept
 from headstream.capture.file import FileSource
 from headstream.capture.photo import photo_from_image, read_photo
 from headstream.choice import Heads
@@ -16,43 +17,66 @@ from headstream.errors import UsageError
 from headstream.foresight import file_cutter
 from headstream.photos import PhotoCutter
 from headstream.pipeline import CutOptions, cut_stream
-from headstream.segment.load import load_segmenter
-from headstream.segment.registry import models_dir
-from headstream.track.finder import FaceFinder
-from headstream.types import Cutout, Part, UInt8Array
+from headstream.types import Cutout, Part, Segmenter, UInt8Array
+
+Model = str | Path | Segmenter
 
 
 def cut_image(
-    picture: Any, *, heads: Heads = "all", part: Part = "head", model: str = "default", device: str = "auto"
+    picture: Any, *, heads: Heads = "all", part: Part = "head", model: Model = "default", device: str = "auto"
 ) -> list[Cutout]:
     """Cut the heads out of one picture: one ``Cutout`` for each, the largest first; an empty list if there is none.
 
-    picture: (H, W, 3) or (H, W, 4) uint8 RGB(A), a PIL image, or a path. Raises SourceError for a file that is no
-    photo, UsageError for something else than a picture.
+    picture: (H, W, 3) or (H, W, 4) uint8 RGB(A), a PIL image, or a path.  heads: "largest", "all" or a number from 1 on.
+    part: what the network knows, such as "hair".  model: what ``load_segmenter`` takes, or what it gave; then ``device`` is
+    left alone. The last network and the detectors are kept for the next call, which may come from any thread.
+    Raises SourceError for a file that is no photo, UsageError for something else than a picture and for words that are
+    not known, ModelError.
     """
     options = CutOptions(heads=heads, part=part)
     options = replace(options, matte=replace(options.matte, stability=0.0))
     rgb, alpha = _pixels(picture)
-    with FaceFinder(models_dir()) as finder:
-        result = PhotoCutter(load_segmenter(model, device=device), finder, options).cut(rgb, alpha)
+    segmenter = _network(model, device, fast=False)
+    with kept.finder() as finder:
+        result = PhotoCutter(segmenter, finder, options).cut(rgb, alpha)
     return [stage.cutout for stage in result.heads]
 
 
 def cut_video(
-    path: str | Path, *, heads: Heads = "largest", part: Part = "head", model: str = "default", device: str = "auto"
+    path: str | Path, *, heads: Heads = "largest", part: Part = "head", model: Model = "default", device: str = "auto"
 ) -> Iterator[Cutout]:
     """Cut the heads out of a video file: one ``Cutout`` for every frame, in order, in constant memory.
 
-    The file and the weights are opened at the first step; stop early by closing the iterator.
-    Raises SourceError, ModelError.
+    The file and the weights are opened at the first step; stop early by closing the iterator. The words are those of
+    ``cut_image``. Raises UsageError for them at once, then SourceError, ModelError.
     """
-    options = CutOptions(heads=heads, part=part)
-    segmenter = load_segmenter(model, device=device, fast=True)
-    with FileSource(path) as source, FaceFinder(models_dir()) as finder:
+    return _cut_video(path, CutOptions(heads=heads, part=part), model, device)
+
+
+def _cut_video(path: str | Path, options: CutOptions, model: Model, device: str) -> Iterator[Cutout]:
+    with FileSource(path) as source, kept.finder() as finder:
+        segmenter = _network(model, device, fast=True)
         yield from cut_stream(source, file_cutter(segmenter, finder, options))
 
 
+def _network(model: Model, device: str, *, fast: bool) -> Segmenter:
+    if isinstance(model, (str, Path)):
+        return kept.network(str(model), device, fast=fast)
+    if not hasattr(model, "predict"):
+        raise UsageError(f"model is a name, a path or a segmenter, got {type(model).__name__}")
+    if device not in ("auto", getattr(model, "device", None)):
+        raise UsageError(f"device is {device!r}, but the segmenter was loaded before; choose when it is loaded")
+    return model
+
+
 def _pixels(picture: Any) -> tuple[UInt8Array, UInt8Array | None]:
+    rgb, alpha = _read(picture)
+    if not rgb.size:
+        raise UsageError(f"a picture has at least one pixel, got {rgb.shape}")
+    return rgb, alpha
+
+
+def _read(picture: Any) -> tuple[UInt8Array, UInt8Array | None]:
     if isinstance(picture, (str, Path)):
         photo = read_photo(Path(picture))
         return photo.rgb, photo.alpha

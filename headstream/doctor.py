@@ -8,6 +8,7 @@ import importlib.metadata
 import os
 import platform
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from headstream.errors import HeadstreamError
@@ -30,6 +31,14 @@ _OPTIONAL = {
     "torch": "training and the torch back-end: pip install 'headstream[train]' or 'headstream[torch]'",
     "pyvirtualcam": "a virtual camera: pip install 'headstream[vcam]' (GPL-2)",
     "diffusers": "head networks from folders and the hub: pip install 'headstream[torch]'",
+    "safetensors": "head networks from folders and the hub: pip install 'headstream[torch]'",
+    "starlette": "the studio and the overlay: pip install 'headstream[studio]'",
+    "uvicorn": "the studio and the overlay: pip install 'headstream[studio]'",
+    "websockets": "the studio: pip install 'headstream[studio]'",
+    "mss": "cutting what is on the screen: pip install 'headstream[screen]'",
+    "fsspec": "batches from and to object stores: pip install 'headstream[cluster]'",
+    "s3fs": "batches on s3://: pip install 'headstream[cluster]'",
+    "ray": "batches on a cluster: pip install 'headstream[cluster]'",
 }
 _ENCODERS = {
     "prores_ks": ".mov with alpha (ProRes 4444)",
@@ -144,13 +153,39 @@ def _models() -> list[Finding]:
 def _devices() -> list[Finding]:
     try:
         onnxruntime = onnx_runtime()
+        from headstream.segment.load import load_segmenter
+        from headstream.segment.onnx import PROVIDERS
     except ImportError as error:
         return [Finding("device", "onnxruntime", "broken", remedy(error))]
     offered = onnxruntime.get_available_providers()
     rows = [Finding("device", "cpu", "ok", "ONNX Runtime, the default")]
-    here = "CUDAExecutionProvider" in offered
-    note = "ONNX Runtime" if here else "needs an NVIDIA GPU and onnxruntime-gpu in place of onnxruntime"
-    return [*rows, Finding("device", "cuda", "ok" if here else "missing", note)]
+    there = [name for name, provider in PROVIDERS.items() if provider in offered and name != "cpu"]
+    rows += [_tried(name, "ONNX Runtime", lambda device: load_segmenter(device=device)) for name in there]
+    if "cuda" not in there:
+        note = "needs an NVIDIA GPU and onnxruntime-gpu in place of onnxruntime"
+        rows.append(Finding("device", "cuda", "missing", note))
+    return rows + _torch_devices()
+
+
+def _torch_devices() -> list[Finding]:
+    """What --device takes for networks that run on torch."""
+    try:
+        import torch
+
+        from headstream.nets.device import choose_device
+    except (ImportError, OSError):
+        return []  # told among the packages
+    runtime = f"torch {torch.__version__}"
+    return [_tried(name, runtime, lambda device: torch.ones(1).to(choose_device(device))) for name in ("cuda", "mps")]
+
+
+def _tried(device: str, runtime: str, start: Callable[[str], object]) -> Finding:
+    """What comes of starting something on a device."""
+    try:
+        start(device)
+    except (HeadstreamError, RuntimeError) as error:  # torch's way to say that a driver does not work
+        return Finding("device", device, "missing", f"{runtime}: {' '.join(str(error).split())[:200]}")
+    return Finding("device", device, "ok", runtime)
 
 
 def _virtual_camera() -> list[Finding]:

@@ -16,7 +16,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from headstream.pipeline import CutOptions, HeadCutter
-from headstream.segment.crops import CropSegmenter
 from headstream.segment.places import looked_at
 from headstream.state import pack, unpack
 from headstream.track.associate import centre
@@ -27,11 +26,12 @@ from headstream.types import Box, Cutout, Float32Array, Frame, Head, Part, Regio
 _MOST_CROPS = 32  # of one run: frames times heads
 
 
-def file_cutter(segmenter: CropSegmenter, finder: Finder, options: CutOptions | None = None) -> HeadCutter:
-    """The cutter for a file's frames: of as many at once as the segmenter's device is good at."""
-    if segmenter.at_once <= 1:
+def file_cutter(segmenter: Segmenter, finder: Finder, options: CutOptions | None = None) -> HeadCutter:
+    """The cutter for a file's frames: of as many at once as the segmenter's device is good at, one where it does not tell."""
+    at_once = getattr(segmenter, "at_once", 1)
+    if at_once <= 1:
         return HeadCutter(segmenter, finder, options)
-    return BatchCutter(segmenter, finder, options, at_once=segmenter.at_once)
+    return BatchCutter(segmenter, finder, options, at_once=at_once)
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class BatchCutter(HeadCutter):
         self._seen.forget()
 
     def _answers(self, frame: Frame, heads: list[Head]) -> tuple[UInt8Array, dict[Part, Float32Array]]:
-        parts = self.options.planes
+        parts = self._planes
         keys = [(id(frame), head.crop_px, parts) for head in heads]
         if any(key not in self._told for key in keys):
             self._ask(frame, heads)
@@ -122,7 +122,7 @@ class BatchCutter(HeadCutter):
             places += [(coming, region) for region in regions]
             self._asked_of.add(id(coming))
         new = {id(where) for where, _ in places} - {frame_id for frame_id, *_ in self._told}
-        parts = self.options.planes
+        parts = self._planes
         shown = [(where.picture, region) for where, region in places]
         crops, planes = looked_at(self._segmenter, shown, parts, self._side, self.times, len(new))
         self.asked += len(places)

@@ -19,6 +19,7 @@ from headstream.matte.refine import times_own_alpha
 from headstream.matte.trail import Trail, square_around
 from headstream.review.doubts import fill
 from headstream.track.cuts import another_shot, thumbnail
+from headstream.track.evidence import FACE_SHARE
 from headstream.types import Cutout, Float32Array, Frame, Head, Part, Region, UInt8Array
 from headstream.window import through
 
@@ -40,7 +41,7 @@ def with_look_ahead(
 
     A cut-out depends on those at most ``frames`` before and after it.
     """
-    return through(_Window(several, 0.0 if part == "hair" else _MIN_FILL, frames), cutouts)
+    return through(_Window(several, _MIN_FILL * FACE_SHARE.get(part, 0.0), frames), cutouts)
 
 
 @dataclass

@@ -14,9 +14,10 @@ import numpy as np
 
 from headstream.colour import crop_resized
 from headstream.matte.refine import HeadMatte, MatteOptions, merged
-from headstream.pipeline import CutOptions, matte_evidence
+from headstream.pipeline import CutOptions
 from headstream.segment.places import predicted
 from headstream.timing import StageTimes
+from headstream.track.evidence import evidence_of
 from headstream.track.faces import Face
 from headstream.track.finder import FaceFinder, crop_square, is_far, overlap, top_part
 from headstream.track.framing import framing_of
@@ -73,14 +74,17 @@ def _layer(cutout: Cutout) -> Any:
 
 @dataclass
 class PhotoCutter:
-    """Cuts heads out of single pictures. Not safe to share between threads. times: mean milliseconds of each stage of a
-    picture."""
+    """Cuts heads out of single pictures. Not safe to share between threads. Raises UsageError for a part the network does
+    not know. times: mean milliseconds of each stage of a picture."""
 
     segmenter: Segmenter
     finder: FaceFinder
     options: CutOptions = field(default_factory=lambda: CutOptions(matte=MatteOptions(stability=0.0)))
     side: int = 256
     times: StageTimes = field(default_factory=StageTimes)
+
+    def __post_init__(self) -> None:
+        self.options.planes_of(self.segmenter)  # refuses what cannot be cut, before any picture
 
     def cut(self, rgb: UInt8Array, alpha: UInt8Array | None = None) -> PhotoResult:
         """Cut a picture, (H, W, 3) uint8 with its own transparency (H, W) or None."""
@@ -108,10 +112,10 @@ class PhotoCutter:
         crop_px = crop_square(face.box_px, self.options.track.padding)
         crop, planes = self._segment(frame, crop_px)
         head = Head(number, face.box_px, crop_px, face.landmarks_px, face.score)
-        seen = matte_evidence(planes["head"], head)
-        if seen.fill < self.options.track.min_fill:
+        seen = evidence_of({part: alpha[None] for part, alpha in planes.items()}, self.options.part, [head]).get(number)
+        if seen is not None and seen.fill < self.options.track.min_fill:
             return None
-        if seen.seen_px is not None:
+        if seen is not None and seen.seen_px is not None:
             track = self.options.track
             crop_px = framing_of(seen.seen_px, face.box_px, track.max_padding, track.room).square(face.box_px)
             head = replace(head, crop_px=crop_px)
@@ -128,5 +132,5 @@ class PhotoCutter:
         side = getattr(self.segmenter, "side", self.side)
         crop = crop_resized(frame.rgb, crop_px, side)
         with self.times.stage("segment", frames=0):
-            both = predicted(self.segmenter, np.stack([crop, crop[:, ::-1]]), self.options.planes)
+            both = predicted(self.segmenter, np.stack([crop, crop[:, ::-1]]), self.options.planes_of(self.segmenter))
         return crop, {part: (plain + mirrored[:, ::-1]) / 2 for part, (plain, mirrored) in both.items()}

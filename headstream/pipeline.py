@@ -11,21 +11,21 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import cv2
 import numpy as np
 
 from headstream.channel import Policy, Producer
 from headstream.choice import Choice, Heads
 from headstream.colour import crop_resized
-from headstream.errors import HeadstreamError
+from headstream.errors import HeadstreamError, UsageError
 from headstream.matte.refine import HeadMatte, Layer, MatteOptions, merged
 from headstream.matte.temporal import MatteState
 from headstream.segment.places import looked_at
 from headstream.state import Packed, pack, unpack
 from headstream.timing import StageTimes
 from headstream.track import tracker
+from headstream.track.evidence import evidence_of
 from headstream.track.tracker import Evidence, Finder, Tracker, TrackOptions
-from headstream.types import Box, Cutout, Float32Array, Frame, Head, Part, Segmenter, Source, UInt8Array
+from headstream.types import PARTS, Cutout, Float32Array, Frame, Head, Part, Segmenter, Source, UInt8Array
 
 _LOT_BYTES = 192 << 20  # pictures held for one run of the network: eight of 8K, 8 bits
 _REMEMBERED = (*tracker.REMEMBERED, MatteState)
@@ -33,17 +33,34 @@ _REMEMBERED = (*tracker.REMEMBERED, MatteState)
 
 @dataclass(frozen=True)
 class CutOptions:
-    """What to cut. heads: "largest", "all" or a person's number.  part: "head" or "hair"."""
+    """What to cut. heads: "largest", "all" or a person's number (1, 2, ...).  part: one of ``PARTS`` that the network knows.
+
+    Raises UsageError for other values of these two.
+    """
 
     heads: Heads = "largest"
     part: Part = "head"
     matte: MatteOptions = field(default_factory=MatteOptions)
     track: TrackOptions = field(default_factory=TrackOptions)
 
-    @property
-    def planes(self) -> tuple[Part, ...]:
-        """What the network is asked for: the head always, the hair where it is cut or coloured."""
-        return ("head", "hair") if self.part == "hair" or self.matte.hair_color is not None else ("head",)
+    def __post_init__(self) -> None:
+        numbered = isinstance(self.heads, int) and not isinstance(self.heads, bool) and self.heads > 0
+        if not numbered and self.heads not in ("largest", "all"):
+            raise UsageError(f"heads is {self.heads!r}; expected 'largest', 'all' or a person's number (1, 2, ...)")
+        if self.part not in PARTS:
+            raise UsageError(f"part is {self.part!r}; expected one of {', '.join(PARTS)}")
+
+    def planes_of(self, segmenter: Segmenter) -> tuple[Part, ...]:
+        """What the network is asked for: the head where it knows it, to tell who is there; what is cut; the hair where it
+        is coloured. Raises UsageError for what it does not know. One that does not tell what it knows is asked all."""
+        known: tuple[str, ...] | None = getattr(segmenter, "parts", None)
+        wanted = (self.part, "hair") if self.matte.hair_color is not None else (self.part,)
+        for part in wanted:
+            if known is not None and part not in known:
+                name = getattr(segmenter, "name", type(segmenter).__name__)
+                raise UsageError(f"model {name} knows {', '.join(known)}, not {part!r}")
+        evidence = ("head",) if known is None or "head" in known else ()
+        return tuple(dict.fromkeys((*evidence, *wanted)))
 
 
 class HeadCutter:
@@ -60,6 +77,7 @@ class HeadCutter:
     ) -> None:
         self.options = options or CutOptions()
         self._segmenter, self._side = segmenter, getattr(segmenter, "side", side)
+        self._planes = self.options.planes_of(segmenter)
         self._tracker = Tracker(finder, self.options.track)
         self._mattes: dict[int, HeadMatte] = {}
         self._choice = Choice()
@@ -76,7 +94,9 @@ class HeadCutter:
         self.options = replace(self.options, heads=heads)
 
     def configure(self, options: CutOptions) -> None:
-        """Go on with other options from the next frame on; who is followed stays so."""
+        """Go on with other options from the next frame on; who is followed stays so. Raises UsageError, with all as it was,
+        for a part the network does not know."""
+        self._planes = options.planes_of(self._segmenter)
         if (options.matte, options.part) != (self.options.matte, self.options.part):
             self._mattes.clear()
         self.options = options
@@ -123,8 +143,7 @@ class HeadCutter:
         kept: list[Head] = []
         while candidates and (wanted := self._choice.of(candidates, self.options.heads, frame.pts)):
             crops, planes = self._answers(frame, wanted)
-            evidence = {h.track_id: matte_evidence(a, h) for h, a in zip(wanted, planes["head"], strict=True)}
-            refused = self._observe(evidence)
+            refused = self._observe(evidence_of(planes, self.options.part, wanted))
             believed = [k for k, head in enumerate(wanted) if head.track_id not in refused]
             alphas, hair = planes[self.options.part], planes.get("hair", [None] * len(wanted))
             with self.times.stage("matte"):
@@ -152,7 +171,7 @@ class HeadCutter:
     def _answers(self, frame: Frame, heads: list[Head]) -> tuple[UInt8Array, dict[Part, Float32Array]]:
         """The crops (N, S, S, 3) of heads, and what the network says of them: part -> alpha (N, S, S)."""
         places = [(frame.picture, head.crop_px) for head in heads]
-        return looked_at(self._segmenter, places, self.options.planes, self._side, self.times)
+        return looked_at(self._segmenter, places, self._planes, self._side, self.times)
 
     def _observe(self, evidence: dict[int, Evidence]) -> frozenset[int]:
         """Tell the tracker. Returns the numbers of heads that are not believed."""
@@ -170,40 +189,6 @@ class HeadCutter:
         present = {head.track_id for head in heads}
         for track_id in [t for t in self._mattes if t not in present]:
             del self._mattes[track_id]
-
-
-def matte_evidence(alpha: Float32Array, head: Head) -> Evidence:
-    """What a head matte, (S, S) over the head's crop, says of the face box it was made for."""
-    side = alpha.shape[0]
-    x0, y0, x1, _ = head.crop_px
-    cell = (x1 - x0) / side
-    bx0, by0, bx1, by1 = ((v - o) / cell for v, o in zip(head.box_px, (x0, y0, x0, y0), strict=True))
-    inset = 0.15 * (bx1 - bx0)  # the box's corners are not face
-    inner = alpha[
-        max(0, round(by0 + inset)) : max(0, round(by1 - inset)), max(0, round(bx0 + inset)) : max(0, round(bx1 - inset))
-    ]
-    fill = float(inner.mean()) if inner.size else 0.0
-    total = float(alpha.sum()) + 1e-6
-    steps = np.arange(side) + 0.5
-    centre = (
-        x0 + float(alpha.sum(axis=0) @ steps) / total * cell,
-        y0 + float(alpha.sum(axis=1) @ steps) / total * cell,
-    )
-    return Evidence(fill, centre, _around(alpha, (x0, y0), cell))
-
-
-def _around(alpha: Float32Array, corner: tuple[int, int], cell: float) -> Box | None:
-    """The box around what is more head than not, in frame pixels; a few stray cells do not count."""
-    solid = (alpha > 0.5).astype(np.uint8)
-    ends: list[tuple[float, float]] = []
-    for axis, origin in enumerate(corner):
-        sums = cv2.reduce(solid, axis, cv2.REDUCE_SUM, dtype=cv2.CV_32S).ravel()
-        seen = np.flatnonzero(sums > 2)
-        if len(seen) == 0:
-            return None
-        ends.append((origin + float(seen[0]) * cell, origin + float(seen[-1] + 1) * cell))
-    (left, right), (top, bottom) = ends
-    return left, top, right, bottom
 
 
 def cut_stream(

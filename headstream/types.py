@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 import numpy as np
 
@@ -20,7 +20,13 @@ Float32Array = np.ndarray[Any, np.dtype[np.float32]]
 Plane = np.ndarray[Any, np.dtype[Any]]  # uint8, or uint16 above 8 bits
 Box = tuple[float, float, float, float]
 Region = tuple[int, int, int, int]
-Part = Literal["head", "hair"]
+# What a network may know: the planes a training set can have.
+Part = Literal[
+    "head", "hair", "face", "body",
+    "skin", "nose", "glasses", "left_eye", "right_eye", "left_brow", "right_brow", "left_ear", "right_ear",
+    "mouth", "upper_lip", "lower_lip", "hat", "earring", "necklace", "neck", "cloth",
+]  # fmt: skip
+PARTS: tuple[Part, ...] = get_args(Part)
 Matrix = Literal["bt601", "bt709", "bt2020"]
 
 # Kr, Kb of Y' = Kr R' + (1 - Kr - Kb) G' + Kb B' (ITU-R BT.601-7, BT.709-6, BT.2020-2).
@@ -290,7 +296,10 @@ class Source(Protocol):
 
 
 class Segmenter(Protocol):
-    """Says which pixels of a crop belong to the head in its middle."""
+    """Says which pixels of a crop belong to the head in its middle.
+
+    One that has ``parts``, the names of what it knows, is asked for nothing else; others are asked for "head", too.
+    """
 
     def predict(self, rgb: UInt8Array, part: Part = "head") -> Float32Array:
         """(N, H, W, 3) uint8 -> alpha (N, H, W) float32, 0..1. Any N and size; the picture is the crop."""

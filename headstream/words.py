@@ -50,9 +50,9 @@ def cut_options(heads: str, part: str, hair_color: str | None, *, stability: flo
 
 def parse_part(text: str) -> Part:
     """What --part means. Raises UsageError."""
-    if text not in ("head", "hair"):
-        raise UsageError(f"--part {text}: expected head or hair")
-    return text  # type: ignore[return-value]
+    from headstream.types import PARTS
+
+    return one_of("--part", text, PARTS)
 
 
 def one_of(option: str, text: str, known: tuple[Word, ...]) -> Word:

@@ -16,10 +16,10 @@ import pytest
 import headstream
 from headstream.capture.file import FileSource
 from headstream.errors import SourceError, UsageError
-from headstream.pipeline import CutOptions, HeadCutter, cut_stream, matte_evidence
+from headstream.pipeline import CutOptions, HeadCutter, cut_stream
 from headstream.segment.crops import CropSegmenter
 from headstream.track.finder import FaceFinder
-from headstream.types import Cutout, Float32Array, Frame, Head, Part, UInt8Array
+from headstream.types import Cutout, Float32Array, Frame, Part, UInt8Array
 from headstream.video import VideoJob, check_job, cut_video_file
 from tests.conftest import moving_portrait
 from tests.media import alpha_of, frame_times, pattern, probe, write_video
@@ -149,19 +149,6 @@ def test_stopping_early_stops_the_grab_thread(
     assert "headstream-grab" in {thread.name for thread in threading.enumerate()}
     stream.close()
     assert "headstream-grab" not in {thread.name for thread in threading.enumerate()}
-
-
-def test_evidence_by_hand() -> None:
-    alpha = np.zeros((100, 100), np.float32)
-    alpha[30:90, 20:60] = 1.0
-    head = Head(1, (40, 60, 80, 100), (0, 0, 200, 200), np.zeros((6, 2), np.float32), 0.9)
-    seen = matte_evidence(alpha, head)
-    assert seen.fill == 1.0
-    assert seen.centre_px == pytest.approx((80, 120), abs=1e-3)
-    assert seen.seen_px == (40, 60, 120, 180)
-    alpha[5, 5:7] = 1.0  # stray cells
-    assert matte_evidence(alpha, head).seen_px == (40, 60, 120, 180)
-    assert matte_evidence(np.zeros_like(alpha), head).seen_px is None
 
 
 class TestVideoFile:

@@ -59,7 +59,7 @@ def model_identity(model: str, *, fast: bool) -> str:
         card = find_model(model, fast=fast)
     except UsageError:
         if "/" in model and path.suffix != ".onnx":
-            return model  # on the hub: a name with its revision is all there is before it is fetched
+            return model  # on the hub: with its commit
         raise
     return card.sha256 or _sha256(card.file)
 

@@ -19,6 +19,7 @@ from headstream.batch.sharing import Sharing
 from headstream.batch.worker import check_wish
 from headstream.cores import cores_here
 from headstream.errors import UsageError
+from headstream.segment.load import pinned
 from headstream.sinks.partial import check_writable
 from headstream.sinks.photo import check_folder
 
@@ -35,6 +36,8 @@ def run_batch(job: BatchJob, progress: Callable[[BatchProgress], None] | None = 
     if not 0 <= job.split_s < math.inf:
         raise UsageError(f"--split {job.split_s:g}: expected a number of seconds, or 0 for films in one piece")
     items = _checked_items(job)
+    job = replace(job, model=pinned(job.model))  # for all workers, and for the next run, the same weights
+    items = with_identity(items, job)
     storage = open_storage(job.out)
     if isinstance(storage, LocalStorage):
         check_folder(storage.root)
@@ -71,7 +74,7 @@ def _checked_items(job: BatchJob) -> list[Item]:
     for wish, kind in dict.fromkeys((item.wish, item.kind) for item in items):
         check_wish(wish, kind)
     _check_apart(items, job)
-    return with_identity(items, job)
+    return items
 
 
 def _check_apart(items: list[Item], job: BatchJob) -> None:

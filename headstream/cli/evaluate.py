@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,6 +19,7 @@ from headstream.words import parse_part
 if TYPE_CHECKING:
     from headstream.evaluate.run import Matte
     from headstream.train.data import DataSet
+    from headstream.types import Part
 
 
 def evaluate(
@@ -44,7 +46,7 @@ def evaluate(
     from headstream.segment.load import load_segmenter
 
     chosen = parse_part(part)
-    opened = _opened(data, names)
+    opened = _opened(data, names, chosen)
     results, mattes, logs = [], [], []
     started = time.monotonic()
     for label, model in zip(_labels(models), models, strict=True):
@@ -101,13 +103,14 @@ def _labels(models: list[str]) -> list[str]:
     return labels
 
 
-def _opened(data: str, names: Path | None) -> DataSet:
-    from headstream.train.data import DataSet, read_names
+def _opened(data: str, names: Path | None, part: Part) -> DataSet:
+    from headstream.train.data import BASE_PLANES, DataSet, read_names
 
     kind, colon, folder = data.partition(":")
     if not colon:
         raise UsageError(f"--data {data}: expected KIND:FOLDER, such as celebamask:faces/")
-    opened = DataSet(kind, Path(folder))
+    planes = BASE_PLANES if part in BASE_PLANES else (*BASE_PLANES, part)
+    opened = DataSet(kind, Path(folder), planes=planes, plane=part)  # plain masks are of what is asked for
     if names is None:
         return opened
     wanted = read_names(names)
@@ -115,7 +118,7 @@ def _opened(data: str, names: Path | None) -> DataSet:
         raise UsageError(
             f"{names}: {unknown[0]} is not in {folder}" + (f", nor {len(unknown) - 1} others" * (len(unknown) > 1))
         )
-    return DataSet(kind, Path(folder), names=tuple(sorted(wanted)))
+    return replace(opened, names=tuple(sorted(wanted)))
 
 
 @contextmanager

@@ -12,7 +12,14 @@ from headstream.errors import UsageError
 HeadsOption = Annotated[
     str, typer.Option("--heads", metavar="largest|all|ID", help="Whose head: the largest, all, or a person's number.")
 ]
-PartOption = Annotated[str, typer.Option("--part", metavar="head|hair", help="The whole head, or the hair alone.")]
+PartOption = Annotated[
+    str,
+    typer.Option(
+        "--part",
+        metavar="head|hair|...",
+        help="The whole head, the hair alone, or another part that the network of --model knows.",
+    ),
+]
 ModelOption = Annotated[
     str,
     typer.Option(

@@ -18,7 +18,7 @@ from headstream.evaluate.charts import Series, chart
 from headstream.evaluate.metrics import calibration_curve, threshold_curve
 from headstream.evaluate.pictures import error_map, fitted, overlaid
 from headstream.evaluate.run import Evaluation, read_matte
-from headstream.train.data import BASE_PLANES, DataSet
+from headstream.train.data import DataSet
 from headstream.types import UInt8Array
 
 _TILE_PX = 208
@@ -129,7 +129,7 @@ def _column(log: Path, key: str) -> tuple[tuple[float, float], ...]:
 
 def _row(results: Sequence[Evaluation], data: DataSet, masks: Sequence[Path], name: str) -> dict[str, Any]:
     picture = data.load(name)
-    plane = BASE_PLANES.index(results[0].part)
+    plane = data.planes.index(results[0].part)
     truth, known = picture.target[..., plane], picture.known[..., plane]
     cells = []
     for result, folder in zip(results, masks, strict=True):

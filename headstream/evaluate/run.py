@@ -23,7 +23,7 @@ from headstream.evaluate.metrics import (
 )
 from headstream.evaluate.pictures import contact_sheet, error_map, overlaid
 from headstream.imagefile import read_image, write_image
-from headstream.train.data import BASE_PLANES, BODY, DataSet, Picture
+from headstream.train.data import BODY, DataSet, Picture
 from headstream.types import Float32Array, Part, Segmenter, UInt8Array
 
 _WARM_UP = 2
@@ -77,10 +77,10 @@ def evaluate(
 ) -> Evaluation:
     """Ask for the matte of every picture of a set and score it. ``out``: a folder for the mattes, NAME.png.
 
-    Raises ModelError where the set does not know the part anywhere.
+    The set must load the plane of the part. Raises ModelError where it does not know it anywhere.
     """
     result = Evaluation(model, part)
-    plane = BASE_PLANES.index(part)
+    plane = data.planes.index(part)
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
     for number, name in enumerate(data.names):
@@ -129,7 +129,7 @@ def write_results(result: Evaluation, data: DataSet, masks: Path, out: Path, *, 
 def panels(data: DataSet, score: PictureScore, masks: Path, part: str) -> list[tuple[str, UInt8Array]]:
     """Captioned pictures of one result: the picture, the truth over it, the matte over it, where they differ."""
     picture = data.load(score.name)
-    plane = BASE_PLANES.index(part)
+    plane = data.planes.index(part)
     truth, known = picture.target[..., plane], picture.known[..., plane]
     alpha = read_matte(masks, score.name, truth.shape)
     return [

@@ -6,7 +6,7 @@ Safetensors and ONNX hold numbers only. A pickle is read where torch can do so w
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from headstream.errors import ModelError, UsageError
 from headstream.nets.checkpoint import fill, load_trained, read_pickle
 from headstream.nets.head_unet import HeadUNet
+from headstream.nets.hub import WEIGHTS, snapshot
 from headstream.nets.zoo import NetSpec
 
 _HEAD_UNET_PX = 512
@@ -23,20 +24,22 @@ _LIGHTNING_PREFIX = "neural_net."
 
 @dataclass(frozen=True)
 class Network:
-    """A network ready to predict. side: pixels of the square it was trained on.  file: what it was read from."""
+    """A network ready to predict. side: pixels of the square it was trained on.  file: what it was read from.
+    revision: the hub's commit, of weights from there."""
 
     name: str
     net: nn.Module
     spec: NetSpec
     side: int
     file: Path
+    revision: str = ""
 
 
 def load_network(name: str) -> Network:
     """A network by file, folder or hub name ("owner/name", "owner/name@revision"). Raises ModelError, UsageError."""
     path = Path(name)
     if path.is_dir():
-        return _from_diffusers(str(path), path)
+        return _from_diffusers(name, path)
     if path.suffix and not path.is_file() and path.suffix in {".pt", ".ckpt", ".safetensors"}:
         raise UsageError(f"model {name}: no such file")
     if path.suffix == ".safetensors":
@@ -46,7 +49,7 @@ def load_network(name: str) -> Network:
     if path.suffix == ".pt":
         net, spec = load_trained(path)
         return Network(path.stem, net, spec, spec.side, path)
-    return _from_diffusers(name, None)
+    return _from_hub(name)
 
 
 def _head_unet(state: dict[str, Tensor], path: Path, side: int) -> Network:
@@ -89,52 +92,30 @@ def _from_lightning(path: Path) -> Network:
     return _head_unet(own, path, int(settings.get("nn_image_input_resolution", _HEAD_UNET_PX)))
 
 
-def _from_diffusers(name: str, folder: Path | None) -> Network:
-    """diffusers' format, from a folder or the hub."""
+def _from_hub(name: str) -> Network:
+    found = snapshot(name)
+    network = _from_diffusers(name, found.folder)
+    return replace(network, name=Path(found.name).name, revision=found.commit)
+
+
+def _from_diffusers(name: str, folder: Path) -> Network:
+    """diffusers' format, from a folder."""
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("DISABLE_TELEMETRY", "1")
     try:
         from headstream.nets.diffusers_model import HeadSegmentationModel
     except ImportError as error:
         raise UsageError(f"model {name} needs diffusers: pip install 'headstream[torch]' ({error})") from error
-    label, _, revision = name.partition("@") if folder is None else (name, "", "")
     # strict: a weight that is missing must not be made up at random, which diffusers does with a warning.
-    options: dict[str, Any] = {"use_safetensors": True, "low_cpu_mem_usage": False, "revision": revision or None}
+    options: dict[str, Any] = {"use_safetensors": True, "low_cpu_mem_usage": False, "local_files_only": True}
     try:
-        model = _cached_or_fetched(HeadSegmentationModel, label, options, local=folder is not None)
-    except ModelError:
-        raise
-    except Exception as error:  # diffusers and the hub raise many classes, some of them private
+        model, told = HeadSegmentationModel.from_pretrained(str(folder), output_loading_info=True, **options)
+    except Exception as error:  # diffusers raises many classes, some of them private
         raise ModelError(f"model {name} does not load: {' '.join(str(error).split())[:300]}") from error
-    names = ("background", "head") if model.config.out_channels == 2 else ("head",)
-    file = (folder or Path(label)) / "diffusion_pytorch_model.safetensors"
-    return Network(Path(label).name, model.eval(), NetSpec("unet34", names), int(model.config.input_resolution), file)
-
-
-def _cached_or_fetched(kind: Any, name: str, options: dict[str, Any], *, local: bool) -> Any:
-    """The cache is asked first: weights that were fetched once are used without asking anyone again."""
-    try:
-        return _complete(kind, name, options | {"local_files_only": True})
-    except OSError as error:
-        if local:
-            raise ModelError(f"model folder {name}: {' '.join(str(error).split())[:300]}") from error
-        if os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}:
-            raise ModelError(
-                f"model {name} is not in the hub's cache and HF_HUB_OFFLINE is set; fetch it once without, or name a folder"
-            ) from error
-    try:
-        return _complete(kind, name, options)
-    except OSError as error:
-        raise ModelError(
-            f"model {name} is not in the cache and could not be fetched from the hub; without a network, copy its folder "
-            f"here and name that ({' '.join(str(error).split())[:200]})"
-        ) from error
-
-
-def _complete(kind: Any, name: str, options: dict[str, Any]) -> Any:
-    model, told = kind.from_pretrained(name, output_loading_info=True, **options)
     wrong = [key for what in ("missing_keys", "mismatched_keys", "unexpected_keys") for key in told.get(what, ())]
     wrong = [str(key) for key in wrong if not str(key).endswith("num_batches_tracked")]
     if wrong:
         raise ModelError(f"model {name} is not a head-segmentation U-Net: {', '.join(wrong[:3])} do not fit")
-    return model
+    names = ("background", "head") if model.config.out_channels == 2 else ("head",)
+    side = int(model.config.input_resolution)
+    return Network(folder.name, model.eval(), NetSpec("unet34", names), side, folder / WEIGHTS)

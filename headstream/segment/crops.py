@@ -17,10 +17,10 @@ from headstream.types import Float32Array, Part, UInt8Array
 class CropSegmenter(ABC):
     """A network that looks at squares.
 
-    card: what is known of it.  side: pixels of that square; crops of that size are passed on unscaled.
-    device: what it runs on.  threads: of the CPU it may use.  at_once: how many frames of a file it is best asked about in
-    one run: one on the CPU, which is busy with one.  makes_crops: whether it has ``predict_places``, which makes the crops
-    where the network is.
+    card: what is known of it.  name: its name.  parts: what it can be asked for.  side: pixels of that square; crops of
+    that size are passed on unscaled.  device: what it runs on.  threads: of the CPU it may use.  at_once: how many frames
+    of a file it is best asked about in one run: one on the CPU, which is busy with one.  makes_crops: whether it has
+    ``predict_places``, which makes the crops where the network is.
     """
 
     at_once = 1
@@ -28,6 +28,7 @@ class CropSegmenter(ABC):
 
     def __init__(self, card: ModelCard, device: str, threads: int) -> None:
         self.card, self.side, self.device, self.threads = card, card.side, device, threads
+        self.name, self.parts = card.name, tuple(name for name in card.outputs if name != "background")
 
     def predict(self, rgb: UInt8Array, part: Part = "head") -> Float32Array:
         """(N, H, W, 3) uint8 -> alpha (N, H, W) float32, 0..1. The picture is the crop. Raises ValueError for another
@@ -53,8 +54,7 @@ class CropSegmenter(ABC):
         """The numbers of the outputs that are asked for."""
         for part in parts:
             if part not in self.card.outputs:
-                known = ", ".join(name for name in self.card.outputs if name != "background")
-                raise ModelError(f"model {self.card.name} knows {known}, not {part!r}")
+                raise ModelError(f"model {self.name} knows {', '.join(self.parts)}, not {part!r}")
         return [self.card.outputs.index(part) for part in parts]
 
     @abstractmethod

@@ -6,6 +6,7 @@ import importlib.util
 from pathlib import Path
 
 from headstream.errors import UsageError
+from headstream.nets.hub import is_hub_name
 from headstream.segment.crops import CropSegmenter
 from headstream.segment.registry import find_model
 
@@ -13,20 +14,23 @@ _TORCH_FILES = {".pt", ".ckpt", ".safetensors"}
 
 
 def load_segmenter(
-    name: str = "default", *, device: str = "auto", threads: int | None = None, fast: bool = False
+    name: str | Path = "default", *, device: str = "auto", threads: int | None = None, fast: bool = False
 ) -> CropSegmenter:
     """A segmenter by name of shipped weights, by file or folder, or from the Hugging Face hub.
 
     name: "default", "lite" or "lite-int8"; an .onnx file with its card beside it; a .pt of ``headstream train``; a
     .safetensors or Lightning .ckpt of the head-segmentation U-Net; a folder of diffusers' format; "owner/name" or
     "owner/name@revision" on the hub, which is asked only if the weights are not in its cache (and never with
-    HF_HUB_OFFLINE=1).  device: "auto", "cpu", "cuda", and for ONNX "tensorrt", "coreml", "directml", for torch "mps"; a
-    device that is not here is an error, never a silent fall-back.  threads: of ONNX Runtime.
-    fast: whether "default" means the weights for video, in 8 bits, and not those for photos.  Raises UsageError for a name, file
-    or word for a device that there is not, ModelError for weights that are not what they should be.
+    HF_HUB_OFFLINE=1), and not where a folder ``owner`` is here.
+    device: "auto", "cpu", "cuda", and for ONNX "tensorrt", "coreml", "directml", for torch "mps"; a device that is not here
+    is an error, never a silent fall-back. Where "auto" finds a GPU that does not start, it says so and takes the CPU.
+    threads: of ONNX Runtime.  fast: whether "default" means the weights for video, in 8 bits, and not those for photos.
+    Raises UsageError for a name, file or word for a device that there is not, ModelError for weights that are not what they
+    should be.
     """
-    path = Path(name)
-    if path.suffix in _TORCH_FILES or path.is_dir() or _is_hub_name(name):
+    path = Path(name).expanduser()
+    name = str(path) if str(name).startswith("~") else str(name)
+    if _is_on_hub(name) or path.suffix in _TORCH_FILES or path.is_dir():
         if importlib.util.find_spec("torch") is None:
             raise UsageError(f"model {name} needs torch: pip install 'headstream[torch]'")
         from headstream.nets.formats import load_network
@@ -38,12 +42,35 @@ def load_segmenter(
     return OnnxSegmenter(find_model(name, fast=fast), device=device, threads=threads)
 
 
-def _is_hub_name(name: str) -> bool:
-    """owner/name, where no such path exists: ./models/x and C:\\x are paths, so is anything with a suffix."""
-    owner, slash, rest = name.partition("/")
-    plain = bool(slash and owner and rest) and "/" not in rest and "\\" not in name and not name.startswith((".", "~"))
-    if plain and Path(name).suffix == ".onnx":
+def pinned(name: str) -> str:
+    """The same weights by a name that goes on meaning them, also on other machines: one on the hub with its commit, for
+    which it is fetched if it is not in the cache. Other names as they are. Raises ModelError, UsageError."""
+    if not _is_on_hub(name):
+        return name
+    from headstream.nets.hub import snapshot
+
+    found = snapshot(name)
+    return f"{found.name}@{found.commit}"
+
+
+def _is_on_hub(name: str) -> bool:
+    """Whether a name is one of the hub's, owner/name, and not a path. Raises UsageError for a path where nothing is: a
+    mistyped one is not to be asked of anybody."""
+    path = Path(name)
+    if path.exists():
+        if "/" in name and path.is_file() and path.suffix not in {".onnx", *_TORCH_FILES}:
+            known = ", ".join([".onnx", *sorted(_TORCH_FILES)])
+            raise UsageError(f"model {name} is a file of an unknown kind; known: {known}")
         return False
-    if plain and Path(name).exists():
-        raise UsageError(f"model {name} is a file of an unknown kind; known: .onnx, {', '.join(sorted(_TORCH_FILES))}")
-    return plain
+    if path.suffix in {".onnx", *_TORCH_FILES} or name.startswith((".", "/")) or "\\" in name:
+        raise UsageError(f"model {name}: no such file or folder")
+    if "/" not in name:
+        return False
+    first = path.parts[0]
+    if Path(first).is_dir():
+        raise UsageError(
+            f"model {name}: no such file or folder in {first} (with a folder {first} here, it is no hub's name)"
+        )
+    if not is_hub_name(name):
+        raise UsageError(f"model {name}: no such file or folder, and not owner/name or owner/name@revision of the hub")
+    return True

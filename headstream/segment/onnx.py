@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import warnings
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,8 @@ from headstream.segment.registry import ModelCard
 from headstream.segment.runtime import onnx_runtime
 from headstream.types import Float32Array, UInt8Array
 
+log = logging.getLogger(__name__)
+
 PROVIDERS = {
     "cpu": "CPUExecutionProvider",
     "cuda": "CUDAExecutionProvider",
@@ -23,6 +27,7 @@ PROVIDERS = {
 # Of the plugins' wheels: onnxruntime alone has cpu, and coreml on macOS.
 _WHEELS = {"cuda": "onnxruntime-gpu", "tensorrt": "onnxruntime-gpu", "directml": "onnxruntime-directml"}
 
+_ROUNDING = 0.02  # of networks in 8 bits or half precision: alpha may be so far past 0 or 1
 _AT_ONCE = {"cuda": 8}  # frames of a file; the others take long to prepare themselves for each size of a batch
 # For each new size of a batch the default tries every algorithm, some of them for a second.
 _OPTIONS = {"cuda": {"cudnn_conv_algo_search": "HEURISTIC"}}
@@ -42,18 +47,34 @@ class OnnxSegmenter(CropSegmenter):
         # Waiting threads sleep: decoding and encoding need the cores in between.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         super().__init__(card, chosen, int(options.intra_op_num_threads))
-        # The CPU stands behind every other device for the odd operator that it lacks, not instead of it.
-        wanted: list[Any] = [(PROVIDERS[chosen], _OPTIONS.get(chosen, {}))] + [PROVIDERS["cpu"]] * (chosen != "cpu")
         try:
-            self._session = onnxruntime.InferenceSession(str(card.file), options, providers=wanted)
-        except Exception as error:  # onnxruntime raises its own classes, unknown to Python's hierarchy
-            raise ModelError(f"model {card.file} does not load: {error}") from error
-        if PROVIDERS[chosen] not in self._session.get_providers():
-            raise ModelError(f"device {chosen!r} did not start (driver or library missing); use --device cpu")
+            self._start(options)
+        except ModelError as error:
+            if device != "auto" or chosen == "cpu":
+                raise
+            log.warning("going on on the CPU: %s", error)  # nobody asked for that device
+            self.device = "cpu"
+            self._start(options)
+
+    def _start(self, options: Any) -> None:
+        """Load the network on ``device`` and run it once."""
+        self._session = _session(self.card, self.device, options)
         first = self._session.get_inputs()[0]
         self._input = first.name
         self._batch = first.shape[0] if isinstance(first.shape[0], int) else None  # the only size it takes
-        self.at_once = 1 if self._batch else _AT_ONCE.get(chosen, 1)
+        self.at_once = 1 if self._batch else _AT_ONCE.get(self.device, 1)
+        self._try_out()
+
+    def _try_out(self) -> None:
+        """Raise ModelError now, and not at some frame, for a network that is not what its card says."""
+        noise = np.random.default_rng(0).integers(0, 256, (1, self.side, self.side, 3), dtype=np.uint8)
+        try:
+            self._run(noise)
+        except ModelError:
+            raise
+        except Exception as error:
+            told = f"model {self.card.name} on {self.device} does not take what its card says"
+            raise ModelError(f"{told}: {' '.join(str(error).split())[:300]}") from error
 
     def _run(self, crops: UInt8Array) -> Float32Array:
         fed: Any = crops
@@ -69,7 +90,20 @@ class OnnxSegmenter(CropSegmenter):
             raise ModelError(
                 f"model {self.card.name} answers {raw.shape}; its card promises (n, {planes}, height, width)"
             )
-        return _activated(raw.astype(np.float32, copy=False), self.card.activation)
+        return self._in_range(_activated(raw.astype(np.float32, copy=False), self.card.activation))
+
+    def _in_range(self, alpha: Float32Array) -> Float32Array:
+        """Refuses what is no alpha; takes off what rounding has put on."""
+        low, high = float(alpha.min()), float(alpha.max())
+        if low >= 0 and high <= 1:
+            return alpha
+        if not (low >= -_ROUNDING and high <= 1 + _ROUNDING):
+            raise ModelError(
+                f"model {self.card.name} answers {low:.3g} to {high:.3g}, not 0 to 1; if these are logits, its card needs "
+                '"activation": "sigmoid", or "softmax" for planes of which one is "background"'
+            )
+        clipped: Float32Array = alpha.clip(0, 1)
+        return clipped
 
     def _answered(self, fed: Any) -> Any:
         if self._batch in (None, len(fed)):
@@ -80,6 +114,23 @@ class OnnxSegmenter(CropSegmenter):
             filled = np.concatenate([some, np.repeat(some[-1:], self._batch - len(some), axis=0)])
             answers.append(self._session.run(None, {self._input: filled})[0][: len(some)])
         return np.concatenate(answers)
+
+
+def _session(card: ModelCard, device: str, options: Any) -> Any:
+    """A network loaded on a device. Raises ModelError where it does not load, or there is no such device that works."""
+    onnxruntime = onnx_runtime()
+    # The CPU stands behind every other device for the odd operator that it lacks, not instead of it.
+    wanted: list[Any] = [(PROVIDERS[device], _OPTIONS.get(device, {}))] + [PROVIDERS["cpu"]] * (device != "cpu")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a device that is not there: told below
+            # Its own fall-backs would come in the middle of a film, too, and print on stdout.
+            session = onnxruntime.InferenceSession(str(card.file), options, providers=wanted, enable_fallback=0)
+    except Exception as error:  # onnxruntime raises its own classes, unknown to Python's hierarchy
+        raise ModelError(f"model {card.file} does not load on {device}: {error}") from error
+    if PROVIDERS[device] not in session.get_providers():
+        raise ModelError(f"device {device!r} did not start (driver or library missing); use --device cpu")
+    return session
 
 
 def _activated(raw: Float32Array, activation: str) -> Float32Array:

@@ -31,6 +31,7 @@ class ModelCard:
     kind: "segmenter" or "face-detector".  side: pixels of the square input.  outputs: planes in order; one may be
     "background".  sha256: of the file; "" in a card of one's own means that nobody promised one.
     mean, std: of 0..255 input, for a network that does not normalise by itself; None where it does.
+    revision: the hub's commit, of weights from there.
     layout: "nhwc" or "nchw" of the input.  activation: what turns the output into alpha: "none", "sigmoid" or "softmax".
     details: the whole card.
     """
@@ -46,6 +47,7 @@ class ModelCard:
     std: tuple[float, ...] | None = None
     layout: str = "nhwc"
     activation: str = "none"
+    revision: str = ""
     details: dict[str, Any] = field(default_factory=dict)
 
     def check(self) -> None:
@@ -61,10 +63,17 @@ class ModelCard:
             )
 
 
+_EXAMPLE = (
+    '{"kind": "segmenter", "file": "x.onnx", "side": 512, "outputs": ["background", "head"], "activation": "softmax", '
+    '"mean": [123.7, 116.3, 103.5], "std": [58.4, 57.1, 57.4]}'
+)
+
+
 def read_card(path: Path) -> ModelCard:
-    """The card at ``path``. Raises ModelError if it is not one."""
+    """The card at ``path``. Raises ModelError if it is not one, or lacks what its kind of model needs."""
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
+        _check(raw)
         normalises = "mean" in raw
         card = ModelCard(
             name=path.stem,
@@ -80,12 +89,32 @@ def read_card(path: Path) -> ModelCard:
             activation=raw.get("activation", "none"),
             details=raw,
         )
-        for key, known in (("layout", ("nhwc", "nchw")), ("activation", ("none", "sigmoid", "softmax"))):
-            if getattr(card, key) not in known:
-                raise ValueError(f"{key} is {getattr(card, key)!r}, expected one of {', '.join(known)}")
         return card
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"{path} is not a model card: {error}") from error
+    except (OSError, ValueError, TypeError) as error:
+        raise ModelError(f"{path} is not a model card: {error}; one that is: {_EXAMPLE}") from error
+
+
+def _check(raw: Any) -> None:
+    """Raise ValueError saying what a card lacks, or has wrong."""
+    if not isinstance(raw, dict):
+        raise ValueError(f"it holds a {type(raw).__name__}, not an object")
+    needed = ["kind", "file"] + ["side", "outputs"] * (raw.get("kind") == "segmenter")
+    needed += ["mean", "std"] * ("mean" in raw or "std" in raw)
+    if missing := [key for key in needed if key not in raw]:
+        raise ValueError(f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing")
+    if raw["kind"] != "segmenter":
+        return
+    side, outputs = raw["side"], raw["outputs"]
+    if not isinstance(side, int) or side < 1:
+        raise ValueError(f"side is {side!r}, expected the pixels of the square input")
+    if not isinstance(outputs, list) or not any(isinstance(plane, str) and plane != "background" for plane in outputs):
+        raise ValueError(f"outputs is {outputs!r}, expected the names of the output's planes, in order")
+    for key in ("mean", "std"):
+        if key in raw and (not isinstance(raw[key], list) or len(raw[key]) != 3):
+            raise ValueError(f"{key} is {raw[key]!r}, expected three numbers, of R, G and B of 0..255")
+    for key, known in (("layout", ("nhwc", "nchw")), ("activation", ("none", "sigmoid", "softmax"))):
+        if key in raw and raw[key] not in known:
+            raise ValueError(f"{key} is {raw[key]!r}, expected one of {', '.join(known)}")
 
 
 def shipped_models() -> list[ModelCard]:

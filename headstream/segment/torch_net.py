@@ -33,6 +33,7 @@ class TorchSegmenter(CropSegmenter):
             kind="segmenter",
             file=network.file,
             sha256="",
+            revision=network.revision,
             licence="that of its authors",
             side=network.side,
             outputs=network.spec.outputs,

@@ -248,7 +248,7 @@ class TestRefusals:
             (["CLIP", "--background", "plaid"], "--background plaid"),
             (["CLIP", "--background", "blur"], "a background needs an opaque output"),
             (["CLIP", "--heads", "some"], "expected largest, all or"),
-            (["CLIP", "--part", "nose"], "expected head or hair"),
+            (["CLIP", "--part", "hiar"], "--part hiar: expected head, hair, face"),
             (["CLIP", "--workers", "0"], "expected at least 1"),
             (["CLIP", "--codec", "wmv"], "unknown; known"),
             (["LIST"], "list.csv:2: column"),

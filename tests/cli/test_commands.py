@@ -148,7 +148,7 @@ class TestVideo:
             (["IN", "--out", "OUT.mov", "--nonsense"], "No such option"),
             (["IN", "--out", "OUT.mov", "--heads", "both"], "expected largest, all or"),
             (["IN", "--out", "OUT.mov", "--segment", "-1"], "--segment"),
-            (["IN", "--out", "OUT.mov", "--part", "nose"], "expected head or hair"),
+            (["IN", "--out", "OUT.mov", "--part", "hiar"], "--part hiar: expected head, hair, face"),
             (["IN", "--out", "OUT.mov", "--codec", "wmv"], "unknown; known"),
             (["IN", "--out", "OUT.mov", "--background", "plaid"], "--background"),
             (["IN", "--out", "OUT", "--matte", "OUT/%06d.png"], "must be different"),

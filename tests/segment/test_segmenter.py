@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
+from headstream import doctor
 from headstream.errors import ModelError, UsageError
 from headstream.segment.crops import CropSegmenter
 from headstream.segment.load import load_segmenter
@@ -117,9 +118,32 @@ def test_a_device_that_is_not_here_is_an_error() -> None:
         load_segmenter(device="abacus")
 
 
+def test_a_gpu_that_is_offered_and_does_not_start(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, crop: UInt8Array, segmenter: CropSegmenter
+) -> None:
+    """As with onnxruntime-gpu on a machine whose driver is missing; here the very provider is, and the session says so."""
+    import onnxruntime
+
+    offered = ["CUDAExecutionProvider", *onnxruntime.get_available_providers()]
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: offered)
+    own = load_segmenter()
+    assert own.device == "cpu"
+    assert np.array_equal(own.predict(crop[None]), segmenter.predict(crop[None]))
+    assert [r.getMessage() for r in caplog.records] == [
+        "going on on the CPU: device 'cuda' did not start (driver or library missing); use --device cpu"
+    ]
+    caplog.clear()
+    with pytest.raises(ModelError, match="'cuda' did not start"):
+        load_segmenter(device="cuda")
+    assert not caplog.records
+    (found,) = [f for f in doctor._devices() if f.name == "cuda" and "ONNX" in f.note]
+    assert found.state == "missing"
+    assert "did not start" in found.note
+
+
 def test_unknown_parts_are_refused(segmenter: CropSegmenter, crop: UInt8Array) -> None:
     with pytest.raises(ModelError, match="knows head, hair"):
-        segmenter.predict(crop[None], "nose")  # type: ignore[arg-type]
+        segmenter.predict(crop[None], "nose")
 
 
 def copied(folder: Path) -> Path:
@@ -193,7 +217,63 @@ def test_someone_elses_network_by_a_small_card(
 def test_a_card_that_does_not_fit_its_network(tmp_path: Path) -> None:
     path = brightness_net(tmp_path, {"outputs": ["head"], "mean": [0] * 3, "std": [1] * 3})
     with pytest.raises(ModelError, match=r"answers \(1, 2, 16, 16\); its card promises \(n, 1, height, width\)"):
-        load_segmenter(str(path)).predict(np.zeros((1, 16, 16, 3), np.uint8))
+        load_segmenter(str(path))
     brightness_net(tmp_path, {"outputs": ["head"], "activation": "relu"})
     with pytest.raises(ModelError, match="activation is 'relu', expected one of none, sigmoid, softmax"):
         load_segmenter(str(path))
+
+
+CARD: dict[str, object] = {"outputs": ["background", "head"], "activation": "softmax", "mean": [0] * 3, "std": [1] * 3}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"side": None}, "side is missing"),
+        ({"side": 0}, "side is 0, expected the pixels"),
+        ({"side": "512"}, "side is '512'"),
+        ({"outputs": None}, "outputs is missing"),
+        ({"outputs": "head"}, "outputs is 'head', expected the names"),
+        ({"outputs": ["background"]}, r"outputs is \['background'\]"),
+        ({"std": None}, "std is missing"),
+        ({"mean": [1.0]}, r"mean is \[1.0\], expected three"),
+        ({"file": None, "kind": None}, "kind, file are missing"),
+    ],
+)
+def test_a_card_that_lacks_something_says_what_and_shows_one(
+    tmp_path: Path, change: dict[str, object], words: str
+) -> None:
+    path = brightness_net(tmp_path, CARD)
+    raw = json.loads(path.with_suffix(".json").read_text()) | change
+    path.with_suffix(".json").write_text(json.dumps({key: value for key, value in raw.items() if value is not None}))
+    with pytest.raises(ModelError, match=words + '.*; one that is: {"kind": "segmenter", "file": "x.onnx"'):
+        load_segmenter(str(path))
+    path.with_suffix(".json").write_text("[]")
+    with pytest.raises(ModelError, match="holds a list, not an object"):
+        load_segmenter(str(path))
+
+
+def test_the_example_of_a_card_is_one(tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_text("{}")
+    with pytest.raises(ModelError) as told:
+        read_card(tmp_path / "x.json")
+    (tmp_path / "x.json").write_text(str(told.value).partition("one that is: ")[2])
+    assert read_card(tmp_path / "x.json").outputs == ("background", "head")
+
+
+def test_logits_are_not_taken_for_alpha(tmp_path: Path) -> None:
+    path = brightness_net(tmp_path, CARD | {"activation": "none"})
+    with pytest.raises(ModelError, match=r'model b answers 0 to .*not 0 to 1; .*its card needs "activation"'):
+        load_segmenter(str(path))
+
+
+def test_what_rounding_puts_past_the_ends_is_taken_off(tmp_path: Path) -> None:
+    path = brightness_net(tmp_path, CARD | {"activation": "none", "std": [6 * 255 * 0.99] * 3})
+    alpha = load_segmenter(str(path)).predict(np.full((1, 16, 16, 3), 255, np.uint8))
+    assert alpha.max() == 1
+
+
+def test_a_network_that_takes_something_else_than_its_card_says(tmp_path: Path) -> None:
+    for change in ({"layout": "nhwc"}, {"side": 20}):
+        with pytest.raises(ModelError, match="model b on cpu does not take what its card says: "):
+            load_segmenter(str(brightness_net(tmp_path, CARD | change)))

@@ -1,0 +1,179 @@
+"""``cut_image`` and ``cut_video``: their words, what they keep between calls, and a network of one's own."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import headstream
+from headstream import kept
+from headstream.errors import UsageError
+from headstream.segment.crops import CropSegmenter
+from headstream.segment.registry import find_model
+from headstream.types import Float32Array, Part, UInt8Array
+
+
+@pytest.fixture
+def loads(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """What is loaded, from nothing kept; the real thing."""
+    made: list[str] = []
+    network, finder = kept.load_segmenter, kept.FaceFinder
+
+    def load(name: str, **options: Any) -> CropSegmenter:
+        made.append(name)
+        return network(name, **options)
+
+    def find(models: Path) -> Any:
+        made.append("finder")
+        return finder(models)
+
+    monkeypatch.setattr(kept, "load_segmenter", load)
+    monkeypatch.setattr(kept, "FaceFinder", find)
+    monkeypatch.setattr(kept, "_here", kept._Kept())
+    yield made
+    kept._here.close()
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """The shipped network as a file of one's own."""
+    card = find_model("lite")
+    shutil.copy(card.file, tmp_path / "lite.onnx")
+    shutil.copy(card.file.with_suffix(".json"), tmp_path / "lite.json")
+    return tmp_path / "lite.onnx"
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ({"part": "hiar"}, "part is 'hiar'; expected one of head, hair, face"),
+        ({"part": "nose"}, "model .* knows head, hair, not 'nose'"),
+        ({"heads": "larget"}, "heads is 'larget'; expected 'largest', 'all' or"),
+        ({"heads": 0}, "heads is 0"),
+        ({"heads": -1}, "heads is -1"),
+        ({"heads": True}, "heads is True"),
+        ({"heads": 1.5}, "heads is 1.5"),
+        ({"model": 5}, "a name, a path or a segmenter, got int"),
+    ],
+)
+def test_words_that_are_not_known(words: dict[str, Any], told: str, portrait: UInt8Array, head_clip: Path) -> None:
+    with pytest.raises(UsageError, match=told):
+        headstream.cut_image(portrait, **words)
+    with pytest.raises(UsageError, match=told):
+        next(headstream.cut_video(head_clip, **words))
+
+
+def test_a_video_is_refused_when_asked_for_not_when_begun() -> None:
+    with pytest.raises(UsageError, match="heads is 'larget'"):
+        headstream.cut_video("missing.mp4", heads="larget")  # type: ignore[arg-type]
+
+
+def test_a_head_by_number(portrait: UInt8Array) -> None:
+    assert len(headstream.cut_image(portrait, heads=1)) == 1
+    assert headstream.cut_image(portrait, heads=2) == []
+
+
+@pytest.mark.parametrize("shape", [(0, 0, 3), (0, 7, 3), (7, 0, 4)])
+def test_pictures_without_a_pixel(shape: tuple[int, ...]) -> None:
+    with pytest.raises(UsageError, match="at least one pixel"):
+        headstream.cut_image(np.zeros(shape, np.uint8))
+    with pytest.raises(UsageError, match="at least one pixel"):
+        headstream.cut_image(Image.new("RGB", (shape[1], shape[0])))
+
+
+class TestKept:
+    def test_the_second_call_loads_nothing(self, loads: list[str], portrait: UInt8Array, head_clip: Path) -> None:
+        first, second = headstream.cut_image(portrait), headstream.cut_image(portrait)
+        assert loads == ["default", "finder"]
+        assert np.array_equal(first[0].alpha, second[0].alpha)
+        for _ in range(2):
+            assert len(list(headstream.cut_video(head_clip))) == 30
+        assert loads == ["default", "finder", "default"]  # for films, the weights in 8 bits
+
+    def test_a_file_that_changes_is_loaded_again(self, loads: list[str], portrait: UInt8Array, copy: Path) -> None:
+        for _ in range(2):
+            headstream.cut_image(portrait, model=copy)
+        assert loads.count(str(copy)) == 1
+        card = copy.with_suffix(".json")
+        card.write_text(card.read_text() + "\n")
+        headstream.cut_image(portrait, model=str(copy))
+        assert loads.count(str(copy)) == 2
+        copy.unlink()
+        with pytest.raises(UsageError, match="no such file"):
+            headstream.cut_image(portrait, model=copy)
+
+    def test_no_more_than_two_networks_stay(self, loads: list[str], portrait: UInt8Array, copy: Path) -> None:
+        for model in ("default", "lite", str(copy)):
+            headstream.cut_image(portrait, model=model)
+        assert len(kept._here._networks) == 2
+        headstream.cut_image(portrait)
+        assert loads.count("default") == 2
+
+    def test_threads_get_a_finder_each_and_one_stays(self, loads: list[str], portrait: UInt8Array) -> None:
+        (expected,) = headstream.cut_image(portrait)
+        together = threading.Barrier(3)
+        wrong: list[Any] = []
+
+        def work() -> None:
+            with kept.finder():
+                together.wait(60)  # all three are lent at once
+            for _ in range(3):
+                (found,) = headstream.cut_image(portrait)
+                if not np.array_equal(found.alpha, expected.alpha):
+                    wrong.append(found)
+
+        threads = [threading.Thread(target=work) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert not wrong
+        assert loads.count("default") == 1
+        assert loads.count("finder") >= 3
+        assert kept._here._idle is not None
+
+    @pytest.mark.skipif(sys.platform == "win32", reason="forks")
+    def test_a_forked_process_loads_its_own(self) -> None:
+        code = """
+import os, headstream
+from headstream.demo import PORTRAIT
+assert len(headstream.cut_image(PORTRAIT)) == 1
+child = os.fork()
+if not child:
+    os._exit(0 if len(headstream.cut_image(PORTRAIT)) == 1 else 3)
+raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=200)
+        assert done.returncode == 0, done.stderr
+        assert "Traceback" not in done.stderr
+
+
+class TestOnesOwnSegmenter:
+    def test_a_loaded_one(
+        self, loads: list[str], segmenter: CropSegmenter, portrait: UInt8Array, head_clip: Path
+    ) -> None:
+        (cutout,) = headstream.cut_image(portrait, model=segmenter)
+        assert np.array_equal(cutout.alpha, headstream.cut_image(portrait)[0].alpha)
+        assert next(headstream.cut_video(head_clip, model=segmenter)).heads
+        assert loads.count("default") == 1
+        headstream.cut_image(portrait, model=segmenter, device=segmenter.device)
+        with pytest.raises(UsageError, match="device is 'cuda', but the segmenter was loaded before"):
+            headstream.cut_image(portrait, model=segmenter, device="cuda")
+
+    def test_nothing_but_predict(self, segmenter: CropSegmenter, portrait: UInt8Array, head_clip: Path) -> None:
+        class Mine:
+            def predict(self, rgb: UInt8Array, part: Part = "head") -> Float32Array:
+                return segmenter.predict(rgb, part)
+
+        (cutout,) = headstream.cut_image(portrait, model=Mine())
+        assert cutout.alpha[100:160, 200:260].mean() > 250
+        assert next(headstream.cut_video(head_clip, model=Mine())).heads
