@@ -19,6 +19,7 @@ DEFAULT = Path(__file__).with_name("default.toml")
 Schedule = Literal["cosine", "one-cycle"]
 Amp = Literal["auto", "off", "bf16", "fp16"]
 _CHOICES = {
+    "net": ("lite", "unet34", "deeplabv3", "custom-cnn"),
     "schedule": ("cosine", "one-cycle"),
     "amp": ("auto", "off", "bf16", "fp16"),
     "target": ("head", "hair", "face", "parts"),

@@ -86,7 +86,8 @@ class Trainer:
     @property
     def result(self) -> Path:
         """The checkpoint to take: the best this run has seen, or its last where nothing is scored."""
-        return self.out / ("best.pt" if self.best else "last.pt")
+        best = self.out / "best.pt"
+        return best if self.best and best.exists() else self.out / "last.pt"
 
     def _adamw(self, config: TrainConfig) -> torch.optim.AdamW:
         return torch.optim.AdamW(parameter_groups(self.net, config), fused=self.on.device.type != "mps")
@@ -139,7 +140,10 @@ class Trainer:
         try:
             before.load_state_dict(state["optimizer"])
         except ValueError as error:
-            raise ModelError(f"{self.out / 'last.pt'}: its optimiser does not fit these settings: {error}") from error
+            raise ModelError(
+                f"{self.out / 'last.pt'}: its optimiser does not fit these settings ({error}); set encoder_lr, decoder_lr "
+                f"and weight_decay as they were, or name it as init in another --out"
+            ) from error
         self.optimizer.state.update(before.state)
 
     def run(self, report: Callable[[Progress], None] | None = None) -> None:

@@ -23,6 +23,7 @@ from headstream.cli import main  # noqa: E402
 from headstream.errors import ModelError, SinkError, SourceError, UsageError  # noqa: E402
 from headstream.lock import locked  # noqa: E402
 from headstream.nets.checkpoint import load_checkpoint  # noqa: E402
+from headstream.nets.zoo import NETS  # noqa: E402
 from headstream.train.config import DEFAULT, load_config, only_present  # noqa: E402
 from headstream.train.data import DataSet  # noqa: E402
 from headstream.train.export import card_details  # noqa: E402
@@ -123,6 +124,8 @@ class TestTakingUp:
         assert "step 2: settings before were not recorded" in card["reproducibility"]
         torch.save(state, done.out / "last.pt")
         assert card_details(done.net, done.spec, done.out / "last.pt")["trained_steps"] == 2
+        with pytest.raises(ModelError, match="number of parameter groups.; set encoder_lr"):
+            trainer(sets, config, encoder_lr=1e-3, decoder_lr=1e-3).resume()
         with pytest.raises(UsageError, match="net = custom-cnn, now lite"):
             trainer(sets, config, net="lite").resume()
 
@@ -256,7 +259,9 @@ class TestWhatGoesWrong:
         with pytest.raises(UsageError, match="1 of 2 names are not in .*faces, such as no-such"):
             open_data(load_config(config), sets, tmp_path, tmp_path)
 
-    def test_numbers_that_cannot_be_are_named(self, config: Path) -> None:  # noqa: F811
+    def test_settings_that_cannot_be_are_named(self, config: Path) -> None:  # noqa: F811
+        with pytest.raises(UsageError, match=f"net = 'unet': expected one of {', '.join(NETS)}"):
+            load_config(config, net="unet")
         for key, value in (("evaluate_every", 0), ("steps", 0), ("workers", -1), ("batch", "many")):
             with pytest.raises(UsageError, match=f"{key} = {value!r}: expected a whole number from"):
                 load_config(config, **{key: value})
