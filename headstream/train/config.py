@@ -110,6 +110,10 @@ class TrainConfig:
         for key, least in _LEAST.items():
             if not isinstance(value := getattr(self, key), int) or value < least:
                 raise UsageError(f"{key} = {value!r}: expected a whole number from {least} on")
+        if not self.sizes or self.sizes[0][0] != 0:
+            raise UsageError(
+                f"sizes = {self.sizes!r}: expected [share of the run, pixels] pairs, the first from 0.0 on"
+            )
         if self.batch % self.accumulate:
             raise UsageError(f"batch = {self.batch} cannot be shared out over accumulate = {self.accumulate}")
 

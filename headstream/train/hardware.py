@@ -45,6 +45,14 @@ class Hardware:
             net, device_ids=[self.device] if self.device.type == "cuda" else None
         )
 
+    def agreed(self, decided: bool) -> bool:
+        """What the leading process has decided, in each of them; all must ask at the same step."""
+        if self.world == 1:
+            return decided
+        flag = torch.tensor([decided], dtype=torch.uint8, device=self.device)
+        torch.distributed.broadcast(flag, 0)
+        return bool(flag.item())
+
 
 def _precision(amp: Amp, device: torch.device) -> torch.dtype | None:
     if amp == "auto":

@@ -201,10 +201,12 @@ class Trainer:
             smooth = loss if smooth == 0.0 else 0.98 * smooth + 0.02 * loss
             rate = (self.step - first) / (self.history.seconds - before)
             progress = Progress(self.step, config.steps, smooth, rate * config.batch, (config.steps - self.step) / rate)
-            if self.on.leads and (self.step % config.evaluate_every == 0 or self.step == config.steps):
+            due = self.step % config.evaluate_every == 0
+            if self.on.leads and (due or self.step == config.steps):
                 progress.score = self._evaluate(smooth)
             yield progress
-            if config.patience and self.step - self._best_step >= config.patience * config.evaluate_every:
+            stale = self.step - self._best_step >= config.patience * config.evaluate_every
+            if config.patience and due and self.on.agreed(stale):  # only the leading process has seen the scores
                 log.info("no better score in %d evaluations; stopping early", config.patience)
                 return
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from headstream.errors import UsageError
 from headstream.segment.load import load_segmenter
 
 NAME = "okaris/head-segmentation"

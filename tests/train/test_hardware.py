@@ -142,16 +142,30 @@ def test_every_picture_counts_the_same_below_the_head() -> None:
 @pytest.mark.slow
 def test_two_processes_train_as_one(sets: Path, tmp_path: Path) -> None:  # noqa: F811
     """torchrun with gloo: batch statistics differ a little, the pictures seen and the files written do not."""
-    (tmp_path / "held.txt").write_text("04\n05\n")
-    (tmp_path / "c.toml").write_text(CONFIG.format(steps=4))
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29513"]
-    command += ["-m", "headstream", "train", "--config", str(tmp_path / "c.toml"), "--device", "cpu"]
-    command += ["--data", str(sets), "--out", str(tmp_path / "run")]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=280, env=environment)
-    assert done.returncode == 0, done.stderr[-2000:]
+    done = torchrun(sets, tmp_path, CONFIG.format(steps=4))
     assert done.stderr.count("step 4/4") == 1
     state = torch.load(tmp_path / "run" / "last.pt", weights_only=True)
     assert state["step"] == 4
     card = json.loads((tmp_path / "run" / "model.json").read_text())
     assert card["outputs"] == ["head", "hair"]
+
+
+@pytest.mark.slow
+def test_two_processes_stop_early_together(sets: Path, tmp_path: Path) -> None:  # noqa: F811
+    """Scores get better at first, which one of them alone sees."""
+    done = torchrun(sets, tmp_path, "patience = 1\nencoder_lr = 0.0\ndecoder_lr = 0.0\n" + CONFIG.format(steps=400))
+    last = torch.load(tmp_path / "run" / "last.pt", weights_only=True)
+    assert 4 <= last["best_step"] == last["step"] - 4 < 396, done.stderr[-500:]
+
+
+def torchrun(root: Path, folder: Path, settings: str) -> subprocess.CompletedProcess[str]:
+    """A run of two processes, by gloo."""
+    (folder / "held.txt").write_text("04\n05\n")
+    (folder / "c.toml").write_text(settings)
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29513"]
+    command += ["-m", "headstream", "train", "--config", str(folder / "c.toml"), "--device", "cpu"]
+    command += ["--data", str(root), "--out", str(folder / "run")]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=280, env=environment)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done
