@@ -9,7 +9,7 @@ from pathlib import Path
 
 from headstream.errors import UsageError
 from headstream.sinks.clipfile import incomplete_name
-from headstream.sinks.formats import sequence_place
+from headstream.sinks.formats import is_sequence, sequence_place
 
 
 def check_apart(reads: Iterable[Path], writes: Iterable[Path]) -> None:
@@ -40,16 +40,12 @@ def model_files(model: str) -> list[Path]:
 
 def _replaced(output: Path) -> Path:
     """What an output replaces: of pictures the folder, however they are named."""
-    return sequence_place(output)[0] if _is_sequence(output) else output
-
-
-def _is_sequence(output: Path) -> bool:
-    return "%" in output.name or not output.suffix
+    return sequence_place(output)[0] if is_sequence(output) else output
 
 
 def _takes(output: Path, read: Path) -> bool:
     """Whether ``read`` may be lost to an output."""
-    if not _is_sequence(output):
+    if not is_sequence(output):
         return _same(output, read)
     folder, pattern = sequence_place(output)
     named = re.compile(re.sub(r"%(0\d)?d", r"\\d+", re.escape(pattern)), re.IGNORECASE)

@@ -48,7 +48,7 @@ def cut_video(
     """Cut the heads out of a video file: one ``Cutout`` for every frame, in order, in constant memory.
 
     The file and the weights are opened at the first step; stop early by closing the iterator. The words are those of
-    ``cut_image``. Raises UsageError for them at once, then SourceError, ModelError.
+    ``cut_image``. Raises UsageError for ``heads`` and ``part`` at once; then UsageError, SourceError, ModelError.
     """
     return _cut_video(path, CutOptions(heads=heads, part=part), model, device)
 

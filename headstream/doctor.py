@@ -29,6 +29,8 @@ _REQUIRED = {
 _OPTIONAL = {
     "pi-heif": "HEIC and AVIF photos: pip install pi-heif",
     "torch": "training and the torch back-end: pip install 'headstream[train]' or 'headstream[torch]'",
+    "matplotlib": "curves of training and tracks: pip install 'headstream[train]'",
+    "onnx": "export: pip install 'headstream[train]'",
     "pyvirtualcam": "a virtual camera: pip install 'headstream[vcam]' (GPL-2)",
     "diffusers": "head networks from folders and the hub: pip install 'headstream[torch]'",
     "safetensors": "head networks from folders and the hub: pip install 'headstream[torch]'",

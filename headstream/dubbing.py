@@ -33,6 +33,7 @@ from headstream.dub.warp import clip_frame, clip_matte, put_back, region_of
 from headstream.errors import UsageError
 from headstream.lock import locked
 from headstream.matte.refine import Layer
+from headstream.pipeline import CutOptions
 from headstream.segment.load import load_segmenter
 from headstream.sinks.formats import OutputFormat, film_format, output_format
 from headstream.sinks.partial import check_writable
@@ -97,7 +98,9 @@ def crop_film(job: CropJob, progress: Progress | None = None) -> DubReport:
     report = DubReport(head=chosen_head(track, job.head))
     mattes: TrackMattes | None = None
     if job.alpha or job.matte is not None:
-        mattes = TrackMattes(load_segmenter(job.model, device=job.device, fast=True), report.times)
+        segmenter = load_segmenter(job.model, device=job.device, fast=True)
+        CutOptions().planes_of(segmenter)  # refuses a network without heads before any work
+        mattes = TrackMattes(segmenter, report.times)
         report.device, report.model = mattes.segmenter.device, mattes.segmenter.card.name
     path = head_path(track, report.head, job.stabilise)
     with FileSource(job.source) as film:
@@ -169,6 +172,7 @@ def paste_film(job: PasteJob, progress: Progress | None = None) -> DubReport:
         length = Length(len(path), path[-1].time_s + 1 / film.rate)
         rule = pairing_rule(length, Length(*counted(job.clip)), job.clip)
         segmenter = load_segmenter(job.model, device=job.device, fast=True)
+        CutOptions().planes_of(segmenter)
         check_writable(job.out)
         passes = 2 if job.match_colour else 1
         shifts = _shifts(job, path, rule, partly(progress, 0, passes)) if job.match_colour else None

@@ -23,12 +23,12 @@ class _Kept:
     """Networks may be used by several threads at once; a finder by one, so whoever finds it lent makes another."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # collecting garbage while a network is loaded may end a loan of the finder
         self._networks: OrderedDict[Any, CropSegmenter] = OrderedDict()
         self._idle: FaceFinder | None = None
 
     def network(self, model: str, device: str, *, fast: bool) -> CropSegmenter:
-        key = (model, device, fast, _marks(Path(model)))
+        key = (model, device, fast, _marks(Path(model).expanduser()))
         with self._lock:  # loading, too: whoever wants the same meanwhile gets the same
             if key not in self._networks:
                 self._networks[key] = load_segmenter(model, device=device, fast=fast)

@@ -111,6 +111,41 @@ def test_a_batch_refuses_it(head_clip: Path, here: Path, capsys: pytest.CaptureF
     assert contents(here) == before
 
 
+def test_a_result_of_a_photo_that_is_itself_an_input(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("head_only.png", "a/head_only.png"):
+        (here / name).parent.mkdir(exist_ok=True)
+        Image.new("RGB", (64, 64), (90, 120, 40)).save(here / name)
+    Image.new("RGB", (64, 64)).save(here / "a.png")
+    before = contents(here)
+    assert main(["batch", "a.png", "a/head_only.png", "--out", "."]) == 2
+    assert "would replace" in capsys.readouterr().err
+    Path("head_only").mkdir()
+    Path("head_only.png").rename("head_only/head_only.png")
+    assert main(["image", "head_only/head_only.png", "--out", "."]) == 2
+    assert "its result would replace it" in capsys.readouterr().err
+    assert (here / "head_only" / "head_only.png").read_bytes() == before[here / "head_only.png"]
+
+
+def test_a_percent_sign_makes_no_sequence_of_a_track(here: Path) -> None:
+    check_apart([here / "film.mov"], [Path("100%.jsonl"), Path("100%.png")])
+
+
+def test_a_checkpoint_is_not_exported_over_itself(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("torch")
+    (here / "best.pt").write_text("mine")
+    assert main(["export", "best.pt", "--out", "./frames/../best.pt"]) == 2
+    assert "must be different" in capsys.readouterr().err
+
+
+def test_a_batch_of_a_part_the_network_does_not_know_ends_at_once(
+    head_clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert main(["batch", str(head_clip), "--out", str(out), "--part", "nose"]) == 2
+    assert "knows head, hair, not 'nose'" in capsys.readouterr().err
+    assert not out.exists()
+
+
 def test_masks_of_corrections_are_read_too(head_clip: Path, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Image.new("L", (320, 240)).save(here / "frames" / "000005.png")
     (here / "frames" / "fixes.json").write_text(json.dumps([{"frame": 4, "mask": "000005.png"}]))

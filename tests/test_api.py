@@ -72,6 +72,19 @@ def test_words_that_are_not_known(words: dict[str, Any], told: str, portrait: UI
         next(headstream.cut_video(head_clip, **words))
 
 
+def test_a_loan_may_end_while_a_network_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when a forgotten ``cut_video`` is collected as garbage meanwhile, by the thread that loads."""
+    here = kept._Kept()
+    loan = here.finder()
+    loan.__enter__()
+    monkeypatch.setattr(kept, "load_segmenter", lambda *args, **options: loan.__exit__(None, None, None))
+    loading = threading.Thread(target=lambda: here.network("lite", "cpu", fast=False), daemon=True)
+    loading.start()
+    loading.join(timeout=20)
+    assert not loading.is_alive()
+    here.close()
+
+
 def test_a_video_is_refused_when_asked_for_not_when_begun() -> None:
     with pytest.raises(UsageError, match="heads is 'larget'"):
         headstream.cut_video("missing.mp4", heads="larget")  # type: ignore[arg-type]

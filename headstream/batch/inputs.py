@@ -20,7 +20,7 @@ from typing import Any
 from headstream.batch import manifest
 from headstream.batch.job import FORMATS, OWN_FOLDER, Item, Kind, Wish
 from headstream.batch.places import is_remote, local_path, mark_of
-from headstream.capture.named import files_below, unread_folder
+from headstream.capture.named import files_below, inside, unread_folder
 from headstream.capture.photo import SUFFIXES as PHOTOS
 from headstream.errors import SourceError, UsageError
 
@@ -48,7 +48,7 @@ def find_items(inputs: Sequence[str], wish: Wish, out: str, *, recursive: bool =
     """Everything ``inputs`` name, each once, sorted within each. What cannot be tried has a ``problem``.
 
     A folder stands for the photos and videos in it, and below it if ``recursive``; hidden files and what lies in the
-    output folder are left out. Files, patterns and manifests are taken at their word.
+    output folder are left out. Files and manifests are taken at their word, and patterns that name it.
     Raises UsageError for two inputs with one place, and for manifests that make no sense.
     """
     own = out if is_remote(out) else local_path(out)
@@ -80,7 +80,8 @@ def _local(text: str, wish: Wish, own: str, recursive: bool) -> Iterator[Found]:
         yield _file(path, wish)
     else:
         base = _fixed_part(path)
-        matches = [m for m in sorted(glob.glob(path, recursive=True)) if not _inside(m, own)]
+        meant = bool(own) and _inside(base, own)
+        matches = [m for m in sorted(glob.glob(path, recursive=True)) if meant or not own or not _inside(m, own)]
         if not matches:
             yield Found(path, base, wish, problem=f"{text}: no file matches this pattern")
         for match in matches:
@@ -153,7 +154,7 @@ def _inside(path: str, folder: str) -> bool:
         return False
     if is_remote(path):
         return f"{_path(path).strip('/')}/".startswith(f"{_path(folder).strip('/')}/")
-    return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
+    return inside(path, folder)
 
 
 def _is_media(name: str) -> bool:

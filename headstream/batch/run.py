@@ -20,8 +20,9 @@ from headstream.batch.worker import check_wish
 from headstream.cores import cores_here
 from headstream.errors import UsageError
 from headstream.segment.load import pinned
+from headstream.segment.registry import find_model
 from headstream.sinks.partial import check_writable
-from headstream.sinks.photo import check_folder
+from headstream.sinks.photo import RESULT, check_folder
 
 
 def run_batch(job: BatchJob, progress: Callable[[BatchProgress], None] | None = None) -> BatchReport:
@@ -36,7 +37,8 @@ def run_batch(job: BatchJob, progress: Callable[[BatchProgress], None] | None = 
     if not 0 <= job.split_s < math.inf:
         raise UsageError(f"--split {job.split_s:g}: expected a number of seconds, or 0 for films in one piece")
     items = _checked_items(job)
-    job = replace(job, model=pinned(job.model))  # for all workers, and for the next run, the same weights
+    job = replace(job, model=pinned(_findable(job.model)))  # for all workers, and for the next run, the same weights
+    _check_parts(items, job)
     items = with_identity(items, job)
     storage = open_storage(job.out)
     if isinstance(storage, LocalStorage):
@@ -77,13 +79,26 @@ def _checked_items(job: BatchJob) -> list[Item]:
     return items
 
 
+def _check_parts(items: list[Item], job: BatchJob) -> None:
+    """Raise UsageError for a part the network does not know. Networks of torch tell what they know when they are loaded."""
+    for wish, kind in dict.fromkeys((item.wish, item.kind) for item in items):
+        try:
+            card = find_model(job.model, fast=kind == "video")
+        except UsageError:
+            return
+        for part in (wish.part, "hair") if wish.hair_color is not None else (wish.part,):
+            if part not in card.outputs:
+                raise UsageError(f"model {card.name} knows {', '.join(card.outputs)}, not {part!r}")
+
+
 def _check_apart(items: list[Item], job: BatchJob) -> None:
     """Raise UsageError where a result would be written over something that is read."""
     reads = {_true_name(name) for name in (*job.inputs, *(item.input for item in items))}
     reads |= {_true_name(item.wish.background) for item in items if os.path.isfile(item.wish.background)}
-    for item in (item for item in items if item.kind == "video" and not item.problem):
+    of_photos = {os.path.dirname(name) for name in reads if RESULT.fullmatch(os.path.basename(name))}
+    for item in (item for item in items if not item.problem):
         place = f"{job.out.rstrip('/')}/{item.place}"
-        if _true_name(place) in reads:
+        if _true_name(place) in (reads if item.kind == "video" else of_photos):
             raise UsageError(f"{item.input}: its result would replace {place}, which is read; choose another --out")
     if job.report is not None and _true_name(str(job.report)) in reads:
         raise UsageError(f"--report {job.report}: would replace what is read; choose another name")

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from headstream.errors import SourceError
 
+_CUT = {"head_only.png", "full_mask.png"}  # a photo's results, in a folder of their own
+
 
 def check_file(path: Path, *, folder_hint: str = "") -> None:
     """Raise SourceError unless this is a file with something in it that may be read. folder_hint: what to do with a folder."""
@@ -31,8 +33,9 @@ def check_file(path: Path, *, folder_hint: str = "") -> None:
 def files_below(
     folder: str, suffixes: Collection[str], unread: list[OSError], *, leave_out: str = "", recursive: bool = True
 ) -> Iterator[str]:
-    """The files with one of these suffixes in a folder and below it, sorted in each; hidden files and folders, and the folder
-    ``leave_out``, are left out. unread: takes the errors of folders that cannot be listed."""
+    """The files with one of these suffixes in a folder and below it, sorted in each; hidden files and folders are left out, and
+    the folder ``leave_out``; where that is the folder itself, what photos were cut into there. unread: takes the errors of
+    folders that cannot be listed."""
     other = os.path.realpath(leave_out) if leave_out else ""
     for place, below, names in os.walk(folder, onerror=unread.append):
         below[:] = sorted(
@@ -40,6 +43,9 @@ def files_below(
             for name in below
             if recursive and not name.startswith(".") and os.path.realpath(os.path.join(place, name)) != other
         )
+        if other and set(names) >= _CUT and place != folder and inside(place, other):
+            below.clear()
+            continue
         for name in sorted(names):
             if not name.startswith(".") and os.path.splitext(name)[1].lower() in suffixes:
                 yield os.path.join(place, name)

@@ -141,8 +141,12 @@ def _cut_one(path: Path, cutter: PhotoCutter, out: Path, taken: set[str], tally:
 
 def _cut(path: Path, cutter: PhotoCutter, out: Path, taken: set[str], tally: _Tally, *, stages: bool) -> None:
     from headstream.capture.photo import read_photo
-    from headstream.sinks.photo import result_folder, stages_figure, write_photo
+    from headstream.errors import SourceError
+    from headstream.sinks.photo import RESULT, result_folder, stages_figure, write_photo
 
+    folder = result_folder(out, path, taken)
+    if RESULT.fullmatch(path.name) and path.resolve().parent == folder.resolve():
+        raise SourceError(f"{path}: its result would replace it; choose another --out")
     with cutter.times.stage("decode"):
         photo = read_photo(path)
     result = cutter.cut(photo.rgb, photo.alpha)
@@ -153,7 +157,7 @@ def _cut(path: Path, cutter: PhotoCutter, out: Path, taken: set[str], tally: _Ta
     figure = stages_figure(photo.rgb, list(result.heads), result.searched_px, cutout) if stages else None
     crops = [stage.crop_alpha for stage in result.heads]
     with cutter.times.stage("write"):
-        files = write_photo(result_folder(out, path, taken), cutout, crops, icc=photo.icc, figure=figure)
+        files = write_photo(folder, cutout, crops, icc=photo.icc, figure=figure)
     tally.done.append({"input": str(path), "heads": len(result.heads), "outputs": [str(f) for f in files]})
 
 

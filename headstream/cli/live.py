@@ -79,6 +79,7 @@ def live(
     """Cut the head out of a webcam or stream as it happens. Nothing leaves the machine."""
     from headstream.capture.cameras import list_cameras, parse_target
     from headstream.session import KEYS, LiveJob, check_live_job, run_session
+    from headstream.sinks.video import VideoSink
 
     if list_:
         _list(list_cameras(), json)
@@ -106,15 +107,20 @@ def live(
     say("headstream: starting" + (f"; keys in the window: {KEYS}" if job.preview else "; Ctrl-C ends it"))
     with _status_line() as report:
         status, outputs = run_session(job, notice=lambda line: say(f"headstream: {line}"), report=report)
+    files = [
+        output.sink.final_path
+        for output in outputs
+        if isinstance(output.sink, VideoSink) and output.sink.frames and output.error is None
+    ]
     if json:
-        emit_json(as_json(status, outputs, [record] if record is not None and record.exists() else []))
+        emit_json(as_json(status, outputs, files))
     else:
         late = ", ".join(f"{output.name}: {output.dropped} frames late" for output in outputs if output.dropped)
         say(
             f"{status.frames} frames cut, {status.frames_with_head} with a head, {status.dropped} dropped{late and '; ' + late}"
         )
-    if record is not None and record.exists():
-        say(f"wrote {record}")
+    for file in files:
+        say(f"wrote {file}")
     if any(output.error is not None for output in outputs):
         return 1
     return 0 if status.frames_with_head else 3

@@ -142,6 +142,7 @@ def export(
 ) -> None:
     """Write a checkpoint's averaged weights as ONNX, with a model card."""
     _need_packages()
+    from headstream.apart import check_apart
     from headstream.nets.checkpoint import load_averaged
     from headstream.train.card import making_of
     from headstream.train.export import Finish, card_details, export_onnx, write_card
@@ -152,6 +153,7 @@ def export(
             raise UsageError(f"{checkpoint}: no such checkpoint")
     if int8 and not calibrate:
         raise UsageError("--int8 needs --calibrate FOLDER, with a hundred pictures of people or so")
+    check_apart(checkpoints, [out])
     net, spec = load_averaged(checkpoints)
     if out.suffix == ".pt":
         save_trained(net, spec, making_of(checkpoints), out)

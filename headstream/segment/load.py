@@ -11,6 +11,7 @@ from headstream.segment.crops import CropSegmenter
 from headstream.segment.registry import find_model
 
 _TORCH_FILES = {".pt", ".ckpt", ".safetensors"}
+_OTHERS_FILES = {".pth", ".bin", ".h5", ".tflite", ".json", ".toml"}  # nothing we read, and no hub's name either
 
 
 def load_segmenter(
@@ -62,7 +63,7 @@ def _is_on_hub(name: str) -> bool:
             known = ", ".join([".onnx", *sorted(_TORCH_FILES)])
             raise UsageError(f"model {name} is a file of an unknown kind; known: {known}")
         return False
-    if path.suffix in {".onnx", *_TORCH_FILES} or name.startswith((".", "/")) or "\\" in name:
+    if path.suffix in {".onnx", *_TORCH_FILES, *_OTHERS_FILES} or name.startswith((".", "/")) or "\\" in name:
         raise UsageError(f"model {name}: no such file or folder")
     if "/" not in name:
         return False

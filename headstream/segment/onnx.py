@@ -73,7 +73,7 @@ class OnnxSegmenter(CropSegmenter):
         except ModelError:
             raise
         except Exception as error:
-            told = f"model {self.card.name} on {self.device} does not take what its card says"
+            told = f"model {self.card.name} on {self.device} does not run as its card says"
             raise ModelError(f"{told}: {' '.join(str(error).split())[:300]}") from error
 
     def _run(self, crops: UInt8Array) -> Float32Array:

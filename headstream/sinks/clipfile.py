@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from headstream.sinks.encode import ClipInfo, What
-from headstream.sinks.formats import OutputFormat, sequence_place
+from headstream.sinks.formats import OutputFormat, is_sequence, sequence_place
 from headstream.sinks.partial import PartialFile, PartialFolder, neighbour, sink_error
 from headstream.sinks.streams import STREAMS, StreamCarrier
 
@@ -117,7 +117,7 @@ def incomplete_name(path: Path) -> Path:
 
 def beside(path: Path, what: str) -> Path:
     """The hidden place beside an output that holds ``what`` belongs to its making."""
-    place = sequence_place(path)[0] if "%" in path.name or not path.suffix else path
+    place = sequence_place(path)[0] if is_sequence(path) else path
     return neighbour(place, f".{place.name}.{what}")
 
 

@@ -174,6 +174,11 @@ def output_format(path: Path, *, codec: str | None = None, transparent: bool = T
     return chosen
 
 
+def is_sequence(path: Path) -> bool:
+    """Whether an output's name stands for a folder of numbered PNGs."""
+    return path.suffix == "" or _NUMBERED.fullmatch(path.name) is not None
+
+
 def sequence_place(path: Path) -> tuple[Path, str]:
     """Folder and file name pattern of a PNG sequence asked for as a folder or as folder/%06d.png. A folder that is told by no
     name of its own (. or ..) gets its name: others are made of it."""

@@ -86,7 +86,7 @@ class PartialFolder:
                 file.unlink(missing_ok=True)  # two names of one file stay two
             self.path.rmdir()
         except OSError as error:
-            raise _unnamed(self.final, self.path, error) from error
+            raise _unnamed(self.final, self.path, error, "what has not got there") from error
 
     def discard(self) -> None:
         """Remove them."""
@@ -150,8 +150,8 @@ def _lost(final: Path, part: Path, error: OSError) -> SinkError:
     return sink_error(final, error)
 
 
-def _unnamed(final: Path, part: Path, error: OSError) -> SinkError:
-    return SinkError(f"{sink_error(final, error)}; what was made is whole and stays in {part}: give it a name yourself")
+def _unnamed(final: Path, part: Path, error: OSError, what: str = "what was made") -> SinkError:
+    return SinkError(f"{sink_error(final, error)}; {what} is whole and stays in {part}: give it a name yourself")
 
 
 def sink_error(path: Path, error: BaseException) -> SinkError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from headstream.errors import SinkError
 from headstream.sinks.background import checkerboard
 from headstream.sinks.partial import check_writable, neighbour, sink_error
 from headstream.types import Cutout, Float32Array, Region, UInt8Array
+
+RESULT = re.compile(r"(head_only|full_mask|head_mask_crop(_\d+)?|stages)\.png")
 
 
 def write_photo(

@@ -206,6 +206,16 @@ def test_results_and_hidden_files_are_not_taken_for_photos(tmp_path: Path, monke
     assert find_photos(["cut/a/*.png"], Path("cut")) == ([Path("cut/a/head_only.png")], [])
 
 
+def test_photos_cut_into_their_own_folder_are_not_cut_again(tmp_path: Path) -> None:
+    for name in ("a.jpg", "a/head_only.png", "a/full_mask.png", "a/head_mask_crop.png", "b/c.jpg"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"x")
+    found = [tmp_path / "a.jpg", tmp_path / "b" / "c.jpg"]
+    assert find_photos([str(tmp_path)], tmp_path) == (found, [])
+    assert len(find_photos([str(tmp_path)], tmp_path / "elsewhere")[0]) == 5
+
+
 @pytest.mark.skipif(ROOT, reason="root may read everything")
 def test_a_folder_that_cannot_be_read_is_told(tmp_path: Path) -> None:
     for name in ("a.jpg", "sub/b.jpg"):

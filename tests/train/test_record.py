@@ -31,6 +31,7 @@ from headstream.train.faces import find_faces  # noqa: E402
 from headstream.train.loader import open_data  # noqa: E402
 from headstream.train.loop import Trainer  # noqa: E402
 from headstream.train.start import build_net  # noqa: E402
+from tests.media import heeds_ctrl_c  # noqa: E402
 from tests.train.test_training import config, face, sets  # noqa: E402, F401
 
 CNN: dict[str, Any] = {"net": "custom-cnn", "plane_weights": (), "steps": 2, "evaluate_every": 1}
@@ -338,7 +339,9 @@ def test_stopped_by_a_signal_it_says_how_to_go_on(sets: Path, config: Path) -> N
     config.write_text(config.read_text().replace("workers = 0", "workers = 1").replace("steps = 8", "steps = 100000"))
     command = [sys.executable, "-m", "headstream", "train", "--config", str(config), "--data", str(sets)]
     command += ["--out", str(out), "--device", "cpu"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    process = subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=heeds_ctrl_c
+    )
     assert process.stderr is not None
     said = ""
     for line in process.stderr:
