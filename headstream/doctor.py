@@ -74,11 +74,11 @@ def examine() -> list[Finding]:
         Finding("system", "platform", "ok", f"{platform.platform()}, {os.cpu_count()} cores"),
     ]
     required = [_package(name, module) for name, module in _REQUIRED.items()]
-    found += required + _optional_packages() + _codecs() + _models() + _devices()
+    found += required + _optional_packages() + _codecs() + _models()
     lacking = ", ".join(row.name for row in required if row.state != "ok")
     if lacking:  # nothing is learnt from trying: OpenCV's second import tells another error than its first
         return [*found, Finding("run", "portrait", "broken", f"not tried without {lacking}")]
-    return found + _virtual_camera() + _inference()
+    return found + _devices() + _virtual_camera() + _inference()
 
 
 def _package(name: str, module: str) -> Finding:
@@ -153,13 +153,10 @@ def _models() -> list[Finding]:
 
 
 def _devices() -> list[Finding]:
-    try:
-        onnxruntime = onnx_runtime()
-        from headstream.segment.load import load_segmenter
-        from headstream.segment.onnx import PROVIDERS
-    except ImportError as error:
-        return [Finding("device", "onnxruntime", "broken", remedy(error))]
-    offered = onnxruntime.get_available_providers()
+    from headstream.segment.load import load_segmenter
+    from headstream.segment.onnx import PROVIDERS
+
+    offered = onnx_runtime().get_available_providers()
     rows = [Finding("device", "cpu", "ok", "ONNX Runtime, the default")]
     there = [name for name, provider in PROVIDERS.items() if provider in offered and name != "cpu"]
     rows += [_tried(name, "ONNX Runtime", lambda device: load_segmenter(device=device)) for name in there]
