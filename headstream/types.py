@@ -15,7 +15,6 @@ from typing import Any, Literal, Protocol, get_args, runtime_checkable
 import numpy as np
 
 UInt8Array = np.ndarray[Any, np.dtype[np.uint8]]
-UInt16Array = np.ndarray[Any, np.dtype[np.uint16]]
 Float32Array = np.ndarray[Any, np.dtype[np.float32]]
 Plane = np.ndarray[Any, np.dtype[Any]]  # uint8, or uint16 above 8 bits
 Box = tuple[float, float, float, float]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import shutil
 import subprocess
 import sys
@@ -29,8 +28,6 @@ from headstream.track.finder import FaceFinder
 from headstream.types import Float32Array, UInt8Array
 from tests.media import pattern, write_video
 
-DATA = Path(os.environ.get("HEADSTREAM_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
-TOOLS = DATA.parent / "tools"
 _KEPT_BYTES = 512 << 20
 
 
@@ -71,14 +68,6 @@ def traced_cut(
     if process.poll() is None:
         process.kill()
         process.wait()
-
-
-@pytest.fixture(scope="session")
-def data_dir() -> Path:
-    """Real faces and clips, where they are at hand."""
-    if not DATA.is_dir():
-        pytest.skip(f"no test data at {DATA} (set HEADSTREAM_DATA)")
-    return DATA
 
 
 @pytest.fixture(scope="session")

@@ -58,6 +58,7 @@ class Studio:
 def overlay_app(stage: Stage) -> Starlette:
     """The overlay alone, of a session that runs elsewhere, as an ASGI application."""
     app = Starlette(routes=_overlay_routes())
+    app.router.redirect_slashes = False  # see create_app
     app.state.studio = Studio(stage)
     return app
 
@@ -104,6 +105,8 @@ def create_app(
         WebSocketRoute("/ws/own", _own_camera),
     ]
     app = Starlette(routes=routes, lifespan=lifespan, exception_handlers={Refused: _refused, UsageError: _refused})
+    # A redirect names the Host that was asked: behind some proxies one that only the proxy can reach.
+    app.router.redirect_slashes = False
     app.state.studio = studio
     return app
 

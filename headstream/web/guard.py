@@ -1,9 +1,10 @@
 """Who may talk to the studio: this machine's own pages, nobody else's.
 
 A page on the internet can make a browser send requests to 127.0.0.1. What stops it here: the Host header must be one of ours
-(DNS rebinding), the Origin of everything that acts, and of every WebSocket, must be ours (cross-site requests), letting
-others in needs a token, and the page itself may load nothing from anywhere (Content-Security-Policy). A proxy in front is
-known by the one public address that was named at the start, never by what requests say of it (X-Forwarded-...).
+(DNS rebinding), the Origin of everything that acts, and of every WebSocket, must be the address that is asked (cross-site
+requests), letting others in needs a token, and the page itself may load nothing from anywhere (Content-Security-Policy). A
+proxy in front is known by the one public address that was named at the start, never by what requests say of it
+(X-Forwarded-...).
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import hmac
 import ipaddress
 from html import escape
-from urllib.parse import parse_qs, quote, urlsplit
+from urllib.parse import parse_qs, quote
 
 from starlette.responses import HTMLResponse, PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -73,27 +74,27 @@ class Guard:
             return 421, "this server does not answer to that name; behind a proxy, start it with --public-url"
         origin = headers.get("origin")
         acts = scope["type"] == "websocket" or scope["method"] not in _SAFE
-        if acts and origin is not None and not self._own(origin):
+        if acts and origin is not None and not self._own(origin, host):
             return 403, "another site may not do that"
         if acts and headers.get("sec-fetch-site", "same-origin") not in {"same-origin", "none"}:
             return 403, "another site may not do that"
         return None
 
-    def _own(self, origin: str) -> bool:
-        if origin == self._public:
-            return True
-        parts = urlsplit(origin)
-        return parts.scheme == "http" and self._ours(parts.netloc.lower())
+    def _own(self, origin: str, host: str) -> bool:
+        """Whether a page of the very address that is asked sent it: of the numbers we answer to, most are somebody else's."""
+        return origin == self._public or (self._ours(host) and origin.lower() == f"http://{host}")
 
     def _ours(self, host: str) -> bool:
         if host in self._hosts:
             return True
-        name, _, port = host.rpartition(":")
+        number = host.removesuffix(f":{self._port}")
+        if not self._any_number or (number == host and self._port != 80):
+            return False
         try:
-            ipaddress.ip_address(name.strip("[]"))
+            ipaddress.ip_address(number.strip("[]"))
         except ValueError:
             return False
-        return self._any_number and port == str(self._port)
+        return True
 
     def _known(self, headers: dict[str, str]) -> bool:
         """Whether our cookie is among them; what others of this host set, however odd, is none of our business."""

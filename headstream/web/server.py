@@ -27,6 +27,7 @@ def server_of(app: Any, address: Address) -> Any:
         ws_per_message_deflate=False,  # on one machine it costs more than it saves
         timeout_graceful_shutdown=1,
         server_header=False,
+        proxy_headers=False,  # anybody on this machine can write them
         h11_max_incomplete_event_size=16384,
     )
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)

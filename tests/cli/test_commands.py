@@ -250,7 +250,7 @@ class TestLive:
         assert run("live", "--camera", head_clip, "--record", out, "--json", "--hair-color", "#8a2be2") == 0
         captured = capsys.readouterr()
         told = json.loads(captured.out)
-        assert told["frames_with_head"] == told["frames"] > 10
+        assert told["frames_with_head"] == told["frames"] > 0
         assert told["outputs"] == [str(out)]
         assert told["shown_on"][str(out)]["error"] is None
         assert f"wrote {out}" in captured.err

@@ -81,10 +81,10 @@ def test_running_out_of_memory_is_saved_and_explained(
     run = trainer(sets, config)
     whole = run._train_step
 
-    def short(parts: Any, weights: Any) -> float:
+    def short(given: Any, weights: Any) -> float:
         if run.step == 3:
             raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: not enough memory: you tried")
-        return whole(parts, weights)
+        return whole(given, weights)
 
     monkeypatch.setattr(run, "_train_step", short)
     with pytest.raises(ModelError, match=r"step 3 with batches of 4 at 64 px on cpu.*set accumulate = 2"):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,7 @@ from headstream.web.address import bound
 from headstream.web.app import create_app
 from headstream.web.server import Background
 from tests.media import heeds_ctrl_c
+from tests.waiting import wait_until
 from tests.web.conftest import Running
 
 TOKEN = "a-token-of-at-least-16"
@@ -34,7 +35,16 @@ def test_another_name_for_this_machine_is_not_answered(studio: Running, host: st
 
 
 @pytest.mark.parametrize(
-    "origin", ["http://evil.example", "null", "https://127.0.0.1:{}", "http://127.0.0.1:1", "http://127.0.0.1"]
+    "origin",
+    [
+        "http://evil.example",
+        "null",
+        "https://127.0.0.1:{}",
+        "http://127.0.0.1:1",
+        "http://127.0.0.1",
+        "http://localhost:{}",
+        "http://[",
+    ],
 )
 def test_another_site_can_change_nothing(studio: Running, origin: str) -> None:
     other = origin.format(studio.port)
@@ -60,6 +70,38 @@ def test_with_a_token_any_number_of_this_machine_is_answered(segmenter: CropSegm
             ("evil.example:{}", 421),
         ):
             assert studio.ask("GET", "/", Host=host.format(studio.port)).status == status
+
+
+@pytest.mark.parametrize("public_url", [None, "https://studio.example"])
+def test_a_page_of_another_number_is_another_site(segmenter: CropSegmenter, public_url: str | None) -> None:
+    listener, address = bound("0.0.0.0", 0, TOKEN, public_url)
+    app = create_app(segmenter)
+    with Background(app, listener, address) as server:
+        studio = Running(server, app)
+        for host, origin, status in (
+            ("10.1.2.3:{}", "http://10.1.2.3:{}", 415),
+            ("[fe80::1]:{}", "http://[fe80::1]:{}", 415),
+            ("10.1.2.3:{}", "http://6.6.6.6:{}", 403),
+            ("127.0.0.1:{}", "http://6.6.6.6:{}", 403),
+            ("127.0.0.1:{}", "http://10.1.2.3:{}", 403),
+        ):
+            named = {"Host": host.format(studio.port), "Origin": origin.format(studio.port)}
+            mine = f"headstream={TOKEN}"
+            assert studio.ask("POST", "/api/files?name=a", b"x", Cookie=mine, **named).status == status, named
+
+
+def test_on_the_port_that_browsers_leave_out_numbers_stand_alone(segmenter: CropSegmenter) -> None:
+    listener, address = bound("0.0.0.0", 0, TOKEN)
+    app = create_app(segmenter)
+    with Background(app, listener, replace(address, port=80)) as server:  # which not everybody may listen on
+        server.address = address
+        studio = Running(server, app)
+        for host in ("192.168.1.5", "192.168.1.5:80", "[fe80::80]", "[fe80::80]:80", "localhost"):
+            assert studio.ask("GET", "/", Host=host).status == 401
+            named = {"Host": host, "Origin": f"http://{host}", "Cookie": f"headstream={TOKEN}"}
+            assert studio.ask("POST", "/api/files?name=a", b"x", **named).status == 415
+        for host in ("evil.example", f"192.168.1.5:{address.port}", "192.168.1.5:", "[", ""):
+            assert studio.ask("GET", "/", Host=host).status == 421
 
 
 def test_a_form_of_another_site_without_origin_is_known_by_its_fetch_metadata(studio: Running) -> None:
@@ -193,18 +235,18 @@ def test_a_liar_about_the_size_is_stopped_on_the_way(start: Callable[..., Runnin
         head = f"POST /api/files?name=a.mp4 HTTP/1.1\r\nHost: {studio.host}\r\nTransfer-Encoding: chunked\r\n\r\n"
         raw.sendall(head.encode())
         answer = b""
+        chunk = b"10000\r\n" + bytes(0x10000) + b"\r\n"
+        raw.sendall(chunk)
+        folder = studio.app.state.studio.uploads._folder
+        wait_until(lambda: any(folder.iterdir()))
         try:
             for _ in range(64):
-                raw.sendall(b"10000\r\n" + bytes(0x10000) + b"\r\n")
+                raw.sendall(chunk)
             answer = raw.recv(4096)
         except OSError:
             pass
     assert answer == b"" or b" 413 " in answer
-    until = time.monotonic() + 10
-    uploads = studio.app.state.studio.uploads
-    while any(uploads._folder.iterdir()) and time.monotonic() < until:
-        time.sleep(0.05)
-    assert list(uploads._folder.iterdir()) == []
+    wait_until(lambda: not any(folder.iterdir()))
     assert studio.ask("GET", "/api/files").status == 200
 
 
@@ -213,12 +255,9 @@ def test_an_upload_that_breaks_off_leaves_nothing(studio: Running) -> None:
         raw.sendall(
             f"POST /api/files?name=a.mp4 HTTP/1.1\r\nHost: {studio.host}\r\nContent-Length: 100000\r\n\r\nabc".encode()
         )
-        time.sleep(0.3)
-    until = time.monotonic() + 10
-    uploads = studio.app.state.studio.uploads
-    while any(uploads._folder.iterdir()) and time.monotonic() < until:
-        time.sleep(0.05)
-    assert list(uploads._folder.iterdir()) == []
+        folder = studio.app.state.studio.uploads._folder
+        wait_until(lambda: any(folder.iterdir()))
+    wait_until(lambda: not any(folder.iterdir()))
 
 
 def test_rubbish_does_not_end_the_server(studio: Running) -> None:

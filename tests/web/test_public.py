@@ -12,6 +12,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from starlette.responses import PlainTextResponse
+from starlette.types import Receive, Scope, Send
 from websockets.sync.client import connect
 from websockets.typing import Origin
 
@@ -92,6 +94,7 @@ def test_others_come_in_through_a_proxy_with_encryption(
         f"{PUBLIC}.evil.example",
         f"https://evil.{NAME}",
         "https://127.0.0.1:{}",
+        "http://[",
         "null",
         "",
     ],
@@ -126,6 +129,24 @@ def test_no_other_name_is_answered_beside_the_public_one(start: Callable[..., Ru
     assert studio.ask("GET", "/", Host=other, Cookie=MINE, **told).status == 421
     assert studio.ask("GET", "/", Host=NAME, Cookie=MINE).status == 200
     assert studio.ask("GET", "/", Host=studio.host, Cookie=MINE).status == 200
+
+
+def test_nobody_is_led_to_where_only_the_proxy_comes(start: Callable[..., Running]) -> None:
+    studio = start(token=TOKEN, public_url=PUBLIC)
+    for path in ("/overlay/", "/static", "/api/files/"):
+        reply = studio.ask("GET", path, Cookie=MINE)
+        assert (reply.status, "location" in reply.headers) == (404, False)
+
+
+def test_where_a_visitor_comes_from_is_not_what_the_request_says() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await PlainTextResponse(f"{scope['scheme']} {scope['client'][0]}")(scope, receive, send)
+
+    listener, address = bound("127.0.0.1", 0, None)
+    with Background(app, listener, address) as server:
+        told = {"X_Forwarded_For": "6.6.6.6", "X_Forwarded_Proto": "https"}
+        assert Running(server, app).ask("GET", "/", **told).body == b"http 127.0.0.1"
 
 
 def test_without_a_public_address_there_is_none(start: Callable[..., Running]) -> None:

@@ -265,12 +265,10 @@ def test_a_video_is_cut_with_its_progress(studio: Running, head_clip: Path, tmp_
 def test_what_is_cut_can_be_cancelled_and_leaves_nothing(studio: Running, head_clip: Path) -> None:
     first, second = (studio.ask("POST", "/api/files?name=a.mp4", head_clip.read_bytes()).json for _ in range(2))
     root = studio.app.state.studio.uploads.get(first["id"]).folder.parent
+    assert len(list(root.iterdir())) == 2
     assert studio.ask("DELETE", f"/api/files/{first['id']}").status == 204
     assert studio.ask("DELETE", f"/api/files/{second['id']}").status == 204
-    until = time.monotonic() + 60
-    while any(root.iterdir()) and time.monotonic() < until:
-        time.sleep(0.1)
-    assert list(root.iterdir()) == []
+    wait_until(lambda: not any(root.iterdir()))
     assert studio.ask("GET", "/api/files").json == []
 
 
