@@ -16,14 +16,13 @@ import numpy as np
 from headstream.cli.console import progress_bar, say
 from headstream.errors import UsageError
 from headstream.evaluate.pictures import contact_sheet
-from headstream.imagefile import write_image
+from headstream.imagefile import read_image, write_image
 from headstream.matte.refine import MatteOptions
 from headstream.photos import PhotoCutter
 from headstream.pipeline import CutOptions
 from headstream.segment.load import load_segmenter
 from headstream.segment.registry import models_dir
 from headstream.track.finder import FaceFinder
-from headstream.train.data import read_rgb
 from headstream.types import UInt8Array
 
 _PAIRS_A_ROW = 5
@@ -61,7 +60,7 @@ def main() -> None:
     with FaceFinder(models_dir()) as finder, progress_bar("cutting", unit="pictures") as progress:
         cutter = PhotoCutter(load_segmenter(options.model), finder, CutOptions(matte=MatteOptions(stability=0.0)))
         for number, (entry, why) in enumerate(entries, 1):
-            rgb = read_rgb(picture_file(options.data, entry))
+            rgb = read_image(picture_file(options.data, entry))
             tiles += [(f"{number} {why}", rgb), cut_over_colour(cutter, rgb)]
             progress(number, len(entries))
     wide = 2 * _PAIRS_A_ROW

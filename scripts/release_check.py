@@ -24,12 +24,11 @@ from typing import Any
 import numpy as np
 
 from headstream.capture.file import FileSource
-from headstream.imagefile import write_image
+from headstream.imagefile import read_image, write_image
 from headstream.pipeline import CutOptions, HeadCutter, cut_stream
 from headstream.segment.load import load_segmenter
 from headstream.segment.registry import models_dir
 from headstream.track.finder import FaceFinder
-from headstream.train.data import read_rgb
 from headstream.video import VideoJob, cut_video_file
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -115,7 +114,7 @@ def segmented(place: Place, folder: Path, part: Any) -> Path:
     out = folder / f"alone-{part}"
     out.mkdir(exist_ok=True)
     for path in sorted((folder / "images").iterdir()):
-        alpha = segmenter.predict(read_rgb(path)[None], part)[0]
+        alpha = segmenter.predict(read_image(path)[None], part)[0]
         write_image(out / f"{path.stem}.png", (alpha * 255 + 0.5).astype(np.uint8))
     return out
 

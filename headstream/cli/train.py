@@ -104,10 +104,17 @@ def _run(trainer: Trainer, change: bool) -> None:
             trainer.run(report)
         except KeyboardInterrupt:
             if on.leads:
-                say(
-                    f"stopped after step {trainer.step} of {settings.steps}, saved: the same command goes on from there"
-                )
+                _tell_stopped(trainer)
             raise
+
+
+def _tell_stopped(trainer: Trainer) -> None:
+    """Say how far an interrupted run came, and what of that is kept."""
+    stopped = f"stopped after step {trainer.step} of {trainer.config.steps}"
+    if trainer.saved_step == trainer.step:
+        say(f"{stopped}, saved: the same command goes on from there")
+    else:
+        say(f"{stopped}, not saved: the same command goes on from step {trainer.saved_step or 0}")
 
 
 def _tell_data(data: OpenedData) -> None:

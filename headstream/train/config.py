@@ -145,10 +145,10 @@ def load_config(path: Path, **overrides: Any) -> TrainConfig:
     Raises UsageError naming an unknown key or a value that cannot be.
     """
     try:
-        raw = tomllib.loads(path.read_text())
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"cannot read configuration {path}: {error.strerror}") from error
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} is not TOML: {error}") from error
     raw["data"] = tuple(_build(DataConfig, entry, path) for entry in raw.get("data", []))
     raw |= {key: value for key, value in overrides.items() if value is not None}
@@ -161,11 +161,16 @@ def load_config(path: Path, **overrides: Any) -> TrainConfig:
 def only_present(config: TrainConfig, data_root: Path) -> TrainConfig:
     """Of a configuration's sets those that lie in ``data_root``; of these, the first alone is validated on.
 
+    A folder laid out in several ways counts once, as the first of its kinds: what one entry holds out, another would train on.
     Raises UsageError telling what was looked for and what is there.
     """
     from headstream.train.data import lies_in
 
-    there = [entry for entry in config.data if lies_in(entry.kind, data_root / entry.folder)]
+    by_folder: dict[str, DataConfig] = {}
+    for entry in config.data:
+        if lies_in(entry.kind, data_root / entry.folder):
+            by_folder.setdefault(entry.folder, entry)
+    there = list(by_folder.values())
     if not there:
         wanted = ", ".join(dict.fromkeys(entry.folder for entry in config.data))
         found = ", ".join(sorted(p.name for p in data_root.iterdir() if p.is_dir())[:8])

@@ -17,7 +17,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from headstream.errors import UsageError
+from headstream.errors import SourceError, UsageError
+from headstream.imagefile import read_image
 from headstream.types import Box, UInt8Array
 
 BASE_PLANES = ("head", "hair", "body")
@@ -162,27 +163,27 @@ class DataSet:
             )
 
     def rgb(self, name: str) -> UInt8Array:
-        """The picture alone, (H, W, 3) uint8."""
+        """The picture alone, (H, W, 3) uint8. Raises SourceError."""
         if self.kind == "packed":
             from headstream.train.packed import load_packed
 
             return load_packed(self, name).rgb
-        return read_rgb(self.image_path(name))
+        return read_image(self.image_path(name))
 
     def load(self, name: str) -> Picture:
-        """Read one picture and its truth. Raises OSError for a damaged file."""
+        """Read one picture and its truth. Raises SourceError for a damaged file."""
         if self.kind == "packed":
             from headstream.train.packed import load_packed
 
             return load_packed(self, name)
-        rgb = read_rgb(self.image_path(name))
+        rgb = read_image(self.image_path(name))
         face = self.faces.get(name)
         target, known = KINDS[self.kind](self, name, rgb.shape[:2], face)
         if self.pseudo is None or not (path := self.pseudo / f"{name}.png").exists():
             return bounded(finished(rgb, target, known, face))
         base = np.s_[..., :3]
         told = known[base] > 0
-        soft = _fit(read_rgb(path), rgb.shape[:2])
+        soft = _fit(read_image(path), rgb.shape[:2])
         no_hair = (known[..., HAIR] > 0) & (target[..., HAIR] == 0)
         soft[no_hair] = _without_hair(soft[no_hair])
         target[base] = np.where(told, target[base], soft)
@@ -219,18 +220,13 @@ def finished(rgb: UInt8Array, target: UInt8Array, known: UInt8Array, face: Box |
     return Picture(rgb, target, known, person, face)
 
 
-def read_rgb(path: Path) -> UInt8Array:
-    """(H, W, 3) uint8 of any picture OpenCV reads."""
-    bgr = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if bgr is None:
-        raise OSError(f"cannot read picture {path}")
-    return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
-
-
 def read_grey(path: Path) -> UInt8Array:
-    """(H, W) uint8 of a mask or label map; palettes are read as their numbers."""
-    with Image.open(path) as image:
-        values = np.asarray(image if image.mode in {"L", "P"} else image.convert("L"))
+    """(H, W) uint8 of a mask or label map; palettes are read as their numbers. Raises SourceError."""
+    try:
+        with Image.open(path) as image:
+            values = np.asarray(image if image.mode in {"L", "P"} else image.convert("L"))
+    except OSError as error:
+        raise SourceError(f"{path}: is not a mask that can be read: {error}") from error
     return values
 
 
@@ -328,7 +324,7 @@ def _lfw_parts(data: DataSet, name: str, shape: tuple[int, int], face: Box | Non
     """Red hair, green skin (face and neck alike), blue background."""
     path = data.truth_path(name)
     assert path is not None
-    strongest = _fit(read_rgb(path), shape, nearest=True).argmax(axis=2)
+    strongest = _fit(read_image(path), shape, nearest=True).argmax(axis=2)
     return _from_hair(data, strongest == 0, strongest == 2)
 
 
@@ -342,7 +338,7 @@ def _masks(data: DataSet, name: str, shape: tuple[int, int], face: Box | None) -
 def _fullbody(data: DataSet, name: str, shape: tuple[int, int], face: Box | None) -> tuple[UInt8Array, UInt8Array]:
     """Hair, hats and glasses are head, clothes are not; skin is head by the face box, and unknown around the chin."""
     label = _fit(_read_truth(data, name), shape, nearest=True)
-    classes = (data.root / "labels.txt").read_text().split()
+    classes = (data.root / "labels.txt").read_text(encoding="utf-8").split()
     worn = np.isin(label, [i for i, c in enumerate(classes) if c in _WORN_ON_HEAD])
     hair = label == classes.index("hair")
     skin = label == classes.index("skin")
@@ -382,4 +378,7 @@ def read_names(path: Path) -> frozenset[str]:
     """Stems listed in a file, one a line."""
     if not path.is_file():
         raise UsageError(f"list of names {path} does not exist")
-    return frozenset(path.read_text().split())
+    try:
+        return frozenset(path.read_text(encoding="utf-8").split())
+    except UnicodeDecodeError as error:
+        raise UsageError(f"list of names {path} is not text in UTF-8; save it as that") from error

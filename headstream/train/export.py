@@ -127,7 +127,7 @@ def write_card(onnx_file: Path, details: dict[str, Any]) -> Path:
     digest = hashlib.sha256(onnx_file.read_bytes()).hexdigest()
     card = {"file": onnx_file.name, "sha256": digest} | details
     path = onnx_file.with_suffix(".json")
-    path.write_text(json.dumps(card, indent=2) + "\n")
+    path.write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
     return path
 
 

@@ -7,12 +7,16 @@ import os
 from pathlib import Path
 from typing import Any
 
-from headstream.train.data import DataSet, read_rgb
+from headstream.imagefile import read_image
+from headstream.train.data import DataSet
 from headstream.types import Box
 
 
 def find_faces(data: DataSet, cache: Path) -> dict[str, Box]:
-    """Face box of every picture of a set where there is one, kept as JSON in ``cache``; what it lacks is looked for."""
+    """Face box of every picture of a set where there is one, kept as JSON in ``cache``; what it lacks is looked for.
+
+    Raises SourceError for a picture that cannot be read.
+    """
     if data.kind == "packed":
         return {}
     boxes: dict[str, Any] = _cached(cache)
@@ -20,14 +24,14 @@ def find_faces(data: DataSet, cache: Path) -> dict[str, Box]:
         boxes |= _look_for_faces(data, missing)
         cache.parent.mkdir(parents=True, exist_ok=True)
         part = cache.with_name(f"{cache.name}.{os.getpid()}.part")  # of torchrun's processes each looks for itself
-        part.write_text(json.dumps(boxes))
+        part.write_text(json.dumps(boxes), encoding="utf-8")
         part.replace(cache)
     return {name: (box[0], box[1], box[2], box[3]) for name in data.names if (box := boxes[name])}
 
 
 def _cached(cache: Path) -> dict[str, Any]:
     try:
-        boxes = json.loads(cache.read_text())
+        boxes = json.loads(cache.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
         return {}
     return boxes if isinstance(boxes, dict) else {}
@@ -41,7 +45,7 @@ def _look_for_faces(data: DataSet, names: list[str]) -> dict[str, Box | None]:
     full_model, short_model = (models_dir() / MODEL_FILES[kind] for kind in ("full", "short"))
     with FaceDetector(full_model) as full, FaceDetector(short_model) as short:
         for name in names:
-            rgb = read_rgb(data.image_path(name))
+            rgb = read_image(data.image_path(name))
             found = full.detect(rgb) or short.detect(rgb)
             boxes[name] = max(found, key=lambda f: (f.box_px[2] - f.box_px[0]) * f.score).box_px if found else None
     return boxes

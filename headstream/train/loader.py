@@ -27,11 +27,19 @@ Rng = np.random.Generator
 
 @dataclass(frozen=True)
 class OpenedData:
-    """The sets of a configuration: to train on, to take backgrounds from, to score."""
+    """The sets of a configuration: to train on, to take backgrounds from, to score.
+
+    validated: what each entry of the configuration holds out to be scored, None where that is nothing.
+    """
 
     train: tuple[DataSet, ...]
     backdrops: tuple[DataSet, ...]
-    validation: tuple[DataSet, ...]
+    validated: tuple[DataSet | None, ...]
+
+    @property
+    def validation(self) -> tuple[DataSet, ...]:
+        """The sets to score."""
+        return tuple(data for data in self.validated if data is not None)
 
 
 def loaded_planes(config: TrainConfig) -> tuple[str, ...]:
@@ -41,7 +49,8 @@ def loaded_planes(config: TrainConfig) -> tuple[str, ...]:
 
 def open_data(config: TrainConfig, data_root: Path, config_dir: Path, cache: Path) -> OpenedData:
     """All sets of a configuration, held-out and validation names left out of training, each with its face boxes."""
-    train, validation = [], []
+    train: list[DataSet] = []
+    validated: list[DataSet | None] = []
     planes = loaded_planes(config)
     for entry in config.data:
         held = frozenset[str]().union(*(read_names(config_dir / name) for name in entry.hold_out))
@@ -57,18 +66,20 @@ def open_data(config: TrainConfig, data_root: Path, config_dir: Path, cache: Pat
             planes=planes,
         )
         chosen = _validation_names(entry, opened, config_dir, config.seed)
+        scored = None
         if chosen:
-            validation.append(dataclasses.replace(opened, names=tuple(sorted(chosen)), pseudo=None))
-            validation[-1].check_truth()
+            scored = dataclasses.replace(opened, names=tuple(sorted(chosen)), pseudo=None)
+            scored.check_truth()
             left = tuple(name for name in opened.names if name not in chosen)
             if not left:
                 raise UsageError(f"{entry.folder}: nothing is left to train on beside the {len(chosen)} validated")
             opened = dataclasses.replace(opened, names=left)
+        validated.append(scored)
         opened.check_truth()
         faces = find_faces(opened, cache / f"faces-{entry.folder.replace('/', '-')}.json")
         train.append(dataclasses.replace(opened, faces=faces))
     backdrops = [data for data, entry in zip(train, config.data, strict=True) if entry.backdrops]
-    return OpenedData(tuple(train), tuple(backdrops), tuple(validation))
+    return OpenedData(tuple(train), tuple(backdrops), tuple(validated))
 
 
 def _validation_names(entry: DataConfig, opened: DataSet, config_dir: Path, seed: int) -> frozenset[str]:
@@ -99,18 +110,20 @@ class PictureCache:
 
     def __init__(self, size: int) -> None:
         self._left = size
-        self._kept: dict[tuple[Path, str], Picture] = {}
+        self._kept: dict[tuple[object, ...], Picture] = {}
 
     def load(self, data: DataSet, name: str) -> Picture:
         """The picture, from memory or from its files."""
-        kept = self._kept.get((data.root, name))
+        # All that tells apart what sets of one folder make of a picture.
+        key = (data.kind, data.root, data.plane, data.pseudo, data.pseudo_unsure, name)
+        kept = self._kept.get(key)
         if kept is not None:
             return kept
         picture = data.load(name)
         size = sum(x.nbytes for x in (picture.rgb, picture.target, picture.known, picture.person) if x is not None)
         if size <= self._left:
             self._left -= size
-            self._kept[data.root, name] = picture
+            self._kept[key] = picture
         return picture
 
 

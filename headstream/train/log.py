@@ -21,7 +21,7 @@ class RunLog:
         self._writer = _summary_writer() if tensorboard else None
 
     def add(self, row: dict[str, Any]) -> None:
-        """One more row; its first column is the step."""
+        """One more row; its first column is the step. None is a value that is not known."""
         path = self._out / "log.csv"
         new = not path.exists()
         with path.open("a", newline="") as file:
@@ -33,7 +33,8 @@ class RunLog:
         if self._writer is not None:
             with contextlib.closing(self._writer(str(self._out / "tensorboard"))) as board:
                 for key, value in row.items():
-                    board.add_scalar(key, value, row["step"])
+                    if value is not None:
+                        board.add_scalar(key, value, row["step"])
 
 
 def _summary_writer() -> Any:

@@ -81,6 +81,8 @@ class Trainer:
         self.optimizer = self._adamw(config)
         self.scaler = self.on.scaler()
         self.step, self.best, self._best_step = 0, 0.0, 0
+        self.saved_step: int | None = None  # what last.pt holds
+        self._whole = True  # no step is half done
         self.history = History(record_of(config, self.data, self.on.device), [command] if command else [])
 
     @property
@@ -127,6 +129,7 @@ class Trainer:
         self._load_optimizer(state)
         self.scaler.load_state_dict(state["scaler"])
         self.step, self.best, self._best_step = state["step"], state["best"], state["best_step"]
+        self.saved_step = self.step
         if validation_changed(different):
             self.best, self._best_step, self.history.scores = 0.0, self.step, {}
         torch.set_rng_state(state["torch_rng"])
@@ -147,7 +150,8 @@ class Trainer:
         self.optimizer.state.update(before.state)
 
     def run(self, report: Callable[[Progress], None] | None = None) -> None:
-        """Train to the end. On an interrupt the state is saved before it is passed on.
+        """Train to the end. On an interrupt the state is saved before it is passed on; not on a second one within a step,
+        which leaves the step half done and last.pt as it was: ``saved_step`` tells.
 
         Raises ModelError with advice when memory runs out, SourceError for a picture that cannot be read (the state is
         saved both times), SinkError when it cannot be saved.
@@ -160,7 +164,8 @@ class Trainer:
                     if report:
                         report(progress)
         except (KeyboardInterrupt, SourceError):
-            self._save_last()
+            if self._whole:
+                self._save_last()
             raise
         except (RuntimeError, MemoryError) as error:
             if not out_of_memory(error):
@@ -170,12 +175,15 @@ class Trainer:
         self._save_last()
 
     def _name_validated(self) -> None:
-        for data in self.data.validation:
-            (self.out / f"validation-{data.root.name}.txt").write_text("\n".join(data.names) + "\n")
+        for number, data in enumerate(self.data.validated, 1):  # as on the card: a folder may be named twice
+            if data is not None:
+                path = self.out / f"validation-{number}-{data.root.name}.txt"
+                path.write_text("\n".join(data.names) + "\n", encoding="utf-8")
 
     def _save_last(self) -> None:
         if self.on.leads:
             self.save(self.out / "last.pt")
+            self.saved_step = self.step
 
     def _memory_advice(self) -> str:
         config = self.config
@@ -189,32 +197,54 @@ class Trainer:
     def _steps(self) -> Generator[Progress, None, None]:
         config = self.config
         weights = torch.tensor(config.weights, device=self.on.device)
+        self._make_up_evaluation()
+        if self._out_of_patience():
+            return
         started, first, smooth = time.monotonic(), self.step, 0.0
         before = self.history.seconds
         parts = batches(config, self.data, first_step=first, rank=self.on.rank, world=self.on.world)
         while self.step < config.steps:
             given = self._fetched(parts)
             with held_interrupts():  # half a step would be in the weights, and not in the count
+                self._whole = False
                 loss = self._train_step(given, weights)
                 self.step += 1
                 self.history.seconds = before + time.monotonic() - started
+                self._whole = True
             smooth = loss if smooth == 0.0 else 0.98 * smooth + 0.02 * loss
             rate = (self.step - first) / (self.history.seconds - before)
             progress = Progress(self.step, config.steps, smooth, rate * config.batch, (config.steps - self.step) / rate)
-            due = self.step % config.evaluate_every == 0
-            if self.on.leads and (due or self.step == config.steps):
+            if self.on.leads and self._due():
                 progress.score = self._evaluate(smooth)
             yield progress
-            stale = self.step - self._best_step >= config.patience * config.evaluate_every
-            if config.patience and due and self.on.agreed(stale):  # only the leading process has seen the scores
-                log.info("no better score in %d evaluations; stopping early", config.patience)
+            if self._out_of_patience():
                 return
+
+    def _due(self) -> bool:
+        """Whether this step is one that is evaluated."""
+        return self.step > 0 and (self.step % self.config.evaluate_every == 0 or self.step == self.config.steps)
+
+    def _make_up_evaluation(self) -> None:
+        """Evaluate what an interrupt left without its scores: of the last step, no later one would come."""
+        if self.on.leads and self.data.validation and self._due() and self.history.scores.get("step") != self.step:
+            log.info("step %d was not evaluated before: %s", self.step, self._evaluate(None))
+
+    def _out_of_patience(self) -> bool:
+        """Whether the run ends early here. All processes must ask at the same step."""
+        config = self.config
+        if not (config.patience and self.data.validation) or self.step % config.evaluate_every:
+            return False
+        stale = self.step - self._best_step >= config.patience * config.evaluate_every
+        if not self.on.agreed(stale):  # only the leading process has seen the scores
+            return False
+        log.info("no better score in %d evaluations; stopping early", config.patience)
+        return True
 
     def _fetched(self, parts: Iterator[Batch]) -> list[Batch]:
         """What one step learns from."""
         try:
             return [next(parts) for _ in range(self.config.accumulate)]
-        except OSError as error:
+        except (OSError, SourceError) as error:
             reason = str(error).strip().splitlines()[-1]
             raise SourceError(f"at step {self.step} a picture failed: {reason}; the state is saved") from error
 
@@ -260,7 +290,8 @@ class Trainer:
             else:
                 mean.copy_(value)
 
-    def _evaluate(self, loss: float) -> Score | None:
+    def _evaluate(self, loss: float | None) -> Score | None:
+        """Score, save and log. loss: running mean, None where no step has been done yet."""
         scored = None
         if self.data.validation:
             scored = score(self.predict, self.spec.outputs, self.data.validation, self.spec.side)
@@ -268,9 +299,9 @@ class Trainer:
             if scored.first > self.best:
                 self.best, self._best_step = scored.first, self.step
                 self.save(self.out / "best.pt")
-        self.save(self.out / "last.pt")
-        row: dict[str, Any] = {"step": self.step, "loss": round(loss, 5)} | (scored.as_row() if scored else {})
-        self._log.add(row)
+        self._save_last()
+        row: dict[str, Any] = {"step": self.step, "loss": None if loss is None else round(loss, 5)}
+        self._log.add(row | (scored.as_row() if scored else {}))
         return scored
 
     @torch.no_grad()

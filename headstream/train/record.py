@@ -31,7 +31,7 @@ def record_of(config: TrainConfig, data: OpenedData, device: torch.device) -> Re
         "config": _plain(config),
         "init_sha256": None if config.init is None else _sha256(config.init),
         "teachers_sha256": [_sha256(path) for path in config.teachers],
-        "data": [_pictures_of(opened, data) for opened in data.train],
+        "data": [_pictures_of(*sets) for sets in zip(data.train, data.validated, strict=True)],
     }
 
 
@@ -70,12 +70,11 @@ def _plain(config: TrainConfig | DataConfig) -> dict[str, Any]:
     return plain
 
 
-def _pictures_of(trained: DataSet, data: OpenedData) -> Record:
-    """How many pictures a set trains on and validates, and which: by name and size, not by where they lie."""
-    validated = [x for x in data.validation if (x.kind, x.root) == (trained.kind, trained.root)]
+def _pictures_of(trained: DataSet, validated: DataSet | None) -> Record:
+    """How many pictures an entry trains on and validates, and which: by name and size, not by where they lie."""
     return {
         "trained": _fingerprint(trained),
-        "validated": _fingerprint(validated[0]) if validated else "none",
+        "validated": _fingerprint(validated) if validated else "none",
     }
 
 

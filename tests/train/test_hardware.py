@@ -71,6 +71,17 @@ def test_it_stops_early_when_nothing_gets_better(sets: Path, config: Path) -> No
     run.best = 2.0  # no score will ever beat it
     run.run()
     assert run.step == 2
+    again = trainer(sets, config, evaluate_every=1, patience=2, steps=50, encoder_lr=0.0, decoder_lr=0.0)
+    assert again.resume()
+    again.run()
+    assert again.step == 2  # it has ended, and is not lengthened by asking again
+
+
+def test_it_does_not_stop_early_where_nothing_is_scored(sets: Path, config: Path) -> None:  # noqa: F811
+    data = tuple(dataclasses.replace(entry, validate="") for entry in load_config(config).data)
+    run = trainer(sets, config, data=data, evaluate_every=1, patience=1, steps=3)
+    run.run()
+    assert run.step == 3
 
 
 def test_running_out_of_memory_is_saved_and_explained(

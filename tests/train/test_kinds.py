@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from headstream.cli import main
-from headstream.errors import UsageError
+from headstream.errors import SourceError, UsageError
 from headstream.train.data import BASE_PLANES, BODY, HAIR, HEAD, PARTS, TARGETS, DataSet, read_names
 from headstream.train.leaks import difference_hash, duplicates_between
 from headstream.train.packed import pack
@@ -94,8 +94,12 @@ class TestKinds:
         assert (picture.known[..., HEAD][label == 1] == 0).all()  # face and neck are one colour
 
     def test_damaged_truth_is_an_error_that_names_the_file(self, hq: Path) -> None:
+        mask = next((hq / "CelebAMask-HQ-mask-anno").rglob("00007_*.png"))
+        mask.write_bytes(b"no mask")
+        with pytest.raises(SourceError, match=rf"{mask.name}: is not a mask that can be read"):
+            DataSet("celebamask-hq", hq).load("7")
         (hq / "CelebA-HQ-img" / "7.jpg").write_bytes(b"no picture")
-        with pytest.raises(OSError, match=r"7\.jpg"):
+        with pytest.raises(SourceError, match=r"7\.jpg: is not a picture that can be read"):
             DataSet("celebamask-hq", hq).load("7")
 
     def test_lists_of_names(self, tmp_path: Path) -> None:

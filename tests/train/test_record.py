@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from PIL import Image
 torch = pytest.importorskip("torch")
 
 from headstream.cli import main  # noqa: E402
+from headstream.cli.train import _run  # noqa: E402
 from headstream.errors import ModelError, SinkError, SourceError, UsageError  # noqa: E402
 from headstream.lock import locked  # noqa: E402
 from headstream.nets.checkpoint import load_checkpoint  # noqa: E402
@@ -147,7 +149,21 @@ class TestCard:
         assert card["configuration"]["data"][0]["validate"] == "held.txt"
         assert "unknown: that of faces, hairs, bodies" in card["licence"]
         assert json.loads(json.dumps(card, allow_nan=False)) == card
-        assert (done.out / "validation-faces.txt").read_text() == "04\n05\n"
+        assert (done.out / "validation-1-faces.txt").read_text() == "04\n05\n"
+
+    def test_a_folder_named_twice_tells_of_each(self, sets: Path, config: Path) -> None:  # noqa: F811
+        plain = load_config(config)
+        (config.parent / "others.txt").write_text("01\n")
+        face_set = dataclasses.replace(plain.data[0], hold_out=("others.txt",))
+        other = dataclasses.replace(face_set, validate="others.txt", hold_out=("held.txt",))
+        third = dataclasses.replace(face_set, validate="", hold_out=("held.txt", "others.txt"))
+        run = trainer(sets, config, data=(face_set, other, third))
+        run.run()
+        assert (run.out / "validation-1-faces.txt").read_text() == "04\n05\n"
+        assert (run.out / "validation-2-faces.txt").read_text() == "01\n"
+        told = card_details(run.net, run.spec, run.out / "last.pt")["training_data"]
+        counts = [told[f"{number}: faces"].split(" to validate")[0] for number in (1, 2, 3)]
+        assert counts == ["3 pictures, 2 pictures", "3 pictures, 1 pictures", "3 pictures, none"]
 
     def test_a_mean_tells_of_all_its_parts(self, done: Trainer, sets: Path, config: Path) -> None:  # noqa: F811
         other = trainer(sets, config, "other", seed=5)
@@ -194,6 +210,17 @@ class TestWithoutConfig:
         ]
         assert [x.validate for x in found] == ["5%", "", ""]
         assert all(entry.licence for entry in found)
+
+    def test_a_folder_laid_out_twice_is_no_way_around_validation(self, tmp_path: Path) -> None:
+        data = self.known(tmp_path, "celebamask/labels", "celebamask/CelebAMask-HQ-mask-anno", "lfw/hair", "lfw/labels")
+        (data / "celebamask" / "images").rename(data / "celebamask" / "CelebA-HQ-img")
+        self.known(tmp_path, "celebamask/labels")
+        settings = only_present(load_config(DEFAULT), data)
+        assert [(x.kind, x.folder) for x in settings.data] == [("celebamask", "celebamask"), ("hair", "lfw")]
+        opened = open_data(settings, data, tmp_path, tmp_path / "cache")
+        held = {(x.root, name) for x in opened.validation for name in x.names}
+        assert held
+        assert not held & {(x.root, name) for x in opened.train for name in x.names}
 
     def test_nothing_known_is_an_error(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["train", "--data", str(tmp_path), "--out", str(tmp_path / "o")]) == 2
@@ -316,6 +343,120 @@ class TestWhatGoesWrong:
         again.run()
         for a, b in zip(whole.net.state_dict().values(), again.net.state_dict().values(), strict=True):
             assert torch.equal(a, b)
+
+    @pytest.mark.parametrize(("step", "kept"), [(0, None), (2, 2)])
+    def test_a_second_ctrl_c_saves_no_half_step(
+        self,
+        sets: Path,  # noqa: F811
+        config: Path,  # noqa: F811
+        step: int,
+        kept: int | None,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        """Both come after the optimiser's step and before the average is moved."""
+        run = trainer(sets, config, steps=4, evaluate_every=2)
+        before: list[bytes] = []
+
+        def interrupt(*_: Any) -> None:
+            if run.step == step:
+                before.extend(path.read_bytes() for path in run.out.glob("last.pt"))
+                os.kill(os.getpid(), signal.SIGINT)
+                os.kill(os.getpid(), signal.SIGINT)
+
+        run.optimizer.register_step_post_hook(interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            _run(run, change=False)
+        assert [path.read_bytes() for path in run.out.glob("last.pt")] == before
+        assert (run.step, run.saved_step) == (step, kept)
+        if kept is None:
+            assert (
+                "stopped after step 0 of 4, not saved: the same command goes on from step 0" in capsys.readouterr().err
+            )
+        else:
+            assert load_checkpoint(run.out / "last.pt")["step"] == kept
+
+    def test_a_ctrl_c_while_saving_is_not_told_as_saved(
+        self,
+        sets: Path,  # noqa: F811
+        config: Path,  # noqa: F811
+        capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        run = trainer(sets, config, steps=4, evaluate_every=2)
+        save, draw = torch.save, DataSet.load
+
+        def interrupted(state: Any, file: Any) -> None:
+            if state["step"] == 3:
+                os.kill(os.getpid(), signal.SIGINT)
+            save(state, file)
+
+        def interrupting(data: DataSet, name: str) -> Any:
+            if run.step == 3:
+                os.kill(os.getpid(), signal.SIGINT)
+            return draw(data, name)
+
+        monkeypatch.setattr(torch, "save", interrupted)
+        monkeypatch.setattr(DataSet, "load", interrupting)
+        with pytest.raises(KeyboardInterrupt):
+            _run(run, change=False)
+        assert "stopped after step 3 of 4, not saved: the same command goes on from step 2" in capsys.readouterr().err
+        assert load_checkpoint(run.out / "last.pt")["step"] == 2
+        assert not list(run.out.glob("*part*"))
+
+    def test_an_evaluation_that_was_interrupted_is_made_up_for(
+        self,
+        sets: Path,  # noqa: F811
+        config: Path,  # noqa: F811
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        run = trainer(sets, config, evaluate_every=50)
+        with monkeypatch.context() as patched:
+
+            def interrupted(rgb: Any) -> Any:
+                raise KeyboardInterrupt
+
+            patched.setattr(run, "predict", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                run.run()
+        assert not (run.out / "best.pt").exists()
+        again = trainer(sets, config, evaluate_every=50)
+        assert again.resume()
+        again.best = -1.0  # whatever the score is, it is better
+        again.run()
+        assert again.history.scores["step"] == again.step == 2
+        assert load_checkpoint(again.out / "best.pt")["best_step"] == 2
+        rows = (run.out / "log.csv").read_text().splitlines()
+        assert rows[0].startswith("step,loss,head_iou")
+        assert rows[1].startswith("2,,")
+        third = trainer(sets, config, evaluate_every=50)
+        assert third.resume()
+        third.run()
+        assert (run.out / "log.csv").read_text().splitlines() == rows  # once is enough
+
+    def test_a_damaged_picture_is_named(self, sets: Path, config: Path, tmp_path: Path) -> None:  # noqa: F811
+        shutil.copytree(sets, tmp_path / "data")
+        run = trainer(tmp_path / "data", config, evaluate_every=50)
+        for path in (tmp_path / "data").glob("*/images/*.png"):
+            path.write_bytes(b"damaged")
+        with pytest.raises(
+            SourceError, match=r"at step 0 a picture failed: .*\.png: is not a picture that can be read;"
+        ):
+            run.run()
+
+    def test_lists_of_names_are_utf8(self, sets: Path, config: Path, tmp_path: Path) -> None:  # noqa: F811
+        shutil.copytree(sets, tmp_path / "data")
+        for path in (tmp_path / "data" / "faces").glob("*/04.png"):
+            path.rename(path.with_name("josé.png"))
+        (config.parent / "held.txt").write_bytes("josé\n05\n".encode())
+        run = trainer(tmp_path / "data", config)
+        run.run()
+        assert (run.out / "validation-1-faces.txt").read_bytes() == "05\njosé\n".encode()
+        (config.parent / "held.txt").write_bytes("josé\n".encode("latin-1"))
+        with pytest.raises(UsageError, match=r"list of names .*held.txt is not text in UTF-8"):
+            trainer(tmp_path / "data", config)
+        config.write_bytes("# é\nsteps = 2".encode("latin-1"))
+        with pytest.raises(UsageError, match="c.toml is not TOML"):
+            load_config(config)
 
     def test_faces_of_new_pictures_are_looked_for(self, sets: Path, tmp_path: Path) -> None:  # noqa: F811
         cache = tmp_path / "faces.json"

@@ -203,6 +203,26 @@ class TestPictureCache:
         assert read == [*data.names, *data.names[3:]]
         assert all((again[name].rgb == first[name].rgb).all() for name in data.names)
 
+    def test_sets_of_one_folder_are_kept_apart(self, sets: Path, tmp_path: Path) -> None:
+        Image.new("RGB", (SIDE, SIDE), (100, 0, 250)).save(tmp_path / "00.png")
+        (tmp_path / "both").mkdir()
+        for name, source in (("images", "hairs/images"), ("hair", "hairs/hair"), ("masks", "hairs/hair")):
+            (tmp_path / "both" / name).symlink_to(sets / source)
+        hair = DataSet("hair", tmp_path / "both")
+        alike = [
+            hair,
+            dataclasses.replace(hair, pseudo=tmp_path),
+            dataclasses.replace(hair, pseudo=tmp_path, pseudo_unsure=0.1),
+            dataclasses.replace(hair, kind="masks"),
+            dataclasses.replace(hair, kind="masks", plane="body"),
+        ]
+        cache = PictureCache(10**8)
+        for data in alike:
+            kept, read = cache.load(data, "00"), data.load("00")
+            assert (kept.target == read.target).all()
+            assert (kept.known == read.known).all()
+        assert cache.load(alike[0], "00") is cache.load(dataclasses.replace(hair, weight=2.0), "00")
+
     def test_samples_do_not_depend_on_it(self, sets: Path, config: Path, tmp_path: Path) -> None:
         def samples(cache_mb: int) -> list[tuple[Any, ...]]:
             settings = load_config(config, cache_mb=cache_mb)
