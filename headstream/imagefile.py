@@ -27,7 +27,8 @@ def write_image(path: Path, picture: UInt8Array, *, quality: int = 95) -> None:
     """Write (H, W, 3) uint8 R'G'B' or (H, W) grey, as the name's ending says. quality: of JPEG, 0..100. Raises SinkError."""
     bgr = picture if picture.ndim == 2 else cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
     try:
-        _, data = cv2.imencode(path.suffix, bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
+        jpeg = path.suffix.lower() in {".jpg", ".jpeg"}  # other formats do not know the option, and say so on stderr
+        _, data = cv2.imencode(path.suffix, bgr, [cv2.IMWRITE_JPEG_QUALITY, quality] if jpeg else [])
         path.write_bytes(data.tobytes())
     except cv2.error as error:
         raise SinkError(f"{path}: no picture can be written as {path.suffix or 'a file without ending'}") from error

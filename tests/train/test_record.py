@@ -44,6 +44,14 @@ def trainer(root: Path, config: Path, out: str = "run", **changes: Any) -> Train
     return Trainer(settings, data_root=root, config_dir=config.parent, out=config.parent / out, command="again")
 
 
+@pytest.fixture(autouse=True)
+def heeded() -> Iterator[None]:
+    """Ctrl-C counts, also where the tests are a shell's background job, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture
 def done(sets: Path, config: Path) -> Trainer:  # noqa: F811
     """A short run that came to its end."""
