@@ -275,5 +275,5 @@ def test_what_rounding_puts_past_the_ends_is_taken_off(tmp_path: Path) -> None:
 
 def test_a_network_that_takes_something_else_than_its_card_says(tmp_path: Path) -> None:
     for change in ({"layout": "nhwc"}, {"side": 20}):
-        with pytest.raises(ModelError, match="model b on cpu does not take what its card says: "):
+        with pytest.raises(ModelError, match="model b on cpu does not run as its card says: "):
             load_segmenter(str(brightness_net(tmp_path, CARD | change)))
