@@ -163,7 +163,7 @@ class LiveCutter:
             self._source, name="headstream-grab", capacity=1, policy="newest", on_stop=stop, patience_s=0.7
         )
         self._frames = frames
-        began = time.monotonic()
+        began = self._clock()
         with frames, self._stages_told():
             for frame in frames.ticking(_IDLE_S):
                 if frame is None:

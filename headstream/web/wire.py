@@ -13,6 +13,7 @@ import struct
 import cv2
 import numpy as np
 
+from headstream.colour import jpeg
 from headstream.errors import SourceError
 from headstream.types import Cutout, Frame, UInt8Array
 
@@ -61,5 +62,4 @@ def unpack(message: bytes) -> tuple[int, UInt8Array]:
 
 def jpeg_of(frame: Frame, quality: int = 85) -> bytes:
     """The whole frame as a JPEG."""
-    _, data = cv2.imencode(".jpg", cv2.cvtColor(frame.rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return data.tobytes()
+    return jpeg(frame.rgb, quality)
