@@ -47,7 +47,8 @@ def below_loss(logits: Tensor, target: Tensor, known: Tensor) -> Tensor:
     and would thin out long hair over clothes.
     """
     beside = 2 * round(_BESIDE_HAIR * logits.shape[-1] / 2) + 1
-    hair = F.max_pool2d(target[:, 1:2], beside, stride=1, padding=beside // 2)[:, 0]
+    hair = F.max_pool2d(target[:, 1:2], (beside, 1), stride=1, padding=(beside // 2, 0))
+    hair = F.max_pool2d(hair, (1, beside), stride=1, padding=(0, beside // 2))[:, 0]
     below = target[:, -1] * known[:, -1] * known[:, 0] * (hair < 0.5)
     loss = F.binary_cross_entropy_with_logits(logits[:, 0], target[:, 0], reduction="none") * below
     pixels = below.sum((1, 2))
