@@ -20,7 +20,7 @@ from headstream.segment.crops import CropSegmenter
 from headstream.segment.load import load_segmenter
 from headstream.segment.registry import find_model
 from headstream.track.finder import FaceFinder
-from headstream.train.data import PLANE_CLASSES
+from headstream.train.picture import PLANE_CLASSES
 from headstream.types import Cutout, Frame, Part, UInt8Array
 from tests.conftest import moving_portrait
 from tests.media import alpha_of, frame_times, pattern

@@ -104,7 +104,8 @@ def _labels(models: list[str]) -> list[str]:
 
 
 def _opened(data: str, names: Path | None, part: Part) -> DataSet:
-    from headstream.train.data import BASE_PLANES, DataSet, read_names
+    from headstream.train.data import DataSet, read_names
+    from headstream.train.picture import BASE_PLANES
 
     kind, colon, folder = data.partition(":")
     if not colon:

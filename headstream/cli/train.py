@@ -190,9 +190,10 @@ def pack(
     import tempfile
     from dataclasses import replace
 
-    from headstream.train.data import BASE_PLANES, TARGETS, DataSet
+    from headstream.train.data import DataSet
     from headstream.train.faces import find_faces
     from headstream.train.packed import pack as write
+    from headstream.train.picture import BASE_PLANES, TARGETS
 
     kind, colon, folder = data.partition(":")
     if not colon:

@@ -91,9 +91,8 @@ def score_picture(
         raise ValueError(f"{name}: a matte of {alpha.shape} against a truth of {truth.shape}")
     hit = alpha > 0.5
     sure = np.ones_like(truth) if known is None else known
-    tp, fp, fn = (int((m & sure).sum()) for m in (hit & truth, hit & ~truth, truth & ~hit))
+    tp, fp, fn = counts(hit, truth, sure)
     error = np.abs(alpha - truth)[sure]
-    leak = float(alpha[below].mean()) if below is not None and below.any() else None
     return PictureScore(
         name,
         tp,
@@ -102,9 +101,20 @@ def score_picture(
         int(sure.sum()) - tp - fp - fn,
         boundary_f(hit & sure, truth & sure, max(1, round(2 * truth.shape[1] / 512))),
         float(error.mean() * 1000) if error.size else 0.0,
-        leak,
+        None if below is None else neck_leak(alpha, below),
         ms,
     )
+
+
+def counts(found: Mask, truth: Mask, known: Mask) -> tuple[int, int, int]:
+    """Pixels rightly found, wrongly found and missed, where the truth is known."""
+    tp, fp, fn = (int((m & known).sum()) for m in (found & truth, found & ~truth, truth & ~found))
+    return tp, fp, fn
+
+
+def neck_leak(alpha: Float32Array, below: Mask) -> float | None:
+    """Mean alpha on neck, necklace and cloth; None where there is none."""
+    return float(alpha[below].mean()) if below.any() else None
 
 
 def boundary_f(found: Mask, truth: Mask, radius: int) -> float:

@@ -23,7 +23,8 @@ from headstream.evaluate.metrics import (
 )
 from headstream.evaluate.pictures import contact_sheet, error_map, overlaid
 from headstream.imagefile import read_image, write_image
-from headstream.train.data import BODY, DataSet, Picture
+from headstream.train.data import DataSet
+from headstream.train.picture import BODY, Picture
 from headstream.types import Float32Array, Part, Segmenter, UInt8Array
 
 _WARM_UP = 2

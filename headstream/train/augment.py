@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from headstream.track.framing import ROOM
-from headstream.train.data import BODY, HEAD, Picture, by_planes
+from headstream.train.picture import BODY, HEAD, Picture, by_planes
 from headstream.types import UInt8Array
 
 PAD = 127  # what lies beyond a picture's border: 0 once normalised, like a convolution's own padding

@@ -120,7 +120,7 @@ class TrainConfig:
     @property
     def outputs(self) -> tuple[str, ...]:
         """Names of the planes the network is trained to give. The lite net learns hair and body beside the head."""
-        from headstream.train.data import BASE_PLANES, TARGETS
+        from headstream.train.picture import BASE_PLANES, TARGETS
 
         return BASE_PLANES if (self.net, self.target) == ("lite", "head") else TARGETS[self.target]
 

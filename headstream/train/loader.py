@@ -18,8 +18,9 @@ from torch.utils.data import DataLoader, Dataset
 from headstream.errors import UsageError
 from headstream.train.augment import Composer
 from headstream.train.config import DataConfig, TrainConfig
-from headstream.train.data import BASE_PLANES, BODY, HEAD, DataSet, Picture, read_names
+from headstream.train.data import DataSet, read_names
 from headstream.train.faces import find_faces
+from headstream.train.picture import BASE_PLANES, BODY, HEAD, Picture
 from headstream.types import UInt8Array
 
 Rng = np.random.Generator

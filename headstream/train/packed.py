@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 
 from headstream.errors import UsageError
-from headstream.train.data import Picture, bounded, finished
+from headstream.train.picture import Picture, bounded, finished
 
 if TYPE_CHECKING:
     from headstream.train.data import DataSet

@@ -15,7 +15,8 @@ import numpy as np
 from PIL import Image
 
 from headstream.train.augment import PAD, Matrix, head_middle, warp
-from headstream.train.data import DataSet, Picture
+from headstream.train.data import DataSet
+from headstream.train.picture import Picture
 from headstream.types import Float32Array, UInt8Array
 
 Predict = Callable[[UInt8Array], Float32Array]  # (N, S, S, 3) uint8 -> (N, S, S, planes) float32

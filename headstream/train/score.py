@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
 
-from headstream.train.data import BODY, DataSet
+from headstream.evaluate.metrics import counts, neck_leak
+from headstream.train.data import DataSet
+from headstream.train.picture import BODY
 from headstream.types import Float32Array, UInt8Array
 
 
@@ -39,21 +40,19 @@ def score(
     predict: Callable[[UInt8Array], Float32Array], outputs: Sequence[str], sets: Sequence[DataSet], side: int
 ) -> Score:
     """Score ``predict`` ((N, S, S, 3) uint8 -> (N, S, S, outputs) float32) with whole pictures as the crops."""
-    hits: Any = np.zeros((len(outputs), 2))
+    totals = np.zeros((len(outputs), 3), np.int64)
     leaks = []
     for data in sets:
         wanted = [data.planes.index(name) for name in outputs]
         for name in data.names:
             picture = data.load(name)
             height, width = picture.rgb.shape[:2]
-            alpha = predict(cv2.resize(picture.rgb, (side, side), interpolation=cv2.INTER_AREA)[None])[0]
+            answer = predict(cv2.resize(picture.rgb, (side, side), interpolation=cv2.INTER_AREA)[None])[0]
+            alphas = [cv2.resize(np.ascontiguousarray(answer[..., k]), (width, height)) for k in range(len(outputs))]
+            truth, known = picture.target > 127, picture.known > 0
             for k, plane in enumerate(wanted):
-                found = cv2.resize(np.ascontiguousarray(alpha[..., k]), (width, height)) > 0.5
-                truth, known = picture.target[..., plane] > 127, picture.known[..., plane] > 0
-                hits[k] += (found & truth & known).sum(), ((found | truth) & known).sum()
-            below = (picture.target[..., BODY] > 127) & (picture.known[..., BODY] > 0)
-            if below.any():
-                first = cv2.resize(np.ascontiguousarray(alpha[..., 0]), (width, height))
-                leaks.append(float(first[below].mean()))
-    iou = hits[:, 0] / np.maximum(hits[:, 1], 1)
+                totals[k] += counts(alphas[k] > 0.5, truth[..., plane], known[..., plane])
+            leak = neck_leak(alphas[0], truth[..., BODY] & known[..., BODY])
+            leaks += [] if leak is None else [leak]
+    iou = totals[:, 0] / np.maximum(totals.sum(axis=1), 1)
     return Score(dict(zip(outputs, map(float, iou), strict=True)), float(np.mean(leaks)) if leaks else float("nan"))

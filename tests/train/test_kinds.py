@@ -13,9 +13,10 @@ from PIL import Image
 
 from headstream.cli import main
 from headstream.errors import SourceError, UsageError
-from headstream.train.data import BASE_PLANES, BODY, HAIR, HEAD, PARTS, TARGETS, DataSet, read_names
+from headstream.train.data import DataSet, read_names
 from headstream.train.leaks import difference_hash, duplicates_between
 from headstream.train.packed import pack
+from headstream.train.picture import BASE_PLANES, BODY, HAIR, HEAD, PARTS, TARGETS
 from headstream.types import UInt8Array
 
 pytest.importorskip("torch")

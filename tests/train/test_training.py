@@ -22,11 +22,12 @@ from headstream.nets.zoo import NetSpec, build  # noqa: E402
 from headstream.segment.load import load_segmenter  # noqa: E402
 from headstream.train.augment import PAD, Composer, below_picture, framing, head_extent, warp  # noqa: E402
 from headstream.train.config import TrainConfig, load_config  # noqa: E402
-from headstream.train.data import BODY, HAIR, HEAD, DataSet, Picture  # noqa: E402
+from headstream.train.data import DataSet  # noqa: E402
 from headstream.train.export import Deployed, Finish, export_onnx, write_card  # noqa: E402
 from headstream.train.loader import PictureCache, SampleDataset, batches, open_data  # noqa: E402
 from headstream.train.loop import Trainer  # noqa: E402
 from headstream.train.losses import masked_bce, masked_dice, masked_l1, matte_loss  # noqa: E402
+from headstream.train.picture import BODY, HAIR, HEAD, Picture  # noqa: E402
 from headstream.train.quantise import export_int8  # noqa: E402
 from headstream.train.start import imagenet_state, rate_factor  # noqa: E402
 from headstream.types import UInt8Array  # noqa: E402

@@ -1,0 +1,169 @@
+"""What each kind of data set knows of a picture: its truth read and told plane by plane.
+
+A label map knows all of it. A hair-only set knows the hair everywhere and the head only where there is hair; a street photo
+with its clothes labelled knows all but the chin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from headstream.errors import SourceError
+from headstream.imagefile import read_image
+from headstream.train.picture import PLANE_CLASSES
+from headstream.types import Box, UInt8Array
+
+if TYPE_CHECKING:
+    from headstream.train.data import DataSet
+
+# Names of the same parts in the files of CelebAMask-HQ as it is distributed.
+_PART_FILES = (
+    "skin", "nose", "eye_g", "l_eye", "r_eye", "l_brow", "r_brow", "l_ear", "r_ear",
+    "mouth", "u_lip", "l_lip", "hair", "hat", "ear_r", "neck_l", "neck", "cloth",
+)  # fmt: skip
+# Where the truth of a kind lies: folder, and endings of its files; no ending where a picture has several files.
+TRUTH: dict[str, tuple[str, tuple[str, ...]]] = {
+    "celebamask": ("labels", (".png",)),
+    "celebamask-hq": ("CelebAMask-HQ-mask-anno", ()),
+    "hair": ("hair", (".png",)),
+    "masks": ("masks", (".png",)),
+    "lfw-parts": ("labels", (".ppm", ".png")),
+    "fullbody": ("labels", (".png",)),
+}
+IMAGES = {"celebamask-hq": "CelebA-HQ-img"}  # of other kinds: images
+_WORN_ON_HEAD = {"hair", "hat", "glasses", "sunglasses"}
+
+
+def read_grey(path: Path) -> UInt8Array:
+    """(H, W) uint8 of a mask or label map; palettes are read as their numbers. Raises SourceError."""
+    try:
+        with Image.open(path) as image:
+            values = np.asarray(image if image.mode in {"L", "P"} else image.convert("L"))
+    except OSError as error:
+        raise SourceError(f"{path}: is not a mask that can be read: {error}") from error
+    return values
+
+
+def _read_truth(data: DataSet, name: str) -> UInt8Array:
+    path = data.truth_path(name)
+    assert path is not None
+    return read_grey(path)
+
+
+def fit(mask: UInt8Array, shape: tuple[int, int], *, nearest: bool = False) -> UInt8Array:
+    """``mask`` at the (height, width) of its picture."""
+    if mask.shape[:2] == shape:
+        return mask
+    return cv2.resize(mask, shape[::-1], interpolation=cv2.INTER_NEAREST if nearest else cv2.INTER_LINEAR)
+
+
+def _truth(planes: tuple[str, ...], shape: tuple[int, int], found: dict[str, tuple[Any, Any]]) -> Any:
+    """Target and known (H, W, P) from plane -> (where it is, where that is known); other planes are unknown."""
+    target = np.zeros((*shape, len(planes)), np.uint8)
+    known = np.zeros_like(target)
+    for k, plane in enumerate(planes):
+        if plane in found:
+            where, sure = found[plane]
+            target[..., k] = np.where(where, 255, 0)
+            known[..., k] = np.where(sure, 255, 0)
+    return target, known
+
+
+def _from_label_map(data: DataSet, label: UInt8Array) -> tuple[UInt8Array, UInt8Array]:
+    table = np.zeros((256, len(data.planes)), np.uint8)
+    for k, plane in enumerate(data.planes):
+        table[list(PLANE_CLASSES[plane]), k] = 255
+    target: UInt8Array = table[label]
+    return target, np.full_like(target, 255)
+
+
+def _celebamask(data: DataSet, name: str, shape: tuple[int, int], face: Box | None) -> tuple[UInt8Array, UInt8Array]:
+    return _from_label_map(data, fit(_read_truth(data, name), shape, nearest=True))
+
+
+def _celebamask_hq(data: DataSet, name: str, shape: tuple[int, int], face: Box | None) -> tuple[UInt8Array, UInt8Array]:
+    """One file a part, in folders of 2,000; a part that is not in a picture has no file. Later parts lie over earlier."""
+    number = int(name)
+    folder = data.root / TRUTH[data.kind][0] / str(number // 2000)
+    label: UInt8Array = np.zeros((512, 512), np.uint8)
+    for value, part in enumerate(_PART_FILES, 1):
+        path = folder / f"{number:05d}_{part}.png"
+        if path.exists():
+            mask = read_grey(path)
+            if label.shape != mask.shape:
+                label = fit(label, mask.shape, nearest=True)
+            label[mask > 127] = value
+    return _from_label_map(data, fit(label, shape, nearest=True))
+
+
+def _from_hair(data: DataSet, hair: Any, background: Any = None) -> tuple[UInt8Array, UInt8Array]:
+    """Where there is hair there is head and nothing else; elsewhere only background, if told, is no head."""
+    nothing, everywhere = np.zeros_like(hair), np.ones_like(hair)
+    sure = hair if background is None else hair | background
+    found: dict[str, tuple[Any, Any]] = {plane: (nothing, sure) for plane in data.planes}
+    found |= {"head": (hair, sure), "hair": (hair, everywhere)}
+    return _truth(data.planes, hair.shape, found)
+
+
+def _hair(data: DataSet, name: str, shape: tuple[int, int], face: Box | None) -> tuple[UInt8Array, UInt8Array]:
+    return _from_hair(data, fit(_read_truth(data, name), shape) > 127)
+
+
+def _lfw_parts(data: DataSet, name: str, shape: tuple[int, int], face: Box | None) -> tuple[UInt8Array, UInt8Array]:
+    """Red hair, green skin (face and neck alike), blue background."""
+    path = data.truth_path(name)
+    assert path is not None
+    strongest = fit(read_image(path), shape, nearest=True).argmax(axis=2)
+    return _from_hair(data, strongest == 0, strongest == 2)
+
+
+def _masks(data: DataSet, name: str, shape: tuple[int, int], face: Box | None) -> tuple[UInt8Array, UInt8Array]:
+    where = fit(_read_truth(data, name), shape) > 127
+    if data.plane == "hair":
+        return _from_hair(data, where)
+    return _truth(data.planes, shape, {data.plane: (where, np.ones_like(where))})
+
+
+def _fullbody(data: DataSet, name: str, shape: tuple[int, int], face: Box | None) -> tuple[UInt8Array, UInt8Array]:
+    """Hair, hats and glasses are head, clothes are not; skin is head by the face box, and unknown around the chin."""
+    label = fit(_read_truth(data, name), shape, nearest=True)
+    classes = (data.root / "labels.txt").read_text(encoding="utf-8").split()
+    worn = np.isin(label, [i for i, c in enumerate(classes) if c in _WORN_ON_HEAD])
+    hair = label == classes.index("hair")
+    skin = label == classes.index("skin")
+    ground = label == classes.index("null")
+    face_skin, unknown = np.zeros_like(skin), skin
+    if face is not None:
+        x0, y0, x1, y1 = face
+        side = max(x1 - x0, y1 - y0)
+        ys, xs = np.ogrid[: shape[0], : shape[1]]
+        beside = np.abs(xs - (x0 + x1) / 2) < 0.62 * side
+        face_skin = skin & beside & (ys < y1 - 0.15 * side)
+        below = skin & ((ys > y1 + 0.35 * side) | ~beside)
+        unknown = skin & ~face_skin & ~below
+    head = worn | face_skin
+    found = {"head": (head, ~unknown), "hair": (hair, np.ones_like(hair)), "body": (~head & ~ground, ~unknown)}
+    return _truth(data.planes, shape, found)
+
+
+def _pictures(data: DataSet, name: str, shape: tuple[int, int], face: Box | None) -> tuple[UInt8Array, UInt8Array]:
+    return _truth(data.planes, shape, {})
+
+
+_Loader = Callable[["DataSet", str, tuple[int, int], Box | None], tuple[UInt8Array, UInt8Array]]
+KINDS: dict[str, _Loader] = {
+    "celebamask": _celebamask,
+    "celebamask-hq": _celebamask_hq,
+    "hair": _hair,
+    "masks": _masks,
+    "lfw-parts": _lfw_parts,
+    "fullbody": _fullbody,
+    "pictures": _pictures,
+    "packed": _pictures,
+}
