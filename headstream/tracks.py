@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TextIO
 
 import cv2
 import numpy as np
@@ -23,7 +22,7 @@ from headstream.lock import locked
 from headstream.pipeline import CutOptions, cut_stream
 from headstream.segment.load import load_segmenter
 from headstream.segment.registry import models_dir
-from headstream.sinks.partial import PartialFile, sink_error
+from headstream.sinks.partial import whole_file
 from headstream.sinks.photo import save_png
 from headstream.track.finder import FaceFinder
 from headstream.track.tracker import TrackOptions
@@ -65,7 +64,11 @@ def track_file(
     with FileSource(source) as film, FaceFinder(models_dir()) as finder, locked([out]):
         header = TrackHeader(source.name, film.size_px, film.rate)
         cutter = file_cutter(segmenter, finder, options)
-        with _finished_or_nothing(out) as file, closing(cut_stream(film, cutter)) as cutouts:
+        with (
+            whole_file(out) as part,
+            part.open("w", encoding="utf-8") as file,
+            closing(cut_stream(film, cutter)) as cutouts,
+        ):
             writer = TrackWriter(file, header)
             smoother = Smoother(lambda frame: _count(writer, frame, report))
             last: Cutout | None = None
@@ -79,20 +82,6 @@ def track_file(
             smoother.finish()
     report.seconds, report.stages_ms = time.monotonic() - started, cutter.times.mean_ms()
     return report
-
-
-@contextmanager
-def _finished_or_nothing(out: Path) -> Iterator[TextIO]:
-    """A text file beside its place, which it takes when the block ends well. Raises SinkError."""
-    part = PartialFile(out)
-    try:
-        with part.path.open("w", encoding="utf-8") as file:
-            yield file
-        part.keep()
-    except OSError as error:
-        raise sink_error(out, error) from error
-    finally:
-        part.discard()
 
 
 def _motions(last: Cutout, now: Cutout) -> dict[int, Motion]:

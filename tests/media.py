@@ -60,6 +60,19 @@ def same_priority() -> Iterator[None]:
         os.sched_setscheduler(0, policy, given)
 
 
+@contextmanager
+def files_of_at_most(size: int) -> Iterator[None]:
+    """As on a disk with no more room."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
 def write_video(
     path: Path,
     frames: Sequence[UInt8Array],

@@ -6,6 +6,7 @@ Exit status: 0 done; 1 failed; 2 wrong usage or an input that cannot be read; 3 
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -14,6 +15,9 @@ from types import FrameType
 from headstream.cli.console import emit_json, say
 from headstream.errors import HeadstreamError, SourceError, UsageError
 from headstream.libraries import remedy
+
+# What a place to write to may answer, wherever that was not foreseen.
+_OF_THE_PLACE = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EISDIR, errno.ENOTDIR}
 
 
 class EndedByCtrlCError(Exception):
@@ -58,6 +62,8 @@ def _explained(error: BaseException) -> tuple[int, str]:
         raise error
     if isinstance(error, ImportError) and not (error.name or "").startswith("headstream"):
         return 1, f"headstream: {remedy(error)} (see: headstream doctor)"
+    if isinstance(error, OSError) and error.errno in _OF_THE_PLACE:
+        return 1, f"headstream: {error.filename or 'the output'}: {error.strerror}"
     where = "(HEADSTREAM_DEBUG=1 shows where)"
     return 1, f"headstream: internal error: {type(error).__name__}: {_one_line(error)} {where}"
 

@@ -14,6 +14,7 @@ import typer
 from headstream.cli.console import emit_json, progress_bar, say
 from headstream.cli.options import DeviceOption, JsonOption, PartOption
 from headstream.errors import UsageError
+from headstream.sinks.partial import make_parents
 from headstream.words import parse_part
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def evaluate(
 
     chosen = parse_part(part)
     opened = _opened(data, names, chosen)
+    make_parents(out / "summary.json")
     results, mattes, logs = [], [], []
     started = time.monotonic()
     for label, model in zip(_labels(models), models, strict=True):
@@ -113,13 +115,16 @@ def _opened(data: str, names: Path | None, part: Part) -> DataSet:
     planes = BASE_PLANES if part in BASE_PLANES else (*BASE_PLANES, part)
     opened = DataSet(kind, Path(folder), planes=planes, plane=part)  # plain masks are of what is asked for
     if names is None:
+        opened.check_truth()
         return opened
     wanted = read_names(names)
     if unknown := sorted(wanted - set(opened.names)):
         raise UsageError(
             f"{names}: {unknown[0]} is not in {folder}" + (f", nor {len(unknown) - 1} others" * (len(unknown) > 1))
         )
-    return replace(opened, names=tuple(sorted(wanted)))
+    opened = replace(opened, names=tuple(sorted(wanted)))
+    opened.check_truth()
+    return opened
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from headstream.cli.console import progress_bar, say
 from headstream.errors import UsageError
 
 if TYPE_CHECKING:
+    from headstream.train.export import Finish
     from headstream.train.loader import OpenedData
     from headstream.train.loop import Progress, Trainer
 
@@ -64,14 +65,16 @@ def train(
         on = held.enter_context(hardware(device, settings.amp))
         if on.leads:
             held.enter_context(locked([out / "last.pt"]))
-        trainer = Trainer(
-            settings,
-            data_root=data,
-            config_dir=(config or DEFAULT).resolve().parent,
-            out=out,
-            on=on,
-            command=f"{command} --data DATA --out RUN",
-        )
+        with progress_bar("looking for faces", unit="pictures", quiet=not on.leads) as looking:
+            trainer = Trainer(
+                settings,
+                data_root=data,
+                config_dir=(config or DEFAULT).resolve().parent,
+                out=out,
+                on=on,
+                command=f"{command} --data DATA --out RUN",
+                looking=looking,
+            )
         _run(trainer, change)
         if on.leads:
             export([trainer.result], out / "model.onnx")
@@ -160,24 +163,40 @@ def export(
             raise UsageError(f"{checkpoint}: no such checkpoint")
     if int8 and not calibrate:
         raise UsageError("--int8 needs --calibrate FOLDER, with a hundred pictures of people or so")
+    finish = Finish(gain, against_body)
+    _check_export(out, int8=int8, finish=finish)
     check_apart(checkpoints, [out])
     net, spec = load_averaged(checkpoints)
     if out.suffix == ".pt":
         save_trained(net, spec, making_of(checkpoints), out)
         say(f"wrote {out}; name it as `init` in a training configuration")
         return
-    finish = Finish(gain, against_body)
     precision = "weights stored in half precision, computed in single"
     if int8 and calibrate:
         from headstream.train.quantise import crops_of_folders, export_int8
 
         precision = "8-bit weights and activations (QDQ), last convolution in single"
-        export_int8(net, spec, out, crops_of_folders(calibrate, spec.side), finish=finish)
+        with progress_bar("looking for faces", unit="pictures") as progress:
+            crops = crops_of_folders(calibrate, spec.side, progress=progress)
+        with progress_bar("calibrating", unit="crops") as progress:
+            export_int8(net, spec, out, crops, finish=finish, progress=progress)
     else:
         export_onnx(net, spec, out, finish=finish)
     details = card_details(net, spec, *checkpoints) | {"precision": precision, "finish": asdict(finish)}
     card = write_card(out, details)
     say(f"wrote {out} and {card.name}; use it with --model {out}")
+
+
+def _check_export(out: Path, *, int8: bool, finish: Finish) -> None:
+    """Raise UsageError where ``out`` is no file that an export can be, or one that cannot hold what is asked for."""
+    from headstream.train.export import Finish
+
+    if out.suffix not in {".onnx", ".pt"}:
+        raise UsageError(f"--out {out}: expected a file named .onnx, or .pt to train on from")
+    if out.suffix == ".pt" and (int8 or finish != Finish()):
+        raise UsageError(
+            f"--out {out}: --int8, --gain and --against-body are of .onnx files; a .pt is to train on from"
+        )
 
 
 def pack(
@@ -204,7 +223,8 @@ def pack(
     opened = DataSet(kind, Path(folder), planes=planes)
     opened.check_truth()
     with tempfile.TemporaryDirectory() as cache:
-        opened = replace(opened, faces=find_faces(opened, Path(cache) / "faces.json"))
+        with progress_bar("looking for faces", unit="pictures") as progress:
+            opened = replace(opened, faces=find_faces(opened, Path(cache) / "faces.json", progress))
     with progress_bar("packing", unit="pictures") as progress:
         write(opened, out, side=side, progress=progress)
     say(f"wrote {out}: {len(opened.names)} pictures, {out.stat().st_size / 1e6:.1f} MB")

@@ -18,6 +18,7 @@ from headstream.evaluate.charts import Series, chart
 from headstream.evaluate.metrics import calibration_curve, threshold_curve
 from headstream.evaluate.pictures import error_map, fitted, overlaid
 from headstream.evaluate.run import Evaluation, read_matte
+from headstream.sinks.partial import whole_file
 from headstream.train.data import DataSet
 from headstream.types import UInt8Array
 
@@ -66,9 +67,8 @@ def write_report(
         charts=[(title, svg) for title, svg in charts(results, logs) if svg],
         rows=[_row(results, data, masks, name) for name in chosen],
     )
-    part = out.with_suffix(".part")
-    part.write_text(page, encoding="utf-8")
-    part.replace(out)
+    with whole_file(out) as part:
+        part.write_text(page, encoding="utf-8")
 
 
 def choose(results: Sequence[Evaluation], count: int) -> list[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from headstream.review.collect import Entry, Review
 from headstream.review.doubts import MEANING, Reason
-from headstream.sinks.partial import PartialFile, sink_error
+from headstream.sinks.partial import whole_file
 
 _TITLES: dict[Reason, str] = {
     "head_lost": "head lost",
@@ -53,13 +53,8 @@ def clock(seconds: float) -> str:
 
 def write_page(out: Path, film: str, review: Review) -> None:
     """Write what ``review`` has gathered of the film called so. Raises SinkError."""
-    part = PartialFile(out)
-    try:
-        part.path.write_text(page(film, review), encoding="utf-8")
-    except OSError as error:
-        part.discard()
-        raise sink_error(out, error) from error
-    part.keep()
+    with whole_file(out) as part:
+        part.write_text(page(film, review), encoding="utf-8")
 
 
 def page(film: str, review: Review) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from headstream.errors import SinkError
@@ -48,6 +50,22 @@ class PartialFile:
         """Remove it."""
         if not self._kept:
             self.path.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_file(final: Path) -> Iterator[Path]:
+    """Where to write ``final``, which gets its name when the block ends; when the block fails there is what was there before.
+
+    Raises SinkError, also for what the disk says within.
+    """
+    place = PartialFile(final)
+    try:
+        yield place.path
+        place.keep()
+    except OSError as error:
+        raise sink_error(final, error) from error
+    finally:
+        place.discard()
 
 
 class PartialFolder:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from headstream.nets.zoo import NetSpec, alpha_of, as_called
+from headstream.sinks.partial import whole_file
 from headstream.train.card import making_of
 
 
@@ -79,24 +80,24 @@ def export_onnx(
 
     half: store weights in half precision; they are used in single all the same, and the file is half the size.
     planes: the outputs to keep; none named keeps ``shipped_planes``.  finish: what is done to the logits last.
+    Raises SinkError.
     """
     model = Deployed(net, spec, planes or shipped_planes(spec), finish).eval()
-    out.parent.mkdir(parents=True, exist_ok=True)
     example = torch.zeros((1, spec.side, spec.side, 3), dtype=torch.uint8)
-    with warnings.catch_warnings():
+    with whole_file(out) as part, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter's notes on its own future
         torch.onnx.export(
             model,
             (example,),
-            str(out),
+            str(part),
             input_names=["rgb"],
             output_names=["alpha"],
             dynamic_axes={"rgb": {0: "n"}, "alpha": {0: "n"}},
             opset_version=17,
             dynamo=False,
         )
-    if half:
-        _store_weights_in_half(out)
+        if half:
+            _store_weights_in_half(part)
 
 
 def _store_weights_in_half(path: Path) -> None:
@@ -123,11 +124,12 @@ def _store_weights_in_half(path: Path) -> None:
 
 
 def write_card(onnx_file: Path, details: dict[str, Any]) -> Path:
-    """Write the JSON card beside an .onnx file; file name and sha256 are filled in."""
+    """Write the JSON card beside an .onnx file; file name and sha256 are filled in. Raises SinkError."""
     digest = hashlib.sha256(onnx_file.read_bytes()).hexdigest()
     card = {"file": onnx_file.name, "sha256": digest} | details
     path = onnx_file.with_suffix(".json")
-    path.write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+    with whole_file(path) as part:
+        part.write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
     return path
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,8 +48,17 @@ def loaded_planes(config: TrainConfig) -> tuple[str, ...]:
     return BASE_PLANES + tuple(plane for plane in config.outputs if plane not in BASE_PLANES)
 
 
-def open_data(config: TrainConfig, data_root: Path, config_dir: Path, cache: Path) -> OpenedData:
-    """All sets of a configuration, held-out and validation names left out of training, each with its face boxes."""
+def open_data(
+    config: TrainConfig,
+    data_root: Path,
+    config_dir: Path,
+    cache: Path,
+    progress: Callable[[int, int], None] | None = None,
+) -> OpenedData:
+    """All sets of a configuration, held-out and validation names left out of training, each with its face boxes.
+
+    progress: called with the number of pictures of a set in which faces were looked for, and how many there are.
+    """
     train: list[DataSet] = []
     validated: list[DataSet | None] = []
     planes = loaded_planes(config)
@@ -77,7 +86,7 @@ def open_data(config: TrainConfig, data_root: Path, config_dir: Path, cache: Pat
             opened = dataclasses.replace(opened, names=left)
         validated.append(scored)
         opened.check_truth()
-        faces = find_faces(opened, cache / f"faces-{entry.folder.replace('/', '-')}.json")
+        faces = find_faces(opened, cache / f"faces-{entry.folder.replace('/', '-')}.json", progress)
         train.append(dataclasses.replace(opened, faces=faces))
     backdrops = [data for data, entry in zip(train, config.data, strict=True) if entry.backdrops]
     return OpenedData(tuple(train), tuple(backdrops), tuple(validated))

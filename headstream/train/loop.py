@@ -53,7 +53,8 @@ class Trainer:
     """One run in one folder: log.csv, curves.png, last.pt, best.pt, the names validated on. ``run`` may be interrupted and
     called anew.
 
-    command: how to run it again, for the card.  Raises UsageError, SinkError.
+    command: how to run it again, for the card.  looking: progress of the search for faces, see ``open_data``.
+    Raises UsageError, SinkError.
     """
 
     def __init__(
@@ -65,13 +66,14 @@ class Trainer:
         out: Path,
         on: Hardware | None = None,
         command: str | None = None,
+        looking: Callable[[int, int], None] | None = None,
     ) -> None:
         self._log = RunLog(out, tensorboard=config.tensorboard)
         make_parents(out / "last.pt")
         torch.manual_seed(config.seed)
         self.config, self.out = config, out
         self.on = on or Hardware(torch.device("cpu"), None)
-        self.data = open_data(config, data_root, config_dir, out)
+        self.data = open_data(config, data_root, config_dir, out, looking)
         self.spec = spec_of(config)
         self.net = build_net(config).to(self.on.device, memory_format=torch.channels_last)
         self.ema = copy.deepcopy(self.net).eval().requires_grad_(False)

@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 
 from headstream.errors import UsageError
+from headstream.sinks.partial import whole_file
 from headstream.train.picture import Picture, bounded, finished
 
 if TYPE_CHECKING:
@@ -27,11 +28,9 @@ _JPEG_QUALITY = 92
 
 
 def pack(data: DataSet, out: Path, *, side: int, progress: Callable[[int, int], None] | None = None) -> None:
-    """Write a set into one file, pictures scaled down to a longer side of ``side``."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    part = out.with_suffix(".part")
+    """Write a set into one file, pictures scaled down to a longer side of ``side``. Raises SinkError, SourceError."""
     boxes: dict[str, Any] = {}
-    with zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as file:
+    with whole_file(out) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as file:
         for number, name in enumerate(data.names, 1):
             picture = bounded(data.load(name), side)
             boxes[name] = picture.face_px
@@ -44,7 +43,6 @@ def pack(data: DataSet, out: Path, *, side: int, progress: Callable[[int, int], 
             if progress is not None:
                 progress(number, len(data.names))
         file.writestr("index.json", json.dumps({"planes": data.planes, "faces": boxes}))
-    part.replace(out)
 
 
 def packed_names(path: Path) -> list[str]:

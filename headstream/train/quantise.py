@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,9 @@ import numpy as np
 from torch import nn
 
 from headstream.colour import crop_resized
-from headstream.errors import UsageError
 from headstream.nets.zoo import NETS, NetSpec
 from headstream.segment.runtime import onnx_runtime
+from headstream.sinks.partial import whole_file
 from headstream.train.augment import head_middle
 from headstream.train.data import DataSet
 from headstream.train.export import Finish, export_onnx
@@ -30,30 +31,31 @@ _ZOOMS = (1.8, 2.4, 2.4, 3.0)
 _QUANTISED = ["Conv", "Concat", "Resize", "Add", "Clip", "Relu"]
 
 
-def calibration_crops(data: DataSet, count: int, *, side: int, seed: int = 1) -> UInt8Array:
-    """(count, side, side, 3) uint8: heads of a set as the tracker cuts them, from ``count`` pictures at most."""
-    rng = np.random.default_rng(seed)
-    names = [data.names[k] for k in rng.permutation(len(data.names))[:count]]
+def calibration_crops(data: DataSet, side: int) -> UInt8Array:
+    """(N, side, side, 3) uint8: the heads of a set of N pictures as the tracker cuts them."""
     crops = []
-    for number, name in enumerate(names):
+    for number, name in enumerate(data.names):
         picture = data.load(name)
         cx, cy, face = head_middle(picture)
         half = face * _ZOOMS[number % len(_ZOOMS)] / 2
         region = (int(cx - half), int(cy - half), int(cx - half) + int(2 * half), int(cy - half) + int(2 * half))
         crops.append(crop_resized(picture.rgb, region, side))
-    if not crops:
-        raise UsageError(f"{data.root}: no pictures to calibrate with")
     return np.stack(crops)
 
 
-def crops_of_folders(folders: list[Path], side: int, count: int = 160) -> UInt8Array:
-    """Calibration crops from several folders of pictures, as many from each."""
+def crops_of_folders(
+    folders: list[Path], side: int, count: int = 160, progress: Callable[[int, int], None] | None = None
+) -> UInt8Array:
+    """Calibration crops of ``count`` pictures from several folders, drawn from each as many; progress: of the search for
+    their faces."""
     parts = []
     with tempfile.TemporaryDirectory() as cache:
         for number, folder in enumerate(folders):
             data = DataSet("pictures", folder)
-            faces = find_faces(data, Path(cache) / f"{number}.json")
-            parts.append(calibration_crops(replace(data, faces=faces), max(1, count // len(folders)), side=side))
+            order = np.random.default_rng(1).permutation(len(data.names))[: max(1, count // len(folders))]
+            data = replace(data, names=tuple(data.names[k] for k in order))
+            faces = find_faces(data, Path(cache) / f"{number}.json", progress)
+            parts.append(calibration_crops(replace(data, faces=faces), side))
     return np.concatenate(parts)
 
 
@@ -64,8 +66,12 @@ def export_int8(
     crops: UInt8Array,
     *,
     finish: Finish | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Write ``net`` as 8-bit ONNX, its activations' ranges taken from ``crops``, (N, spec.side, spec.side, 3) uint8."""
+    """Write ``net`` as 8-bit ONNX, its activations' ranges taken from ``crops``, (N, spec.side, spec.side, 3) uint8.
+
+    progress: called with the number of crops looked at, and how many there are.  Raises SinkError.
+    """
     onnx_runtime()
     import onnx
     from onnxruntime.quantization import (
@@ -79,14 +85,17 @@ def export_int8(
 
     class Reader(CalibrationDataReader):
         def __init__(self) -> None:
-            self._crops: Iterator[UInt8Array] = iter(crops)
+            self._done = 0
 
         def get_next(self) -> dict[str, Any] | None:
-            crop = next(self._crops, None)
-            return None if crop is None else {"rgb": crop[None]}
+            if self._done == len(crops):
+                return None
+            self._done += 1
+            if progress is not None:
+                progress(self._done, len(crops))
+            return {"rgb": crops[self._done - 1][None]}
 
-    logging.getLogger().setLevel(logging.ERROR)  # the quantiser advises on every node it leaves alone
-    with tempfile.TemporaryDirectory() as folder:
+    with _quiet(), whole_file(out) as part, tempfile.TemporaryDirectory() as folder:
         plain, ready = Path(folder) / "plain.onnx", Path(folder) / "ready.onnx"
         export_onnx(net, spec, plain, half=False, finish=finish)
         quant_pre_process(str(plain), str(ready), skip_symbolic_shape=True)
@@ -94,10 +103,9 @@ def export_int8(
         last = max(k for k, node in enumerate(nodes) if node.op_type == "Conv")
         first = next(node for node in nodes if node.op_type == "Conv").input[0]
         bytes_as_they_are = _as_bytes(NETS[spec.net][1])
-        out.parent.mkdir(parents=True, exist_ok=True)
         quantize_static(
             str(ready),
-            str(out),
+            str(part),
             Reader(),
             quant_format=QuantFormat.QDQ,
             per_channel=True,
@@ -110,8 +118,20 @@ def export_int8(
             extra_options={"CalibMovingAverage": True}
             | ({"TensorQuantOverrides": {first: [bytes_as_they_are]}} if bytes_as_they_are else {}),
         )
-    if bytes_as_they_are:
-        _feed_bytes(out, first)
+        if bytes_as_they_are:
+            _feed_bytes(part, first)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the quantiser's advice on every node it leaves alone, which it gives through the root logger."""
+    root = logging.getLogger()
+    before = root.level
+    root.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        root.setLevel(before)
 
 
 def _as_bytes(normalised: tuple[tuple[float, ...], tuple[float, ...]]) -> dict[str, Any] | None:

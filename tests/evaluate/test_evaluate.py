@@ -223,6 +223,9 @@ class TestCommand:
         fails("'nothing' is not known", "nothing", "--data", f"celebamask:{faces}")
         fails("7 is not in .*nor 1 other", "lite", "--data", f"celebamask:{faces}", "--names", str(tmp_path / "names"))
         fails("knows head, hair, not 'nose'", "lite", "--data", f"celebamask:{faces}", "--part", "nose")
+        (tmp_path / "o" / "lite" / "curves.json").mkdir(parents=True)
+        fails(r"curves\.json: Is a directory", "lite", "--data", f"celebamask:{faces}")
+        fails("no folder masks/", "lite", "--data", f"masks:{faces}")
         fails("--part hiar: expected head, hair, face", "lite", "--data", f"celebamask:{faces}", "--part", "hiar")
 
 

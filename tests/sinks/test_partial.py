@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pytest
 
 from headstream.errors import SinkError
 from headstream.sinks.formats import output_format
-from headstream.sinks.partial import PartialFile, PartialFolder
+from headstream.sinks.partial import PartialFile, PartialFolder, whole_file
 from headstream.sinks.video import VideoSink
 from tests.media import frame_times
 from tests.sinks.test_video import clip, cutouts
@@ -40,6 +41,20 @@ def test_what_is_gone_is_not_kept_in_silence(tmp_path: Path, kind: type[PartialF
     other.keep()
     with pytest.raises(SinkError, match=r"o: \.o\.part, which it was made in, is gone"):
         one.keep()
+
+
+def test_a_file_is_whole_or_what_it_was(tmp_path: Path) -> None:
+    out = tmp_path / "new" / "card.json"
+    with whole_file(out) as part:
+        part.write_text("first")
+        assert not out.exists()
+    with pytest.raises(SinkError, match=r"card\.json: the disk is full"), whole_file(out) as part:
+        part.write_text("sec")
+        raise OSError(errno.ENOSPC, "No space left on device")
+    with pytest.raises(ZeroDivisionError), whole_file(out) as part:
+        part.write_text(str(1 / 0))
+    assert [p.name for p in out.parent.iterdir()] == ["card.json"]
+    assert out.read_text() == "first"
 
 
 class TestNoName:

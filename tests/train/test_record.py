@@ -5,13 +5,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import resource
 import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +31,7 @@ from headstream.train.faces import find_faces  # noqa: E402
 from headstream.train.loader import open_data  # noqa: E402
 from headstream.train.loop import Trainer  # noqa: E402
 from headstream.train.start import build_net  # noqa: E402
-from tests.media import heeds_ctrl_c  # noqa: E402
+from tests.media import files_of_at_most, heeds_ctrl_c  # noqa: E402
 from tests.train.test_training import config, face, sets  # noqa: E402, F401
 
 CNN: dict[str, Any] = {"net": "custom-cnn", "plane_weights": (), "steps": 2, "evaluate_every": 1}
@@ -475,6 +473,16 @@ class TestWhatGoesWrong:
         cache.write_text('{"00": [1, 2')
         assert find_faces(data, cache).get("00") != (1, 2, 3, 4)
 
+    def test_faces_found_before_a_damaged_picture_are_kept(self, sets: Path, tmp_path: Path) -> None:  # noqa: F811
+        shutil.copytree(sets / "faces", tmp_path / "faces")
+        (tmp_path / "faces" / "images" / "02.jpg").write_bytes(b"damaged")
+        data = DataSet("celebamask", tmp_path / "faces", names=("00", "01", "02"))
+        told: list[tuple[int, int]] = []
+        with pytest.raises(SourceError, match=r"02\.jpg"):
+            find_faces(data, tmp_path / "faces.json", lambda *done: told.append(done))
+        assert told == [(1, 3), (2, 3)]
+        assert set(json.loads((tmp_path / "faces.json").read_text())) == {"00", "01"}
+
     def test_initial_weights_of_another_network(self, done: Trainer, config: Path) -> None:  # noqa: F811
         settings = dataclasses.replace(load_config(config), init=str(done.out / "last.pt"))
         with pytest.raises(ModelError, match="last.pt does not fit the network"):
@@ -503,14 +511,3 @@ def test_stopped_by_a_signal_it_says_how_to_go_on(sets: Path, config: Path) -> N
     assert said.endswith("saved: the same command goes on from there\nheadstream: interrupted\n")
     assert "Traceback" not in said
     assert load_checkpoint(out / "last.pt")["step"] >= 4
-
-
-@contextmanager
-def files_of_at_most(size: int) -> Iterator[None]:
-    """As on a disk with no more room."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
+import re
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,7 @@ from headstream.train.picture import BODY, HAIR, HEAD, Picture  # noqa: E402
 from headstream.train.quantise import export_int8  # noqa: E402
 from headstream.train.start import imagenet_state, rate_factor  # noqa: E402
 from headstream.types import UInt8Array  # noqa: E402
+from tests.media import files_of_at_most  # noqa: E402
 
 SIDE = 96
 SMALL = NetSpec(decoder=(16, 16, 8, 8))
@@ -455,6 +458,37 @@ class TestNet:
         assert "QuantizeLinear" not in kinds[last:]
         rgb = cv2.resize(face(0)[0], (256, 256))[None]
         assert len(np.unique(load_segmenter(str(out)).predict(rgb))) > 1000
+
+    def test_an_export_is_whole_or_what_it_was(self, tmp_path: Path, sets: Path, capsys: Any) -> None:
+        given = ["export", str(saved(build(SMALL).eval(), tmp_path))]
+        out = tmp_path / "o" / "n.onnx"
+        assert main([*given, "--out", str(out)]) == 0
+        before = {path.name: path.read_bytes() for path in out.parent.iterdir()}
+        assert set(before) == {"n.onnx", "n.json"}
+        level = logging.getLogger().level
+        for more in ([], ["--int8", "--calibrate", str(sets / "faces")]):
+            with files_of_at_most(20_000):
+                assert main([*given, "--out", str(out), "--gain", "2", *more]) == 1
+            assert re.search(r"n\.onnx: .*(grew past|cannot be written)", capsys.readouterr().err)
+            assert {path.name: path.read_bytes() for path in out.parent.iterdir()} == before
+        assert logging.getLogger().level == level
+
+    def test_an_export_that_cannot_be_what_is_asked_for(self, tmp_path: Path, capsys: Any) -> None:
+        given = ["export", str(saved(build(SMALL).eval(), tmp_path))]
+        for words, *arguments in (
+            ("expected a file named .onnx", "--out", "n.txt"),
+            ("--gain and --against-body are of .onnx files", "--out", "n.pt", "--gain", "2"),
+            ("--int8, .* are of .onnx files", "--out", "n.pt", "--int8", "--calibrate", "."),
+        ):
+            assert main([*given, *arguments]) == 2
+            assert re.search(words, capsys.readouterr().err)
+        assert [path.name for path in tmp_path.iterdir()] == ["net.pt"]
+
+    def test_a_packed_set_is_whole_or_not_there(self, tmp_path: Path, sets: Path, capsys: Any) -> None:
+        with files_of_at_most(5_000):
+            assert main(["pack", f"celebamask:{sets / 'faces'}", "--out", str(tmp_path / "p.zip")]) == 1
+        assert "p.zip: the file grew past the size allowed here" in capsys.readouterr().err
+        assert list(tmp_path.iterdir()) == []
 
     def test_eight_bits_of_a_network_with_a_scale_for_each_channel(self, sets: Path, tmp_path: Path) -> None:
         torch.manual_seed(0)
