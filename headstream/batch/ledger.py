@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from headstream.batch.job import NOT_WRITTEN, BatchJob, Item, Outcome
+from headstream.batch.job import NOT_WRITTEN, WORDS_OF, BatchJob, Item, Outcome
 from headstream.batch.piecework import why_whole
 from headstream.batch.places import Storage, own_name
 from headstream.errors import UsageError
@@ -18,6 +18,7 @@ from headstream.segment.registry import find_model
 
 _FIELDS = {field.name for field in fields(Outcome)} - NOT_WRITTEN
 _NEW_FIELDS = {"length_s"}  # which results of before do not have
+_NEW_WORDS = {"matte", "stages"}  # of wishes: those of before, which have none, wanted neither
 
 
 def result_name(place: str) -> str:
@@ -32,11 +33,12 @@ def with_identity(items: Sequence[Item], job: BatchJob) -> list[Item]:
     whole = {wish: why_whole(wish) for wish in {item.wish for item in items if job.split_s and item.kind == "video"}}
     done = []
     for item in items:
-        wish: dict[str, Any] = asdict(item.wish)
-        if item.kind == "photo":
-            for word in ("format", "background", "codec"):
+        others = {word for kind, words in WORDS_OF.items() if kind != item.kind for word in words}
+        wish: dict[str, Any] = {word: value for word, value in asdict(item.wish).items() if word not in others}
+        for word in _NEW_WORDS & set(wish):
+            if not wish[word]:
                 del wish[word]
-        elif backgrounds[item.wish.background]:
+        if item.kind == "video" and backgrounds[item.wish.background]:
             wish["background_file"] = backgrounds[item.wish.background]
         split_s = job.split_s if item.kind == "video" else 0.0
         name = item.input.replace("\\", "/").rpartition("/")[2]

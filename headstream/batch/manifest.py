@@ -18,6 +18,7 @@ from headstream.errors import SourceError, UsageError
 SUFFIXES = (".csv", ".jsonl")
 _WISHES = tuple(field.name for field in fields(Wish))
 COLUMNS = ("input", "out", *_WISHES)
+_SAID = {"yes": True, "true": True, "no": False, "false": False}
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ def _content(text: str) -> str:
 
 
 def _line(row: dict[str, Any], at: str, manifest: str, wish: Wish) -> Line:
-    values: dict[str, str] = {}
+    values: dict[str, Any] = {}
     for key, value in row.items():
         name = str(key).strip()
         if name.startswith("_") or value is None:
@@ -91,6 +92,11 @@ def _line(row: dict[str, Any], at: str, manifest: str, wish: Wish) -> Line:
             raise UsageError(
                 f"{at}: column {name!r} is not known; known: {', '.join(COLUMNS)}; a name with _ before it is left alone"
             )
+        if name == "stages" and str(value).strip():
+            if (said := _SAID.get(str(value).strip().lower())) is None:
+                raise UsageError(f"{at}: stages is {value!r}; expected yes or no")
+            values[name] = said
+            continue
         if not isinstance(value, (str, int)) or isinstance(value, bool):
             raise UsageError(f"{at}: {name} is {value!r}; expected text")
         if str(value).strip():

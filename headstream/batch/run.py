@@ -97,9 +97,9 @@ def _check_apart(items: list[Item], job: BatchJob) -> None:
     reads |= {_true_name(item.wish.background) for item in items if os.path.isfile(item.wish.background)}
     of_photos = {os.path.dirname(name) for name in reads if RESULT.fullmatch(os.path.basename(name))}
     for item in (item for item in items if not item.problem):
-        place = f"{job.out.rstrip('/')}/{item.place}"
-        if _true_name(place) in (reads if item.kind == "video" else of_photos):
-            raise UsageError(f"{item.input}: its result would replace {place}, which is read; choose another --out")
+        for place in (f"{job.out.rstrip('/')}/{name}" for name in item.places):
+            if _true_name(place) in (reads if item.kind == "video" else of_photos):
+                raise UsageError(f"{item.input}: its result would replace {place}, which is read; choose another --out")
     if job.report is not None and _true_name(str(job.report)) in reads:
         raise UsageError(f"--report {job.report}: would replace what is read; choose another name")
 
