@@ -19,7 +19,8 @@ from typing import Any
 
 from headstream.batch import manifest
 from headstream.batch.job import FORMATS, OWN_FOLDER, WORDS_OF, Item, Kind, Wish
-from headstream.batch.places import is_remote, local_path, mark_of
+from headstream.batch.ledger import made_before
+from headstream.batch.places import is_numbered, is_remote, local_path, mark_of
 from headstream.capture.named import files_below, inside, unread_folder
 from headstream.capture.photo import SUFFIXES as PHOTOS
 from headstream.errors import SourceError, UsageError
@@ -47,7 +48,8 @@ def find_items(inputs: Sequence[str], wish: Wish, out: str, *, recursive: bool =
     """Everything ``inputs`` name, each once, sorted within each. What cannot be tried has a ``problem``.
 
     A folder stands for the photos and videos in it, and below it if ``recursive``; hidden files and what lies in the
-    output folder are left out. Files and manifests are taken at their word, and patterns that name it.
+    output folder are left out; of a folder that is it, or is in it, what earlier runs made. Files and manifests are taken at their
+    word, and patterns that name it.
     Raises UsageError for two inputs with one place, and for manifests that make no sense.
     """
     own = out if is_remote(out) else local_path(out)
@@ -95,7 +97,11 @@ def _local(text: str, wish: Wish, own: str, recursive: bool) -> Iterator[Found]:
 def _folder(folder: str, base: str, wish: Wish, own: str, recursive: bool) -> Iterator[Found]:
     unread: list[OSError] = []
     empty = True
+    made = made_before(own) if own and _inside(folder, own) else set()
     for path in files_below(folder, PHOTOS | VIDEOS, unread, leave_out=own, recursive=recursive):
+        true = os.path.realpath(path)
+        if true in made or (is_numbered(os.path.basename(path)) and os.path.dirname(true) in made):
+            continue
         empty = False
         yield replace(_file(path, wish), base=base)
     for error in unread:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, fields, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from headstream.batch.job import NOT_WRITTEN, WORDS_OF, BatchJob, Item, Outcome
+from headstream.batch.job import NOT_WRITTEN, OWN_FOLDER, WORDS_OF, BatchJob, Item, Outcome
 from headstream.batch.piecework import why_whole
 from headstream.batch.places import Storage, own_name
 from headstream.errors import UsageError
@@ -24,6 +25,15 @@ _NEW_WORDS = {"matte", "stages"}  # of wishes: those of before, which have none,
 def result_name(place: str) -> str:
     """Name of an input's result file below the output folder: like its output."""
     return own_name("results", place) + ".json"
+
+
+def made_before(out: str) -> set[str]:
+    """What earlier runs made in a local output folder: the true names of files, and of folders of frames."""
+    root, found = os.path.realpath(out), set()
+    for result in Path(root, OWN_FOLDER, "results").rglob("*.json"):
+        if (outcome := _parsed(result.read_bytes())) is not None:
+            found |= {os.path.join(root, made["name"]) for made in outcome.outputs}
+    return found
 
 
 def with_identity(items: Sequence[Item], job: BatchJob) -> list[Item]:

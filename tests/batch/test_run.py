@@ -119,6 +119,21 @@ class TestAgain:
         assert set(tree(out)) == {"b/my notes.txt"}
         assert not (out / "a").exists()
 
+    @pytest.mark.parametrize("format", ["mkv", "png"])
+    def test_results_beside_their_inputs_are_not_cut_themselves(
+        self, format: str, clip: Path, photo: Path, tmp_path: Path
+    ) -> None:
+        copies(clip, tmp_path / "both", "a.mp4", "sub/b.mp4")
+        copies(photo, tmp_path / "both", "ada.jpg")
+        (tmp_path / "link").symlink_to(tmp_path / "both")
+        wanted = job(tmp_path / "both", out=tmp_path / "link", wish=Wish(format=format, matte=format))
+        assert states(run_batch(wanted)) == {"a.mp4": "done", "b.mp4": "done", "ada.jpg": "done"}
+        before = set(tree(tmp_path / "both"))
+        assert states(run_batch(wanted)) == {"a.mp4": "skipped", "b.mp4": "skipped", "ada.jpg": "skipped"}
+        assert set(tree(tmp_path / "both")) == before
+        below = job(tmp_path / "both" / "sub", out=tmp_path / "both", wish=Wish(format="webm"))
+        assert states(run_batch(below)) == {"b.mp4": "done"}
+
     def test_a_background_file_counts(self, clip: Path, photo: Path, tmp_path: Path) -> None:
         behind = tmp_path / "behind.jpg"
         copies(photo, tmp_path, "behind.jpg")
