@@ -48,8 +48,8 @@ def find_items(inputs: Sequence[str], wish: Wish, out: str, *, recursive: bool =
     """Everything ``inputs`` name, each once, sorted within each. What cannot be tried has a ``problem``.
 
     A folder stands for the photos and videos in it, and below it if ``recursive``; hidden files and what lies in the
-    output folder are left out; of a folder that is it, or is in it, what earlier runs made. Files and manifests are taken at their
-    word, and patterns that name it.
+    output folder are left out; of a folder that is it, or is in it, what earlier runs made. Files and manifests are taken at
+    their word, and patterns that name it.
     Raises UsageError for two inputs with one place, and for manifests that make no sense.
     """
     own = out if is_remote(out) else local_path(out)

@@ -60,7 +60,7 @@ def _jsonl(text: str) -> Iterator[tuple[int, dict[str, Any]]]:
             continue
         try:
             row = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UsageError(f"{text}:{number}: not JSON: {error}") from error
         if not isinstance(row, dict):
             raise UsageError(f'{text}:{number}: expected an object like {{"input": "talk.mp4"}}')
@@ -99,6 +99,8 @@ def _line(row: dict[str, Any], at: str, manifest: str, wish: Wish) -> Line:
             continue
         if not isinstance(value, (str, int)) or isinstance(value, bool):
             raise UsageError(f"{at}: {name} is {value!r}; expected text")
+        if "\0" in str(value):
+            raise UsageError(f"{at}: {name} is {value!r}; a name cannot hold such a character")
         if str(value).strip():
             values[name] = str(value).strip()
     if "input" not in values:

@@ -184,7 +184,13 @@ class TestManifests:
 
     @pytest.mark.parametrize(
         ("text", "words"),
-        [('{"input": "a.mp4"\n', ":1: not JSON"), ("[1]\n", "expected an object"), ('{"input": []}', "text")],
+        [
+            ('{"input": "a.mp4"\n', ":1: not JSON"),
+            ("[1]\n", "expected an object"),
+            ('{"input": []}', "text"),
+            ('{"input": ' + "[" * 100_000, ":1: not JSON"),
+            ('{"input": "a\\u0000.mp4"}', ":1: input is .* such a character"),
+        ],
     )
     def test_broken_jsonl(self, text: str, words: str, tmp_path: Path) -> None:
         with pytest.raises(UsageError, match=words):

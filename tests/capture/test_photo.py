@@ -114,8 +114,8 @@ def test_its_own_transparency_is_kept(tmp_path: Path, mode: str) -> None:
 def test_a_profile_of_grey_is_not_handed_on(mode: str, tmp_path: Path) -> None:
     srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     grey = srgb[:16] + b"GRAY" + srgb[20:]
-    clear = {"transparency": 7} if mode == "L" else {}
-    Image.fromarray(RGB).convert(mode).save(tmp_path / "i.png", icc_profile=grey, **clear)
+    clear = 7 if mode == "L" else None
+    Image.fromarray(RGB).convert(mode).save(tmp_path / "i.png", icc_profile=grey, transparency=clear)
     assert read_photo(tmp_path / "i.png").icc is None
 
 
