@@ -170,7 +170,8 @@ def paste_film(job: PasteJob, progress: Progress | None = None) -> DubReport:
                 f"{job.clip}: is {width}x{height}; a head clip is square with an even side, as crop made it"
             )
         length = Length(len(path), path[-1].time_s + 1 / film.rate)
-        rule = pairing_rule(length, Length(*counted(job.clip)), job.clip)
+        own_length = Length(*counted(job.clip))
+        rule = pairing_rule(length, own_length, job.clip)
         segmenter = load_segmenter(job.model, device=job.device, fast=True)
         CutOptions().planes_of(segmenter)
         check_writable(job.out)
@@ -179,7 +180,8 @@ def paste_film(job: PasteJob, progress: Progress | None = None) -> DubReport:
         report = DubReport(head=chosen_head(track, job.head), device=segmenter.device, model=segmenter.card.name)
         if rule == "by time":
             report.notes.append(
-                "the clip has another frame rate: each frame of the film takes the clip's nearest in time"
+                f"the clip has {own_length.frames} frames, the film {length.frames}: each frame of the film takes the clip's "
+                "nearest in time"
             )
         if clip.hides_alpha:
             report.notes.append("the clip's transparency (VP9) cannot be read here; the film's own matte is used")

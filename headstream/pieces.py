@@ -93,6 +93,8 @@ def check_divisible(job: VideoJob) -> None:
     kind, _ = check_job(job)
     if kind.container in WHOLE_ONLY or kind.container == "image2":
         raise Indivisible(f"{kind.name} is not joined from pieces")
+    if job.matte is not None:
+        raise Indivisible("its matte is written beside it")
     if isinstance(job.options.heads, int):
         raise Indivisible("people are numbered from the film's start")
     behind = parse_background(job.background)

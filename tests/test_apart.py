@@ -100,11 +100,16 @@ def test_a_batch_refuses_it(head_clip: Path, here: Path, capsys: pytest.CaptureF
     (here / "clip.mp4").write_bytes(head_clip.read_bytes())
     (here / "link.mov").unlink()
     (here / "link.mov").symlink_to("clip.mp4")
+    Image.new("RGB", (64, 64)).save(here / "photo.png")
     before = contents(here)
     for command in (
         "batch clip.mp4 --out . --format mp4 --background blur",
         "batch clip.mp4 link.mov --out here/..",
         "batch clip.mp4 --out . --report clip.mp4",
+        "batch clip.mp4 --out made --report made/./clip.mov",
+        "batch clip.mp4 --out made --matte mkv --report made/clip.matte.mkv",
+        "batch photo.png --out made --report made/photo/head_only.png",
+        "batch clip.mp4 --out made --report made/results.jsonl",
     ):
         assert main(command.split()) == 2
         assert "would replace" in capsys.readouterr().err

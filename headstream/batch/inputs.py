@@ -18,15 +18,15 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from headstream.batch import manifest
-from headstream.batch.job import FORMATS, OWN_FOLDER, Item, Kind, Wish
-from headstream.batch.places import is_remote, local_path, mark_of
+from headstream.batch.job import FORMATS, OWN_FOLDER, WORDS_OF, Item, Kind, Wish
+from headstream.batch.ledger import made_before
+from headstream.batch.places import is_numbered, is_remote, local_path, mark_of
 from headstream.capture.named import files_below, inside, unread_folder
 from headstream.capture.photo import SUFFIXES as PHOTOS
 from headstream.errors import SourceError, UsageError
 
 _VIDEO_NAMES = "mp4 mov mkv webm avi m4v mpg mpeg mpe m2v mts m2ts ts vob wmv asf flv f4v 3gp 3g2 ogv mxf dv y4m"
 VIDEOS = frozenset(f".{name}" for name in _VIDEO_NAMES.split())
-_WORDS_OF_VIDEOS = ("format", "background", "codec")
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,8 @@ def find_items(inputs: Sequence[str], wish: Wish, out: str, *, recursive: bool =
     """Everything ``inputs`` name, each once, sorted within each. What cannot be tried has a ``problem``.
 
     A folder stands for the photos and videos in it, and below it if ``recursive``; hidden files and what lies in the
-    output folder are left out. Files and manifests are taken at their word, and patterns that name it.
+    output folder are left out; of a folder that is it, or is in it, what earlier runs made. Files and manifests are taken at
+    their word, and patterns that name it.
     Raises UsageError for two inputs with one place, and for manifests that make no sense.
     """
     own = out if is_remote(out) else local_path(out)
@@ -62,9 +63,11 @@ def find_items(inputs: Sequence[str], wish: Wish, out: str, *, recursive: bool =
 def _expanded(text: str, wish: Wish, own: str, recursive: bool) -> Iterator[Found]:
     if text.lower().endswith(manifest.SUFFIXES):
         for line in manifest.read_manifest(text, wish):
-            given = [word for word in _WORDS_OF_VIDEOS if getattr(line.wish, word) != getattr(wish, word)]
-            if given and kind_of(line.input) == "photo":
-                raise UsageError(f"{line.at}: {line.input} is a photo; {given[0]} is for videos")
+            kind = kind_of(line.input)
+            for other in (other for other in WORDS_OF if other != kind):
+                given = [word for word in WORDS_OF[other] if getattr(line.wish, word) != getattr(wish, word)]
+                if given:
+                    raise UsageError(f"{line.at}: {line.input} is a {kind}; {given[0]} is for {other}s")
             yield replace(_file(line.input, line.wish), out=line.out, at=line.at)
     elif is_remote(text):
         yield from _remote(text, wish, own, recursive)
@@ -94,7 +97,11 @@ def _local(text: str, wish: Wish, own: str, recursive: bool) -> Iterator[Found]:
 def _folder(folder: str, base: str, wish: Wish, own: str, recursive: bool) -> Iterator[Found]:
     unread: list[OSError] = []
     empty = True
+    made = made_before(own) if own and _inside(folder, own) else set()
     for path in files_below(folder, PHOTOS | VIDEOS, unread, leave_out=own, recursive=recursive):
+        true = os.path.realpath(path)
+        if true in made or (is_numbered(os.path.basename(path)) and os.path.dirname(true) in made):
+            continue
         empty = False
         yield replace(_file(path, wish), base=base)
     for error in unread:
@@ -171,34 +178,37 @@ def _placed(found: list[Found]) -> list[Item]:
     stems = [
         one.out or name[: len(name) - len(PurePosixPath(name).suffix)] for one, name in zip(found, below, strict=True)
     ]
-    for k in {k for group in _sharing(found, stems) for k in group if found[k].out is None}:
+    for k in {k for group in _sharing(_items(found, stems)) for k in group if found[k].out is None}:
         stems[k] += "-" + PurePosixPath(below[k]).suffix[1:].lower()
-    for first, second, *_ in _sharing(found, stems):
+    items = _items(found, stems)
+    for (first, second, *_), place in _sharing(items).items():
         raise UsageError(
-            f"{found[first].input} and {found[second].input} would both be written to "
-            f"{_place(found[first], stems[first])}; name the folder above them, or give them an out of their own in a manifest"
+            f"{items[first].input} and {items[second].input} would both be written to "
+            f"{place}; name the folder above them, or give them an out of their own in a manifest"
         )
+    for item in items:
+        if PurePosixPath(item.place).parts[:1] == (OWN_FOLDER,):
+            raise UsageError(f"{item.input}: the folder {OWN_FOLDER} is headstream's own")
+    return items
+
+
+def _items(found: list[Found], stems: list[str]) -> list[Item]:
     items = []
     for number, (one, stem) in enumerate(zip(found, stems, strict=True)):
-        place = "" if one.problem else _place(one, stem)
-        if PurePosixPath(place).parts[:1] == (OWN_FOLDER,):
-            raise UsageError(f"{one.input}: the folder {OWN_FOLDER} is headstream's own")
         kind = kind_of(one.input)
+        place = stem if kind == "photo" else stem + FORMATS.get(one.wish.format, "")
+        place = "" if one.problem else place
         items.append(Item(number, one.input, kind, place, one.wish, one.size, one.mark, problem=one.problem))
     return items
 
 
-def _place(one: Found, stem: str) -> str:
-    return stem if kind_of(one.input) == "photo" else stem + FORMATS.get(one.wish.format, "")
-
-
-def _sharing(found: list[Found], stems: list[str]) -> list[list[int]]:
-    """Those that would have one place, as a file system that ignores case sees it."""
-    groups = defaultdict(list)
-    for k, (one, stem) in enumerate(zip(found, stems, strict=True)):
-        if not one.problem:
-            groups[_place(one, stem).casefold()].append(k)
-    return [group for group in groups.values() if len(group) > 1]
+def _sharing(items: list[Item]) -> dict[tuple[int, ...], str]:
+    """Those that would have one place, as a file system that ignores case sees it, and that place."""
+    groups: dict[str, list[tuple[int, str]]] = defaultdict(list)
+    for item in (item for item in items if not item.problem):
+        for place in item.places:
+            groups[place.casefold()].append((item.number, place))
+    return {tuple(number for number, _ in group): group[0][1] for group in groups.values() if len(group) > 1}
 
 
 def _below_common(found: list[Found]) -> list[str]:

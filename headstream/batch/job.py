@@ -19,19 +19,27 @@ FORMATS = {
     "mov": ".mov", "webm": ".webm", "mkv": ".mkv", "mp4": ".mp4",
     "png": "", "webp": ".webp", "apng": ".apng", "gif": ".gif",
 }  # fmt: skip
+MATTE_FORMATS = ("mov", "webm", "mkv", "mp4", "png")
 OWN_FOLDER = ".headstream"  # in the output folder: results of each input, work in the making
 
 
 @dataclass(frozen=True, kw_only=True)
 class Wish:
-    """What one input is cut into, in the words of the command line. format, background, codec: of videos."""
+    """What one input is cut into, in the words of the command line. format, background, codec, matte: of videos; matte is a
+    format, too, or None for none.  stages: of photos."""
 
     format: str = "mov"
     background: str = "transparent"
     codec: str | None = None
+    matte: str | None = None
     heads: str = "largest"
     part: str = "head"
     hair_color: str | None = None
+    stages: bool = False
+
+
+# Words of a wish that are for one kind of input alone.
+WORDS_OF: dict[Kind, tuple[str, ...]] = {"video": ("format", "background", "codec", "matte"), "photo": ("stages",)}
 
 
 @dataclass(frozen=True)
@@ -104,6 +112,17 @@ class Item:
     task: Piece | Join | None = None
     film: int = -1
     share: float = 1.0
+
+    @property
+    def stem(self) -> str:
+        """What the names of all its outputs begin with."""
+        return self.place if self.kind == "photo" else self.place.removesuffix(FORMATS.get(self.wish.format, ""))
+
+    @property
+    def places(self) -> list[str]:
+        """Of all its outputs that are not in a folder with others: the result's, and the matte's."""
+        matte = self.wish.matte if self.kind == "video" else None
+        return [self.place] if matte is None else [self.place, f"{self.stem}.matte{FORMATS.get(matte, '')}"]
 
 
 @dataclass

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, fields, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from headstream.batch.job import NOT_WRITTEN, BatchJob, Item, Outcome
+from headstream.batch.job import NOT_WRITTEN, OWN_FOLDER, WORDS_OF, BatchJob, Item, Outcome
 from headstream.batch.piecework import why_whole
 from headstream.batch.places import Storage, own_name
 from headstream.errors import UsageError
@@ -18,11 +19,21 @@ from headstream.segment.registry import find_model
 
 _FIELDS = {field.name for field in fields(Outcome)} - NOT_WRITTEN
 _NEW_FIELDS = {"length_s"}  # which results of before do not have
+_NEW_WORDS = {"matte", "stages"}  # of wishes: those of before, which have none, wanted neither
 
 
 def result_name(place: str) -> str:
     """Name of an input's result file below the output folder: like its output."""
     return own_name("results", place) + ".json"
+
+
+def made_before(out: str) -> set[str]:
+    """What earlier runs made in a local output folder: the true names of files, and of folders of frames."""
+    root, found = os.path.realpath(out), set()
+    for result in Path(root, OWN_FOLDER, "results").rglob("*.json"):
+        if (outcome := _parsed(result.read_bytes())) is not None:
+            found |= {os.path.join(root, made["name"]) for made in outcome.outputs}
+    return found
 
 
 def with_identity(items: Sequence[Item], job: BatchJob) -> list[Item]:
@@ -32,11 +43,12 @@ def with_identity(items: Sequence[Item], job: BatchJob) -> list[Item]:
     whole = {wish: why_whole(wish) for wish in {item.wish for item in items if job.split_s and item.kind == "video"}}
     done = []
     for item in items:
-        wish: dict[str, Any] = asdict(item.wish)
-        if item.kind == "photo":
-            for word in ("format", "background", "codec"):
+        others = {word for kind, words in WORDS_OF.items() if kind != item.kind for word in words}
+        wish: dict[str, Any] = {word: value for word, value in asdict(item.wish).items() if word not in others}
+        for word in _NEW_WORDS & set(wish):
+            if not wish[word]:
                 del wish[word]
-        elif backgrounds[item.wish.background]:
+        if item.kind == "video" and backgrounds[item.wish.background]:
             wish["background_file"] = backgrounds[item.wish.background]
         split_s = job.split_s if item.kind == "video" else 0.0
         name = item.input.replace("\\", "/").rpartition("/")[2]

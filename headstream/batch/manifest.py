@@ -18,6 +18,7 @@ from headstream.errors import SourceError, UsageError
 SUFFIXES = (".csv", ".jsonl")
 _WISHES = tuple(field.name for field in fields(Wish))
 COLUMNS = ("input", "out", *_WISHES)
+_SAID = {"yes": True, "true": True, "no": False, "false": False}
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def _jsonl(text: str) -> Iterator[tuple[int, dict[str, Any]]]:
             continue
         try:
             row = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UsageError(f"{text}:{number}: not JSON: {error}") from error
         if not isinstance(row, dict):
             raise UsageError(f'{text}:{number}: expected an object like {{"input": "talk.mp4"}}')
@@ -82,7 +83,7 @@ def _content(text: str) -> str:
 
 
 def _line(row: dict[str, Any], at: str, manifest: str, wish: Wish) -> Line:
-    values: dict[str, str] = {}
+    values: dict[str, Any] = {}
     for key, value in row.items():
         name = str(key).strip()
         if name.startswith("_") or value is None:
@@ -91,8 +92,15 @@ def _line(row: dict[str, Any], at: str, manifest: str, wish: Wish) -> Line:
             raise UsageError(
                 f"{at}: column {name!r} is not known; known: {', '.join(COLUMNS)}; a name with _ before it is left alone"
             )
+        if name == "stages" and str(value).strip():
+            if (said := _SAID.get(str(value).strip().lower())) is None:
+                raise UsageError(f"{at}: stages is {value!r}; expected yes or no")
+            values[name] = said
+            continue
         if not isinstance(value, (str, int)) or isinstance(value, bool):
             raise UsageError(f"{at}: {name} is {value!r}; expected text")
+        if "\0" in str(value):
+            raise UsageError(f"{at}: {name} is {value!r}; a name cannot hold such a character")
         if str(value).strip():
             values[name] = str(value).strip()
     if "input" not in values:

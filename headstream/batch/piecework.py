@@ -24,11 +24,17 @@ from headstream.words import cut_options
 
 
 def video_job(wish: Wish, source: Path, stem: Path) -> VideoJob:
-    """The job a wish is for a film. stem: of its output, or of the folder that is one."""
-    suffix = FORMATS[wish.format]
-    out = stem.with_name(stem.name + suffix) if suffix else stem / "%06d.png"
+    """The job a wish is for a film. stem: of its outputs, or of the folders that they are."""
+
+    def output(stem: Path, format: str) -> Path:
+        return stem.with_name(stem.name + FORMATS[format]) if FORMATS[format] else stem / "%06d.png"
+
+    out = output(stem, wish.format)
+    matte = None if wish.matte is None else output(stem.with_name(f"{stem.name}.matte"), wish.matte)
     options = cut_options(wish.heads, wish.part, wish.hair_color)
-    return VideoJob(source, out, background=wish.background, codec=wish.codec, options=options, segment_s=0)
+    return VideoJob(
+        source, out, background=wish.background, matte=matte, codec=wish.codec, options=options, segment_s=0
+    )
 
 
 def why_whole(wish: Wish) -> str:

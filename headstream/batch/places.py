@@ -15,12 +15,12 @@ from typing import Any, Protocol
 from headstream.batch.job import OWN_FOLDER
 from headstream.errors import UsageError
 from headstream.sinks.partial import make_parents, sink_error
+from headstream.sinks.photo import RESULT
 
 # Where putting an object is all or nothing. Elsewhere it is put beside its name and renamed.
 OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oci", "oss", "r2", "hf"}
 _LONGEST_NAME = 180  # of what is kept of an input, without .json: file systems take 255 bytes
 _NUMBERED = re.compile(r"\d{6,}\.png")  # frames of a sequence
-_PHOTO = re.compile(r"(head_only|full_mask|head_mask_crop(_\d+)?)\.png")
 _MARKS = ("ETag", "etag", "md5Hash", "content_md5", "crc32c", "generation", "LastModified", "mtime", "created")
 
 
@@ -78,7 +78,7 @@ class Storage(Protocol):
         """Move or upload (local file, name)."""
 
     def remove(self, name: str) -> None:
-        """Remove a file, if it is there."""
+        """Remove a result, if it is there: a file, or a folder's numbered frames."""
 
     def tidy(self, folder: str, keep: set[str]) -> None:
         """Remove pictures of an earlier run from a folder of results: ours by name, and not among ``keep``."""
@@ -138,7 +138,10 @@ class LocalStorage:
 
     def remove(self, name: str) -> None:
         path = self.root / name
-        if path.is_file():
+        if path.is_dir():
+            for file in [path / entry.name for entry in os.scandir(path) if is_numbered(entry.name)]:
+                self.remove(f"{name}/{file.name}")
+        elif path.is_file():
             path.unlink()
             if path.parent != self.root and not any(path.parent.iterdir()):
                 path.parent.rmdir()
@@ -181,7 +184,7 @@ class LocalStorage:
 def is_stale(name: str, keep: set[str]) -> bool:
     """Whether an earlier run wrote this picture, when ``keep`` is all that belongs there now."""
     numbered = any(_NUMBERED.fullmatch(kept) for kept in keep)
-    return name not in keep and bool((_NUMBERED if numbered else _PHOTO).fullmatch(name))
+    return name not in keep and bool((_NUMBERED if numbered else RESULT).fullmatch(name))
 
 
 def is_numbered(name: str) -> bool:

@@ -68,8 +68,13 @@ class RemoteStorage:
     def remove(self, name: str) -> None:
         with _told(SinkError, f"{self.text}/{name}: cannot be removed"):
             self._system.invalidate_cache()
-            if self._system.isfile(f"{self._root}/{name}"):
-                self._system.rm_file(f"{self._root}/{name}")
+            path = f"{self._root}/{name}"
+            if self._system.isfile(path):
+                self._system.rm_file(path)
+                return
+            for frame in self._system.find(path, maxdepth=1):
+                if is_numbered(posixpath.basename(frame)):
+                    self._system.rm_file(frame)
 
     def tidy(self, folder: str, keep: set[str]) -> None:
         with _told(SinkError, f"{self.text}/{folder}: cannot be listed"):

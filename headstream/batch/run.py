@@ -96,12 +96,23 @@ def _check_apart(items: list[Item], job: BatchJob) -> None:
     reads = {_true_name(name) for name in (*job.inputs, *(item.input for item in items))}
     reads |= {_true_name(item.wish.background) for item in items if os.path.isfile(item.wish.background)}
     of_photos = {os.path.dirname(name) for name in reads if RESULT.fullmatch(os.path.basename(name))}
+    written = {_true_name(_below(job.out, "results.jsonl"))}
     for item in (item for item in items if not item.problem):
-        place = f"{job.out.rstrip('/')}/{item.place}"
-        if _true_name(place) in (reads if item.kind == "video" else of_photos):
-            raise UsageError(f"{item.input}: its result would replace {place}, which is read; choose another --out")
-    if job.report is not None and _true_name(str(job.report)) in reads:
+        for place in (_below(job.out, name) for name in item.places):
+            if _true_name(place) in (reads if item.kind == "video" else of_photos):
+                raise UsageError(f"{item.input}: its result would replace {place}, which is read; choose another --out")
+            written.add(_true_name(place))
+    if job.report is None:
+        return
+    report = _true_name(str(job.report))
+    if report in reads:
         raise UsageError(f"--report {job.report}: would replace what is read; choose another name")
+    if report in written or os.path.dirname(report) in written:
+        raise UsageError(f"--report {job.report}: would replace a result; choose another name")
+
+
+def _below(out: str, name: str) -> str:
+    return f"{out.rstrip('/')}/{name}"
 
 
 def _true_name(name: str) -> str:

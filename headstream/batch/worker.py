@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import cv2
 
-from headstream.batch.job import FORMATS, Item, Join, Kind, Outcome, Setup, Wish
+from headstream.batch.job import FORMATS, MATTE_FORMATS, Item, Join, Kind, Outcome, Setup, Wish
 from headstream.batch.ledger import write_result
 from headstream.batch.patience import NoSuchNetworkError, ends_all, in_words, may_pass, patiently
 from headstream.batch.piecework import look_at, piece_name, record, video_job
@@ -24,7 +24,7 @@ from headstream.photos import PhotoCutter
 from headstream.pieces import Indivisible, Piece, cut_piece, join_pieces, piece_file
 from headstream.segment.load import load_segmenter
 from headstream.segment.registry import models_dir
-from headstream.sinks.photo import write_photo
+from headstream.sinks.photo import stages_figure, write_photo
 from headstream.timing import mean_of
 from headstream.track.finder import FaceFinder
 from headstream.video import Tools, check_job, cut_video_file
@@ -37,6 +37,8 @@ def check_wish(wish: Wish, kind: Kind) -> None:
     """Raise UsageError for a wish that cannot be granted, before any work."""
     if wish.format not in FORMATS:
         raise UsageError(f"--format {wish.format}: unknown; known: {', '.join(FORMATS)}")
+    if wish.matte is not None and wish.matte not in MATTE_FORMATS:
+        raise UsageError(f"--matte {wish.matte}: expected the format of the mattes: {', '.join(MATTE_FORMATS)}")
     cut_options(wish.heads, wish.part, wish.hair_color)
     if kind == "video":
         check_job(video_job(wish, Path("in"), Path("out")))
@@ -184,16 +186,17 @@ class Worker:
         outcome.stages_ms = cutter.times.mean_ms()
         if result.heads:
             crops = [stage.crop_alpha for stage in result.heads]
-            write_photo(self._folder / "out", result.cutout, crops, icc=photo.icc)
-            outcome.thumbnail = thumbnail(result.cutout)
+            cutout, heads = result.cutout, list(result.heads)
+            figure = stages_figure(photo.rgb, heads, result.searched_px, cutout) if item.wish.stages else None
+            write_photo(self._folder / "out", cutout, crops, icc=photo.icc, figure=figure)
+            outcome.thumbnail = thumbnail(cutout)
             self._publish(item, outcome)
 
     def _publish(self, item: Item, outcome: Outcome) -> None:
         """Move what was made to its place, and note it."""
-        made = [path for path in sorted(self._folder.iterdir()) if path.name.startswith("out")]
-        whole = {"out", "out" + FORMATS[item.wish.format]}
-        for path in made:
-            name = item.place if path.name in whole else _partial(item.place)
+        made = (path for path in self._folder.iterdir() if path.name.startswith("out"))
+        for path in sorted(made, key=lambda path: (".matte" in path.name, path.name)):
+            name = item.stem + path.name.removeprefix("out")
             if path.is_file():
                 outcome.outputs.append({"name": name, "files": 1, "bytes": path.stat().st_size})
                 self._patiently(lambda path=path, name=name: self._storage.put([(path, name)]))  # type: ignore[misc]
@@ -226,9 +229,7 @@ class Worker:
 
     def _plain(self, text: str, item: Item) -> str:
         """A message that names the input and the output, not the files they are for the moment."""
-        final = self._storage.locate(item.place)
-        stem = final[: -len(FORMATS[item.wish.format])] if item.kind == "video" and FORMATS[item.wish.format] else final
-        text = text.replace(str(self._folder / "out"), stem)
+        text = text.replace(str(self._folder / "out"), self._storage.locate(item.stem))
         if is_remote(item.input):
             text = text.replace(str(self._own / "fetched" / ("in" + Path(item.input).suffix)), item.input)
         return " ".join(text.split())
@@ -250,9 +251,3 @@ class Worker:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
-
-
-def _partial(place: str) -> str:
-    folder, slash, name = place.rpartition("/")
-    stem, dot, suffix = name.rpartition(".")
-    return f"{folder}{slash}{stem}.partial.{suffix}" if dot else f"{place}.partial"

@@ -66,18 +66,22 @@ def photo_from_image(image: Any, path: Path | None = None) -> Photo:
     image = ImageOps.exif_transpose(image)
     icc = image.info.get("icc_profile")
     alpha = None
-    if image.mode in {"RGBA", "LA", "PA", "La", "RGBa"} or "transparency" in image.info:
+    if image.mode.startswith("I;16") or image.mode in {"I", "F"}:  # first: Pillow would clip them to 8 bits
+        if isinstance(clear := image.info.get("transparency"), int):
+            alpha = np.where(np.asarray(image) == clear, np.uint8(0), np.uint8(255))
+        image = _from_deep(image)
+    elif image.mode in {"RGBA", "LA", "PA", "La", "RGBa"} or "transparency" in image.info:
         image = image.convert("RGBA")
         alpha = np.asarray(image.getchannel("A"))
-        alpha = None if alpha.min() == 255 else alpha
         image = image.convert("RGB")
     elif image.mode in {"CMYK", "YCCK", "LAB"}:
         image, icc = _to_srgb(image, icc), None
-    elif image.mode.startswith("I;16") or image.mode in {"I", "F"}:
-        image, icc = _from_deep(image), None
     elif image.mode != "RGB":
         image = image.convert("RGB")
-        icc = None  # a grey profile does not describe RGB
+    if alpha is not None and alpha.min() == 255:
+        alpha = None
+    if icc is not None and icc[16:20] != b"RGB ":
+        icc = None  # a profile of grey does not describe what is RGB now
     return Photo(np.ascontiguousarray(np.asarray(image, np.uint8)), alpha, icc, path)
 
 

@@ -44,6 +44,13 @@ def batch(
         str, typer.Option(metavar="transparent|'#rrggbb'|blur|FILE", help="What is behind the head in videos.")
     ] = "transparent",
     codec: Annotated[str | None, typer.Option(metavar="prores|vp9|ffv1|h264", help="Another codec than usual.")] = None,
+    matte: Annotated[
+        str | None,
+        typer.Option(
+            metavar="mov|webm|mkv|mp4|png", help="Also write each video's matte as a grey video: STEM.matte.EXT."
+        ),
+    ] = None,
+    stages: Annotated[bool, typer.Option("--stages", help="Also write a figure of all stages of each photo.")] = False,
     heads: HeadsOption = "largest",
     part: PartOption = "head",
     hair_color: HairColorOption = None,
@@ -67,7 +74,16 @@ def batch(
     from headstream.batch.job import BatchJob, Wish
     from headstream.batch.run import run_batch
 
-    wish = Wish(format=format, background=background, codec=codec, heads=heads, part=part, hair_color=hair_color)
+    wish = Wish(
+        format=format,
+        background=background,
+        codec=codec,
+        matte=matte,
+        heads=heads,
+        part=part,
+        hair_color=hair_color,
+        stages=stages,
+    )
     job = BatchJob(
         tuple(inputs),
         out,

@@ -14,6 +14,8 @@ import numpy as np
 from headstream.errors import SourceError
 
 VERSION = 1
+_NO_LINE = (ValueError, KeyError, TypeError, ArithmeticError, RecursionError)  # what reading anything else comes to
+_FAR = 8  # longer sides of the film that a head's square may be away, or large
 LANDMARKS = ("right eye", "left eye", "nose tip", "mouth", "right ear", "left ear")
 _Affine = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -120,7 +122,7 @@ class TrackReader:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            with path.open(encoding="utf-8") as file:
+            with path.open(encoding="utf-8-sig") as file:
                 first = json.loads(file.readline())
             if first["headstream_track"] != VERSION:
                 raise SourceError(f"{path}: track version {first['headstream_track']}; this headstream reads {VERSION}")
@@ -128,46 +130,53 @@ class TrackReader:
             self.header = TrackHeader(str(first["source"]), (int(width), int(height)), Fraction(first["rate"]))
         except OSError as error:
             raise SourceError(f"{path}: cannot be read: {error.strerror}") from error
-        except (ValueError, KeyError, TypeError, ZeroDivisionError) as error:
+        except _NO_LINE as error:
             raise SourceError(f"{path}: is no track file (its first line must say headstream_track)") from error
 
     def __iter__(self) -> Iterator[TrackedFrame]:
-        with self.path.open(encoding="utf-8") as file:
+        farthest = _FAR * max(self.header.size_px)
+        with self.path.open(encoding="utf-8-sig") as file:
             next(file)
-            number = 2
+            number, index = 1, 0
             while True:
+                number += 1
                 try:
                     line = file.readline()
-                    frame = _frame(json.loads(line), number - 2) if line else None
-                except (ValueError, KeyError, TypeError, ArithmeticError, OSError) as error:
+                    frame = _frame(json.loads(line), index, farthest) if line.strip() else None
+                except (*_NO_LINE, OSError) as error:
                     raise SourceError(f"{self.path}, line {number}: is no frame of a track ({error})") from error
-                if frame is None:
+                if frame is not None:
+                    yield frame
+                    index += 1
+                elif not line:
                     return
-                yield frame
-                number += 1
 
 
-def _frame(told: dict[str, Any], index: int) -> TrackedFrame:
+def _frame(told: dict[str, Any], index: int, farthest: float) -> TrackedFrame:
     if told["frame"] != index:
         raise ValueError(f"frame {told['frame']} where {index} follows")
-    heads = tuple(_head(head) for head in told["heads"])
+    heads = tuple(_head(head, farthest) for head in told["heads"])
+    if len({head.id for head in heads}) < len(heads):
+        raise ValueError("a head is in it twice")
     return TrackedFrame(int(told["frame"]), Fraction(told["time_s"]), bool(told.get("cut", False)), heads)
 
 
-def _head(told: dict[str, Any]) -> TrackedHead:
+def _head(told: dict[str, Any], farthest: float) -> TrackedHead:
     x0, y0, x1, y1 = map(float, told["box"])
     cx, cy = map(float, told["centre"])
     landmarks = np.array(told["landmarks"], np.float64).reshape(len(LANDMARKS), 2)
-    side = float(told["side"])
-    if side <= 0 or not np.isfinite([x0, y0, x1, y1, cx, cy, side, *landmarks.ravel()]).all():
+    side, roll_deg = float(told["side"]), float(told["roll_deg"])
+    if side <= 0 or not np.isfinite([x0, y0, x1, y1, cx, cy, side, roll_deg, *landmarks.ravel()]).all():
         raise ValueError("sides must be positive, and all numbers finite")
+    if max(side, abs(cx), abs(cy)) > farthest:
+        raise ValueError(f"a square {side:g} px wide around {cx:g}, {cy:g} is far beyond the film's picture")
     return TrackedHead(
         int(told["id"]),
         (x0, y0, x1, y1),
         landmarks,
         (cx, cy),
         side,
-        float(told["roll_deg"]),
+        roll_deg,
         float(told["score"]),
         bool(told["seen"]),
     )

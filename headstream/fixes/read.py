@@ -60,10 +60,10 @@ class Film:
 def read_fixes(path: Path, film: Film) -> list[Fix]:
     """The corrections of a file, in order of time. Raises UsageError for the first that cannot be."""
     try:
-        listed = json.loads(path.read_text(encoding="utf-8"))
+        listed = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{path}: not JSON: {error}") from error
     if not isinstance(listed, list):
         raise UsageError(f"{path}: expected a list of corrections, [...]")
@@ -129,7 +129,11 @@ def _mask(folder: Path, name: Any, film: Film) -> Path:
     if not isinstance(name, str) or not name:
         raise _Wrong(f"mask {name!r}: expected the name of a PNG")
     path = folder / name
-    if not path.is_file():
+    try:
+        there = path.is_file()
+    except (OSError, ValueError):  # a name that no file can have
+        there = False
+    if not there:
         raise _Wrong(f"mask {name}: no such file beside the corrections")
     height, width = read_mask(path).shape
     if (width, height) != film.size_px:

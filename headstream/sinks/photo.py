@@ -26,7 +26,7 @@ def write_photo(
     icc: bytes | None = None,
     figure: UInt8Array | None = None,
 ) -> list[Path]:
-    """Write one photo's results into ``folder``, all or nothing; returns the files.
+    """Write one photo's results into ``folder``, all or nothing, in place of an earlier run's; returns the files.
 
     head_only.png: RGBA at the photo's size.  full_mask.png: 8-bit, same size.  head_mask_crop.png: the zoomed crop's
     mask; with several heads head_mask_crop_2.png and so on.  stages.png: ``figure``.
@@ -48,8 +48,15 @@ def write_photo(
             profile = icc if name == "head_only.png" else None
             Image.fromarray(pixels).save(part / name, compress_level=4, icc_profile=profile)
         folder.mkdir(parents=True, exist_ok=True)
+        before = {file.name for file in folder.iterdir() if RESULT.fullmatch(file.name)}
         for name in pictures:
             (part / name).replace(folder / name)
+        if before >= {
+            "head_only.png",
+            "full_mask.png",
+        }:  # the masks of more heads, or a figure, are of a result no more
+            for name in before - set(pictures):
+                (folder / name).unlink()
     except OSError as error:
         raise sink_error(folder, error) from error
     finally:

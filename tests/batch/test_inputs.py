@@ -108,6 +108,15 @@ class TestPlaces:
         with pytest.raises(UsageError, match="would both be written to talk-mp4.mov"):
             find(tmp_path)
 
+    def test_mattes_have_places_of_their_own(self, tmp_path: Path) -> None:
+        make(tmp_path, "talk.mp4", "talk.matte.avi", "Me.Matte.jpg", "me.mp4")
+        items = find(tmp_path, wish=Wish(matte="mov"))
+        assert places(items) == {
+            "talk.mp4": "talk-mp4.mov", "talk.matte.avi": "talk.matte-avi.mov", "me.mp4": "me.mov", "Me.Matte.jpg": "Me.Matte",
+        }  # fmt: skip
+        assert places(find(tmp_path, wish=Wish(matte="png")))["Me.Matte.jpg"] == "Me.Matte-jpg"
+        assert places(find(tmp_path))["talk.mp4"] == "talk.mov"
+
     def test_our_own_folder_is_ours(self, tmp_path: Path) -> None:
         make(tmp_path, ".headstream/a.mp4", "b.mp4")
         with pytest.raises(UsageError, match="headstream's own"):
@@ -134,6 +143,14 @@ class TestManifests:
         assert (a.place, a.wish.background) == ("a.mp4", "#00ff00")
         assert (b.place, b.wish.heads) == ("sub/b.mov", "2")
 
+    def test_mattes_and_stages(self, tmp_path: Path) -> None:
+        text = "input,matte,stages\na.mp4,png,\nsub/b.mp4,,\np.jpg,,Yes\n"
+        a, b, p = find(self.manifest(tmp_path, text), wish=Wish(matte="mov"))
+        assert (a.places, b.places, p.places) == (["a.mov", "a.matte"], ["sub/b.mov", "sub/b.matte.mov"], ["p"])
+        assert (b.wish.stages, p.wish.stages) == (False, True)
+        (p,) = find(self.manifest(tmp_path, '{"input": "p.jpg", "stages": false}', "p.jsonl"), wish=Wish(stages=True))
+        assert p.wish.stages is False
+
     def test_one_input_with_two_wishes(self, tmp_path: Path) -> None:
         text = "input,out,heads\na.mp4,one,1\na.mp4,two,2\n"
         assert [(i.place, i.wish.heads) for i in find(self.manifest(tmp_path, text))] == [
@@ -155,15 +172,25 @@ class TestManifests:
             ("input\na.mp4,b.mp4\n", "more fields than"),
             ("input,out\na.mp4,x\nsub/b.mp4,X\n", "would both be written to x.mov"),
             ("input,background\np.jpg,blur\n", "is a photo; background is for videos"),
+            ("input,matte\np.jpg,mov\n", "is a photo; matte is for videos"),
+            ("input,stages\na.mp4,yes\n", "is a video; stages is for photos"),
+            ("input,stages\np.jpg,maybe\n", "list.csv:2: stages is 'maybe'; expected yes or no"),
+            ("input,out\na.mp4,x\nsub/b.mp4,x.matte\n", "would both be written to x.matte.mov"),
         ],
     )
     def test_what_makes_no_sense_names_the_line(self, text: str, words: str, tmp_path: Path) -> None:
         with pytest.raises(UsageError, match=words.replace("(", r"\(")):
-            find(self.manifest(tmp_path, text))
+            find(self.manifest(tmp_path, text), wish=Wish(matte="mov" if "x.matte" in text else None))
 
     @pytest.mark.parametrize(
         ("text", "words"),
-        [('{"input": "a.mp4"\n', ":1: not JSON"), ("[1]\n", "expected an object"), ('{"input": []}', "text")],
+        [
+            ('{"input": "a.mp4"\n', ":1: not JSON"),
+            ("[1]\n", "expected an object"),
+            ('{"input": []}', "text"),
+            ('{"input": ' + "[" * 100_000, ":1: not JSON"),
+            ('{"input": "a\\u0000.mp4"}', ":1: input is .* such a character"),
+        ],
     )
     def test_broken_jsonl(self, text: str, words: str, tmp_path: Path) -> None:
         with pytest.raises(UsageError, match=words):

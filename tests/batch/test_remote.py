@@ -101,6 +101,19 @@ class TestMemory:
         memory.rm("/out/a/000002.png")
         assert states(wanted) == ["done"]
 
+    def test_mattes_and_stages_come_and_go(self, memory: Any) -> None:
+        def ran(**words: Any) -> list[str]:
+            job = BatchJob(("memory://in",), "memory://cut", Wish(format="mkv", **words))
+            return [outcome.state for outcome in run_batch(job).outcomes if outcome.state != "failed"]
+
+        ran(matte="png", stages=True)
+        there = {str(name) for name in memory.find("/cut") if ".headstream" not in name}
+        assert {name.rsplit("/", 1)[1] for name in there} >= {"stages.png", "000001.png", "head_only.png"}
+        assert set(ran(matte="png", stages=True)) == {"skipped"}
+        ran()
+        left = {str(name) for name in memory.find("/cut") if ".headstream" not in name}
+        assert left == {name for name in there if "matte" not in name and "stages" not in name}
+
     def test_manifests_and_local_results(self, memory: Any, tmp_path: Path) -> None:
         memory.pipe_file("/in/list.csv", b"input,out\na.mp4,one\nmemory://in/sub/b.mp4,two/b\n")
         assert states(job("memory://in/list.csv", out=str(tmp_path))) == ["done", "done"]

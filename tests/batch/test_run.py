@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -22,7 +23,7 @@ from headstream.batch.run import run_batch
 from headstream.cli import main
 from headstream.errors import ModelError, SinkError, UsageError
 from tests.batch.conftest import copies, kill
-from tests.media import frame_times, heeds_ctrl_c, pattern
+from tests.media import alpha_of, decoded, frame_times, heeds_ctrl_c, pattern
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="signals")
 
@@ -117,6 +118,21 @@ class TestAgain:
         assert states(run_batch(job(tmp_path / "in", out=out))) == {"a.jpg": "no_head", "b.jpg": "no_head"}
         assert set(tree(out)) == {"b/my notes.txt"}
         assert not (out / "a").exists()
+
+    @pytest.mark.parametrize("format", ["mkv", "png"])
+    def test_results_beside_their_inputs_are_not_cut_themselves(
+        self, format: str, clip: Path, photo: Path, tmp_path: Path
+    ) -> None:
+        copies(clip, tmp_path / "both", "a.mp4", "sub/b.mp4")
+        copies(photo, tmp_path / "both", "ada.jpg")
+        (tmp_path / "link").symlink_to(tmp_path / "both")
+        wanted = job(tmp_path / "both", out=tmp_path / "link", wish=Wish(format=format, matte=format))
+        assert states(run_batch(wanted)) == {"a.mp4": "done", "b.mp4": "done", "ada.jpg": "done"}
+        before = set(tree(tmp_path / "both"))
+        assert states(run_batch(wanted)) == {"a.mp4": "skipped", "b.mp4": "skipped", "ada.jpg": "skipped"}
+        assert set(tree(tmp_path / "both")) == before
+        below = job(tmp_path / "both" / "sub", out=tmp_path / "both", wish=Wish(format="webm"))
+        assert states(run_batch(below)) == {"b.mp4": "done"}
 
     def test_a_background_file_counts(self, clip: Path, photo: Path, tmp_path: Path) -> None:
         behind = tmp_path / "behind.jpg"
@@ -376,6 +392,79 @@ def test_a_clip_that_breaks_off_leaves_what_it_has(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("in_process")
+class TestMattesAndStages:
+    @pytest.mark.parametrize(("format", "matte"), [("mkv", "mkv"), ("mov", "mp4"), ("webm", "webm"), ("png", "png")])
+    def test_every_film_gets_its_matte_and_every_photo_its_figure(
+        self, format: str, matte: str, clip: Path, photo: Path, tmp_path: Path
+    ) -> None:
+        out, place = tmp_path / "out", "a" if format == "png" else f"a.{format}"
+        copies(clip, tmp_path / "in", "a.mp4")
+        copies(photo, tmp_path / "in", "ada.jpg")
+        wish = Wish(format=format, matte=matte, stages=True)
+        report = run_batch(job(tmp_path / "in", out=out, wish=wish))
+        films, photos = report.outcomes
+        beside = "a.matte" if matte == "png" else f"a.matte.{matte}"
+        assert [made["name"] for made in films.outputs] == [place, beside]
+        whites = decoded(out / beside / "%06d.png" if matte == "png" else out / beside, "gray")[..., 0]
+        cut = out / place / "%06d.png" if format == "png" else out / place
+        assert whites.shape == (4, 120, 160)
+        assert whites.max() > 200
+        assert np.abs(whites.astype(int) - alpha_of(cut)).mean() < 3
+        assert "ada/stages.png" in [made["name"] for made in photos.outputs]
+        with Image.open(out / "ada" / "stages.png") as figure:
+            assert figure.size == (3 * 360, 2 * 400)
+        assert str(out / beside) in report.outputs
+
+    def test_done_is_what_has_all_its_files(self, clip: Path, photo: Path, tmp_path: Path) -> None:
+        def ran(**words: Any) -> dict[str, str]:
+            return states(run_batch(job(source, out=out, wish=Wish(format="mkv", **words))))
+
+        source, out = tmp_path / "in", tmp_path / "out"
+        copies(clip, source, "a.mp4")
+        copies(photo, source, "ada.jpg")
+        assert ran() == {"a.mp4": "done", "ada.jpg": "done"}
+        assert ran(matte="png") == {"a.mp4": "done", "ada.jpg": "skipped"}
+        assert ran(matte="png", stages=True) == {"a.mp4": "skipped", "ada.jpg": "done"}
+        (out / "a.matte" / "000002.png").unlink()
+        (out / "ada" / "stages.png").unlink()
+        assert ran(matte="png", stages=True) == {"a.mp4": "done", "ada.jpg": "done"}
+        assert ran(matte="mp4", stages=True) == {"a.mp4": "done", "ada.jpg": "skipped"}
+        assert {name for name in tree(out) if "/" not in name} == {"a.mkv", "a.matte.mp4"}
+        assert ran() == {"a.mp4": "done", "ada.jpg": "done"}
+        assert set(tree(out)) == {
+            "a.mkv",
+            *(f"ada/{name}.png" for name in ("head_only", "full_mask", "head_mask_crop")),
+        }
+
+    def test_results_of_before_there_were_any_stay_done(self, clip: Path, photo: Path, tmp_path: Path) -> None:
+        copies(clip, tmp_path / "in", "a.mp4")
+        copies(photo, tmp_path / "in", "ada.jpg")
+        wanted = job(tmp_path / "in", out=tmp_path / "out")
+        run_batch(wanted)
+        for result in (tmp_path / "out" / ".headstream" / "results").iterdir():
+            assert not {"matte", "stages"} & set(json.loads(result.read_text())["identity"]["wish"])
+
+    def test_a_film_that_breaks_off(self, tmp_path: Path) -> None:
+        source, _ = _broken_off(tmp_path)
+        (outcome,) = run_batch(job(source, out=tmp_path / "out", wish=Wish(format="mkv", matte="png"))).outcomes
+        assert outcome.state == "failed"
+        assert [made["name"] for made in outcome.outputs] == ["cut.partial.mkv", "cut.partial.matte"]
+
+    def test_a_long_film_is_cut_whole(self, long_clip: Path, tmp_path: Path) -> None:
+        wanted = job(long_clip, out=tmp_path / "out", wish=Wish(format="mkv", matte="mkv"), split_s=1.0)
+        (outcome,) = run_batch(wanted).outcomes
+        assert "cut whole: its matte is written beside it" in outcome.notes
+        assert outcome.frames == 80
+        assert len(frame_times(tmp_path / "out" / "long.matte.mkv")) == 80
+
+    def test_other_formats_are_refused(self, clip: Path, tmp_path: Path) -> None:
+        with pytest.raises(
+            UsageError, match="--matte webp: expected the format of the mattes: mov, webm, mkv, mp4, png"
+        ):
+            run_batch(job(clip, out=tmp_path / "out", wish=Wish(matte="webp")))
+
+
+@pytest.mark.usefixtures("in_process")
 def test_pictures_of_a_clip_that_breaks_off_are_not_under_the_final_name(tmp_path: Path) -> None:
     source, _ = _broken_off(tmp_path)
     (outcome,) = run_batch(job(source, out=tmp_path / "out", wish=Wish(format="png"))).outcomes
@@ -386,6 +475,4 @@ def test_pictures_of_a_clip_that_breaks_off_are_not_under_the_final_name(tmp_pat
 
 
 def _noisy(index: int) -> Any:
-    import numpy as np
-
     return np.random.default_rng(index).integers(0, 255, (120, 160, 3), np.uint8)

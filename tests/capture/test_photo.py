@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
 from headstream.capture.photo import find_photos, read_photo
 from headstream.errors import SourceError
@@ -110,9 +110,31 @@ def test_its_own_transparency_is_kept(tmp_path: Path, mode: str) -> None:
     assert alpha[0, 63] == 255
 
 
-def test_a_colour_profile_is_handed_on(tmp_path: Path) -> None:
-    from PIL import ImageCms
+@pytest.mark.parametrize("mode", ["L", "LA"])
+def test_a_profile_of_grey_is_not_handed_on(mode: str, tmp_path: Path) -> None:
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    grey = srgb[:16] + b"GRAY" + srgb[20:]
+    clear = 7 if mode == "L" else None
+    Image.fromarray(RGB).convert(mode).save(tmp_path / "i.png", icc_profile=grey, transparency=clear)
+    assert read_photo(tmp_path / "i.png").icc is None
 
+
+def test_a_palette_keeps_its_profile(tmp_path: Path) -> None:
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    Image.fromarray(RGB).quantize(8).save(tmp_path / "i.png", icc_profile=profile)
+    assert read_photo(tmp_path / "i.png").icc == profile
+
+
+def test_sixteen_bit_grey_with_a_transparent_value(tmp_path: Path) -> None:
+    deep = np.linspace(0, 65535, 64 * 64).astype(np.uint16).reshape(64, 64)
+    Image.fromarray(deep).save(tmp_path / "i.png", transparency=0)
+    photo = read_photo(tmp_path / "i.png")
+    assert np.abs(photo.rgb[..., 0] - deep / 257).max() <= 1
+    assert photo.alpha is not None
+    assert np.array_equal(photo.alpha == 0, deep == 0)
+
+
+def test_a_colour_profile_is_handed_on(tmp_path: Path) -> None:
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     Image.fromarray(RGB).save(tmp_path / "i.png", icc_profile=profile)
     assert read_photo(tmp_path / "i.png").icc == profile

@@ -93,6 +93,21 @@ class TestImage:
         assert (all_heads > 128).sum() > 1.8 * (one > 128).sum()
         assert (tmp_path / "a" / "two" / "head_mask_crop_2.png").exists()
 
+    def test_a_result_takes_the_place_of_all_of_an_earlier_one(self, portrait: UInt8Array, tmp_path: Path) -> None:
+        Image.fromarray(np.hstack([portrait, portrait[:, ::-1]])).save(tmp_path / "two.png")
+        made = tmp_path / "cut" / "two"
+        assert run("image", tmp_path / "two.png", "--out", made.parent, "--heads", "all", "--stages") == 0
+        (made / "notes.png").touch()
+        assert run("image", tmp_path / "two.png", "--out", made.parent) == 0
+        names = {"head_only.png", "full_mask.png", "head_mask_crop.png", "notes.png"}
+        assert {file.name for file in made.iterdir()} == names
+
+    def test_what_only_has_the_name_of_a_result_stays(self, photo: Path, tmp_path: Path) -> None:
+        (tmp_path / "ada").mkdir()
+        (tmp_path / "ada" / "stages.png").write_text("somebody's own")
+        assert run("image", photo, "--out", tmp_path) == 0
+        assert (tmp_path / "ada" / "stages.png").read_text() == "somebody's own"
+
     def test_hair(self, photo: Path, tmp_path: Path) -> None:
         assert run("image", photo, "--out", tmp_path / "cut", "--part", "hair") == 0
         mask = np.asarray(Image.open(tmp_path / "cut" / "ada" / "full_mask.png"))

@@ -137,6 +137,12 @@ def test_one_at_a_time_for_an_output(head_clip: Path, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def frame_line(count: int = 1, **told: object) -> str:
+    plain = {"id": 1, "box": [0, 0, 1, 1], "landmarks": [[0, 0]] * 6, "centre": [1, 1], "side": 2, "roll_deg": 0}
+    heads = [plain | {"score": 1, "seen": True} | told] * count
+    return json.dumps({"frame": 0, "time_s": "0", "heads": heads})
+
+
 FIRST = {"headstream_track": 1, "source": "a", "size_px": [2, 2], "rate": "25"}
 
 
@@ -151,6 +157,13 @@ FIRST = {"headstream_track": 1, "source": "a", "size_px": [2, 2], "rate": "25"}
         ([json.dumps(FIRST), "{}"], "line 2: is no frame"),
         ([json.dumps(FIRST), '{"frame":0,"time_s":"0","heads":[]}', '{"frame":1,"time_s":"x","heads":[]}'], "line 3"),
         ([json.dumps(FIRST), '{"frame":0,"time_s":"0","heads":[{"box":[1,2]}]}'], "line 2"),
+        ([json.dumps(FIRST | {"rate": float("inf")})], "no track file"),
+        ([json.dumps(FIRST | {"size_px": [float("inf"), 2]})], "no track file"),
+        ([json.dumps(FIRST), "[" * 100_000], "line 2: is no frame"),
+        ([json.dumps(FIRST), frame_line(roll_deg=float("nan"))], "line 2: .*all numbers finite"),
+        ([json.dumps(FIRST), frame_line(side=1e9)], "far beyond the film's picture"),
+        ([json.dumps(FIRST), frame_line(centre=[0, -1e15])], "far beyond the film's picture"),
+        ([json.dumps(FIRST), "", frame_line(count=2)], "line 3: .*a head is in it twice"),
     ],
 )
 def test_hostile_track_files(tmp_path: Path, lines: list[str], words: str) -> None:
@@ -165,6 +178,12 @@ def test_smoothing_keeps_even_and_curved_motion(at: int) -> None:
     times = np.arange(60) / 30
     curve = np.stack([3 + 40 * times, 100 * times**2], axis=1)
     assert np.allclose(smoothed(times, curve, np.ones(60), at, 0.1), curve[at], atol=0.6 if at in {0, 59} else 0.15)
+
+
+def test_what_editors_leave_in_a_file_is_no_harm(tmp_path: Path) -> None:
+    path = tmp_path / "t.json"
+    path.write_bytes("\r\n".join(["\ufeff" + json.dumps(FIRST), "", frame_line(), "", ""]).encode())
+    assert [frame.heads[0].side for frame in TrackReader(path)] == [2]
 
 
 def test_smoothing_takes_out_noise_and_believes_what_weighs_more() -> None:

@@ -57,6 +57,7 @@ class TestReading:
             ({"frame": 1, "click": [1, 1, "head"], "head": 0}, "a person's number"),
             ({"frame": 1, "click": [1, 1, "head"], "spread_s": 60}, "from 0 to 3"),
             ({"frame": 1, "mask": "none.png"}, "none.png: no such file"),
+            ({"frame": 1, "mask": "n" * 5000}, "n: no such file"),
             ({"frame": 1, "mask": "small.png"}, "is 10x20, but the film is shown at 320x240"),
             ({"frame": 1, "mask": "text.png"}, "is not a picture"),
         ],
@@ -72,12 +73,17 @@ class TestReading:
     def test_files_that_are_none(self, tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="cannot be read"):
             read_fixes(tmp_path / "none.json", FILM)
-        (tmp_path / "fixes.json").write_text("{")
-        with pytest.raises(UsageError, match="not JSON"):
-            read_fixes(tmp_path / "fixes.json", FILM)
+        for text in ("{", "[" * 100_000):
+            (tmp_path / "fixes.json").write_text(text)
+            with pytest.raises(UsageError, match="not JSON"):
+                read_fixes(tmp_path / "fixes.json", FILM)
         (tmp_path / "fixes.json").write_text("{}")
         with pytest.raises(UsageError, match="expected a list"):
             read_fixes(tmp_path / "fixes.json", FILM)
+
+    def test_a_mark_an_editor_put_before_it(self, tmp_path: Path) -> None:
+        (tmp_path / "fixes.json").write_text('[{"frame": 7, "click": [1, 1, "not"]}]', encoding="utf-8-sig")
+        assert [fix.frame for fix in read_fixes(tmp_path / "fixes.json", FILM)] == [7]
 
     def test_ways_to_say_when(self, tmp_path: Path) -> None:
         click = {"click": [5, 6.5, "not"]}
