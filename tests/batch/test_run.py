@@ -6,6 +6,7 @@ import errno
 import json
 import multiprocessing
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -226,6 +227,34 @@ class TestDeath:
         assert json.loads(done.stdout)["skipped"] >= 1
         assert set(tree(out)) == {"a.mkv", "b.mkv", "c.mkv"}
 
+    @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="watches the worker in /proc")
+    @pytest.mark.parametrize("what", ["SigCgt", "SigIgn"], ids=["python-starts", "libraries-load"])
+    def test_ctrl_c_while_workers_start_is_no_traceback(self, what: str, clip: Path, tmp_path: Path) -> None:
+        command = [
+            sys.executable,
+            "-m",
+            "headstream",
+            "batch",
+            str(clip),
+            "--out",
+            str(tmp_path / "out"),
+            "--workers",
+            "1",
+        ]
+        process = subprocess.Popen(
+            command, stderr=subprocess.PIPE, text=True, preexec_fn=heeds_ctrl_c, start_new_session=True
+        )
+        until = time.monotonic() + 100
+        while not any(_does_with_ctrl_c(what, pid) for pid in _workers(process.pid)):
+            assert time.monotonic() < until
+            assert process.poll() is None
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does it
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == 130, err
+        assert err.splitlines()[-1] == "headstream: interrupted with 1 of 1 left; the same command goes on from here"
+        assert "Traceback" not in err
+        assert "Process headstream-batch" not in err
+
     def test_workers_that_cannot_start_end_the_batch(
         self, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -234,6 +263,25 @@ class TestDeath:
         monkeypatch.setattr(pool, "_serve", sys.exit)  # with the pipe for a status
         with pytest.raises(Exception, match="workers do not start"):
             run_batch(job(clip, out=tmp_path / "out"))
+
+
+def _workers(parent: int) -> list[int]:
+    """The worker processes of a batch that runs elsewhere; multiprocessing's own helper is none."""
+    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    return [int(child) for child in children if b"spawn_main" in _read(Path(f"/proc/{child}/cmdline"))]
+
+
+def _does_with_ctrl_c(what: str, pid: int) -> bool:
+    """Whether a process catches (SigCgt) or ignores (SigIgn) it."""
+    mask = re.search(rb"%s:\s*([0-9a-f]+)" % what.encode(), _read(Path(f"/proc/{pid}/status")))
+    return mask is not None and bool(int(mask[1], 16) >> (signal.SIGINT - 1) & 1)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:  # it has ended meanwhile
+        return b""
 
 
 @pytest.mark.usefixtures("in_process")
