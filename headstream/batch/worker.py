@@ -39,7 +39,7 @@ def check_wish(wish: Wish, kind: Kind) -> None:
         raise UsageError(f"--format {wish.format}: unknown; known: {', '.join(FORMATS)}")
     cut_options(wish.heads, wish.part, wish.hair_color)
     if kind == "video":
-        check_job(video_job(wish, Path("in"), Path("out")))
+        check_job(video_job(wish, Path("in"), Path("STEM")))
 
 
 class Worker:

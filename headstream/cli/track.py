@@ -27,6 +27,8 @@ def track(
     from headstream.sinks.partial import check_writable
     from headstream.tracks import plot_track, track_file
 
+    if out.suffix.lower() not in {".json", ".jsonl"}:
+        raise UsageError(f"--out {out}: is a track file; name it .json or .jsonl")
     if plot is not None:
         if plot.suffix.lower() != ".png":
             raise UsageError(f"--plot {plot}: is a picture; name it .png")

@@ -291,7 +291,8 @@ class TestRefusals:
         [
             (["missing*.mp4"], "no file matches this pattern"),
             (["missing.mp4"], "no such file"),
-            (["CLIP", "--format", "mp4"], "no transparency"),
+            (["CLIP", "--format", "mp4"], "STEM.mp4: H.264 in .mp4 has no transparency; use .mov, .webm or .mkv, or"),
+            (["CLIP", "--codec", "h264"], "STEM.mov: H.264 in .mov has no transparency; leave out --codec, or choose"),
             (["CLIP", "--format", "avi"], "--format avi: unknown; known: mov"),
             (["CLIP", "--background", "plaid"], "--background plaid"),
             (["CLIP", "--background", "blur"], "a background needs an opaque output"),
