@@ -18,6 +18,7 @@ from typing import Any, Protocol
 
 from headstream.batch.job import Item, Outcome, Setup
 from headstream.errors import HeadstreamError
+from headstream.unswallowed import unswallowed
 
 _TELL_EVERY_S = 0.5
 _STOP_S = 10.0  # for a worker to clean up after itself
@@ -202,12 +203,16 @@ def _serve(pipe: Connection, setup: Setup) -> None:
             pipe.send(fraction)
 
     try:
-        signal.signal(signal.SIGTERM, _stop)
-        with Worker(setup) as worker:
+        _heed()
+        with unswallowed(_Stopped, _heed), Worker(setup) as worker:
             while (item := pipe.recv()) is not None:
                 pipe.send(worker.cut(item, tell))
     except (EOFError, BrokenPipeError, ConnectionResetError, _Stopped):
         pass
+
+
+def _heed() -> None:
+    signal.signal(signal.SIGTERM, _stop)
 
 
 def _stop(number: int, frame: FrameType | None) -> None:

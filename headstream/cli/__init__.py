@@ -14,6 +14,7 @@ from types import FrameType
 from headstream.cli.console import emit_json, say
 from headstream.errors import HeadstreamError, SourceError, UsageError
 from headstream.libraries import remedy
+from headstream.unswallowed import unswallowed
 
 
 class EndedByCtrlCError(Exception):
@@ -25,8 +26,13 @@ def main(arguments: list[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else arguments
     try:
         signal.signal(signal.SIGTERM, _interrupt)
-    except ValueError:
-        pass  # not in the main thread: whoever runs us there handles signals
+    except ValueError:  # not in the main thread: whoever runs us there handles signals
+        return _run(given)
+    with unswallowed(KeyboardInterrupt):
+        return _run(given)
+
+
+def _run(given: list[str]) -> int:
     try:
         from headstream.cli.app import app  # here, because what it needs may be missing
 

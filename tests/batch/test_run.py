@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import logging
 import multiprocessing
 import os
 import re
@@ -17,7 +18,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from headstream.batch.job import BatchJob, BatchProgress, BatchReport, Wish
+from headstream.batch import worker
+from headstream.batch.job import BatchJob, BatchProgress, BatchReport, Setup, Wish
 from headstream.batch.patience import may_pass
 from headstream.batch.run import run_batch
 from headstream.cli import main
@@ -254,6 +256,47 @@ class TestDeath:
         assert err.splitlines()[-1] == "headstream: interrupted with 1 of 1 left; the same command goes on from here"
         assert "Traceback" not in err
         assert "Process headstream-batch" not in err
+
+    @posix
+    def test_a_worker_that_is_told_to_stop_in_a_finalizer_stops(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        import headstream.batch.pool as pool
+
+        class Picture:
+            def __del__(self) -> None:
+                signal.raise_signal(signal.SIGTERM)
+
+        class Busy:
+            def __init__(self, setup: object) -> None:
+                pass
+
+            def __enter__(self) -> Busy:
+                return self
+
+            def __exit__(self, *exc: object) -> None:
+                closed.append(True)
+
+            def cut(self, *arguments: object) -> str:
+                Picture()
+                for _ in range(300):
+                    time.sleep(0.1)
+                return "done"
+
+        closed: list[bool] = []
+        monkeypatch.setattr(worker, "Worker", Busy)
+        handlers = [(number, signal.getsignal(number)) for number in (signal.SIGINT, signal.SIGTERM)]
+        logger = logging.getLogger("headstream")
+        level = logger.level
+        ours, theirs = multiprocessing.Pipe()
+        ours.send("an input")
+        ours.send(None)
+        try:
+            pool._serve(theirs, Setup("out", "default", "cpu"))
+        finally:
+            logger.setLevel(level)
+            for number, handler in handlers:
+                signal.signal(number, handler)
+        assert closed
+        assert not ours.poll()  # nothing was done
 
     def test_workers_that_cannot_start_end_the_batch(
         self, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

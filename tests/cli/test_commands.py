@@ -433,6 +433,22 @@ class TestOthers:
         run("--help")
         assert "--install-completion" in capsys.readouterr().out
 
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+    def test_ctrl_c_in_a_finalizer_is_not_lost(
+        self, number: int, head_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        class Picture:
+            def __del__(self) -> None:
+                signal.raise_signal(number)
+
+        def slow(*arguments: object) -> None:
+            Picture()
+            for _ in range(300):
+                time.sleep(0.1)
+
+        monkeypatch.setattr("headstream.video.cut_video_file", slow)
+        assert run("video", head_clip, "--out", tmp_path / "o.mov") == 130
+
     def test_an_unforeseen_error_is_one_line(
         self, head_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
