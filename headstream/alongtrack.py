@@ -13,13 +13,14 @@ from pathlib import Path
 import numpy as np
 
 from headstream.capture.file import FileSource
+from headstream.capture.named import check_file
 from headstream.channel import Producer
 from headstream.colour import crop_resized
 from headstream.dub.path import Placed
 from headstream.dub.trackfile import TrackReader
 from headstream.errors import SourceError, UsageError
 from headstream.matte.refine import HeadMatte, Layer
-from headstream.outputs import DirectCut, clip_of, write_out
+from headstream.outputs import DirectCut, clip_of, frames_beyond, write_out
 from headstream.pipeline import timed
 from headstream.resume import work_folder
 from headstream.segment.crops import CropSegmenter
@@ -81,6 +82,7 @@ class TrackMattes:
 def check_sound(path: Path) -> None:
     import av
 
+    check_file(path)
     try:
         with av.open(str(path)) as container:
             if container.streams.audio:
@@ -154,5 +156,5 @@ def write_all(
     with closing(cutouts):  # its thread ends here, whatever happens, and not when somebody collects the garbage
         report.interrupted = write_out(cutouts, outputs, count)
     report.outputs = outputs.joined
-    report.notes += [note for part in sinks for note in part.notes]
+    report.notes += [note for part in sinks for note in part.notes] + frames_beyond(outputs)
     report.seconds = time.monotonic() - started

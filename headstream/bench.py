@@ -119,7 +119,7 @@ def bench_live(
         "dropped": camera.made - first - len(counted),
         "frames_with_head": len(with_head.intersection(counted)),
         "seconds": round(took_s, 3),
-        "latency_ms": {"p50": round(p50, 1), "p95": round(p95, 1), "p99": round(p99, 1)},
+        "latency_ms": {"p50": round(float(p50), 1), "p95": round(float(p95), 1), "p99": round(float(p99), 1)},
         "cpu_percent": round(100 * used_s / took_s, 1),
         "rss_mb": round(peak_rss_mb(), 1),
         "stages_ms": cutter.times.mean_ms(),

@@ -122,7 +122,7 @@ def crop_film(job: CropJob, progress: Progress | None = None) -> DubReport:
 
 def _crop_kinds(job: CropJob) -> list[tuple[Path, OutputFormat, What]]:
     if job.alpha:
-        kind = output_format(job.out, codec=job.codec)
+        kind = output_format(job.out, codec=job.codec, opaque="leave out --alpha")
         if not kind.streams and kind.container != "image2":
             raise UsageError(f"{job.out}: a clip is written as .mov, .mkv, .webm or a folder of PNG")
         kinds: list[tuple[Path, OutputFormat, What]] = [(job.out, kind, "clip")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import logging
 import shutil
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -20,7 +21,7 @@ from headstream.resume import LongCut, Tally, work_folder
 from headstream.segment.crops import CropSegmenter
 from headstream.sinks.background import handed_over, open_background, parse_background
 from headstream.sinks.film_segments import FilmSegments
-from headstream.sinks.formats import OutputFormat
+from headstream.sinks.formats import OutputFormat, is_sequence, sequence_place
 from headstream.sinks.picture_segments import PictureSegments
 from headstream.sinks.segments import SegmentSink
 from headstream.sinks.threaded import TeeSink, ThreadedSink
@@ -110,6 +111,23 @@ class DirectCut:
     def hint(self) -> str:
         """Nothing is kept to go on from."""
         return ""
+
+
+def frames_beyond(outputs: Outputs) -> list[str]:
+    """Notes on folders that hold more frames than were written: an earlier, longer film's, which editors would show after it."""
+    notes = []
+    for path in filter(is_sequence, outputs.joined):
+        folder, pattern = sequence_place(path)
+        following = itertools.takewhile(
+            Path.exists, (folder / (pattern % n) for n in itertools.count(outputs.tally.frames + 1))
+        )
+        if count := sum(1 for _ in following):
+            first = pattern % (outputs.tally.frames + 1)
+            frames = f"{count} frame{'s' * (count > 1)}"
+            notes.append(
+                f"{folder} also holds {frames} of an earlier film, from {first} on; remove them, or they follow"
+            )
+    return notes
 
 
 def clip_of(source: FileSource) -> ClipInfo:

@@ -19,7 +19,7 @@ from headstream.fixes.spread import Outcome, with_fixes
 from headstream.foresight import file_cutter
 from headstream.lock import locked
 from headstream.lookahead import FRAMES, with_look_ahead
-from headstream.outputs import Outputs, give_up, open_outputs, write_out
+from headstream.outputs import Outputs, frames_beyond, give_up, open_outputs, write_out
 from headstream.pipeline import CutOptions
 from headstream.review.collect import Review, reviewed
 from headstream.review.page import write_page
@@ -152,7 +152,12 @@ def cut_video_file(
                 raise
         _write_review(job, report)
         report.stages_ms = cutter.times.mean_ms()
-        report.notes += outputs.notes + [note for sink in outputs.sinks for note in sink.notes] + source.warnings
+        report.notes += (
+            frames_beyond(outputs)
+            + outputs.notes
+            + [note for sink in outputs.sinks for note in sink.notes]
+            + source.warnings
+        )
         if report.interrupted and (hint := outputs.hint()):
             report.notes.append(hint)
     return report

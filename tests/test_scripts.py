@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,11 @@ import pytest
 from headstream.demo import PORTRAIT
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no such permissions")
+def test_all_can_be_run_by_name() -> None:
+    assert [script.name for script in SCRIPTS.glob("*.py") if not os.access(script, os.X_OK)] == []
 
 
 @pytest.mark.slow

@@ -21,12 +21,9 @@ from headstream.batch import manifest
 from headstream.batch.job import FORMATS, OWN_FOLDER, WORDS_OF, Item, Kind, Wish
 from headstream.batch.ledger import made_before
 from headstream.batch.places import is_numbered, is_remote, local_path, mark_of
-from headstream.capture.named import files_below, inside, unread_folder
+from headstream.capture.named import VIDEOS, files_below, inside, unread_folder
 from headstream.capture.photo import SUFFIXES as PHOTOS
 from headstream.errors import SourceError, UsageError
-
-_VIDEO_NAMES = "mp4 mov mkv webm avi m4v mpg mpeg mpe m2v mts m2ts ts vob wmv asf flv f4v 3gp 3g2 ogv mxf dv y4m"
-VIDEOS = frozenset(f".{name}" for name in _VIDEO_NAMES.split())
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
+import multiprocessing.resource_tracker
 import os
 import signal
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +18,7 @@ from typing import Any, Protocol
 
 from headstream.batch.job import Item, Outcome, Setup
 from headstream.errors import HeadstreamError
+from headstream.unswallowed import unswallowed
 
 _TELL_EVERY_S = 0.5
 _STOP_S = 10.0  # for a worker to clean up after itself
@@ -145,7 +148,7 @@ class LocalPool:
         self._started += 1
         name = f"headstream-batch-{self._started}"
         process = self._context.Process(target=_serve, args=(theirs, self._setup), name=name, daemon=True)
-        with _environment(self._setup.threads):
+        with _environment(self._setup.threads), _ctrl_c_held():
             process.start()
         theirs.close()
         hand = _Hand(process, ours, self._setup.threads)
@@ -188,9 +191,8 @@ class _Stopped(BaseException):
 def _serve(pipe: Connection, setup: Setup) -> None:
     """A worker's life. It ends when it is told to, or when nobody is at the pipe's other end."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all of a terminal; the parent decides
-    signal.signal(signal.SIGTERM, _stop)
     logging.getLogger("headstream").setLevel(logging.ERROR)  # warnings are in the results
-    from headstream.batch.worker import Worker
+    from headstream.batch.worker import Worker  # whoever is told to stop before it is here has nothing to clean up
 
     last = 0.0
 
@@ -201,11 +203,16 @@ def _serve(pipe: Connection, setup: Setup) -> None:
             pipe.send(fraction)
 
     try:
-        with Worker(setup) as worker:
+        _heed()
+        with unswallowed(_Stopped, _heed), Worker(setup) as worker:
             while (item := pipe.recv()) is not None:
                 pipe.send(worker.cut(item, tell))
     except (EOFError, BrokenPipeError, ConnectionResetError, _Stopped):
         pass
+
+
+def _heed() -> None:
+    signal.signal(signal.SIGTERM, _stop)
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
@@ -221,6 +228,20 @@ def _cause_of_death(code: int | None) -> str:
             name = f"signal {-code}"
         return f"its worker was killed by {name}" + (" (out of memory?)" if name == "SIGKILL" else "")
     return f"its worker ended with status {code}"
+
+
+@contextmanager
+def _ctrl_c_held() -> Iterator[None]:
+    """Processes begin with Ctrl-C blocked, so that it does not end them before they can say that they ignore it."""
+    if sys.platform == "win32":
+        yield
+        return
+    multiprocessing.resource_tracker.ensure_running()  # the first process would start it, and it lets Ctrl-C through
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

@@ -41,7 +41,7 @@ def check_wish(wish: Wish, kind: Kind) -> None:
         raise UsageError(f"--matte {wish.matte}: expected the format of the mattes: {', '.join(MATTE_FORMATS)}")
     cut_options(wish.heads, wish.part, wish.hair_color)
     if kind == "video":
-        check_job(video_job(wish, Path("in"), Path("out")))
+        check_job(video_job(wish, Path("in"), Path("STEM")))
 
 
 class Worker:

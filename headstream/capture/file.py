@@ -290,7 +290,7 @@ def open_film(path: Path) -> Any:
     """A file as a PyAV container. Raises SourceError."""
     import av
 
-    check_file(path, folder_hint="; name a video file (for folders of photos: headstream image)")
+    check_file(path, folder_hint="; name a video file (for folders: headstream batch)")
     try:
         return av.open(str(path), metadata_errors="replace")
     except (av.error.FFmpegError, OSError, ValueError) as error:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from headstream.errors import SourceError
 
+_VIDEO_NAMES = "mp4 mov mkv webm avi m4v mpg mpeg mpe m2v mts m2ts ts vob wmv asf flv f4v 3gp 3g2 ogv mxf dv y4m"
+VIDEOS = frozenset(f".{name}" for name in _VIDEO_NAMES.split())
 _CUT = {"head_only.png", "full_mask.png"}  # a photo's results, in a folder of their own
 
 

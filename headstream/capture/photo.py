@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from headstream.capture.named import check_file, files_below, inside, unread_folder
+from headstream.capture.named import VIDEOS, check_file, files_below, inside, unread_folder
 from headstream.errors import SourceError
 from headstream.types import UInt8Array
 
@@ -53,9 +53,15 @@ def read_photo(path: Path) -> Photo:
     except Image.DecompressionBombError as error:
         raise SourceError(f"{path}: too large: {error}") from error
     except UnidentifiedImageError as error:
-        raise SourceError(f"{path}: not a photo headstream can read (JPEG, PNG, WebP, HEIC, TIFF, ...)") from error
+        raise SourceError(
+            f"{path}: not a photo headstream can read (JPEG, PNG, WebP, HEIC, TIFF, ...){_for_a_film(path)}"
+        ) from error
     except (OSError, ValueError, SyntaxError, EOFError, RuntimeError) as error:  # RuntimeError: AVIF's decoder
         raise SourceError(f"{path}: damaged or cut off: {error}") from error
+
+
+def _for_a_film(path: Path) -> str:
+    return f"; for a film: headstream video {path} --out FILE" if path.suffix.lower() in VIDEOS else ""
 
 
 def photo_from_image(image: Any, path: Path | None = None) -> Photo:

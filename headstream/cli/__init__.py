@@ -15,6 +15,7 @@ from types import FrameType
 from headstream.cli.console import emit_json, say
 from headstream.errors import HeadstreamError, SourceError, UsageError
 from headstream.libraries import remedy
+from headstream.unswallowed import unswallowed
 
 # What a place to write to may answer, wherever that was not foreseen.
 _OF_THE_PLACE = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EISDIR, errno.ENOTDIR}
@@ -29,8 +30,13 @@ def main(arguments: list[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else arguments
     try:
         signal.signal(signal.SIGTERM, _interrupt)
-    except ValueError:
-        pass  # not in the main thread: whoever runs us there handles signals
+    except ValueError:  # not in the main thread: whoever runs us there handles signals
+        return _run(given)
+    with unswallowed(KeyboardInterrupt):
+        return _run(given)
+
+
+def _run(given: list[str]) -> int:
     try:
         from headstream.cli.app import app  # here, because what it needs may be missing
 

@@ -156,7 +156,8 @@ def _tell(report: BatchReport, out: str, page: Path | None) -> None:
     said = ", ".join(f"{count} {word}" for count, word in counts if count)
     ran = sorted({f"{o.model} on {o.device}" for o in report.outcomes if o.device})
     networks = f"; {', '.join(ran)}" if ran else ""
-    say(f"{report.total} inputs: {said or 'none done'}; {report.seconds:.1f} s{networks}; results in {out}")
+    inputs = "1 input" if report.total == 1 else f"{report.total} inputs"
+    say(f"{inputs}: {said or 'none done'}; {report.seconds:.1f} s{networks}; results in {out}")
     if page is not None:
         say(f"wrote {page}")
 

@@ -19,6 +19,7 @@ from headstream.cli.options import (
     JsonOption,
     ModelOption,
     PartOption,
+    whose,
 )
 from headstream.words import cut_options
 
@@ -69,7 +70,7 @@ def image(
         cutter = PhotoCutter(segmenter, finder, options)
         _cut_all(photos, cutter, out, tally, progress, stages=stages)
     seconds = time.monotonic() - started
-    _tell(tally, out, f"{seconds:.1f} s{network(segmenter.card.name, segmenter.device)}")
+    _tell(tally, out, f"{seconds:.1f} s{network(segmenter.card.name, segmenter.device)}", whose(heads))
     if json:
         cut = len(tally.done)
         emit_json(
@@ -161,11 +162,11 @@ def _cut(path: Path, cutter: PhotoCutter, out: Path, taken: set[str], tally: _Ta
     tally.done.append({"input": str(path), "heads": len(result.heads), "outputs": [str(f) for f in files]})
 
 
-def _tell(tally: _Tally, out: Path, how: str) -> None:
+def _tell(tally: _Tally, out: Path, how: str, who: str) -> None:
     if tally.done:
         say(f"{len(tally.done)} photo{'s' if len(tally.done) != 1 else ''} cut into {out}/; {how}")
     for name in tally.without_head:
-        say(f"headstream: {name}: no head found")
+        say(f"headstream: {name}: no head{who} found")
     for failure in tally.failed:
         say(f"headstream: {' '.join(failure['error'].split())}")
     if tally.stopped:

@@ -115,7 +115,7 @@ def live(
     if json:
         emit_json(as_json(status, outputs, files))
     else:
-        late = ", ".join(f"{output.name}: {output.dropped} frames late" for output in outputs if output.dropped)
+        late = ", ".join(f"{output.name}: {output.dropped} more dropped" for output in outputs if output.dropped)
         say(
             f"{status.frames} frames cut, {status.frames_with_head} with a head, {status.dropped} dropped{late and '; ' + late}"
         )

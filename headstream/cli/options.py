@@ -41,8 +41,16 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object 
 SizeOption = Annotated[str, typer.Option("--size", metavar="WxH", help="Width and height in pixels.")]
 
 HairColorOption = Annotated[
-    str | None, typer.Option("--hair-color", metavar="'#rrggbb'", help="Give the hair another colour; shades stay.")
+    str | None,
+    typer.Option(
+        "--hair-color", "--hair-colour", metavar="'#rrggbb'", help="Give the hair another colour; shades stay."
+    ),
 ]
+
+
+def whose(heads: str) -> str:
+    """Whose heads were looked for, to go behind the word "head" where none was found: "" where it was anybody's."""
+    return f" of person {heads}" if heads.isdigit() else ""
 
 
 def parse_size(text: str) -> tuple[int, int]:

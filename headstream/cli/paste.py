@@ -34,7 +34,7 @@ def paste(
         float | None, typer.Option(metavar="PIXELS", help="How far the border fades into the film; 1.5 % of the head.")
     ] = None,
     match_colour: Annotated[
-        bool, typer.Option("--match-colour", help="Bring the clip's colours to the film's.")
+        bool, typer.Option("--match-colour", "--match-color", help="Bring the clip's colours to the film's.")
     ] = False,
     grain: Annotated[bool, typer.Option("--grain/--no-grain", help="Give changed parts the film's grain.")] = True,
     codec: Annotated[str | None, typer.Option(metavar="prores|vp9|ffv1|h264", help="Another codec than usual.")] = None,

@@ -27,11 +27,13 @@ def track(
     from headstream.sinks.partial import check_writable
     from headstream.tracks import plot_track, track_file
 
+    check_apart([source, *model_files(model)], [path for path in (out, plot) if path is not None])
+    if out.suffix.lower() not in {".json", ".jsonl"}:
+        raise UsageError(f"--out {out}: is a track file; name it .json or .jsonl")
     if plot is not None:
         if plot.suffix.lower() != ".png":
             raise UsageError(f"--plot {plot}: is a picture; name it .png")
         check_writable(plot)
-        check_apart([source, *model_files(model)], [out, plot])
     with progress_bar(source.name) as progress:
         report = track_file(source, out, model=model, device=device, progress=progress)
     outputs = [out]

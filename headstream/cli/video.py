@@ -15,6 +15,7 @@ from headstream.cli.options import (
     JsonOption,
     ModelOption,
     PartOption,
+    whose,
 )
 from headstream.words import cut_options
 
@@ -101,7 +102,7 @@ def video(
         say("headstream: interrupted" + ("" if report.outputs else "; nothing was written"))
         return 130
     if not report.frames_with_head:
-        say(f"headstream: {source}: no head was found in any of its {report.frames_in} frames")
+        say(f"headstream: {source}: no head{whose(heads)} was found in any of its {report.frames_in} frames")
         return 3
     return 0
 

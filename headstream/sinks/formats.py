@@ -82,7 +82,7 @@ _FFV1 = OutputFormat(
     streams=True,
     options=(("level", "3"), ("slices", "4"), ("slicecrc", "1"), ("threads", "auto")),
     muxer_options=_SAME_BYTES,
-    viewers="lossless, for ffmpeg, Blender, Kdenlive and archives; play it with mpv or ffplay",
+    viewers="ffmpeg, Blender, Kdenlive and archives (lossless); play it with mpv or ffplay",
 )
 _H264 = OutputFormat(
     "H.264",
@@ -147,10 +147,12 @@ _ALLOWED = {
 }
 
 
-def output_format(path: Path, *, codec: str | None = None, transparent: bool = True) -> OutputFormat:
+def output_format(
+    path: Path, *, codec: str | None = None, transparent: bool = True, opaque: str = "choose a --background"
+) -> OutputFormat:
     """The format an output's name asks for. Raises UsageError, saying what to ask for instead.
 
-    A name without a suffix, or with %06d in it, is a PNG sequence.
+    A name without a suffix, or with %06d in it, is a PNG sequence.  opaque: how to do without transparency, in words.
     """
     suffix = path.suffix.lower()
     if "%" in path.name or suffix == "":
@@ -167,10 +169,8 @@ def output_format(path: Path, *, codec: str | None = None, transparent: bool = T
     if codec is not None:
         chosen = _with_codec(path, suffix, codec)
     if transparent and not chosen.alpha:
-        where = f"{chosen.name} in {suffix}"
-        raise UsageError(
-            f"{path}: {where} has no transparency; name the output .mov, .webm or .mkv, or choose a --background"
-        )
+        instead = "leave out --codec" if _BY_SUFFIX[suffix].alpha else "use .mov, .webm or .mkv"
+        raise UsageError(f"{path}: {chosen.name} in {suffix} has no transparency; {instead}, or {opaque}")
     return chosen
 
 

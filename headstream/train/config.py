@@ -142,7 +142,7 @@ class TrainConfig:
 def load_config(path: Path, **overrides: Any) -> TrainConfig:
     """Read a TOML file; ``overrides`` that are not None take the place of its values.
 
-    Raises UsageError naming an unknown key or a value that cannot be.
+    Raises UsageError naming an unknown key or a value that cannot be, and the file where it is the file's.
     """
     try:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -151,11 +151,10 @@ def load_config(path: Path, **overrides: Any) -> TrainConfig:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} is not TOML: {error}") from error
     raw["data"] = tuple(_build(DataConfig, entry, path) for entry in raw.get("data", []))
-    raw |= {key: value for key, value in overrides.items() if value is not None}
     config: TrainConfig = _build(TrainConfig, raw, path)
     if not config.data:
         raise UsageError(f"{path} names no data set; add a [[data]] table with kind and folder")
-    return config
+    return dataclasses.replace(config, **{key: value for key, value in overrides.items() if value is not None})
 
 
 def only_present(config: TrainConfig, data_root: Path) -> TrainConfig:

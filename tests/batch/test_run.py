@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import json
+import logging
 import multiprocessing
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,7 +19,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from headstream.batch.job import BatchJob, BatchProgress, BatchReport, Wish
+from headstream.batch import worker
+from headstream.batch.job import BatchJob, BatchProgress, BatchReport, Setup, Wish
 from headstream.batch.patience import may_pass
 from headstream.batch.run import run_batch
 from headstream.cli import main
@@ -242,6 +245,75 @@ class TestDeath:
         assert json.loads(done.stdout)["skipped"] >= 1
         assert set(tree(out)) == {"a.mkv", "b.mkv", "c.mkv"}
 
+    @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="watches the worker in /proc")
+    @pytest.mark.parametrize("what", ["SigCgt", "SigIgn"], ids=["python-starts", "libraries-load"])
+    def test_ctrl_c_while_workers_start_is_no_traceback(self, what: str, clip: Path, tmp_path: Path) -> None:
+        command = [
+            sys.executable,
+            "-m",
+            "headstream",
+            "batch",
+            str(clip),
+            "--out",
+            str(tmp_path / "out"),
+            "--workers",
+            "1",
+        ]
+        process = subprocess.Popen(
+            command, stderr=subprocess.PIPE, text=True, preexec_fn=heeds_ctrl_c, start_new_session=True
+        )
+        until = time.monotonic() + 100
+        while not any(_does_with_ctrl_c(what, pid) for pid in _workers(process.pid)):
+            assert time.monotonic() < until
+            assert process.poll() is None
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does it
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == 130, err
+        assert err.splitlines()[-1] == "headstream: interrupted with 1 of 1 left; the same command goes on from here"
+        assert "Traceback" not in err
+        assert "Process headstream-batch" not in err
+
+    @posix
+    def test_a_worker_that_is_told_to_stop_in_a_finalizer_stops(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        import headstream.batch.pool as pool
+
+        class Picture:
+            def __del__(self) -> None:
+                signal.raise_signal(signal.SIGTERM)
+
+        class Busy:
+            def __init__(self, setup: object) -> None:
+                pass
+
+            def __enter__(self) -> Busy:
+                return self
+
+            def __exit__(self, *exc: object) -> None:
+                closed.append(True)
+
+            def cut(self, *arguments: object) -> str:
+                Picture()
+                for _ in range(300):
+                    time.sleep(0.1)
+                return "done"
+
+        closed: list[bool] = []
+        monkeypatch.setattr(worker, "Worker", Busy)
+        handlers = [(number, signal.getsignal(number)) for number in (signal.SIGINT, signal.SIGTERM)]
+        logger = logging.getLogger("headstream")
+        level = logger.level
+        ours, theirs = multiprocessing.Pipe()
+        ours.send("an input")
+        ours.send(None)
+        try:
+            pool._serve(theirs, Setup("out", "default", "cpu"))
+        finally:
+            logger.setLevel(level)
+            for number, handler in handlers:
+                signal.signal(number, handler)
+        assert closed
+        assert not ours.poll()  # nothing was done
+
     def test_workers_that_cannot_start_end_the_batch(
         self, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -252,6 +324,25 @@ class TestDeath:
             run_batch(job(clip, out=tmp_path / "out"))
 
 
+def _workers(parent: int) -> list[int]:
+    """The worker processes of a batch that runs elsewhere; multiprocessing's own helper is none."""
+    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    return [int(child) for child in children if b"spawn_main" in _read(Path(f"/proc/{child}/cmdline"))]
+
+
+def _does_with_ctrl_c(what: str, pid: int) -> bool:
+    """Whether a process catches (SigCgt) or ignores (SigIgn) it."""
+    mask = re.search(rb"%s:\s*([0-9a-f]+)" % what.encode(), _read(Path(f"/proc/{pid}/status")))
+    return mask is not None and bool(int(mask[1], 16) >> (signal.SIGINT - 1) & 1)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:  # it has ended meanwhile
+        return b""
+
+
 @pytest.mark.usefixtures("in_process")
 class TestRefusals:
     @pytest.mark.parametrize(
@@ -259,7 +350,8 @@ class TestRefusals:
         [
             (["missing*.mp4"], "no file matches this pattern"),
             (["missing.mp4"], "no such file"),
-            (["CLIP", "--format", "mp4"], "no transparency"),
+            (["CLIP", "--format", "mp4"], "STEM.mp4: H.264 in .mp4 has no transparency; use .mov, .webm or .mkv, or"),
+            (["CLIP", "--codec", "h264"], "STEM.mov: H.264 in .mov has no transparency; leave out --codec, or choose"),
             (["CLIP", "--format", "avi"], "--format avi: unknown; known: mov"),
             (["CLIP", "--background", "plaid"], "--background plaid"),
             (["CLIP", "--background", "blur"], "a background needs an opaque output"),

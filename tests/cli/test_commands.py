@@ -76,6 +76,19 @@ class TestImage:
         assert run("image", tmp_path / "missing.png", "--out", tmp_path / "cut") == 2
         assert run("image", tmp_path / "nobody.png", "--out", tmp_path / "nobody.png") == 1
 
+    def test_what_is_no_photo_or_not_there_is_told(
+        self, photo: Path, plain_clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert run("image", plain_clip, "--out", tmp_path / "cut") == 2
+        assert f"for a film: headstream video {plain_clip} --out FILE" in capsys.readouterr().err
+        assert run("image", photo, "--out", tmp_path / "cut", "--heads", "2") == 3
+        assert "ada.jpg: no head of person 2 found" in capsys.readouterr().err
+
+    @pytest.mark.parametrize("option", ["--hair-color", "--hair-colour"])
+    def test_colour_is_spelled_as_one_likes(self, option: str, capsys: pytest.CaptureFixture[str]) -> None:
+        assert run("image", "missing.png", "--out", "cut", option, "#8a2be2") == 2
+        assert "missing.png: no such file" in capsys.readouterr().err
+
     def test_same_names_from_different_folders(self, photo: Path, tmp_path: Path) -> None:
         other = tmp_path / "more" / "Ada.png"  # one name where the file system ignores case
         other.parent.mkdir()
@@ -148,7 +161,27 @@ class TestVideo:
     def test_nobody_in_it(self, plain_clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert run("video", plain_clip, "--out", tmp_path / "o.mkv") == 3
         assert "no head was found in any of its 12 frames" in capsys.readouterr().err
+        assert run("video", plain_clip, "--out", tmp_path / "o.mkv", "--heads", "2") == 3
+        assert "no head of person 2 was found in any of its 12 frames" in capsys.readouterr().err
         assert len(frame_times(tmp_path / "o.mkv")) == 12
+
+    @pytest.mark.parametrize("name", ["frames", "frames/%03d.png"])
+    def test_frames_of_an_earlier_longer_film_are_told(
+        self, name: str, plain_clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        (tmp_path / "frames").mkdir()
+        numbers = "{:03d}.png" if "%" in name else "{:06d}.png"
+        for number in (12, 13, 14, 16):
+            (tmp_path / "frames" / numbers.format(number)).touch()
+        run("video", plain_clip, "--out", tmp_path / name)
+        said = (
+            f"frames also holds 2 frames of an earlier film, from {numbers.format(13)} on; remove them, or they follow"
+        )
+        assert said in capsys.readouterr().err
+        for number in (13, 14):
+            (tmp_path / "frames" / numbers.format(number)).unlink()
+        run("video", plain_clip, "--out", tmp_path / name)
+        assert "earlier film" not in capsys.readouterr().err
 
     def test_over_a_background(self, head_clip: Path, tmp_path: Path) -> None:
         assert run("video", head_clip, "--out", tmp_path / "o.mp4", "--background", "blur") == 0
@@ -168,7 +201,11 @@ class TestVideo:
             (["IN", "--out", "OUT.mov", "--background", "plaid"], "--background"),
             (["IN", "--out", "OUT", "--matte", "OUT/%06d.png"], "must be different"),
             (["missing.mp4", "--out", "OUT.mov"], "no such file"),
-            (["FOLDER", "--out", "OUT.mov"], "is a folder"),
+            (["FOLDER", "--out", "OUT.mov"], "is a folder; name a video file (for folders: headstream batch)"),
+            (
+                ["IN", "--out", "OUT.mov", "--codec", "h264"],
+                "has no transparency; leave out --codec, or choose a --back",
+            ),
             (["TEXT", "--out", "OUT.mov"], "not a video"),
             (["EMPTY", "--out", "OUT.mov"], "is empty"),
         ],
@@ -394,6 +431,9 @@ class TestOthers:
         assert {"fps", "frames", "seconds", "rss_mb", "stages_ms"} <= result.keys()
         assert run("bench", "model", "--json") == 0
         assert {"crop_ms", "threads", "parameters"} <= json.loads(capsys.readouterr().out).keys()
+        assert run("bench", "live", "--size", "320x240", "--fps", "10", "--seconds", "1") == 0
+        assert "latency_ms         {'p50': " in (out := capsys.readouterr().out)
+        assert "np." not in out
 
     def test_demo(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert run("demo", "--out", tmp_path / "d") == 0
@@ -407,6 +447,22 @@ class TestOthers:
     def test_completion_is_offered(self, capsys: pytest.CaptureFixture[str]) -> None:
         run("--help")
         assert "--install-completion" in capsys.readouterr().out
+
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+    def test_ctrl_c_in_a_finalizer_is_not_lost(
+        self, number: int, head_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        class Picture:
+            def __del__(self) -> None:
+                signal.raise_signal(number)
+
+        def slow(*arguments: object) -> None:
+            Picture()
+            for _ in range(300):
+                time.sleep(0.1)
+
+        monkeypatch.setattr("headstream.video.cut_video_file", slow)
+        assert run("video", head_clip, "--out", tmp_path / "o.mov") == 130
 
     def test_an_unforeseen_error_is_one_line(
         self, head_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -455,7 +455,8 @@ def test_bad_input_is_one_clear_line(
     assert "expected an even number" in usage(*base, out, "--size", "31", capsys=capsys)
     assert "expected full, position, none" in usage(*base, out, "--stabilise", "half", capsys=capsys)
     assert "no such head" in usage(*base, out, "--head", "9", capsys=capsys)
-    assert "no transparency" in usage(*base, tmp_path / "o.mp4", "--alpha", capsys=capsys)
+    said = usage(*base, tmp_path / "o.mp4", "--alpha", capsys=capsys)
+    assert "no transparency; use .mov, .webm or .mkv, or leave out --alpha" in said
     assert "must be different" in usage(*base, source, capsys=capsys)
     assert "a film is written as" in usage(*base, tmp_path / "o.gif", capsys=capsys)
     assert "cannot be read" in usage("crop", source, "--track", tmp_path / "no", "--out", out, capsys=capsys)
@@ -468,6 +469,10 @@ def test_bad_input_is_one_clear_line(
     assert "only means something with --audio" in usage(*paste, tmp_path / "c.mkv", "--keep-audio", capsys=capsys)
     assert "expected 0 to 500" in usage(*paste, tmp_path / "c.mkv", "--feather", "-1", capsys=capsys)
     assert "not a sound file" in usage(*paste, tmp_path / "c.mkv", "--audio", track, capsys=capsys)
+    assert usage(*paste, tmp_path / "c.mkv", "--audio", "no.wav", "--match-color", capsys=capsys).endswith(
+        "no.wav: no such file"
+    )
+    assert "name it .json" in usage("track", source, "--out", tmp_path / "o.mkv", capsys=capsys)
     short = write_video(tmp_path / "s.mp4", [np.zeros((96, 96, 3), np.uint8)] * 5)
     assert "must be as long as the film" in usage(*paste, short, capsys=capsys)
     assert not out.exists()

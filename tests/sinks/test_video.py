@@ -309,7 +309,7 @@ class TestRefusedBeforeWork:
         return str(raised.value)
 
     def test_alpha_in_mp4(self) -> None:
-        assert "no transparency; name the output .mov, .webm or .mkv" in self.refusal("o.mp4")
+        assert "no transparency; use .mov, .webm or .mkv, or choose a --background" in self.refusal("o.mp4")
 
     def test_unknown_suffix(self) -> None:
         assert "no output format is called '.flv'; use .mov, .webm" in self.refusal("o.flv")

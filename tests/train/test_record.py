@@ -297,7 +297,7 @@ class TestWhatGoesWrong:
         for sizes in ((), ((0.5, 256),)):
             with pytest.raises(UsageError, match="sizes = .*the first from 0.0 on"):
                 dataclasses.replace(load_config(config), sizes=sizes)
-        with pytest.raises(UsageError, match=f"net = 'unet': expected one of {', '.join(NETS)}"):
+        with pytest.raises(UsageError, match=f"^net = 'unet': expected one of {', '.join(NETS)}"):
             load_config(config, net="unet")
         for key, value in (("evaluate_every", 0), ("steps", 0), ("workers", -1), ("batch", "many")):
             with pytest.raises(UsageError, match=f"{key} = {value!r}: expected a whole number from"):
