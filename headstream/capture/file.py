@@ -257,16 +257,14 @@ class FileSource:
         if self._closed:
             return
         indexed = int(self._stream.frames)
-        if indexed and frames + self.damaged_packets + self._discarded < 0.98 * indexed - 2:
+        promised = Fraction(self._stream.duration or 0) * self.time_base
+        known = frames + self.damaged_packets + self._discarded
+        if indexed and ends_early(known, last_s, indexed=indexed, promised_s=promised):
             raise SourceError(
                 f"{self.path}: ends after {frames} of the {indexed} frames its index lists; the file is cut off"
             )
-        if not indexed and self._stream.duration:
-            promised = Fraction(self._stream.duration) * self.time_base
-            if last_s + 2 < promised:
-                self._warn_once(
-                    f"video ends at {float(last_s):.1f} s of {float(promised):.1f} s; the file may be cut off"
-                )
+        if not indexed and last_s + 2 < promised:
+            self._warn_once(f"video ends at {float(last_s):.1f} s of {float(promised):.1f} s; the file may be cut off")
 
     def _warn_once(self, message: str) -> None:
         if message not in self.warnings:
@@ -309,6 +307,16 @@ def video_stream(container: Any, path: Path) -> Any:
     if stream.codec_context is None or not stream.codec_context.width:
         raise SourceError(f"{path}: its video cannot be decoded here (unknown codec or no picture size)")
     return stream
+
+
+def ends_early(frames: int, last_s: Fraction, *, indexed: int, promised_s: Fraction) -> bool:
+    """Whether a film ends before its index says so. An index may list more than is shown, places of dropped frames (AVI) or
+    what an edit list leaves out: where the last frame is due when it comes, nothing is missing.
+
+    last_s: when the last frame comes, from the first.  promised_s: how long the film is to be, or 0 if it does not tell.
+    """
+    share = Fraction(98, 100) - Fraction(2, indexed)
+    return frames < share * indexed and (not promised_s or last_s < share * promised_s)
 
 
 def _is_cover(stream: Any) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from headstream.capture.file import open_film, video_stream
+from headstream.capture.file import ends_early, open_film, video_stream
 from headstream.errors import SourceError
 
 _BEHIND_S = 2  # what the last frame may lack of the length the file tells, before the file counts as cut off
@@ -95,6 +95,11 @@ def survey(path: Path) -> Survey:
     if not fault and (np.diff(ticks) <= 0).any():
         fault = "some frames have the same time"
     ended_s = (ticks[-1] - ticks[0]).item() * base if len(ticks) else Fraction(0)
-    if not fault and (len(ticks) < 0.98 * indexed - 2 if indexed else ended_s + _BEHIND_S < promised):
+    early = (
+        ends_early(len(ticks), ended_s, indexed=indexed, promised_s=promised)
+        if indexed
+        else ended_s + _BEHIND_S < promised
+    )
+    if not fault and early:
         fault = "the file is cut off"
     return Survey(ticks, marks, base, rate, fault)

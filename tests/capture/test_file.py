@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from headstream.capture.file import FileSource
+from headstream.capture.survey import survey
 from headstream.channel import Producer
 from headstream.errors import SourceError
 from tests.conftest import seconds
@@ -305,6 +306,31 @@ def test_a_film_trimmed_by_an_edit_list_is_whole(tmp_path: Path) -> None:
     with FileSource(trimmed) as source:
         assert 30 <= len(list(source)) <= 40
         assert source.warnings == []
+
+
+def test_a_film_that_an_edit_list_ends_early_is_whole(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "v.mp4", frames_of(50), options={"g": "10"})
+    data = bytearray(path.read_bytes())
+    entry = data.index(b"elst") + 12  # behind version, flags and count: how long the only entry is, in milliseconds
+    (length,) = struct.unpack(">I", data[entry : entry + 4])
+    data[entry : entry + 4] = struct.pack(">I", length // 2)
+    path.write_bytes(data)
+    with FileSource(path) as source:
+        assert len(list(source)) == 25
+        assert source.warnings == []
+
+
+@pytest.mark.parametrize("codec", ["mjpeg", "mpeg4"])
+def test_dropped_frames_of_an_avi_are_no_loss(tmp_path: Path, codec: str) -> None:
+    ticks = [k for k in range(50) if not 10 < k < 30 and k % 3 != 1]
+    pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+    path = write_video(
+        tmp_path / "v.avi", frames_of(len(ticks)), codec=codec, pix_fmt=pix_fmt, pts=ticks, time_base=Fraction(1, 25)
+    )
+    with FileSource(path) as source:
+        assert [frame.pts * 25 for frame in source] == [tick - ticks[0] for tick in ticks]
+        assert source.warnings == []
+    assert survey(path).fault == ""
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_getscheduler"), reason="Linux")
