@@ -14,6 +14,7 @@ from typing import Any
 from headstream.capture.marks import Mark, Span, checksum
 from headstream.capture.named import check_file
 from headstream.capture.unpack import Place, frame_from_video, orientation
+from headstream.continuity import Continuity
 from headstream.errors import SourceError
 from headstream.types import Frame
 
@@ -230,8 +231,14 @@ class FileSource:
     def _decoded(self) -> Iterator[Any]:
         import av
 
+        clock = Continuity()
         try:
-            for packet in self._container.demux(self._stream):
+            for packet in self._container.demux():
+                clock.follow(packet)
+                if packet.stream.index != self._stream.index:
+                    continue
+                if clock.begun_again:
+                    self._warn_once("the clock begins again on the way; what follows comes right after what was before")
                 self._discarded += packet.is_discard  # before an edit list's start: in the index, not in the film
                 try:
                     yield from packet.decode()

@@ -10,6 +10,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from headstream.continuity import Continuity
 from headstream.sinks.routes import Copy, Route, Sound, Text
 
 log = logging.getLogger(__name__)
@@ -60,8 +61,7 @@ class StreamCarrier:
             self._mark_sound(chosen=chosen)
         if "attachment" in kinds:  # the film itself, not a sound brought in
             self._carry_tags_and_chapters()
-        wanted = [s for s in self._input.streams if s.index in self._routes]
-        self._packets: Iterator[Any] = iter(self._input.demux(wanted)) if wanted else iter(())
+        self._packets = self._carried()
         self._held: Any = None
         self._last_dts: dict[int, int] = {}
 
@@ -130,6 +130,14 @@ class StreamCarrier:
                 shifted.append(chapter | moved)
             self._output.set_chapters(shifted)
             self.notes.append(f"{len(chapters)} chapters copied")
+
+    def _carried(self) -> Iterator[Any]:
+        """The packets that have a route, on the clock the picture is on."""
+        clock = Continuity()
+        for packet in self._input.demux() if self._routes else ():
+            clock.follow(packet)
+            if packet.stream.index in self._routes:
+                yield packet
 
     def advance(self, until_s: Fraction) -> None:
         """Write what comes before ``until_s`` seconds of the output."""
