@@ -303,12 +303,15 @@ def open_film(path: Path) -> Any:
 
 
 def video_stream(container: Any, path: Path) -> Any:
-    """The stream of a film's picture. Raises SourceError, saying what the file is where there is none."""
+    """The stream of a film's picture: of several, the one players show. Raises SourceError, saying what the file is where
+    there is none."""
+    import av
+
     pictures = [s for s in container.streams.video if not _is_cover(s)]
     if not pictures:
         kinds = sorted({s.type for s in container.streams} - {"video"}) or ["nothing"]
         raise SourceError(f"{path}: holds {' and '.join(kinds)} but no video")
-    stream = pictures[0]
+    stream = next((s for s in pictures if s.disposition & av.stream.Disposition.default), pictures[0])
     if container.format.name.split(",")[0] in _STILL_FORMATS:
         raise SourceError(f"{path}: is a photo; use: headstream image {path} --out DIR")
     if stream.codec_context is None or not stream.codec_context.width:
