@@ -7,13 +7,15 @@ import logging
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from headstream.capture.marks import Mark, Span, checksum
 from headstream.capture.named import check_file
-from headstream.capture.unpack import Place, frame_from_video, orientation
+from headstream.capture.unpack import Place, colour_of, frame_from_video, orientation
+from headstream.colour import planes_from_rgb
 from headstream.continuity import Continuity
 from headstream.errors import SourceError
 from headstream.types import Frame
@@ -53,6 +55,7 @@ class FileSource:
             self._container.close()
             raise
         self._upright = orientation(self._first)
+        self._colour = colour_of(self._first)
         self._coded_size_px = (self._first.width, self._first.height)
         turned = self._upright.transpose
         self.size_px = self._coded_size_px[::-1] if turned else self._coded_size_px
@@ -161,7 +164,9 @@ class FileSource:
 
     def _frame(self, decoded: Any, index: int, pts: Fraction) -> Frame:
         length = Fraction(decoded.duration * Fraction(decoded.time_base)) if decoded.duration else None
-        return frame_from_video(self._at_first_size(decoded), self._upright, Place(index, pts, length))
+        return self._in_first_colours(
+            frame_from_video(self._at_first_size(decoded), self._upright, Place(index, pts, length))
+        )
 
     def _sought(self, mark: Mark) -> Iterator[Any] | None:
         """Pictures from a mark on by seeking to a key frame before it, or None where that does not lead there."""
@@ -259,6 +264,17 @@ class FileSource:
         scaled = decoded.reformat(width=self._coded_size_px[0], height=self._coded_size_px[1])
         scaled.pts, scaled.time_base = decoded.pts, decoded.time_base
         return scaled
+
+    def _in_first_colours(self, frame: Frame) -> Frame:
+        """Outputs are told once what their numbers mean."""
+        planes, first = frame.planes, self._colour
+        if planes is None or (planes.colour.matrix, planes.colour.full_range) == (first.matrix, first.full_range):
+            return frame
+        self._warn_once("the coding of colours changes on the way; later frames are turned into the first one")
+        turned = planes_from_rgb(frame.rgb, first, bits=planes.bits, sub=(planes.sub_w, planes.sub_h))
+        return Frame(
+            planes=replace(turned, alpha=planes.alpha), index=frame.index, pts=frame.pts, duration_s=frame.duration_s
+        )
 
     def _check_complete(self, frames: int, last_s: Fraction) -> None:
         if self._closed:

@@ -168,6 +168,22 @@ def test_transparency_of_the_source_is_kept(tmp_path: Path, name: str, codec: st
     assert np.abs(got.planes.alpha[0, ::16] * (255 / peak) - [128, 255, 0, 0]).max() < 2
 
 
+@pytest.mark.parametrize("colours", [[(1, 1, 1, 1), (1, 2, 1, 1)], [(1, 2, 1, 1), (6, 1, 6, 6)]])
+def test_another_coding_of_colours_on_the_way_changes_none(tmp_path: Path, colours: list[tuple[int, ...]]) -> None:
+    pictures = frames_of(10, 96, 64)
+    path = tmp_path / "s.ts"
+    parts = [write_video(tmp_path / f"{k}.ts", pictures, colour=c, pts=[40 * (10 * k + n) for n in range(10)])  # type: ignore[arg-type]
+             for k, c in enumerate(colours)]  # fmt: skip
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
+    with FileSource(path) as source:
+        got = list(source)
+        assert any("coding of colours" in warning for warning in source.warnings)
+    assert len(got) == 20
+    assert len({frame.planes.colour.full_range for frame in got if frame.planes is not None}) == 1
+    for frame, picture in zip(got, pictures * 2, strict=True):
+        assert np.abs(frame.rgb.astype(int) - picture).mean() < 12
+
+
 def test_of_several_pictures_the_one_that_players_show(tmp_path: Path) -> None:
     import av
 
