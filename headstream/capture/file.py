@@ -7,13 +7,16 @@ import logging
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from headstream.capture.marks import Mark, Span, checksum
 from headstream.capture.named import check_file
-from headstream.capture.unpack import Place, frame_from_video, orientation
+from headstream.capture.unpack import Place, colour_of, frame_from_video, orientation
+from headstream.colour import planes_from_rgb
+from headstream.continuity import Continuity
 from headstream.errors import SourceError
 from headstream.types import Frame
 
@@ -52,6 +55,7 @@ class FileSource:
             self._container.close()
             raise
         self._upright = orientation(self._first)
+        self._colour = colour_of(self._first)
         self._coded_size_px = (self._first.width, self._first.height)
         turned = self._upright.transpose
         self.size_px = self._coded_size_px[::-1] if turned else self._coded_size_px
@@ -160,7 +164,9 @@ class FileSource:
 
     def _frame(self, decoded: Any, index: int, pts: Fraction) -> Frame:
         length = Fraction(decoded.duration * Fraction(decoded.time_base)) if decoded.duration else None
-        return frame_from_video(self._at_first_size(decoded), self._upright, Place(index, pts, length))
+        return self._in_first_colours(
+            frame_from_video(self._at_first_size(decoded), self._upright, Place(index, pts, length))
+        )
 
     def _sought(self, mark: Mark) -> Iterator[Any] | None:
         """Pictures from a mark on by seeking to a key frame before it, or None where that does not lead there."""
@@ -230,8 +236,14 @@ class FileSource:
     def _decoded(self) -> Iterator[Any]:
         import av
 
+        clock = Continuity()
         try:
-            for packet in self._container.demux(self._stream):
+            for packet in self._container.demux():
+                clock.follow(packet)
+                if packet.stream.index != self._stream.index:
+                    continue
+                if clock.begun_again:
+                    self._warn_once("the clock begins again on the way; what follows comes right after what was before")
                 self._discarded += packet.is_discard  # before an edit list's start: in the index, not in the film
                 try:
                     yield from packet.decode()
@@ -253,20 +265,29 @@ class FileSource:
         scaled.pts, scaled.time_base = decoded.pts, decoded.time_base
         return scaled
 
+    def _in_first_colours(self, frame: Frame) -> Frame:
+        """Outputs are told once what their numbers mean."""
+        planes, first = frame.planes, self._colour
+        if planes is None or (planes.colour.matrix, planes.colour.full_range) == (first.matrix, first.full_range):
+            return frame
+        self._warn_once("the coding of colours changes on the way; later frames are turned into the first one")
+        turned = planes_from_rgb(frame.rgb, first, bits=planes.bits, sub=(planes.sub_w, planes.sub_h))
+        return Frame(
+            planes=replace(turned, alpha=planes.alpha), index=frame.index, pts=frame.pts, duration_s=frame.duration_s
+        )
+
     def _check_complete(self, frames: int, last_s: Fraction) -> None:
         if self._closed:
             return
         indexed = int(self._stream.frames)
-        if indexed and frames + self.damaged_packets + self._discarded < 0.98 * indexed - 2:
+        promised = Fraction(self._stream.duration or 0) * self.time_base
+        known = frames + self.damaged_packets + self._discarded
+        if indexed and ends_early(known, last_s, indexed=indexed, promised_s=promised):
             raise SourceError(
                 f"{self.path}: ends after {frames} of the {indexed} frames its index lists; the file is cut off"
             )
-        if not indexed and self._stream.duration:
-            promised = Fraction(self._stream.duration) * self.time_base
-            if last_s + 2 < promised:
-                self._warn_once(
-                    f"video ends at {float(last_s):.1f} s of {float(promised):.1f} s; the file may be cut off"
-                )
+        if not indexed and last_s + 2 < promised:
+            self._warn_once(f"video ends at {float(last_s):.1f} s of {float(promised):.1f} s; the file may be cut off")
 
     def _warn_once(self, message: str) -> None:
         if message not in self.warnings:
@@ -298,17 +319,30 @@ def open_film(path: Path) -> Any:
 
 
 def video_stream(container: Any, path: Path) -> Any:
-    """The stream of a film's picture. Raises SourceError, saying what the file is where there is none."""
+    """The stream of a film's picture: of several, the one players show. Raises SourceError, saying what the file is where
+    there is none."""
+    import av
+
     pictures = [s for s in container.streams.video if not _is_cover(s)]
     if not pictures:
         kinds = sorted({s.type for s in container.streams} - {"video"}) or ["nothing"]
         raise SourceError(f"{path}: holds {' and '.join(kinds)} but no video")
-    stream = pictures[0]
+    stream = next((s for s in pictures if s.disposition & av.stream.Disposition.default), pictures[0])
     if container.format.name.split(",")[0] in _STILL_FORMATS:
         raise SourceError(f"{path}: is a photo; use: headstream image {path} --out DIR")
     if stream.codec_context is None or not stream.codec_context.width:
         raise SourceError(f"{path}: its video cannot be decoded here (unknown codec or no picture size)")
     return stream
+
+
+def ends_early(frames: int, last_s: Fraction, *, indexed: int, promised_s: Fraction) -> bool:
+    """Whether a film ends before its index says so. An index may list more than is shown, places of dropped frames (AVI) or
+    what an edit list leaves out: where the last frame is due when it comes, nothing is missing.
+
+    last_s: when the last frame comes, from the first.  promised_s: how long the film is to be, or 0 if it does not tell.
+    """
+    share = Fraction(98, 100) - Fraction(2, indexed)
+    return frames < share * indexed and (not promised_s or last_s < share * promised_s)
 
 
 def _is_cover(stream: Any) -> bool:

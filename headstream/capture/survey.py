@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from headstream.capture.file import open_film, video_stream
+from headstream.capture.file import ends_early, open_film, video_stream
+from headstream.continuity import Continuity
 from headstream.errors import SourceError
 
 _BEHIND_S = 2  # what the last frame may lack of the length the file tells, before the file counts as cut off
@@ -52,10 +53,12 @@ def counted(path: Path) -> tuple[int, Fraction]:
 
     times: list[int] = []
     last = 0
+    clock = Continuity()
     with open_film(path) as container:
         stream = video_stream(container, path)
         try:
             for packet in container.demux(stream):
+                clock.follow(packet)
                 if packet.pts is not None and packet.size and not packet.is_discard:
                     times.append(packet.pts)
                     last = max(last, packet.pts + (packet.duration or 0))
@@ -74,12 +77,14 @@ def survey(path: Path) -> Survey:
     fault = ""
     times: list[int | None] = []
     keys: list[bool] = []
+    clock = Continuity()
     with open_film(path) as container:
         stream = video_stream(container, path)
         try:
             for packet in container.demux(stream):
                 if not packet.size:  # the end; in AVI also a frame that was dropped
                     continue
+                clock.follow(packet)
                 if packet.is_corrupt or packet.is_discard:
                     fault = fault or ("some packets are damaged" if packet.is_corrupt else "an edit list hides frames")
                 times.append(packet.pts)
@@ -88,6 +93,7 @@ def survey(path: Path) -> Survey:
             raise SourceError(f"{path}: reading failed part-way ({error})") from error
         base, rate = Fraction(stream.time_base), Fraction(stream.average_rate or stream.guessed_rate or 25)
         promised, indexed = Fraction(stream.duration or 0) * base, int(stream.frames)
+    fault = "the clock begins again on the way" if clock.begun_again else fault
     fault = fault or ("some frames have no time" if None in times else "")
     ticks = np.array([0 if tick is None else tick for tick in times], np.int64)
     order = np.argsort(ticks, kind="stable")
@@ -95,6 +101,11 @@ def survey(path: Path) -> Survey:
     if not fault and (np.diff(ticks) <= 0).any():
         fault = "some frames have the same time"
     ended_s = (ticks[-1] - ticks[0]).item() * base if len(ticks) else Fraction(0)
-    if not fault and (len(ticks) < 0.98 * indexed - 2 if indexed else ended_s + _BEHIND_S < promised):
+    early = (
+        ends_early(len(ticks), ended_s, indexed=indexed, promised_s=promised)
+        if indexed
+        else ended_s + _BEHIND_S < promised
+    )
+    if not fault and early:
         fault = "the file is cut off"
     return Survey(ticks, marks, base, rate, fault)

@@ -92,7 +92,8 @@ def frame_from_video(decoded: Any, upright: Orientation, place: Place) -> Frame:
     if name in _PLANAR:
         return Frame(planes=_planes(decoded, upright), **when)
     deep = max(c.bits for c in decoded.format.components) > 8
-    planes = _planes(decoded.reformat(format="yuv444p10le" if deep else "yuv444p"), upright)
+    see_through = "a" if any(c.is_alpha for c in decoded.format.components) else ""
+    planes = _planes(decoded.reformat(format=f"yuv{see_through}444p" + ("10le" if deep else "")), upright)
     return Frame(planes=replace(planes, colour=colour_of(decoded)), **when)
 
 

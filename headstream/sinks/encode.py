@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
@@ -24,7 +24,11 @@ from headstream.sinks.pack import (
 )
 from headstream.types import Colour, Cutout
 
+_GIF_TICKS = 2  # hundredths of a second; browsers show a frame that is to stay for less for ten
 _AVX512_AND_AVX2 = (13, 11)  # OpenCV's CV_CPU_AVX_512F and CV_CPU_AVX2, which have no names in Python
+# What is stored as it is, R'G'B' or the matte itself, reaches from 0 to the peak; told otherwise, players stretch it.
+_RGB = replace(RGB_AS_YUV, full_range=True, matrix_code=0)
+_UNCODED = {"bgra": _RGB, "bgr0": _RGB, "gray": replace(RGB_AS_YUV, full_range=True)}
 What = Literal["cutout", "matte", "film", "clip"]
 
 
@@ -63,6 +67,7 @@ class PictureEncoder:
 
     what: as of ``VideoSink``.  picture: settled by the first cut-out, or given where
     an earlier part of the same clip settled it.  last_pts: of the last frame, in ``time_base``; goes on across parts.
+    left_out: frames that come faster than the output can show them, of a GIF.
     """
 
     def __init__(
@@ -73,6 +78,7 @@ class PictureEncoder:
         self._kind, self._clip, self._what, self._background = kind, clip, what, background
         self.picture: Picture | None = None
         self.last_pts = -1
+        self.left_out = 0
         self.stream: Any = None
         self.time_base = clip.time_base
         if kind.container in {"webp", "apng", "gif"}:
@@ -83,7 +89,9 @@ class PictureEncoder:
     def settle(self, first: Cutout) -> Picture:
         """The pixel format and the colours, by the clip's first cut-out."""
         tagged = self._kind.layout in {"planes", "prores", "opaque"}
-        return Picture(self._pixel_format(first), _tags(self._colour(first), self._kind) if tagged else {})
+        pix_fmt = self._pixel_format(first)
+        colour = _UNCODED.get(pix_fmt) or self._colour(first)
+        return Picture(pix_fmt, _tags(colour, self._kind) if tagged else {})
 
     def begin(self, container: Any, picture: Picture) -> None:
         """Add the stream to an output container; to be called again for another one once ``flush`` was."""
@@ -151,6 +159,9 @@ class PictureEncoder:
             fill_opaque_frame(frame, own.planes or own.rgb, limited=self._kind.layout == "prores")
             return self._stamped([frame], when, cutout)
         if self._kind.layout == "palette":
+            if self.last_pts >= 0 and round(when / self.time_base) < self.last_pts + _GIF_TICKS:
+                self.left_out += 1
+                return []
             return self._stamped(self._palette.frames(cutout, when), when, cutout)
         if self._kind.layout == "rgba" and self._what != "matte":
             rgba = np.dstack([cutout.frame.rgb, cutout.alpha]) if self._what == "clip" else cutout.rgba()
@@ -184,7 +195,8 @@ class PictureEncoder:
             pts = self.tick(when)
             frame.pts, frame.time_base = pts, self.time_base
             length = cutout.frame.duration_s or 1 / self._clip.rate
-            self._durations[pts] = max(1, round(length / self.time_base))
+            least = _GIF_TICKS if self._kind.layout == "palette" else 1
+            self._durations[pts] = max(least, round(length / self.time_base))
         return frames
 
 

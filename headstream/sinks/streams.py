@@ -4,11 +4,14 @@ where it does not, and said either way."""
 from __future__ import annotations
 
 import logging
-from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
+
+from headstream.continuity import Continuity
+from headstream.sinks.routes import Copy, Route, Sound, Text
 
 log = logging.getLogger(__name__)
 
@@ -21,10 +24,7 @@ _TEXT_CODECS = {"subrip", "srt", "ass", "ssa", "webvtt", "mov_text", "text"}
 _OWN_TAGS = {"encoder", "major_brand", "minor_version", "compatible_brands", "rotate", "handler_name", "vendor_id"}
 # What a muxer's tables name, but its header then refuses.
 _REFUSED = {"mov": {"flac", "opus", "truehd"}, "mp4": {"truehd"}}
-_BIT_RATE = 160_000  # per pair of channels
-_GAP_S = Fraction(1, 20)  # less is the rounding of a container's clock, or one damaged packet, and is not heard
 _LONGEST_GAP_S = Fraction(3600)  # of files that do not know their length; what is longer is a broken time
-_SILENCE = 4800  # samples of it at a time
 STREAMS = frozenset({"audio", "subtitle", "attachment"})  # all there may be beside the picture
 
 
@@ -53,7 +53,7 @@ class StreamCarrier:
         own_start_s = Fraction(self._input.start_time or 0, 1_000_000)
         self._output, self._start_s = output, own_start_s if start_s is None else start_s
         self._container = output.format.name.split(",")[0]
-        self._routes: dict[int, _Route] = {}
+        self._routes: dict[int, Route] = {}
         for stream in self._input.streams:
             if stream.type in kinds:
                 self._add(stream)
@@ -61,8 +61,7 @@ class StreamCarrier:
             self._mark_sound(chosen=chosen)
         if "attachment" in kinds:  # the film itself, not a sound brought in
             self._carry_tags_and_chapters()
-        wanted = [s for s in self._input.streams if s.index in self._routes]
-        self._packets: Iterator[Any] = iter(self._input.demux(wanted)) if wanted else iter(())
+        self._packets = self._carried()
         self._held: Any = None
         self._last_dts: dict[int, int] = {}
 
@@ -77,14 +76,15 @@ class StreamCarrier:
 
     def _add(self, stream: Any) -> None:
         name = stream.codec_context.name if stream.codec_context is not None else stream.type
+        no_place = stream.type == "attachment" and self._container != "matroska"  # some muxers fail, others say nothing
         pcm_in_mp4 = self._container == "mp4" and name.startswith("pcm_")  # has a place there, but few players know it
-        if pcm_in_mp4 or name in _REFUSED.get(self._container, ()):
+        if no_place or pcm_in_mp4 or name in _REFUSED.get(self._container, ()):
             self._transcode(stream, name)
             return
         try:
             out = self._output.add_stream_from_template(stream)
             if stream.type != "attachment":
-                self._routes[stream.index] = _Copy(out)
+                self._routes[stream.index] = Copy(out)
                 self.notes.append(f"{stream.type} {stream.index}: {name} copied")
         except (ValueError, RuntimeError, AttributeError):
             self._transcode(stream, name)
@@ -97,9 +97,9 @@ class StreamCarrier:
         try:
             if stream.type == "audio":
                 length_s = Fraction(self._input.duration, 1_000_000) if self._input.duration else _LONGEST_GAP_S
-                route: _Route = _Sound(stream, self._output, self._sound_codec(name), length_s)
+                route: Route = Sound(stream, self._output, self._sound_codec(name), length_s)
             elif stream.type == "subtitle" and name in _TEXT_CODECS:
-                route = _Text(stream, self._output, _TEXT[self._container])
+                route = Text(stream, self._output, _TEXT[self._container])
             else:
                 raise ValueError("no such stream in this container")
         except (ValueError, KeyError, RuntimeError, av.error.FFmpegError) as error:
@@ -131,6 +131,14 @@ class StreamCarrier:
             self._output.set_chapters(shifted)
             self.notes.append(f"{len(chapters)} chapters copied")
 
+    def _carried(self) -> Iterator[Any]:
+        """The packets that have a route, on the clock the picture is on."""
+        clock = Continuity()
+        for packet in self._input.demux() if self._routes else ():
+            clock.follow(packet)
+            if packet.stream.index in self._routes:
+                yield packet
+
     def advance(self, until_s: Fraction) -> None:
         """Write what comes before ``until_s`` seconds of the output."""
         while True:
@@ -149,14 +157,22 @@ class StreamCarrier:
     def _write(self, packet: Any) -> None:
         route = self._routes[packet.stream.index]
         for made in route.convert(packet, self._start_s):
-            if made.dts is not None:  # a muxer refuses time running backwards; keep order, lose nothing
-                last = self._last_dts.get(made.stream.index)
-                if last is not None and made.dts <= last and isinstance(route, _Copy):
-                    made.dts = last + 1
-                    if made.pts is not None and made.pts < made.dts:
-                        made.pts = made.dts
-                self._last_dts[made.stream.index] = made.dts
+            if isinstance(route, Copy) and made.dts is not None:
+                self._keep_order(made)
             self._output.mux(made)
+
+    def _keep_order(self, packet: Any) -> None:
+        """A muxer refuses time that stands still or runs backwards, by its own ticks: keep order, lose nothing."""
+        self._output.start_encoding()  # settles the ticks
+        index, ticks = packet.stream.index, packet.time_base / packet.stream.time_base
+        due = math.floor(packet.dts * ticks + Fraction(1, 2))
+        last = self._last_dts.get(index)
+        if last is not None and due <= last:
+            due = last + 1
+            packet.pts = None if packet.pts is None else max(round(packet.pts * ticks), due)
+            packet.duration = round((packet.duration or 0) * ticks)
+            packet.dts, packet.time_base = due, packet.stream.time_base
+        self._last_dts[index] = due
 
     def finish(self, until_s: Fraction | None = None) -> None:
         """Write the rest, or the rest before ``until_s``, and flush the encoders."""
@@ -175,149 +191,3 @@ def _carry_stream_tags(stream: Any, out: Any) -> None:
         if key.lower() not in _OWN_TAGS and key.lower() != "duration":
             out.metadata[key] = value
     out.disposition = stream.disposition
-
-
-class _Route(ABC):
-    """How one stream's packets come into the output."""
-
-    out: Any
-    codec: str = ""
-
-    @abstractmethod
-    def convert(self, packet: Any, start_s: Fraction) -> Iterable[Any]:
-        """Packets for the output made of one of the source's; ``start_s`` of the source is 0 of the output."""
-
-    def flush(self) -> list[Any]:
-        """What an encoder still holds at the end."""
-        return []
-
-
-class _Copy(_Route):
-    def __init__(self, out: Any) -> None:
-        self.out = out
-
-    def convert(self, packet: Any, start_s: Fraction) -> list[Any]:
-        ticks = round(start_s / packet.time_base)
-        if packet.pts is not None:
-            packet.pts -= ticks
-        if packet.dts is not None:
-            packet.dts -= ticks
-        packet.stream = self.out
-        return [packet]
-
-
-class _Sound(_Route):
-    """Decode, resample to what the encoder takes, encode. Times follow the samples from the first one on, and where the source
-    has a gap there is silence: not every player heeds times within sound, but all play samples.
-
-    length_s: of the source; no gap is longer.
-    """
-
-    def __init__(self, stream: Any, output: Any, codec: str, length_s: Fraction) -> None:
-        import av
-
-        context = stream.codec_context
-        rate = 48000 if codec == "libopus" else context.sample_rate
-        layout = _layout(context)
-        self.codec = codec.removeprefix("lib")
-        self.out = output.add_stream(codec, rate=rate, layout=layout)
-        encoder = self.out.codec_context
-        if codec != "alac":
-            encoder.bit_rate = _BIT_RATE * max(1, context.channels // 2)
-        encoder.time_base = Fraction(1, rate)
-        frame_size = 960 if codec == "libopus" else 1024 if codec == "aac" else 4096
-        self._resampler = av.AudioResampler(encoder.format.name, layout, rate, frame_size=frame_size)
-        self._next: int | None = None
-        self._rate = rate
-        self._heard_s = Fraction(0)  # where on the source's clock the sound taken so far ends
-        self._length_s = length_s
-
-    def convert(self, packet: Any, start_s: Fraction) -> Iterator[Any]:
-        import av
-
-        try:
-            frames = packet.decode()
-        except av.error.FFmpegError:  # of damage there are many kinds; what comes after it keeps its time
-            return
-        for frame in frames:
-            begins_s = None if frame.pts is None else Fraction(frame.pts) * Fraction(frame.time_base)
-            if self._next is None:
-                self._heard_s = begins_s or Fraction(0)
-                self._next = round((self._heard_s - start_s) * self._rate)
-            if begins_s is not None and _GAP_S < begins_s - self._heard_s <= self._length_s:
-                for silent in _silence(frame, begins_s - self._heard_s):
-                    yield from self._take(silent)
-            yield from self._take(frame)
-
-    def _take(self, frame: Any) -> Iterator[Any]:
-        self._heard_s += Fraction(frame.samples, frame.sample_rate)
-        frame.pts = None
-        for piece in self._resampler.resample(frame):
-            yield from self._encode(piece)
-
-    def _encode(self, piece: Any) -> list[Any]:
-        piece.pts, piece.time_base = self._next, Fraction(1, self._rate)
-        self._next = (self._next or 0) + piece.samples
-        packets: list[Any] = self.out.encode(piece)
-        return packets
-
-    def flush(self) -> list[Any]:
-        """The resampler's rest and the encoder's."""
-        made: list[Any] = []
-        if self._next is None:
-            return made
-        for piece in self._resampler.resample(None):
-            made += self._encode(piece)
-        return made + self.out.encode(None)
-
-
-def _silence(like: Any, length_s: Fraction) -> Iterator[Any]:
-    """Frames of silence of a frame's format and rate, a few at a time."""
-    import av
-
-    left = round(length_s * like.sample_rate)
-    while left > 0:
-        frame = av.AudioFrame(like.format, like.layout, min(left, _SILENCE))
-        frame.sample_rate, frame.time_base = like.sample_rate, like.time_base
-        for plane in frame.planes:
-            plane.update((b"\x80" if like.format.name.startswith("u8") else b"\0") * plane.buffer_size)
-        left -= frame.samples
-        yield frame
-
-
-class _Text(_Route):
-    """Text subtitles from one text format to another."""
-
-    def __init__(self, stream: Any, output: Any, codec: str) -> None:
-        self.codec = codec
-        self._decoder = stream.codec_context
-        self._decoder.open(strict=False)
-        self.out = output.add_stream(codec)
-        self.out.codec_context.subtitle_header = self._decoder.subtitle_header or _PLAIN_HEADER
-        self.out.time_base = self.out.codec_context.time_base = Fraction(1, 1000)
-
-    def convert(self, packet: Any, start_s: Fraction) -> list[Any]:
-        subtitles = self._decoder.decode2(packet)
-        if subtitles is None or not len(subtitles):
-            return []
-        made = self.out.codec_context.encode_subtitle(subtitles)
-        when = round((Fraction(packet.pts) * packet.time_base - start_s) * 1000)
-        made.stream, made.time_base = self.out, Fraction(1, 1000)
-        made.pts = made.dts = when
-        made.duration = round(Fraction(packet.duration or 0) * packet.time_base * 1000)
-        return [made]
-
-
-_PLAIN_HEADER = (
-    b"[Script Info]\r\nScriptType: v4.00+\r\n\r\n[V4+ Styles]\r\nFormat: Name, Fontname, Fontsize\r\n"
-    b"Style: Default,Arial,16\r\n\r\n[Events]\r\nFormat: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV,"
-    b" Effect, Text\r\n"
-)
-
-
-def _layout(context: Any) -> str:
-    """The channel layout, by name; one or two channels of a file that names none."""
-    name = context.layout.name
-    if name and "channels" not in name:
-        return str(name)
-    return "mono" if context.channels == 1 else "stereo"

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from headstream.capture.file import FileSource
+from headstream.capture.survey import survey
 from headstream.channel import Producer
 from headstream.errors import SourceError
 from tests.conftest import seconds
@@ -138,16 +139,25 @@ def test_untagged_high_definition_is_read_as_players_read_it(tmp_path: Path) -> 
     assert frame.planes.colour.matrix_code == 2  # and passed on as untold
 
 
-def test_transparency_of_the_source_is_kept(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "codec", "pix_fmt", "peak"),
+    [
+        ("a.mkv", "ffv1", "yuva444p", 255),
+        ("a.mov", "png", "ya8", 255),
+        ("a.mov", "png", "ya16be", 1023),
+    ],
+)
+def test_transparency_of_the_source_is_kept(tmp_path: Path, name: str, codec: str, pix_fmt: str, peak: int) -> None:
     import av
 
     rgba = np.zeros((48, 64, 4), np.uint8)
     rgba[:, :32] = (200, 50, 50, 255)
-    path = tmp_path / "a.mkv"
+    rgba[:, :16, 3] = 128
+    path = tmp_path / name
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("ffv1", rate=25, width=64, height=48)
-        stream.pix_fmt = "yuva444p"
-        frame = av.VideoFrame.from_ndarray(rgba, format="rgba").reformat(format="yuva444p")
+        stream = container.add_stream(codec, rate=25, width=64, height=48)
+        stream.pix_fmt = pix_fmt
+        frame = av.VideoFrame.from_ndarray(rgba, format="rgba").reformat(format=pix_fmt)
         frame.pts = 0
         container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
@@ -155,8 +165,39 @@ def test_transparency_of_the_source_is_kept(tmp_path: Path) -> None:
         got = next(iter(source))
     assert got.planes is not None
     assert got.planes.alpha is not None
-    assert got.planes.alpha[0, 0] == 255
-    assert got.planes.alpha[0, 63] == 0
+    assert np.abs(got.planes.alpha[0, ::16] * (255 / peak) - [128, 255, 0, 0]).max() < 2
+
+
+@pytest.mark.parametrize("colours", [[(1, 1, 1, 1), (1, 2, 1, 1)], [(1, 2, 1, 1), (6, 1, 6, 6)]])
+def test_another_coding_of_colours_on_the_way_changes_none(tmp_path: Path, colours: list[tuple[int, ...]]) -> None:
+    pictures = frames_of(10, 96, 64)
+    path = tmp_path / "s.ts"
+    parts = [write_video(tmp_path / f"{k}.ts", pictures, colour=c, pts=[40 * (10 * k + n) for n in range(10)])  # type: ignore[arg-type]
+             for k, c in enumerate(colours)]  # fmt: skip
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
+    with FileSource(path) as source:
+        got = list(source)
+        assert any("coding of colours" in warning for warning in source.warnings)
+    assert len(got) == 20
+    assert len({frame.planes.colour.full_range for frame in got if frame.planes is not None}) == 1
+    for frame, picture in zip(got, pictures * 2, strict=True):
+        assert np.abs(frame.rgb.astype(int) - picture).mean() < 12
+
+
+def test_of_several_pictures_the_one_that_players_show(tmp_path: Path) -> None:
+    import av
+
+    with av.open(str(tmp_path / "v.mkv"), "w") as container:
+        streams = [container.add_stream("ffv1", rate=25, width=width, height=48) for width in (32, 64, 96)]
+        for stream, chosen in zip(streams, (False, True, False), strict=True):
+            stream.pix_fmt = "yuv420p"
+            stream.disposition = av.stream.Disposition.default if chosen else 0
+        for stream in streams:
+            frame = av.VideoFrame.from_ndarray(pattern(stream.width, 48, 0), format="rgb24")
+            container.mux(stream.encode(frame))
+            container.mux(stream.encode(None))
+    with FileSource(tmp_path / "v.mkv") as source:
+        assert source.size_px == (64, 48)
 
 
 class TestRefused:
@@ -305,6 +346,31 @@ def test_a_film_trimmed_by_an_edit_list_is_whole(tmp_path: Path) -> None:
     with FileSource(trimmed) as source:
         assert 30 <= len(list(source)) <= 40
         assert source.warnings == []
+
+
+def test_a_film_that_an_edit_list_ends_early_is_whole(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "v.mp4", frames_of(50), options={"g": "10"})
+    data = bytearray(path.read_bytes())
+    entry = data.index(b"elst") + 12  # behind version, flags and count: how long the only entry is, in milliseconds
+    (length,) = struct.unpack(">I", data[entry : entry + 4])
+    data[entry : entry + 4] = struct.pack(">I", length // 2)
+    path.write_bytes(data)
+    with FileSource(path) as source:
+        assert len(list(source)) == 25
+        assert source.warnings == []
+
+
+@pytest.mark.parametrize("codec", ["mjpeg", "mpeg4"])
+def test_dropped_frames_of_an_avi_are_no_loss(tmp_path: Path, codec: str) -> None:
+    ticks = [k for k in range(50) if not 10 < k < 30 and k % 3 != 1]
+    pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+    path = write_video(
+        tmp_path / "v.avi", frames_of(len(ticks)), codec=codec, pix_fmt=pix_fmt, pts=ticks, time_base=Fraction(1, 25)
+    )
+    with FileSource(path) as source:
+        assert [frame.pts * 25 for frame in source] == [tick - ticks[0] for tick in ticks]
+        assert source.warnings == []
+    assert survey(path).fault == ""
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_getscheduler"), reason="Linux")

@@ -65,8 +65,10 @@ def loudness(path: Path) -> Float32Array:
     """(N,): mean of each 20 ms, where players that heed no times play it."""
     with av.open(str(path)) as container:
         stream = container.streams.audio[0]
-        samples = np.concatenate([frame.to_ndarray().mean(0) for frame in container.decode(stream)])
         step = stream.codec_context.sample_rate // 50
+        mono = av.AudioResampler("fltp", "mono", stream.codec_context.sample_rate)
+        pieces = [piece for frame in container.decode(stream) for piece in mono.resample(frame)]
+        samples = np.concatenate([piece.to_ndarray()[0] for piece in pieces])
     whole = samples[: len(samples) // step * step].astype(np.float32).reshape(-1, step)
     return np.sqrt((whole**2).mean(1))
 
@@ -138,3 +140,88 @@ def test_quicktime_gets_sound_it_knows(tmp_path: Path, codec: str, becomes: str)
         container.mux(stream.encode(None))
     with av.open(str(carried(tmp_path / "s.mkv", tmp_path / "o.mov"))) as container:
         assert container.streams.audio[0].codec_context.name == becomes
+
+
+def tones(path: Path, codec: str, layout: str, *, rate: int = RATE, first_s: int = 0) -> Path:
+    """Two seconds of a tone in any layout, from second ``first_s`` on."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=rate, layout=layout)
+        channels, size = stream.codec_context.layout.nb_channels, 1152
+        for k in range(2 * rate // size):
+            wave = 0.3 * np.sin(2 * np.pi * 500 * np.arange(k * size, (k + 1) * size) / rate) * 32767
+            samples = np.repeat(wave.astype(np.int16), channels)[None]
+            frame = av.AudioFrame.from_ndarray(samples, format="s16", layout=layout)
+            frame.sample_rate, frame.pts, frame.time_base = rate, first_s * rate + k * size, Fraction(1, rate)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("layout", "name", "becomes"),
+    [
+        ("5.1(side)", "o.webm", "5.1"),
+        ("5.1(side)", "o.mov", "5.1"),
+        ("quad", "o.mov", "4.0"),
+        ("7.1", "o.webm", "7.1"),
+        ("7.1", "o.mov", "7.1(wide)"),
+        ("2.1", "o.webm", "3.0"),
+    ],
+)
+def test_loudspeakers_an_encoder_does_not_know(tmp_path: Path, layout: str, name: str, becomes: str) -> None:
+    out = carried(tones(tmp_path / "s.mkv", "flac", layout), tmp_path / name)
+    with av.open(str(out)) as container:
+        assert container.streams.audio[0].codec_context.layout.name == becomes
+    assert (loudness(out)[2:98] > 0.05).all()
+
+
+def test_a_sampling_rate_an_encoder_does_not_know(tmp_path: Path) -> None:
+    source = tones(tmp_path / "s.wav", "adpcm_ms", "mono", rate=22254)
+    with av.open(str(carried(source, tmp_path / "o.mov"))) as container:
+        assert container.streams.audio[0].codec_context.sample_rate == 24000
+
+
+@pytest.mark.parametrize(("layout", "rate"), [("mono", 48000), ("stereo", 32000)])
+def test_sound_that_changes_on_the_way(tmp_path: Path, layout: str, rate: int) -> None:
+    first = tones(tmp_path / "a.ts", "mp2", "stereo")
+    second = tones(tmp_path / "b.ts", "mp2", layout, rate=rate, first_s=2)
+    (tmp_path / "s.ts").write_bytes(first.read_bytes() + second.read_bytes())
+    loud = loudness(carried(tmp_path / "s.ts", tmp_path / "o.webm")) > 0.1
+    assert len(loud) == pytest.approx(200, abs=6)
+    assert loud[4:-6].mean() > 0.97
+
+
+def test_times_that_fall_together_in_the_outputs_ticks(tmp_path: Path) -> None:
+    """Half of the packets come 90 us after another: two ticks of a TS, one or none of most others."""
+    source = tones(tmp_path / "s.mkv", "mp2", "mono")
+    number = iter(range(1000))
+
+    def spoil(packet: Any) -> None:
+        packet.time_base = Fraction(1, 90000)
+        packet.pts = packet.dts = next(number)
+
+    with av.open(str(carried(source, tmp_path / "o.mov", spoil=spoil))) as container:
+        ticks = [packet.dts for packet in container.demux(audio=0) if packet.size]
+    assert len(ticks) == 83
+    assert (np.diff(ticks) > 0).all()
+
+
+@pytest.mark.parametrize(("name", "kept"), [("o.mov", 0), ("o.mp4", 0), ("o.webm", 0), ("o.mkv", 1)])
+def test_fonts_go_where_there_is_a_place_for_them(tmp_path: Path, name: str, kept: int) -> None:
+    with av.open(str(tmp_path / "s.mkv"), "w") as container:
+        picture = container.add_stream("libx264", rate=25, width=64, height=48)
+        picture.pix_fmt = "yuv420p"
+        container.add_attachment("a.ttf", "application/x-truetype-font", b"not quite a font")
+        container.mux(picture.encode(av.VideoFrame.from_ndarray(pattern(64, 48, 0), format="rgb24")))
+        container.mux(picture.encode(None))
+    with av.open(str(tmp_path / name), "w") as out:
+        picture = out.add_stream("libvpx-vp9" if name == "o.webm" else "libx264", rate=25, width=64, height=48)
+        picture.pix_fmt = "yuv420p"
+        carrier = StreamCarrier(tmp_path / "s.mkv", out)
+        out.mux(picture.encode(av.VideoFrame.from_ndarray(pattern(64, 48, 0), format="rgb24")))
+        out.mux(picture.encode(None))
+        carrier.finish()
+        carrier.close()
+    with av.open(str(tmp_path / name)) as container:
+        assert len(container.streams.attachments) == kept
+    assert any("left out" in note for note in carrier.notes) == (not kept)

@@ -10,6 +10,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 
@@ -148,6 +149,11 @@ def test_an_rgb_source_stays_rgb_in_ffv1(tmp_path: Path) -> None:
     write(tmp_path / "o.mkv", iter(items), clip())
     assert video_stream(tmp_path / "o.mkv")["pix_fmt"] == "bgra"
     assert (decoded(tmp_path / "o.mkv", "rgba")[2] == items[2].rgba()).all()
+    with av.open(str(tmp_path / "o.mkv")) as container:
+        assert (container.streams.video[0].codec_context.color_range, int(next(container.decode()).colorspace)) == (
+            2,
+            0,
+        )
 
 
 @pytest.mark.parametrize(("name", "folder"), [("%06d.png", "here"), (".", "here"), ("..", ""), ("below/..", "here")])
@@ -224,6 +230,24 @@ def test_animated_pictures(tmp_path: Path, suffix: str) -> None:
     assert np.abs(rgba[26, 40, :3].astype(int) - items[3].rgba()[26, 40, :3]).max() < 30
 
 
+@pytest.mark.parametrize("rate", [50, 60, 240])
+def test_a_gif_is_no_slower_than_its_film(tmp_path: Path, rate: int) -> None:
+    """Browsers show a frame that is to stay for a hundredth of a second for a tenth."""
+    from PIL import Image
+
+    info = ClipInfo((96, 64), Fraction(rate), Fraction(1, rate))
+    frames = (Frame(pattern(96, 64, k), index=k, pts=Fraction(k, rate)) for k in range(rate))
+    sink = write(tmp_path / "o.gif", (Cutout(frame, (), REGION, matte(frame.index)) for frame in frames), info)
+    lengths_ms = []
+    with Image.open(tmp_path / "o.gif") as image:
+        for k in range(image.n_frames):
+            image.seek(k)
+            lengths_ms.append(image.info["duration"])
+    assert min(lengths_ms) >= 20
+    assert sum(lengths_ms) == pytest.approx(1000, abs=20)
+    assert any(f"{rate - len(lengths_ms)} of {rate} frames left out" in note for note in sink.notes) == (rate > 50)
+
+
 @pytest.mark.parametrize("size", [(96, 64), (97, 65)])
 @pytest.mark.parametrize("background", ["#00b140", "blur", "picture", "video"])
 def test_mp4_over_a_background(tmp_path: Path, size: tuple[int, int], background: str) -> None:
@@ -290,6 +314,7 @@ def test_the_matte_as_its_own_video(tmp_path: Path) -> None:
         write(tmp_path / name, iter(items), clip(), what="matte")
         got = decoded(tmp_path / name, "gray")[..., 0]
         assert np.abs(got[3].astype(int) - items[3].alpha).mean() < 6, name
+        assert video_stream(tmp_path / name)["color_range"] == ("pc" if name == "m.mkv" else "tv")
 
 
 def test_a_head_that_comes_late(tmp_path: Path) -> None:

@@ -1,0 +1,199 @@
+"""How one stream's packets come from a source into an output: copied, or decoded and encoded again."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+from typing import Any
+
+_BIT_RATE = 160_000  # per pair of channels
+_HIGHEST_BIT_RATE = 510_000  # libopus takes no more
+# What loudspeakers the encoders know for one, two, ... channels.
+_LAYOUTS = {
+    "libopus": ("mono", "stereo", "3.0", "quad", "5.0", "5.1", "6.1", "7.1"),
+    "aac": ("mono", "stereo", "3.0", "4.0", "5.0", "5.1", "6.1", "7.1"),
+    "alac": ("mono", "stereo", "3.0", "4.0", "5.0", "5.1", "6.1(back)", "7.1(wide)"),
+}
+_GAP_S = Fraction(1, 20)  # less is the rounding of a container's clock, or one damaged packet, and is not heard
+_SILENCE = 4800  # samples of it at a time
+
+
+class Route(ABC):
+    """How one stream's packets come into the output."""
+
+    out: Any
+    codec: str = ""
+
+    @abstractmethod
+    def convert(self, packet: Any, start_s: Fraction) -> Iterable[Any]:
+        """Packets for the output made of one of the source's; ``start_s`` of the source is 0 of the output."""
+
+    def flush(self) -> list[Any]:
+        """What an encoder still holds at the end."""
+        return []
+
+
+class Copy(Route):
+    def __init__(self, out: Any) -> None:
+        self.out = out
+
+    def convert(self, packet: Any, start_s: Fraction) -> list[Any]:
+        ticks = round(start_s / packet.time_base)
+        if packet.pts is not None:
+            packet.pts -= ticks
+        if packet.dts is not None:
+            packet.dts -= ticks
+        packet.stream = self.out
+        return [packet]
+
+
+class Sound(Route):
+    """Decode, resample to what the encoder takes, encode. Times follow the samples from the first one on, and where the source
+    has a gap there is silence: not every player heeds times within sound, but all play samples. Sound that changes its rate or
+    its channels on the way becomes what it is at the start.
+
+    length_s: of the source; no gap is longer.  Raises ValueError for channels of which nobody knows where they belong.
+    """
+
+    def __init__(self, stream: Any, output: Any, codec: str, length_s: Fraction) -> None:
+        import av
+
+        context = stream.codec_context
+        rate, self._layout = _rate(codec, context.sample_rate), _layout(codec, context)
+        self.codec = codec.removeprefix("lib")
+        self.out = output.add_stream(codec, rate=rate, layout=self._layout)
+        encoder = self.out.codec_context
+        if codec != "alac":
+            encoder.bit_rate = min(_HIGHEST_BIT_RATE, _BIT_RATE * max(1, encoder.layout.nb_channels // 2))
+        encoder.time_base = Fraction(1, rate)
+        self._frame_size = 960 if codec == "libopus" else 1024 if codec == "aac" else 4096
+        self._resampler: Any = None
+        self._kind: tuple[Any, ...] = ()  # of the frames the resampler takes
+        self._samples = av.AudioFifo()
+        self._next: int | None = None
+        self._rate = rate
+        self._heard_s = Fraction(0)  # where on the source's clock the sound taken so far ends
+        self._length_s = length_s
+
+    def convert(self, packet: Any, start_s: Fraction) -> Iterator[Any]:
+        import av
+
+        try:
+            frames = packet.decode()
+        except av.error.FFmpegError:  # of damage there are many kinds; what comes after it keeps its time
+            return
+        for frame in frames:
+            begins_s = None if frame.pts is None else Fraction(frame.pts) * Fraction(frame.time_base)
+            if self._next is None:
+                self._heard_s = begins_s or Fraction(0)
+                self._next = round((self._heard_s - start_s) * self._rate)
+            if begins_s is not None and _GAP_S < begins_s - self._heard_s <= self._length_s:
+                for silent in _silence(frame, begins_s - self._heard_s):
+                    yield from self._take(silent)
+            yield from self._take(frame)
+
+    def _take(self, frame: Any) -> Iterator[Any]:
+        import av
+
+        self._heard_s += Fraction(frame.samples, frame.sample_rate)
+        frame.pts = None
+        kind = frame.format.name, frame.layout.name, frame.sample_rate
+        if kind != self._kind:
+            self._end_resampling()
+            self._kind = kind
+            self._resampler = av.AudioResampler(self.out.codec_context.format.name, self._layout, self._rate)
+        for piece in self._resampler.resample(frame):
+            self._keep(piece)
+        while (whole := self._samples.read(self._frame_size)) is not None:
+            yield from self._encode(whole)
+
+    def _end_resampling(self) -> None:
+        if self._resampler is not None:
+            for piece in self._resampler.resample(None):
+                self._keep(piece)
+
+    def _keep(self, piece: Any) -> None:
+        piece.pts = None
+        self._samples.write(piece)
+
+    def _encode(self, piece: Any) -> list[Any]:
+        piece.pts, piece.time_base = self._next, Fraction(1, self._rate)
+        self._next = (self._next or 0) + piece.samples
+        packets: list[Any] = self.out.encode(piece)
+        return packets
+
+    def flush(self) -> list[Any]:
+        """The resampler's rest and the encoder's."""
+        made: list[Any] = []
+        if self._next is None:
+            return made
+        self._end_resampling()
+        while (piece := self._samples.read(self._frame_size, partial=True)) is not None:
+            made += self._encode(piece)
+        return made + self.out.encode(None)
+
+
+def _rate(codec: str, own: int) -> int:
+    """The sampling rate an encoder gets: the sound's own, or the next it knows that loses nothing, or its highest."""
+    import av
+
+    if codec == "libopus" or not own:
+        return 48000
+    known = sorted(av.codec.Codec(codec, "w").audio_rates or [own])
+    return next((rate for rate in known if rate >= own), known[-1])
+
+
+def _layout(codec: str, context: Any) -> str:
+    """The loudspeakers an encoder knows for as many channels. A file may name others, as AC-3 does with 5.1, or none."""
+    count = context.layout.nb_channels
+    if count <= 8:
+        return _LAYOUTS[codec][max(0, count - 1)]
+    if "channels" in context.layout.name:
+        raise ValueError(f"{count} channels, and nothing tells which is which")
+    return _LAYOUTS[codec][-1]
+
+
+def _silence(like: Any, length_s: Fraction) -> Iterator[Any]:
+    """Frames of silence of a frame's format and rate, a few at a time."""
+    import av
+
+    left = round(length_s * like.sample_rate)
+    kind = like.format if like.layout.nb_channels < 8 else like.format.packed  # of eight planes PyAV reads a ninth
+    while left > 0:
+        frame = av.AudioFrame(kind, like.layout, min(left, _SILENCE))
+        frame.sample_rate, frame.time_base = like.sample_rate, like.time_base
+        for plane in frame.planes:
+            plane.update((b"\x80" if like.format.name.startswith("u8") else b"\0") * plane.buffer_size)
+        left -= frame.samples
+        yield frame
+
+
+class Text(Route):
+    """Text subtitles from one text format to another."""
+
+    def __init__(self, stream: Any, output: Any, codec: str) -> None:
+        self.codec = codec
+        self._decoder = stream.codec_context
+        self._decoder.open(strict=False)
+        self.out = output.add_stream(codec)
+        self.out.codec_context.subtitle_header = self._decoder.subtitle_header or _PLAIN_HEADER
+        self.out.time_base = self.out.codec_context.time_base = Fraction(1, 1000)
+
+    def convert(self, packet: Any, start_s: Fraction) -> list[Any]:
+        subtitles = self._decoder.decode2(packet)
+        if subtitles is None or not len(subtitles):
+            return []
+        made = self.out.codec_context.encode_subtitle(subtitles)
+        when = round((Fraction(packet.pts) * packet.time_base - start_s) * 1000)
+        made.stream, made.time_base = self.out, Fraction(1, 1000)
+        made.pts = made.dts = when
+        made.duration = round(Fraction(packet.duration or 0) * packet.time_base * 1000)
+        return [made]
+
+
+_PLAIN_HEADER = (
+    b"[Script Info]\r\nScriptType: v4.00+\r\n\r\n[V4+ Styles]\r\nFormat: Name, Fontname, Fontsize\r\n"
+    b"Style: Default,Arial,16\r\n\r\n[Events]\r\nFormat: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV,"
+    b" Effect, Text\r\n"
+)
