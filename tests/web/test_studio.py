@@ -9,6 +9,7 @@ import io
 import json
 import logging
 import struct
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -292,20 +293,40 @@ def test_dropped_files_are_cut_on_the_device_that_was_asked_for(
         assert (told["state"], told["error"].split(";")[0]) == ("failed", "device 'abacus' is not known")
 
 
-def test_the_network_for_photos_is_loaded_once_and_when_one_comes(
-    studio: Running, portrait_file: Path, monkeypatch: pytest.MonkeyPatch
+def test_networks_for_files_are_loaded_once_and_when_one_comes(
+    studio: Running, portrait_file: Path, head_clip: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    loaded: list[CropSegmenter] = []
+    loaded: list[bool] = []
 
-    def load(*args: Any, **kwargs: Any) -> CropSegmenter:
-        loaded.append(load_segmenter(*args, **kwargs))
-        return loaded[-1]
+    def load(*args: Any, fast: bool = False, **kwargs: Any) -> CropSegmenter:
+        loaded.append(fast)
+        return load_segmenter(*args, fast=fast, **kwargs)
 
     monkeypatch.setattr("headstream.web.jobs.load_segmenter", load)
-    for _ in range(2):
-        sent = studio.ask("POST", "/api/files?name=me.jpg", portrait_file.read_bytes()).json
-        assert finished(studio, sent["id"])["state"] == "done"
-    assert len(loaded) == 1
+    monkeypatch.setattr("headstream.video.load_segmenter", load)
+    results = []
+    for name, file in (("me.jpg", portrait_file), ("talk.mp4", head_clip)):
+        for _ in range(2):
+            sent = studio.ask("POST", f"/api/files?name={name}&output=.mkv", file.read_bytes()).json
+            assert finished(studio, sent["id"])["state"] == "done"
+            results.append(studio.ask("GET", f"/api/files/{sent['id']}/result").body)
+    assert loaded == [False, True]
+    assert results[2] == results[3]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limit to the size of files")
+def test_a_disk_that_fills_up_is_said_and_nothing_stays(studio: Running) -> None:
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))  # full, to a program: a write that fails
+    try:
+        told = studio.ask("POST", "/api/files?name=me.mp4", bytes(200_000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert (told.status, told.json["error"]) == (507, "me.mp4: the file grew past the size allowed here")
+    assert studio.ask("GET", "/api/files").json == []
+    assert not any(studio.app.state.studio.uploads._folder.iterdir())
 
 
 # --- this machine's camera, and the overlay ---
