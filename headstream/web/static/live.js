@@ -6,8 +6,8 @@ const ON_THE_WAY = 2;
 const SIZE = { width: { ideal: 640 }, height: { ideal: 480 }, frameRate: { ideal: 30 } };
 
 export class Live {
-  constructor({ canvas, settings, say, background, wipe, figures, running }) {
-    Object.assign(this, { canvas, settings, say, background, wipe, figures, running });
+  constructor({ canvas, settings, say, background, wipe, figures, strangers, running }) {
+    Object.assign(this, { canvas, settings, say, background, wipe, figures, strangers, running });
     this.pen = canvas.getContext("2d");
     for (const name of ["head", "holed", "soft"]) this[name] = document.createElement("canvas");
     this.sent = new Map(); // number -> {canvas, at}
@@ -30,7 +30,7 @@ export class Live {
     this.on = true;
     this.running(true);
     this.link = connect(kind === "page" ? "/ws/page" : "/ws/own", {
-      open: () => { this.recycle(); this.configure(); },
+      open: () => { this.recycle(); this.people = []; this.strangers(); this.configure(); },
       state: (name, reason) => this.linked(name, reason),
       binary: (buffer) => this.received(unpackCut(buffer)),
       text: (status) => this.told(status),
@@ -205,6 +205,7 @@ export class Live {
     this.recycle();
     for (const track of this.stream?.getTracks() ?? []) track.stop();
     this.stream = null;
+    this.people = [];
     if (this.on) { this.on = false; this.running(false); }
   }
 }
