@@ -279,6 +279,25 @@ def test_who_follows_a_link_through_a_proxy_with_encryption_has_all_of_it(
             assert "Nothing leaves this machine" not in page.text_content("#hint")
 
 
+def test_the_overlay_goes_on_while_the_page_is_behind_another(studio: Running, open_page: Callable[..., Any]) -> None:
+    page = open_page(studio)
+    begin_camera(page)
+    # What Chromium does to a page that is not shown, which a page under Playwright always is.
+    page.evaluate("""() => { Object.defineProperty(document, 'hidden', { get: () => true });
+      HTMLVideoElement.prototype.requestVideoFrameCallback = window.requestAnimationFrame = () => 0;
+      HTMLCanvasElement.prototype.toBlob = () => {}; }""")
+    page.wait_for_timeout(300)
+    overlay = open_page(studio, "/overlay")
+    frames = "Number(document.body.dataset.frames ?? 0)"
+    until(overlay, f"{frames} > 5")
+    assert overlay.evaluate(STRONGEST)[2] == 255
+    page.click("#start")
+    page.wait_for_timeout(300)
+    last = overlay.evaluate(frames)
+    page.wait_for_timeout(300)
+    assert overlay.evaluate(frames) == last
+
+
 def test_recording_and_snapshot_download(studio: Running, open_page: Callable[..., Any], tmp_path: Path) -> None:
     page = open_page(studio)
     begin_camera(page)

@@ -66,10 +66,12 @@ export class Live {
       else requestAnimationFrame(next);
     };
     next();
+    this.ticker = new Worker("/static/ticker.js"); // OBS goes on showing the overlay while this page is behind another
+    this.ticker.onmessage = () => { if (document.hidden) this.grab(); };
   }
 
   grab() {
-    if (!this.link.ready || this.sent.size >= ON_THE_WAY || !this.video.videoWidth) return;
+    if (!this.link?.ready || this.sent.size >= ON_THE_WAY || !this.video.videoWidth) return;
     const [width, height] = fitted(this.video.videoWidth, this.video.videoHeight);
     const canvas = this.spare.pop() ?? document.createElement("canvas");
     if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
@@ -79,7 +81,7 @@ export class Live {
     pen.drawImage(this.video, 0, 0, width, height);
     const number = this.number++;
     this.sent.set(number, { canvas, at: performance.now() });
-    canvas.toBlob((jpeg) => { if (jpeg && this.sent.has(number)) this.link.send(packFrame(number, jpeg)); }, "image/jpeg", 0.85);
+    encoded(canvas, (jpeg) => { if (jpeg && this.sent.has(number)) this.link.send(packFrame(number, jpeg)); });
   }
 
   async received(cut) {
@@ -202,12 +204,21 @@ export class Live {
     this.run++;
     this.link?.close();
     this.link = null;
+    this.ticker?.terminate();
+    this.ticker = null;
     this.recycle();
     for (const track of this.stream?.getTracks() ?? []) track.stop();
     this.stream = null;
     this.people = [];
     if (this.on) { this.on = false; this.running(false); }
   }
+}
+
+// What a page does when it has time for it, it does once a second when it is not shown: there the picture is encoded at once.
+function encoded(canvas, then) {
+  if (!document.hidden) { canvas.toBlob(then, "image/jpeg", 0.85); return; }
+  const data = atob(canvas.toDataURL("image/jpeg", 0.85).split(",")[1]);
+  then(Uint8Array.from(data, (letter) => letter.charCodeAt(0)));
 }
 
 function fitted(width, height) {
