@@ -183,12 +183,13 @@ async def _own_camera(socket: WebSocket) -> None:
     if studio.camera is None:
         await socket.close(_NO_CAMERA, "start the studio with --camera to use this machine's")
         return
+    camera = studio.camera
+    heard = camera.said  # what was said before is not for who comes now
     try:
-        await run_in_threadpool(studio.camera.start)
+        await run_in_threadpool(camera.start)
     except HeadstreamError as error:
         await socket.close(_NO_CAMERA, _short(error))
         return
-    camera = studio.camera
 
     async def listen() -> None:
         while (message := await socket.receive())["type"] != "websocket.disconnect":
@@ -200,8 +201,10 @@ async def _own_camera(socket: WebSocket) -> None:
                 await socket.send_bytes(await run_in_threadpool(_packed, number, cutout))
 
     async def tell() -> None:  # also while no picture comes
+        nonlocal heard
         while True:
-            await socket.send_json(camera.status())
+            heard, notice = camera.news(heard)
+            await socket.send_json({**camera.status(), "notice": notice})
             await asyncio.sleep(_STATUS_S)
 
     try:

@@ -409,6 +409,49 @@ def test_a_page_that_is_loaded_again_gets_the_camera_again(
     assert device.taken.acquire(blocking=False)
 
 
+class Breaks:
+    """A device that is lost when it is told to be, and comes back when it may."""
+
+    rate = Fraction(30)
+
+    def __init__(self, portrait: UInt8Array) -> None:
+        self.portrait = portrait
+        self.lost, self.back = threading.Event(), threading.Event()
+
+    def open(self, *wanted: Any) -> Breaks:
+        if self.lost.is_set() and not self.back.is_set():
+            raise SourceError("is not there")
+        return self
+
+    def pictures(self, stop: threading.Event) -> Iterator[tuple[float, Frame]]:
+        while not stop.wait(0.03):
+            if self.lost.is_set() and not self.back.is_set():
+                raise SourceError("unplugged")
+            now = time.monotonic()
+            yield now, Frame(self.portrait, captured_s=now)
+
+
+def test_every_page_is_told_what_becomes_of_the_camera_and_none_what_was_before(
+    start: Callable[..., Running], portrait: UInt8Array, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = Breaks(portrait)
+    monkeypatch.setattr("headstream.web.cutting.LiveSource", partial(LiveSource, open_=device.open))
+    studio = start(camera=LiveTarget("camera", "camera 0"))
+
+    def notice(socket: Any) -> str:
+        return next(filter(None, (str(next_text(socket)["notice"]) for _ in range(100))), "")
+
+    address = f"ws://{studio.host}/ws/own"
+    with connect(address, max_size=None) as one, connect(address, max_size=None) as two:
+        next_cut(one), next_cut(two)
+        device.lost.set()
+        assert [notice(page) for page in (one, two)] == ["unplugged; trying again until it is back"] * 2
+        with connect(address, max_size=None) as late:
+            next_text(late)
+            device.back.set()
+            assert all("camera 0 is back" in notice(page) for page in (one, two, late))
+
+
 def test_without_a_camera_it_says_so(studio: Running) -> None:
     with connect(f"ws://{studio.host}/ws/own") as socket:
         with pytest.raises(ConnectionClosed) as closed:
