@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
+from headstream.hangup import on_hangup
 from headstream.threads import Worker
 from headstream.web.address import Address
 from headstream.web.guard import Guard
@@ -56,30 +55,16 @@ def serve(app: Any, listener: socket.socket, address: Address, ready: Callable[[
     timer = threading.Timer(0.3, ready)
     timer.daemon = True
     timer.start()
+
+    def end() -> None:  # and not be killed: what was dropped on the page would stay on the disk
+        server.should_exit = True
+
     try:
-        with _ends_with_its_terminal(server):
+        with on_hangup(end):
             server.run(sockets=[listener])
     finally:
         timer.cancel()
         listener.close()
-
-
-@contextmanager
-def _ends_with_its_terminal(server: Any) -> Iterator[None]:
-    """A signal that would kill ends the server instead: what was dropped on the page does not stay on the disk."""
-    hangup = getattr(signal, "SIGHUP", None)  # not on Windows
-    if hangup is None or signal.getsignal(hangup) != signal.SIG_DFL:  # or ignored, by nohup
-        yield
-        return
-
-    def end(*_: object) -> None:
-        server.should_exit = True
-
-    signal.signal(hangup, end)
-    try:
-        yield
-    finally:
-        signal.signal(hangup, signal.SIG_DFL)
 
 
 class Background:
