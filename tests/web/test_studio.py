@@ -469,7 +469,7 @@ def test_the_overlay_shows_what_a_page_cuts(studio: Running, face_jpeg: bytes) -
 
 
 def test_watchers_are_limited_too(studio: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("headstream.web.app._MOST_WATCHERS", 1)
+    monkeypatch.setattr("headstream.web.sockets._MOST_WATCHERS", 1)
     with connect(f"ws://{studio.host}/ws/overlay"):
         wait_until(lambda: studio.app.state.studio.stage.watchers)
         with connect(f"ws://{studio.host}/ws/overlay") as second, pytest.raises(ConnectionClosed) as closed:
