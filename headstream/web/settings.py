@@ -53,7 +53,7 @@ def read_settings(text: str | None) -> Settings:
     try:
         if text is not None and len(text) < 10_000:
             return parse_settings(json.loads(text))
-    except ValueError:
+    except (ValueError, RecursionError):  # of brackets in brackets
         pass
     raise UsageError("a message that is no JSON")
 

@@ -152,6 +152,7 @@ def test_one_session_too_many_is_told(start: Callable[..., Running], face_jpeg: 
         "no json",
         '{"padding": "x"}',
         "[]",
+        "[" * 9000,
     ],
 )
 def test_hostile_messages_end_their_own_connection_only(studio: Running, face_jpeg: bytes, message: Any) -> None:
