@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -27,6 +28,7 @@ from headstream.web.sockets import overlay, own_camera, page_camera
 from headstream.web.studio import Studio, studio_of
 
 STATIC = Path(__file__).parent / "static"
+_SWEEP_S = 60.0
 
 
 def overlay_app(stage: Stage) -> Starlette:
@@ -60,9 +62,11 @@ def create_app(
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         folder = Path(tempfile.mkdtemp(prefix="headstream-"))
         studio.uploads = Uploads(folder, max_mb=max_upload_mb, model=model, device=device)
+        sweeping = asyncio.create_task(_sweep(studio.uploads))
         try:
             yield
         finally:
+            sweeping.cancel()
             await run_in_threadpool(studio.uploads.close)
             if studio.camera is not None:
                 await run_in_threadpool(studio.camera.stop, all_users=True)
@@ -83,6 +87,13 @@ def create_app(
     app.router.redirect_slashes = False
     app.state.studio = studio
     return app
+
+
+async def _sweep(uploads: Uploads) -> None:
+    """What is old goes also while nobody asks for anything."""
+    while True:
+        await asyncio.sleep(_SWEEP_S)
+        uploads.sweep()
 
 
 def _overlay_routes() -> list[BaseRoute]:

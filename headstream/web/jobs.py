@@ -143,7 +143,7 @@ class Uploads:
 
     def all(self) -> list[Upload]:
         """What there is, in order of arrival."""
-        self._sweep()
+        self.sweep()
         return list(self._uploads.values())
 
     def get(self, id_: str) -> Upload:
@@ -179,7 +179,7 @@ class Uploads:
         return upload
 
     def _admit(self, name: str, output: str, options: CutOptions, size: int) -> Upload:
-        self._sweep()
+        self.sweep()
         shown = re.sub(r"[^\w .()\[\]+-]", "_", re.split(r"[/\\]", name)[-1]).strip(" .")[-120:] or "file"
         suffix = Path(shown).suffix.lower()
         if suffix not in PHOTOS | VIDEOS:
@@ -245,7 +245,8 @@ class Uploads:
         if upload.state != "running":  # else the thread that works on it does
             shutil.rmtree(upload.folder, ignore_errors=True)
 
-    def _sweep(self) -> None:
+    def sweep(self) -> None:
+        """Remove what was done an hour ago."""
         now = time.monotonic()
         for upload in list(self._uploads.values()):
             if upload.ended_s and now - upload.ended_s > _KEEP_S:

@@ -253,6 +253,19 @@ def test_a_photo_is_cut_and_fetched_and_removed(studio: Running, portrait_file: 
     assert studio.ask("GET", f"/api/files/{item['id']}/result").status == 404
 
 
+def test_what_was_done_long_ago_goes_while_nobody_asks(
+    start: Callable[..., Running], portrait_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("headstream.web.app._SWEEP_S", 0.05)
+    studio = start()
+    uploads = studio.app.state.studio.uploads
+    sent = studio.ask("POST", "/api/files?name=me.jpg", portrait_file.read_bytes()).json
+    assert finished(studio, sent["id"])["state"] == "done"
+    assert uploads.get(sent["id"]).result.exists()
+    monkeypatch.setattr("headstream.web.jobs._KEEP_S", 0.0)
+    wait_until(lambda: not any(uploads._folder.iterdir()))
+
+
 def test_a_video_is_cut_with_its_progress(studio: Running, head_clip: Path, tmp_path: Path) -> None:
     sent = studio.ask("POST", "/api/files?name=talk.mp4&output=.mkv", head_clip.read_bytes())
     item = finished(studio, sent.json["id"])
