@@ -384,7 +384,10 @@ def test_a_window_that_was_never_shown_closes_its_background(head_clip: Path, mo
 
 
 @pytest.mark.slow
-def test_ctrl_c_ends_it_quickly_with_a_usable_file(head_clip: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["SIGINT", "SIGHUP"])
+def test_a_signal_ends_it_quickly_with_a_usable_file(name: str, head_clip: Path, tmp_path: Path) -> None:
+    if not hasattr(signal, name):
+        pytest.skip(f"this system has no {name}")
     out = tmp_path / "o.mkv"
     command = [sys.executable, "-m", "headstream", "live", "--camera", str(head_clip), "--loop", "--json"]
     process = subprocess.Popen(
@@ -396,7 +399,7 @@ def test_ctrl_c_ends_it_quickly_with_a_usable_file(head_clip: Path, tmp_path: Pa
     )
     growing = tmp_path / ".o.part.mkv"
     wait_until(lambda: process.poll() is not None or (growing.exists() and growing.stat().st_size))
-    process.send_signal(signal.SIGINT)
+    process.send_signal(getattr(signal, name))
     told, errors = process.communicate(timeout=30)
     assert process.returncode == 0, errors
     assert "Traceback" not in errors

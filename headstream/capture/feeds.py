@@ -122,7 +122,7 @@ class NetworkFeed:
 
 
 class PacedFile:
-    """A video file as if it were happening now: each frame when its time has come."""
+    """A video file as if it were happening now: each frame when its time has come, the last for its time, too."""
 
     def __init__(self, path: str) -> None:
         self._source = FileSource(path)
@@ -131,13 +131,16 @@ class PacedFile:
     def pictures(self, stop: threading.Event) -> Iterator[tuple[float, Frame]]:
         """Frames on their planes, until ``stop`` or the end of the file."""
         start: float | None = None
+        end_s = 0.0
         try:
             for frame in self._source:
                 start = time.monotonic() - float(frame.pts) if start is None else start
                 if stop.wait(max(0.0, start + float(frame.pts) - time.monotonic())):
                     return
                 now = time.monotonic()
+                end_s = start + float(frame.pts + (frame.duration_s or 1 / self.rate))
                 yield now, frame.timed(captured_s=now)
+            stop.wait(max(0.0, end_s - time.monotonic()))
         finally:
             self._source.close()
 

@@ -130,6 +130,7 @@ class Tracker:
         self._frames = 0
         self._scan_due = True
         self._thumbnail: Float32Array | None = None
+        self._size_px: tuple[int, int] | None = None
         self.cut_before = False
 
     def snapshot(self) -> dict[str, Any]:
@@ -145,7 +146,11 @@ class Tracker:
         """Heads in ``frame``, by number. ``cut_before`` then tells whether the picture changed as a whole before it."""
         now = _Now(frame, float(frame.pts))
         before, self._thumbnail = self._thumbnail, thumbnail(frame)
-        self.cut_before = another_shot(before, self._thumbnail)
+        resized = self._size_px not in (None, frame.size_px)  # a phone that is turned: nothing is where it was
+        self._size_px = frame.size_px
+        self.cut_before = resized or another_shot(before, self._thumbnail)
+        if resized:
+            self._refused.clear()
         if self.cut_before:
             self._leave(list(self._tracks), now, everywhere=True)
             self._scan_due = True

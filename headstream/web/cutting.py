@@ -167,14 +167,15 @@ class OwnCamera:
         self._settings = Settings()
         self._lock = threading.Lock()
         self._users = 0
-        self.notices: deque[str] = deque(maxlen=20)
+        self._notices: deque[tuple[int, str]] = deque(maxlen=20)
+        self.said = 0  # how many notices there have been
 
     def start(self) -> None:
         """Open the camera unless it is open. Raises SourceError, ModelError. Every start needs a ``stop``."""
         with self._lock:
             if self._source is None or self._thread is None or not self._thread.is_alive():
                 self._release()
-                self._source = LiveSource(self.target, loop=True, notice=self.notices.append)
+                self._source = LiveSource(self.target, loop=True, notice=self._say)
                 run = self._run
                 self._thread = Worker(target=run, args=(self._source,), name="headstream-camera", daemon=True)
                 self._thread.start()
@@ -194,9 +195,9 @@ class OwnCamera:
                         live.controls.mirror = used.mirror
                         cutter.configure(used.options())
         except HeadstreamError as error:
-            self.notices.append(str(error))
+            self._say(str(error))
         except Exception as error:  # a thread's error would reach nobody
-            self.notices.append(f"internal error: {type(error).__name__}: {error}")
+            self._say(f"internal error: {type(error).__name__}: {error}")
 
     def configure(self, settings: Settings) -> None:
         """Use other settings from the next frame on."""
@@ -207,7 +208,6 @@ class OwnCamera:
         cutter = self._cutter
         status = cutter.status if cutter is not None else LiveStatus()
         people = people_of(cutter.cutter.people) if cutter is not None else []
-        latest = self.notices.popleft() if self.notices else ""
         return {
             "people": people,
             "cut_ms": round(status.latency_ms, 1),
@@ -215,8 +215,15 @@ class OwnCamera:
             "device": self._segmenter.device,
             "frames": status.frames,
             "dropped": status.dropped,
-            "notice": latest,
         }
+
+    def _say(self, line: str) -> None:
+        self._notices.append((self.said + 1, line))
+        self.said += 1
+
+    def news(self, since: int) -> tuple[int, str]:
+        """The first notice after that many, and which it is; or nothing new. Every page goes through them by itself."""
+        return next((notice for notice in list(self._notices) if notice[0] > since), (since, ""))
 
     def stop(self, *, all_users: bool = False) -> None:
         """One user less; the last one closes the camera."""

@@ -20,11 +20,12 @@ from headstream.pipeline import CutOptions
 from headstream.segment.crops import CropSegmenter
 from headstream.segment.load import load_segmenter
 from headstream.segment.registry import models_dir
+from headstream.sinks.partial import sink_error
 from headstream.sinks.photo import save_png
 from headstream.threads import Worker
 from headstream.track.finder import FaceFinder
 from headstream.types import UInt8Array
-from headstream.video import VideoJob, cut_video_file
+from headstream.video import Tools, VideoJob, cut_video_file
 
 PHOTOS = {".jpg", ".jpeg", ".png", ".webp", ".heic", ".heif", ".avif", ".bmp", ".tif", ".tiff"}
 VIDEOS = {".mp4", ".mov", ".mkv", ".webm", ".avi", ".ts", ".m4v", ".gif"}
@@ -68,6 +69,10 @@ class Upload:
         """What the result is called when it is fetched."""
         return f"{Path(self.name).stem}-head{self.result.suffix}"
 
+    def words(self, error: Exception) -> str:
+        """An error in its owner's words: nothing of where it lies here."""
+        return str(error).replace(str(self.source), self.name).replace(str(self.result), self.result_name)
+
     def as_dict(self) -> dict[str, Any]:
         """As the page reads it."""
         return {
@@ -81,26 +86,38 @@ class Upload:
         }
 
 
-class _PhotoTools:
-    """What cuts photos: loaded with the first and kept for the others. One thread only; a context manager."""
+class _Loaded:
+    """What cuts: loaded with the first file that needs it and kept for the others. One thread only; a context manager."""
 
     def __init__(self, model: str, device: str) -> None:
         self._model, self._device = model, device
-        self._segmenter: CropSegmenter | None = None
+        self._networks: dict[bool, CropSegmenter] = {}
         self._finder: FaceFinder | None = None
 
-    def cut(self, path: Path, options: CutOptions) -> UInt8Array:
+    def cut_photo(self, path: Path, options: CutOptions) -> UInt8Array:
         """(H, W, 4) uint8: the photo's heads. Raises HeadstreamError; the next photo may go well."""
         photo = read_photo(path)
-        self._segmenter = self._segmenter or load_segmenter(self._model, device=self._device)
-        self._finder = self._finder or FaceFinder(models_dir())
         options = replace(options, matte=replace(options.matte, stability=0.0))
-        cut = PhotoCutter(self._segmenter, self._finder, options).cut(photo.rgb, photo.alpha)
+        cut = PhotoCutter(self._network(fast=False), self._faces(), options).cut(photo.rgb, photo.alpha)
         if not cut.heads:
             raise HeadstreamError("no head was found")
         return cut.cutout.rgba()
 
-    def __enter__(self) -> _PhotoTools:
+    def for_films(self) -> Tools:
+        """What ``cut_video_file`` takes. Raises UsageError, ModelError."""
+        network = self._network(fast=True)
+        return Tools(network, self._faces(), network.device, network.card.name)
+
+    def _network(self, *, fast: bool) -> CropSegmenter:
+        if fast not in self._networks:
+            self._networks[fast] = load_segmenter(self._model, device=self._device, fast=fast)
+        return self._networks[fast]
+
+    def _faces(self) -> FaceFinder:
+        self._finder = self._finder or FaceFinder(models_dir())
+        return self._finder
+
+    def __enter__(self) -> _Loaded:
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -126,7 +143,7 @@ class Uploads:
 
     def all(self) -> list[Upload]:
         """What there is, in order of arrival."""
-        self._sweep()
+        self.sweep()
         return list(self._uploads.values())
 
     def get(self, id_: str) -> Upload:
@@ -142,6 +159,7 @@ class Uploads:
         upload = self._admit(name, output, options, size)
         written = 0
         try:
+            upload.folder.mkdir(parents=True)
             with upload.source.open("wb") as file:
                 async for piece in pieces:
                     written += len(piece)
@@ -150,6 +168,9 @@ class Uploads:
                     file.write(piece)
             if size >= 0 and written != size:
                 raise Refused(400, f"{upload.name} arrived cut off: {written} of {size} bytes")
+        except OSError as error:
+            self.remove(upload.id)
+            raise Refused(507, upload.words(sink_error(upload.source, error))) from error
         except BaseException:
             self.remove(upload.id)
             raise
@@ -158,7 +179,7 @@ class Uploads:
         return upload
 
     def _admit(self, name: str, output: str, options: CutOptions, size: int) -> Upload:
-        self._sweep()
+        self.sweep()
         shown = re.sub(r"[^\w .()\[\]+-]", "_", re.split(r"[/\\]", name)[-1]).strip(" .")[-120:] or "file"
         suffix = Path(shown).suffix.lower()
         if suffix not in PHOTOS | VIDEOS:
@@ -173,28 +194,27 @@ class Uploads:
             raise Refused(429, f"there are {self._max_files} files here already; remove some first")
         id_ = secrets.token_urlsafe(12)
         folder = self._folder / id_
-        folder.mkdir(parents=True)
         result = folder / ("result.png" if suffix in PHOTOS else f"result{output}")
         upload = Upload(id_, shown, folder, folder / f"source{suffix}", result, options)
         self._uploads[id_] = upload
         return upload
 
     def _work(self) -> None:
-        with _PhotoTools(self._model, self._device) as photos:
-            self._work_with(photos)
+        with _Loaded(self._model, self._device) as loaded:
+            self._work_with(loaded)
 
-    def _work_with(self, photos: _PhotoTools) -> None:
+    def _work_with(self, loaded: _Loaded) -> None:
         while (upload := self._queue.get()) is not None:
             if upload.cancel.is_set():
                 continue
             upload.state = "running"
             try:
-                self._cut(upload, photos)
+                self._cut(upload, loaded)
                 upload.state = "done"
             except _Cancelled:
                 upload.state = "cancelled"
             except HeadstreamError as error:
-                upload.state, upload.error = "failed", str(error).replace(str(upload.source), upload.name)
+                upload.state, upload.error = "failed", upload.words(error)
             except Exception as error:  # one file must not end the others
                 upload.state, upload.error = "failed", f"internal error: {type(error).__name__}"
             upload.ended_s = time.monotonic()
@@ -202,9 +222,9 @@ class Uploads:
             if upload.cancel.is_set():
                 shutil.rmtree(upload.folder, ignore_errors=True)
 
-    def _cut(self, upload: Upload, photos: _PhotoTools) -> None:
+    def _cut(self, upload: Upload, loaded: _Loaded) -> None:
         if upload.result.suffix == ".png":
-            save_png(upload.result, photos.cut(upload.source, upload.options))
+            save_png(upload.result, loaded.cut_photo(upload.source, upload.options))
             upload.done = upload.total = 1
             return
 
@@ -213,9 +233,8 @@ class Uploads:
             if upload.cancel.is_set():
                 raise _Cancelled
 
-        files = (upload.source, upload.result)
-        job = VideoJob(*files, options=upload.options, model=self._model, device=self._device, segment_s=0)
-        if not cut_video_file(job, progress).frames_with_head:
+        job = VideoJob(upload.source, upload.result, options=upload.options, model=self._model, segment_s=0)
+        if not cut_video_file(job, progress, tools=loaded.for_films()).frames_with_head:
             raise HeadstreamError("no head was found in any frame")
 
     def remove(self, id_: str) -> None:
@@ -226,7 +245,8 @@ class Uploads:
         if upload.state != "running":  # else the thread that works on it does
             shutil.rmtree(upload.folder, ignore_errors=True)
 
-    def _sweep(self) -> None:
+    def sweep(self) -> None:
+        """Remove what was done an hour ago."""
         now = time.monotonic()
         for upload in list(self._uploads.values()):
             if upload.ended_s and now - upload.ended_s > _KEEP_S:

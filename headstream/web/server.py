@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import socket
 import threading
@@ -9,10 +10,22 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from headstream.hangup import on_hangup
 from headstream.threads import Worker
 from headstream.web.address import Address
 from headstream.web.guard import Guard
 from headstream.web.wire import MAX_MESSAGE
+
+
+class _CutOff(logging.Filter):
+    """Nothing is said of requests that the end of the server cut off: whoever ended it knows."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        cancelled = record.exc_info is not None and isinstance(record.exc_info[1], asyncio.CancelledError)
+        return not cancelled and not str(record.msg).startswith("Cancel %s running task")
+
+
+_CUT_OFF = _CutOff()
 
 
 def server_of(app: Any, address: Address) -> Any:
@@ -30,18 +43,25 @@ def server_of(app: Any, address: Address) -> Any:
         proxy_headers=False,  # anybody on this machine can write them
         h11_max_incomplete_event_size=16384,
     )
-    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
+    told = logging.getLogger("uvicorn.error")
+    told.setLevel(logging.ERROR)
+    told.addFilter(_CUT_OFF)
     return uvicorn.Server(config)
 
 
 def serve(app: Any, listener: socket.socket, address: Address, ready: Callable[[], None]) -> None:
-    """Serve until Ctrl-C. ``ready`` is called when the first request can come."""
+    """Serve until Ctrl-C, or until the terminal is closed. ``ready`` is called when the first request can come."""
     server = server_of(app, address)
     timer = threading.Timer(0.3, ready)
     timer.daemon = True
     timer.start()
+
+    def end() -> None:  # and not be killed: what was dropped on the page would stay on the disk
+        server.should_exit = True
+
     try:
-        server.run(sockets=[listener])
+        with on_hangup(end):
+            server.run(sockets=[listener])
     finally:
         timer.cancel()
         listener.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from dataclasses import dataclass, fields
@@ -45,6 +46,16 @@ class Settings:
 
 
 _RANGES = {"padding": (1.05, 2.0), "smoothing": (0.0, 0.95), "feather": (0.05, 1.0), "threshold": (0.2, 0.8)}
+
+
+def read_settings(text: str | None) -> Settings:
+    """Settings from the page's JSON, as text; None for a message that is none. Raises UsageError."""
+    try:
+        if text is not None and len(text) < 10_000:
+            return parse_settings(json.loads(text))
+    except (ValueError, RecursionError):  # of brackets in brackets
+        pass
+    raise UsageError("a message that is no JSON")
 
 
 def parse_settings(told: Any) -> Settings:

@@ -227,6 +227,17 @@ def test_a_file_plays_at_its_own_pace_and_ends(tmp_path: Path) -> None:
     assert indices == list(range(12))
 
 
+def test_a_file_of_one_picture_goes_round_no_faster_than_its_rate(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.mp4", [pattern(64, 48, 0)], rate=25)
+    source = LiveSource(LiveTarget("file", "a.mp4", address=str(path)), loop=True)
+    times = []
+    for frame in source:
+        times.append(float(frame.pts))
+        if len(times) == 6:
+            source.close()
+    assert min(b - a for a, b in itertools.pairwise(times)) > 0.03
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

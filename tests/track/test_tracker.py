@@ -256,6 +256,25 @@ def test_a_cut_is_seen_at_once() -> None:
         assert abs(centre(heads[0])[0] - next(iter(scene(index).values()))[0]) < 5
 
 
+def test_who_is_in_a_picture_of_another_size_is_looked_for_anew() -> None:
+    class Finder:  # whoever is there fills the middle: a phone that is turned shows the same, elsewhere
+        def scan(self, frame: Frame) -> list[Face]:
+            width, height = frame.size_px
+            box = (0.4 * width, 0.4 * height, 0.4 * width + 60, 0.4 * height + 60)
+            return [Face(box, np.full((6, 2), (box[0] + 30, box[1] + 30), np.float32), 0.9)]
+
+        def look(self, frame: Frame, region: Region) -> list[Face]:
+            return []
+
+    tracker = Tracker(Finder())
+    for index, size in enumerate(((640, 480), (640, 480), (1280, 960), (1280, 960), (480, 640))):
+        picture = np.full((size[1], size[0], 3), 128, np.uint8)
+        (head,) = tracker.update(Frame(picture, index=index, pts=Fraction(index, 30)))
+        assert tracker.cut_before == (index in {2, 4})
+        assert head.box_px[:2] == pytest.approx((0.4 * size[0], 0.4 * size[1]), abs=2)
+        tracker.observe({head.track_id: Evidence(0.9, centre(head))})
+
+
 def test_long_hair_widens_the_crop_little_by_little() -> None:
     finder = StageFinder(lambda i: {"ann": (320, 150, 80)})
     tracker = Tracker(finder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import shutil
 import subprocess
 import time
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -79,7 +81,7 @@ def open_page(webcam: Path) -> Iterator[Callable[..., Any]]:
 
         yield begin
     # A server that is away for a moment, or refuses a file, is an error to the console, and part of two of the tests.
-    meant = ("ERR_CONNECTION", "WebSocket connection", "status of 413")
+    meant = ("ERR_CONNECTION", "ERR_ACCESS_DENIED", "WebSocket connection", "status of 413")
     assert [p for p in problems if not any(words in p for words in meant)] == []
 
 
@@ -186,6 +188,63 @@ def test_who_uses_the_keyboard_stays_at_a_file_while_others_change(
     assert page.evaluate(focused) == "choose"
 
 
+def test_a_dropped_folder_is_told_from_a_studio_that_is_gone(
+    studio: Running, open_page: Callable[..., Any], portrait_file: Path
+) -> None:
+    page = open_page(studio)
+    held = {"items": [], "files": [str(portrait_file.parent)], "dragOperationsMask": 1}
+    hand = page.context.new_cdp_session(page)
+    for kind in ("dragEnter", "dragOver", "drop"):
+        hand.send("Input.dispatchDragEvent", {"type": kind, "x": 300, "y": 300, "data": held})
+    until(page, "document.getElementById('list').innerText.includes('not taken')")
+    assert "is a folder (drop the files in it)" in page.inner_text("#list")
+    studio.server.close()
+    page.set_input_files("#files", portrait_file)
+    until(page, "document.getElementById('list').innerText.includes('is it still running')")
+
+
+def test_who_was_chosen_is_chosen_for_this_session_and_not_for_files(
+    studio: Running, open_page: Callable[..., Any], portrait_file: Path
+) -> None:
+    page = open_page(studio)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url) if request.method == "POST" else None)
+    begin_camera(page)
+    until(page, "document.querySelectorAll('#heads option').length === 3")
+    page.select_option("#heads", "1")
+    page.set_input_files("#files", portrait_file)
+    page.wait_for_selector("#list a[href]", timeout=60_000)
+    (settings,) = parse_qs(urlsplit(asked[0]).query)["settings"]
+    assert json.loads(settings)["heads"] == "largest"
+    page.click("#start")
+    assert page.input_value("#heads") == "largest"
+    assert page.locator("#heads option").count() == 2
+    assert not page.inner_text("#fps")[0].isdigit()
+    box = page.locator("#view").bounding_box()
+    page.mouse.click(box["x"] + 0.5 * box["width"], box["y"] + 0.3 * box["height"])
+    assert page.input_value("#heads") == "largest"
+
+
+def test_a_background_that_is_not_chosen_after_all_leaves_the_last(
+    studio: Running, open_page: Callable[..., Any], portrait_file: Path
+) -> None:
+    page = open_page(studio)
+    page.select_option("#background", "blur")
+    with page.expect_file_chooser():
+        page.select_option("#background", "file")
+    page.dispatch_event("#backfile", "cancel")
+    assert page.input_value("#background") == "blur"
+    for content, left in ((b"no picture", "blur"), (portrait_file.read_bytes(), "file"), (b"neither", "file")):
+        with page.expect_file_chooser() as asked:
+            page.select_option("#background", "blur")
+            page.select_option("#background", "file")
+        asked.value.set_files({"name": "a.jpg", "mimeType": "image/jpeg", "buffer": content})
+        page.wait_for_timeout(300)
+        assert page.input_value("#background") == left
+    page.reload()
+    assert page.input_value("#background") == "transparent"
+
+
 def test_a_file_that_is_not_taken_says_why_where_files_are(
     start: Callable[..., Running], open_page: Callable[..., Any]
 ) -> None:
@@ -218,6 +277,25 @@ def test_who_follows_a_link_through_a_proxy_with_encryption_has_all_of_it(
             page.wait_for_selector("#list a[href]", timeout=60_000)
             assert page.inner_text("#overlay") == f"https://{name}/overlay?token=…"
             assert "Nothing leaves this machine" not in page.text_content("#hint")
+
+
+def test_the_overlay_goes_on_while_the_page_is_behind_another(studio: Running, open_page: Callable[..., Any]) -> None:
+    page = open_page(studio)
+    begin_camera(page)
+    # What Chromium does to a page that is not shown, which a page under Playwright always is.
+    page.evaluate("""() => { Object.defineProperty(document, 'hidden', { get: () => true });
+      HTMLVideoElement.prototype.requestVideoFrameCallback = window.requestAnimationFrame = () => 0;
+      HTMLCanvasElement.prototype.toBlob = () => {}; }""")
+    page.wait_for_timeout(300)
+    overlay = open_page(studio, "/overlay")
+    frames = "Number(document.body.dataset.frames ?? 0)"
+    until(overlay, f"{frames} > 5")
+    assert overlay.evaluate(STRONGEST)[2] == 255
+    page.click("#start")
+    page.wait_for_timeout(300)
+    last = overlay.evaluate(frames)
+    page.wait_for_timeout(300)
+    assert overlay.evaluate(frames) == last
 
 
 def test_recording_and_snapshot_download(studio: Running, open_page: Callable[..., Any], tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import io
 import json
 import logging
 import struct
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -151,6 +152,7 @@ def test_one_session_too_many_is_told(start: Callable[..., Running], face_jpeg: 
         "no json",
         '{"padding": "x"}',
         "[]",
+        "[" * 9000,
     ],
 )
 def test_hostile_messages_end_their_own_connection_only(studio: Running, face_jpeg: bytes, message: Any) -> None:
@@ -251,6 +253,19 @@ def test_a_photo_is_cut_and_fetched_and_removed(studio: Running, portrait_file: 
     assert studio.ask("GET", f"/api/files/{item['id']}/result").status == 404
 
 
+def test_what_was_done_long_ago_goes_while_nobody_asks(
+    start: Callable[..., Running], portrait_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("headstream.web.app._SWEEP_S", 0.05)
+    studio = start()
+    uploads = studio.app.state.studio.uploads
+    sent = studio.ask("POST", "/api/files?name=me.jpg", portrait_file.read_bytes()).json
+    assert finished(studio, sent["id"])["state"] == "done"
+    assert uploads.get(sent["id"]).result.exists()
+    monkeypatch.setattr("headstream.web.jobs._KEEP_S", 0.0)
+    wait_until(lambda: not any(uploads._folder.iterdir()))
+
+
 def test_a_video_is_cut_with_its_progress(studio: Running, head_clip: Path, tmp_path: Path) -> None:
     sent = studio.ask("POST", "/api/files?name=talk.mp4&output=.mkv", head_clip.read_bytes())
     item = finished(studio, sent.json["id"])
@@ -292,20 +307,40 @@ def test_dropped_files_are_cut_on_the_device_that_was_asked_for(
         assert (told["state"], told["error"].split(";")[0]) == ("failed", "device 'abacus' is not known")
 
 
-def test_the_network_for_photos_is_loaded_once_and_when_one_comes(
-    studio: Running, portrait_file: Path, monkeypatch: pytest.MonkeyPatch
+def test_networks_for_files_are_loaded_once_and_when_one_comes(
+    studio: Running, portrait_file: Path, head_clip: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    loaded: list[CropSegmenter] = []
+    loaded: list[bool] = []
 
-    def load(*args: Any, **kwargs: Any) -> CropSegmenter:
-        loaded.append(load_segmenter(*args, **kwargs))
-        return loaded[-1]
+    def load(*args: Any, fast: bool = False, **kwargs: Any) -> CropSegmenter:
+        loaded.append(fast)
+        return load_segmenter(*args, fast=fast, **kwargs)
 
     monkeypatch.setattr("headstream.web.jobs.load_segmenter", load)
-    for _ in range(2):
-        sent = studio.ask("POST", "/api/files?name=me.jpg", portrait_file.read_bytes()).json
-        assert finished(studio, sent["id"])["state"] == "done"
-    assert len(loaded) == 1
+    monkeypatch.setattr("headstream.video.load_segmenter", load)
+    results = []
+    for name, file in (("me.jpg", portrait_file), ("talk.mp4", head_clip)):
+        for _ in range(2):
+            sent = studio.ask("POST", f"/api/files?name={name}&output=.mkv", file.read_bytes()).json
+            assert finished(studio, sent["id"])["state"] == "done"
+            results.append(studio.ask("GET", f"/api/files/{sent['id']}/result").body)
+    assert loaded == [False, True]
+    assert results[2] == results[3]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limit to the size of files")
+def test_a_disk_that_fills_up_is_said_and_nothing_stays(studio: Running) -> None:
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))  # full, to a program: a write that fails
+    try:
+        told = studio.ask("POST", "/api/files?name=me.mp4", bytes(200_000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert (told.status, told.json["error"]) == (507, "me.mp4: the file grew past the size allowed here")
+    assert studio.ask("GET", "/api/files").json == []
+    assert not any(studio.app.state.studio.uploads._folder.iterdir())
 
 
 # --- this machine's camera, and the overlay ---
@@ -388,6 +423,49 @@ def test_a_page_that_is_loaded_again_gets_the_camera_again(
     assert device.taken.acquire(blocking=False)
 
 
+class Breaks:
+    """A device that is lost when it is told to be, and comes back when it may."""
+
+    rate = Fraction(30)
+
+    def __init__(self, portrait: UInt8Array) -> None:
+        self.portrait = portrait
+        self.lost, self.back = threading.Event(), threading.Event()
+
+    def open(self, *wanted: Any) -> Breaks:
+        if self.lost.is_set() and not self.back.is_set():
+            raise SourceError("is not there")
+        return self
+
+    def pictures(self, stop: threading.Event) -> Iterator[tuple[float, Frame]]:
+        while not stop.wait(0.03):
+            if self.lost.is_set() and not self.back.is_set():
+                raise SourceError("unplugged")
+            now = time.monotonic()
+            yield now, Frame(self.portrait, captured_s=now)
+
+
+def test_every_page_is_told_what_becomes_of_the_camera_and_none_what_was_before(
+    start: Callable[..., Running], portrait: UInt8Array, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = Breaks(portrait)
+    monkeypatch.setattr("headstream.web.cutting.LiveSource", partial(LiveSource, open_=device.open))
+    studio = start(camera=LiveTarget("camera", "camera 0"))
+
+    def notice(socket: Any) -> str:
+        return next(filter(None, (str(next_text(socket)["notice"]) for _ in range(100))), "")
+
+    address = f"ws://{studio.host}/ws/own"
+    with connect(address, max_size=None) as one, connect(address, max_size=None) as two:
+        next_cut(one), next_cut(two)
+        device.lost.set()
+        assert [notice(page) for page in (one, two)] == ["unplugged; trying again until it is back"] * 2
+        with connect(address, max_size=None) as late:
+            next_text(late)
+            device.back.set()
+            assert all("camera 0 is back" in notice(page) for page in (one, two, late))
+
+
 def test_without_a_camera_it_says_so(studio: Running) -> None:
     with connect(f"ws://{studio.host}/ws/own") as socket:
         with pytest.raises(ConnectionClosed) as closed:
@@ -405,7 +483,7 @@ def test_the_overlay_shows_what_a_page_cuts(studio: Running, face_jpeg: bytes) -
 
 
 def test_watchers_are_limited_too(studio: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("headstream.web.app._MOST_WATCHERS", 1)
+    monkeypatch.setattr("headstream.web.sockets._MOST_WATCHERS", 1)
     with connect(f"ws://{studio.host}/ws/overlay"):
         wait_until(lambda: studio.app.state.studio.stage.watchers)
         with connect(f"ws://{studio.host}/ws/overlay") as second, pytest.raises(ConnectionClosed) as closed:

@@ -7,7 +7,7 @@ export function startFiles({ settings, say }) {
   const sending = new Map(); // key -> {file, share, request}
   const refused = new Map(); // key -> {name, error}
   const lines = new Map(); // key -> what is shown of it
-  let known = [], count = 0, polling = false, again = false;
+  let known = [], changes = 0, count = 0, polling = false, again = false;
 
   function send(file) {
     const key = `file ${++count}`;
@@ -17,10 +17,16 @@ export function startFiles({ settings, say }) {
     request.open("POST", `/api/files?${query}`);
     request.upload.onprogress = ({ loaded, total }) => { sending.get(key).share = loaded / total; show(); };
     request.onabort = () => { cancelled = true; };
-    request.onloadend = () => {
+    request.onloadend = async () => {
+      const error = request.status === 201 || cancelled ? "" : await errorOf(request, file);
       sending.delete(key);
-      if (request.status !== 201 && !cancelled) {
-        const error = errorOf(request, file.name);
+      if (request.status === 201) { // its line goes on, whoever is at its button stays there
+        const item = JSON.parse(request.responseText);
+        known = [...known.filter(({ id }) => id !== item.id), item];
+        changes++;
+        if (!lines.has(item.id)) { lines.set(item.id, lines.get(key)); lines.delete(key); }
+      }
+      if (error) {
         refused.set(key, { name: file.name, error });
         say(`${file.name}: ${error}`, true);
       }
@@ -39,7 +45,9 @@ export function startFiles({ settings, say }) {
     try {
       do {
         again = false;
-        known = await (await fetch("/api/files")).json();
+        const asked = changes, listed = await (await fetch("/api/files")).json();
+        if (asked === changes) known = listed; // else it is from before
+        else again = true;
         show();
         await new Promise((after) => setTimeout(after, 400));
       } while (again || sending.size || known.some(({ state }) => !ENDED.includes(state)));
@@ -53,19 +61,21 @@ export function startFiles({ settings, say }) {
   // Lines stay the same elements while what they say changes: who is at a button with the keyboard stays there.
   function show() {
     const items = [
-      ...[...sending].map(([key, { file, share, request }]) =>
-        ({ key, name: file.name, text: "sending", share, label: "Cancel", act: () => request.abort() })),
+      ...known.filter(({ state }) => state !== "uploading").map(itemOf),
       ...[...refused].map(([key, { name, error }]) =>
         ({ key, name, text: `not taken: ${error}`, share: 0, label: "Remove", act: () => { refused.delete(key); show(); } })),
-      ...known.filter(({ state }) => state !== "uploading").map(itemOf),
+      ...[...sending].map(([key, { file, share, request }]) =>
+        ({ key, name: file.name, text: "sending", share, label: "Cancel", act: () => request.abort() })),
     ];
     for (const key of [...lines.keys()]) if (!items.some((item) => item.key === key)) drop(key);
+    const active = document.activeElement;
     items.forEach((item, at) => {
       if (!lines.has(item.key)) lines.set(item.key, newLine());
       fill(lines.get(item.key), item);
       const { line } = lines.get(item.key), there = $("list").children[at];
       if (there !== line) $("list").insertBefore(line, there ?? null);
     });
+    if ($("list").contains(active)) active.focus(); // a line that was moved has lost it
   }
 
   function itemOf(item) {
@@ -115,6 +125,7 @@ export function startFiles({ settings, say }) {
       return;
     }
     known = known.filter((item) => item.id !== id);
+    changes++;
     show();
     poll();
   }
@@ -136,7 +147,10 @@ function within(error, name) {
   return error.startsWith(`${name}: `) ? error.slice(name.length + 2) : error;
 }
 
-function errorOf(request, name) {
-  if (!request.status) return "headstream does not answer: is it still running?";
-  try { return within(JSON.parse(request.responseText).error, name); } catch { return `${request.responseText.slice(0, 200).trim()} (${request.status})`; }
+async function errorOf(request, file) {
+  if (!request.status) {
+    try { await file.slice(0, 1).arrayBuffer(); } catch { return "the browser cannot read it: it is a folder (drop the files in it), or was moved or changed"; }
+    return "headstream does not answer: is it still running?";
+  }
+  try { return within(JSON.parse(request.responseText).error, file.name); } catch { return `${request.responseText.slice(0, 200).trim()} (${request.status})`; }
 }

@@ -6,8 +6,8 @@ const ON_THE_WAY = 2;
 const SIZE = { width: { ideal: 640 }, height: { ideal: 480 }, frameRate: { ideal: 30 } };
 
 export class Live {
-  constructor({ canvas, settings, say, background, wipe, figures, running }) {
-    Object.assign(this, { canvas, settings, say, background, wipe, figures, running });
+  constructor({ canvas, settings, say, background, wipe, figures, strangers, running }) {
+    Object.assign(this, { canvas, settings, say, background, wipe, figures, strangers, running });
     this.pen = canvas.getContext("2d");
     for (const name of ["head", "holed", "soft"]) this[name] = document.createElement("canvas");
     this.sent = new Map(); // number -> {canvas, at}
@@ -30,7 +30,7 @@ export class Live {
     this.on = true;
     this.running(true);
     this.link = connect(kind === "page" ? "/ws/page" : "/ws/own", {
-      open: () => { this.recycle(); this.configure(); },
+      open: () => { this.recycle(); this.people = []; this.strangers(); this.configure(); },
       state: (name, reason) => this.linked(name, reason),
       binary: (buffer) => this.received(unpackCut(buffer)),
       text: (status) => this.told(status),
@@ -66,10 +66,12 @@ export class Live {
       else requestAnimationFrame(next);
     };
     next();
+    this.ticker = new Worker("/static/ticker.js"); // OBS goes on showing the overlay while this page is behind another
+    this.ticker.onmessage = () => { if (document.hidden) this.grab(); };
   }
 
   grab() {
-    if (!this.link.ready || this.sent.size >= ON_THE_WAY || !this.video.videoWidth) return;
+    if (!this.link?.ready || this.sent.size >= ON_THE_WAY || !this.video.videoWidth) return;
     const [width, height] = fitted(this.video.videoWidth, this.video.videoHeight);
     const canvas = this.spare.pop() ?? document.createElement("canvas");
     if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
@@ -79,7 +81,7 @@ export class Live {
     pen.drawImage(this.video, 0, 0, width, height);
     const number = this.number++;
     this.sent.set(number, { canvas, at: performance.now() });
-    canvas.toBlob((jpeg) => { if (jpeg && this.sent.has(number)) this.link.send(packFrame(number, jpeg)); }, "image/jpeg", 0.85);
+    encoded(canvas, (jpeg) => { if (jpeg && this.sent.has(number)) this.link.send(packFrame(number, jpeg)); });
   }
 
   async received(cut) {
@@ -202,11 +204,21 @@ export class Live {
     this.run++;
     this.link?.close();
     this.link = null;
+    this.ticker?.terminate();
+    this.ticker = null;
     this.recycle();
     for (const track of this.stream?.getTracks() ?? []) track.stop();
     this.stream = null;
+    this.people = [];
     if (this.on) { this.on = false; this.running(false); }
   }
+}
+
+// What a page does when it has time for it, it does once a second when it is not shown: there the picture is encoded at once.
+function encoded(canvas, then) {
+  if (!document.hidden) { canvas.toBlob(then, "image/jpeg", 0.85); return; }
+  const data = atob(canvas.toDataURL("image/jpeg", 0.85).split(",")[1]);
+  then(Uint8Array.from(data, (letter) => letter.charCodeAt(0)));
 }
 
 function fitted(width, height) {

@@ -35,14 +35,24 @@ const live = new Live({
     if (device !== undefined) $("device").textContent = device;
     if (people !== undefined) showPeople(people);
   },
+  strangers,
   running: (on) => {
     $("start").textContent = on ? "Stop" : "Start camera";
     $("start").classList.toggle("main", !on);
     $("hint").hidden = on;
     for (const id of ["record", "snapshot"]) $(id).disabled = !on;
-    if (!on) stopRecording();
+    if (on) return;
+    stopRecording();
+    strangers();
+    for (const id of ["fps", "latency", "cut"]) $(id).textContent = "–";
   },
 });
+
+// Numbers are of one session: the next gives them to whoever it sees first.
+function strangers() {
+  if (/^\d+$/.test($("heads").value)) $("heads").value = "largest";
+  showPeople([]);
+}
 
 function showPeople(people) {
   const wanted = ["largest", "all", ...people.map(({ id }) => String(id))];
@@ -59,6 +69,7 @@ function showPeople(people) {
 function changed() {
   for (const name of SLIDERS) document.querySelector(`output[for=${name}]`).textContent = Number($(name).value).toFixed(2);
   live.configure();
+  live.draw();
 }
 $("panel").addEventListener("input", changed);
 $("panel").addEventListener("reset", () => setTimeout(changed));
@@ -81,28 +92,39 @@ $("view").addEventListener("click", (event) => {
 
 // --- background from a file ---
 
-let backSource = null, backUrl = "";
+let backSource = null, backUrl = "", shownBefore = "transparent";
 $("background").addEventListener("change", () => {
   if ($("background").value === "file") $("backfile").click();
+  else shownBefore = $("background").value;
   live.draw();
 });
+$("backfile").addEventListener("cancel", keepBackground);
 $("backfile").addEventListener("change", async () => {
   const [file] = $("backfile").files;
+  $("backfile").value = ""; // or choosing it again would be no change
   if (!file) return;
-  URL.revokeObjectURL(backUrl);
-  backUrl = URL.createObjectURL(file);
+  const url = URL.createObjectURL(file);
   const film = file.type.startsWith("video/");
   const element = film ? Object.assign(document.createElement("video"), { muted: true, loop: true, playsInline: true }) : new Image();
-  element.src = backUrl;
+  element.src = url;
   try {
     await (film ? element.play() : element.decode());
-    backSource = element;
   } catch {
+    URL.revokeObjectURL(url);
     say(`${file.name} is no picture or video this browser shows`, true);
-    $("background").value = "transparent";
+    keepBackground();
+    return;
   }
+  backSource?.pause?.();
+  URL.revokeObjectURL(backUrl);
+  [backSource, backUrl] = [element, url];
   live.draw();
 });
+
+function keepBackground() {
+  if (!backSource) $("background").value = shownBefore;
+  live.draw();
+}
 
 // --- recording and snapshots ---
 
@@ -125,12 +147,13 @@ $("record").addEventListener("click", () => {
     $("record").setAttribute("aria-pressed", "false");
     $("record").textContent = "Record";
     save(new Blob(pieces, { type }), `headstream-${stamp()}.${type.includes("mp4") ? "mp4" : "webm"}`);
-    say("the recording is among your downloads");
+    if (!$("message").classList.contains("problem")) say("the recording is among your downloads"); // or why it ended
   };
   recorder.start(1000);
   $("record").setAttribute("aria-pressed", "true");
   $("record").textContent = "Stop recording";
 });
+addEventListener("beforeunload", (event) => { if (recorder?.state === "recording") event.preventDefault(); });
 $("snapshot").addEventListener("click", () => $("view").toBlob((blob) => save(blob, `headstream-${stamp()}.png`)));
 
 // --- start ---
@@ -139,7 +162,9 @@ $("snapshot").addEventListener("click", () => $("view").toBlob((blob) => save(bl
 if (!["127.0.0.1", "localhost", "[::1]"].includes(location.hostname)) {
   $("hint").textContent = "Start your camera to see your head cut out here. Its pictures go to the machine that runs this studio, and nowhere else.";
 }
-startFiles({ settings, say });
+if ($("background").value === "file") $("background").value = shownBefore; // browsers keep it when a page is loaded again
+// A person's number means nobody in another picture.
+startFiles({ settings: () => ({ ...settings(), heads: $("heads").value === "all" ? "all" : "largest" }), say });
 changed();
 const about = await (await fetch("/api/studio")).json();
 $("device").textContent = about.device;

@@ -1,0 +1,144 @@
+"""The studio's WebSockets: the browser's camera, this machine's, the overlay."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import Any
+
+from starlette.concurrency import run_in_threadpool
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from headstream.errors import HeadstreamError, UsageError
+from headstream.segment.registry import models_dir
+from headstream.types import Cutout
+from headstream.web.cutting import PageSession, Stage
+from headstream.web.settings import read_settings
+from headstream.web.studio import studio_of
+from headstream.web.wire import jpeg_of, pack
+
+_MOST_WATCHERS = 16
+_TOO_MANY, _WRONG, _NO_CAMERA = 4429, 4400, 4404  # WebSocket close codes the page understands
+_STATUS_EVERY, _STATUS_S = 10, 0.4
+
+
+async def page_camera(socket: WebSocket) -> None:
+    """The browser's webcam: frames come in, cut-outs go out."""
+    studio = studio_of(socket)
+    await socket.accept()
+    if studio.sessions >= studio.max_sessions:
+        await socket.close(_TOO_MANY, f"{studio.max_sessions} live sessions are running; close one")
+        return
+    studio.sessions += 1
+    session = PageSession(studio.network, models_dir())
+    try:
+        count = 0
+        while (message := await socket.receive())["type"] != "websocket.disconnect":
+            if message.get("bytes") is not None:
+                number, cutout = await session.cut(message["bytes"])
+                studio.stage.publish(cutout)
+                await socket.send_bytes(pack(number, cutout))
+                count += 1
+                if count % _STATUS_EVERY == 1:
+                    await socket.send_json(session.status())
+            else:
+                await session.configure(read_settings(message.get("text")))
+    except HeadstreamError as error:
+        await socket.close(_WRONG, _short(error))
+    except WebSocketDisconnect:
+        pass  # gone in the middle of a send
+    finally:
+        studio.sessions -= 1
+        session.close()
+        studio.stage.clear()
+
+
+async def own_camera(socket: WebSocket) -> None:
+    """This machine's camera: settings come in, whole frames and cut-outs go out."""
+    studio = studio_of(socket)
+    await socket.accept()
+    if studio.camera is not None and await _crowded(socket, studio.camera.stage):
+        return
+    if studio.camera is None:
+        await socket.close(_NO_CAMERA, "start the studio with --camera to use this machine's")
+        return
+    camera = studio.camera
+    heard = camera.said  # what was said before is not for who comes now
+    try:
+        await run_in_threadpool(camera.start)
+    except HeadstreamError as error:
+        await socket.close(_NO_CAMERA, _short(error))
+        return
+
+    async def listen() -> None:
+        while (message := await socket.receive())["type"] != "websocket.disconnect":
+            camera.configure(read_settings(message.get("text")))
+
+    async def show() -> None:
+        async with camera.stage.watch() as newest:
+            async for number, cutout in newest:
+                await socket.send_bytes(await run_in_threadpool(_packed, number, cutout))
+
+    async def tell() -> None:  # also while no picture comes
+        nonlocal heard
+        while True:
+            heard, notice = camera.news(heard)
+            await socket.send_json({**camera.status(), "notice": notice})
+            await asyncio.sleep(_STATUS_S)
+
+    try:
+        await _until_first(listen(), show(), tell())
+    except UsageError as error:
+        await socket.close(_WRONG, _short(error))
+    finally:
+        await run_in_threadpool(camera.stop)
+
+
+def _packed(number: int, cutout: Cutout) -> bytes:
+    return pack(number & 0xFFFFFFFF, cutout, jpeg_of(cutout.frame))
+
+
+async def overlay(socket: WebSocket) -> None:
+    """Whatever is being cut, for OBS: the head alone."""
+    stage = studio_of(socket).stage
+    await socket.accept()
+    if await _crowded(socket, stage):
+        return
+
+    async def listen() -> None:
+        while (await socket.receive())["type"] != "websocket.disconnect":
+            pass
+
+    async def show() -> None:
+        async with stage.watch() as newest:
+            async for number, cutout in newest:
+                await socket.send_bytes(pack(number & 0xFFFFFFFF, cutout))
+
+    await _until_first(listen(), show())
+
+
+async def _crowded(socket: WebSocket, stage: Stage) -> bool:
+    """Refuse one watcher too many."""
+    if stage.watchers < _MOST_WATCHERS:
+        return False
+    await socket.close(_TOO_MANY, f"{_MOST_WATCHERS} pages are watching already; close one")
+    return True
+
+
+async def _until_first(*works: Any) -> None:
+    """Run all until one ends; a connection that is gone is an end, not an error."""
+    tasks = [asyncio.ensure_future(work) for work in works]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    for task in done:
+        with suppress(WebSocketDisconnect, RuntimeError, asyncio.CancelledError):
+            task.result()
+
+
+def _short(error: Exception) -> str:
+    """A close reason: 123 bytes at most."""
+    return str(error).encode()[:120].decode(errors="ignore")
