@@ -51,11 +51,8 @@ def write_photo(
         before = {file.name for file in folder.iterdir() if RESULT.fullmatch(file.name)}
         for name in pictures:
             (part / name).replace(folder / name)
-        if before >= {
-            "head_only.png",
-            "full_mask.png",
-        }:  # the masks of more heads, or a figure, are of a result no more
-            for name in before - set(pictures):
+        if {"head_only.png", "full_mask.png"} <= before:
+            for name in before - set(pictures):  # masks of more heads, or a figure, of the result that was there
                 (folder / name).unlink()
     except OSError as error:
         raise sink_error(folder, error) from error
