@@ -51,9 +51,15 @@ def followed(packets: Sequence[tuple[int, int | None]]) -> list[int | None]:
         ([(0, 0), (0, 10), (0, 6), (0, 11)], [0, 10, 6, 11]),  # less than half a second
         ([(0, k % 20) for k in range(60)], list(range(60))),  # three passes
         ([(0, k) for k in (0, 1, 2, 36000, 3, 4, 5)], [0, 1, 2, 36000, 3, 4, 5]),  # one wild time
+        ([(0, k) for k in (10, 11, 0, 12, 13)], [10, 11, 12, 12, 13]),  # the other way
         ([(0, 18), (1, 18), (0, 19), (0, 0), (1, 19), (1, 0), (0, 1), (1, 1)], [18, 18, 19, 20, 19, 20, 21, 21]),
         ([(0, k) for k in range(20)] + [(1, 19), (0, 0), (1, 0), (2, 1)], [*range(20), 19, 20, 20, 21]),
         ([(0, 0), (0, None), (0, 1)], [0, None, 1]),
+        ([(0, k) for k in (0, 1, 30, 31, 0, 1, 30, 31)], [0, 1, 30, 31, 32, 33, 62, 63]),  # a pass with a gap, twice
+        (
+            [(0, k) for k in (0, 1, 90, 91, 50, 51)],
+            [0, 1, 90, 91, 92, 93],
+        ),  # three clocks, the third between the others
     ],
 )
 def test_packets_on_one_clock(packets: list[tuple[int, int | None]], expected: list[int | None]) -> None:

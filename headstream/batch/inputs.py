@@ -142,6 +142,7 @@ def _remote(url: str, wish: Wish, own: str, recursive: bool, literal: bool = Fal
     files = {name: info for name, info in files.items() if not own or not _inside(name, own)}
     if not files:
         what = "no file matches this pattern" if magic else "no such file, and no photos or videos below it"
+        what = "lies in the output folder; on a store, name another" if own and _inside(url, own) else what
         yield Found(url, above, wish, problem=f"{url}: {what}")
     for name, info in files.items():
         yield Found(name, base, wish, size=int(info.get("size") or 0), mark=mark_of(info))

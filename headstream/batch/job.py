@@ -130,6 +130,7 @@ class Outcome:
     """What became of one input; its result file holds the same. Of a part of one, the run alone gets to know.
 
     outputs: name below the output folder, how many files (more than one for a folder of frames), bytes.
+    former: of an input that failed, names of an earlier result's outputs, which stay until a new result takes their place.
     again: the failure may pass: another try makes sense.  fatal: what to raise where every other input would fail alike.
     thumbnail: a data URI, or "".  length_s: of the film by its own account, 0 if unknown.
     device, model: what the network runs on, and which, where one was loaded for it.  stages_ms: mean milliseconds a frame.
@@ -142,6 +143,7 @@ class Outcome:
     state: State
     reason: str = ""
     outputs: list[dict[str, Any]] = field(default_factory=list)
+    former: list[str] = field(default_factory=list)
     frames: int = 0
     frames_with_head: int = 0
     seconds: float = 0.0

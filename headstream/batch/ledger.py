@@ -18,7 +18,7 @@ from headstream.errors import UsageError
 from headstream.segment.registry import find_model
 
 _FIELDS = {field.name for field in fields(Outcome)} - NOT_WRITTEN
-_NEW_FIELDS = {"length_s"}  # which results of before do not have
+_NEW_FIELDS = {"length_s", "former"}  # which results of before do not have
 _NEW_WORDS = {"matte", "stages"}  # of wishes: those of before, which have none, wanted neither
 
 
@@ -32,8 +32,13 @@ def made_before(out: str) -> set[str]:
     root, found = os.path.realpath(out), set()
     for result in Path(root, OWN_FOLDER, "results").rglob("*.json"):
         if (outcome := _parsed(result.read_bytes())) is not None:
-            found |= {os.path.join(root, made["name"]) for made in outcome.outputs}
+            found |= {os.path.join(root, name) for name in _all_made(outcome)}
     return found
+
+
+def _all_made(outcome: Outcome) -> tuple[str, ...]:
+    """Names of what a result, or the one before it that failed, has left in the output folder."""
+    return (*(made["name"] for made in outcome.outputs), *outcome.former)
 
 
 def with_identity(items: Sequence[Item], job: BatchJob) -> list[Item]:
@@ -110,7 +115,7 @@ def split(items: Sequence[Item], storage: Storage, *, resume: bool = True) -> tu
         if outcome is None:
             todo.append(item)
         elif not resume or not _unchanged(outcome, item) or not _whole(outcome, storage):
-            todo.append(replace(item, former=tuple(out["name"] for out in outcome.outputs)))
+            todo.append(replace(item, former=_all_made(outcome)))
         else:
             finished.append(replace(outcome, input=item.input))
     return todo, finished

@@ -13,7 +13,7 @@ from dataclasses import replace
 from headstream.batch.inputs import find_items
 from headstream.batch.job import BatchJob, BatchProgress, BatchReport, Item, Setup
 from headstream.batch.ledger import split, with_identity
-from headstream.batch.places import LocalStorage, Storage, is_remote, local_path, open_storage, own_name
+from headstream.batch.places import LocalStorage, Storage, is_numbered, is_remote, local_path, open_storage, own_name
 from headstream.batch.pool import InProcess, LocalPool, Pool
 from headstream.batch.sharing import Sharing
 from headstream.batch.worker import check_wish
@@ -107,7 +107,8 @@ def _check_apart(items: list[Item], job: BatchJob) -> None:
     report = _true_name(str(job.report))
     if report in reads:
         raise UsageError(f"--report {job.report}: would replace what is read; choose another name")
-    if report in written or os.path.dirname(report) in written:
+    folder, name = os.path.split(report)
+    if report in written or (folder in written and (RESULT.fullmatch(name) or is_numbered(name))):
         raise UsageError(f"--report {job.report}: would replace a result; choose another name")
 
 

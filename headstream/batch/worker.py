@@ -74,6 +74,7 @@ class Worker:
             outcome.state = "done" if outcome.frames_with_head or outcome.plan or outcome.made else "no_head"
         except Exception as error:  # whatever one odd file brings about, the others go on
             self._failed(item, outcome, error)
+            outcome.former = sorted(set(item.former) - {out["name"] for out in outcome.outputs})
         finally:
             self._empty()
         before = item.task.seconds if isinstance(item.task, Join) else 0.0

@@ -18,7 +18,7 @@ from headstream.capture.unpack import Place, colour_of, frame_from_video, orient
 from headstream.colour import planes_from_rgb
 from headstream.continuity import Continuity
 from headstream.errors import SourceError
-from headstream.types import Frame
+from headstream.types import Colour, Frame
 
 log = logging.getLogger(__name__)
 
@@ -164,9 +164,8 @@ class FileSource:
 
     def _frame(self, decoded: Any, index: int, pts: Fraction) -> Frame:
         length = Fraction(decoded.duration * Fraction(decoded.time_base)) if decoded.duration else None
-        return self._in_first_colours(
-            frame_from_video(self._at_first_size(decoded), self._upright, Place(index, pts, length))
-        )
+        frame = frame_from_video(self._at_first_size(decoded), self._upright, Place(index, pts, length))
+        return self._in_first_colours(frame, colour_of(decoded))
 
     def _sought(self, mark: Mark) -> Iterator[Any] | None:
         """Pictures from a mark on by seeking to a key frame before it, or None where that does not lead there."""
@@ -265,13 +264,14 @@ class FileSource:
         scaled.pts, scaled.time_base = decoded.pts, decoded.time_base
         return scaled
 
-    def _in_first_colours(self, frame: Frame) -> Frame:
-        """Outputs are told once what their numbers mean."""
+    def _in_first_colours(self, frame: Frame, own: Colour) -> Frame:
+        """Outputs are told once what their numbers mean. own: what they mean in this frame, by its own size if nothing tells."""
         planes, first = frame.planes, self._colour
-        if planes is None or (planes.colour.matrix, planes.colour.full_range) == (first.matrix, first.full_range):
+        if planes is None or (own.matrix, own.full_range) == (first.matrix, first.full_range):
             return frame
         self._warn_once("the coding of colours changes on the way; later frames are turned into the first one")
-        turned = planes_from_rgb(frame.rgb, first, bits=planes.bits, sub=(planes.sub_w, planes.sub_h))
+        seen = Frame(planes=replace(planes, colour=own))
+        turned = planes_from_rgb(seen.rgb, first, bits=planes.bits, sub=(planes.sub_w, planes.sub_h))
         return Frame(
             planes=replace(turned, alpha=planes.alpha), index=frame.index, pts=frame.pts, duration_s=frame.duration_s
         )

@@ -57,8 +57,10 @@ def counted(path: Path) -> tuple[int, Fraction]:
     with open_film(path) as container:
         stream = video_stream(container, path)
         try:
-            for packet in container.demux(stream):
+            for packet in container.demux():
                 clock.follow(packet)
+                if packet.stream.index != stream.index:
+                    continue
                 if packet.pts is not None and packet.size and not packet.is_discard:
                     times.append(packet.pts)
                     last = max(last, packet.pts + (packet.duration or 0))
@@ -81,10 +83,12 @@ def survey(path: Path) -> Survey:
     with open_film(path) as container:
         stream = video_stream(container, path)
         try:
-            for packet in container.demux(stream):
-                if not packet.size:  # the end; in AVI also a frame that was dropped
-                    continue
+            for packet in container.demux():
                 clock.follow(packet)
+                if (
+                    packet.stream.index != stream.index or not packet.size
+                ):  # the end; in AVI also a frame that was dropped
+                    continue
                 if packet.is_corrupt or packet.is_discard:
                     fault = fault or ("some packets are damaged" if packet.is_corrupt else "an edit list hides frames")
                 times.append(packet.pts)

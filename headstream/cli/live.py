@@ -111,7 +111,8 @@ def live(
     files = [
         output.sink.final_path
         for output in outputs
-        if isinstance(output.sink, VideoSink) and output.sink.frames and output.error is None
+        if isinstance(output.sink, VideoSink)
+        and (output.sink.frames and output.error is None and output.sink.final_path.exists())
     ]
     if json:
         emit_json(as_json(status, outputs, files))

@@ -145,13 +145,21 @@ def _rate(codec: str, own: int) -> int:
 
 
 def _layout(codec: str, context: Any) -> str:
-    """The loudspeakers an encoder knows for as many channels. A file may name others, as AC-3 does with 5.1, or none."""
+    """The loudspeakers an encoder knows for as many channels. A file may name others, as AC-3 does with 5.1, or none; a channel
+    of bass, which goes to no other loudspeaker, takes a place that has one (2.1, 3.1, 4.1)."""
+    import av
+
     count = context.layout.nb_channels
     if count <= 8:
-        return _LAYOUTS[codec][max(0, count - 1)]
+        chosen = _LAYOUTS[codec][max(0, count - 1)]
+        return "5.1" if _has_bass(context.layout) and not _has_bass(av.AudioLayout(chosen)) else chosen
     if "channels" in context.layout.name:
         raise ValueError(f"{count} channels, and nothing tells which is which")
     return _LAYOUTS[codec][-1]
+
+
+def _has_bass(layout: Any) -> bool:
+    return any(channel.name == "LFE" for channel in layout.channels)
 
 
 def _silence(like: Any, length_s: Fraction) -> Iterator[Any]:

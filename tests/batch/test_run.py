@@ -137,6 +137,21 @@ class TestAgain:
         below = job(tmp_path / "both" / "sub", out=tmp_path / "both", wish=Wish(format="webm"))
         assert states(run_batch(below)) == {"b.mp4": "done"}
 
+    def test_what_stays_of_a_result_whose_input_then_fails(self, clip: Path, tmp_path: Path) -> None:
+        """It is still the tool's own: not to be cut, and to go once a new result has taken its place."""
+        copies(clip, tmp_path / "both", "a.mp4")
+        film = tmp_path / "both" / "a.mp4"
+        wanted = job(tmp_path / "both", out=tmp_path / "both", wish=Wish(format="mkv", matte="mkv"))
+        assert states(run_batch(wanted)) == {"a.mp4": "done"}
+        whole = film.read_bytes()
+        for _ in range(2):
+            film.write_bytes(b"damaged")
+            assert states(run_batch(wanted)) == {"a.mp4": "failed"}
+        film.write_bytes(whole)
+        without = job(tmp_path / "both", out=tmp_path / "both", wish=Wish(format="mkv"))
+        assert states(run_batch(without)) == {"a.mp4": "done"}
+        assert set(tree(tmp_path / "both")) == {"a.mp4", "a.mkv"}
+
     def test_a_background_file_counts(self, clip: Path, photo: Path, tmp_path: Path) -> None:
         behind = tmp_path / "behind.jpg"
         copies(photo, tmp_path, "behind.jpg")
@@ -437,6 +452,13 @@ class TestRefusals:
         with pytest.raises(SinkError, match="is a file, not a folder"):
             run_batch(job(clip, out=tmp_path / "out", report=tmp_path / "file" / "report.html"))
         assert not (tmp_path / "out").exists()
+
+    def test_a_report_in_a_photos_folder(self, photo: Path, tmp_path: Path) -> None:
+        copies(photo, tmp_path / "in", "a.jpg")
+        with pytest.raises(UsageError, match="would replace a result"):
+            run_batch(job(tmp_path / "in", out=tmp_path / "out", report=tmp_path / "out" / "a" / "stages.png"))
+        run_batch(job(tmp_path / "in", out=tmp_path / "out", report=tmp_path / "out" / "a" / "report.html"))
+        assert (tmp_path / "out" / "a" / "report.html").exists()
 
     def test_nothing_at_all(self, tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="no photos or videos in this folder"):

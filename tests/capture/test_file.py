@@ -17,6 +17,7 @@ from headstream.capture.file import FileSource
 from headstream.capture.survey import survey
 from headstream.channel import Producer
 from headstream.errors import SourceError
+from headstream.types import UInt8Array
 from tests.conftest import seconds
 from tests.media import needs_ffmpeg, pattern, write_video
 
@@ -182,6 +183,23 @@ def test_another_coding_of_colours_on_the_way_changes_none(tmp_path: Path, colou
     assert len({frame.planes.colour.full_range for frame in got if frame.planes is not None}) == 1
     for frame, picture in zip(got, pictures * 2, strict=True):
         assert np.abs(frame.rgb.astype(int) - picture).mean() < 12
+
+
+def test_sizes_that_tell_how_colours_are_coded(tmp_path: Path) -> None:
+    """Where no tag tells, a small picture is taken for BT.601 and a large one for BT.709, also when it is scaled to the small."""
+    parts = []
+    for k, (width, height) in enumerate(((320, 240), (1280, 720))):
+        green: UInt8Array = np.full((height, width, 3), (20, 200, 40), np.uint8)
+        parts.append(write_video(tmp_path / f"{k}.ts", [green] * 5, pts=[40 * (5 * k + n) for n in range(5)]))
+    path = tmp_path / "s.ts"
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
+    seen = []
+    for film in (*parts, path):
+        with FileSource(film) as source:
+            seen.append([frame.rgb[100, 100].astype(int) for frame in source])
+    small, large, joined = seen
+    assert np.abs(small[0] - large[0]).max() > 8
+    assert np.abs(np.array(joined) - (small + large)).max() < 5
 
 
 def test_of_several_pictures_the_one_that_players_show(tmp_path: Path) -> None:

@@ -165,7 +165,9 @@ def tones(path: Path, codec: str, layout: str, *, rate: int = RATE, first_s: int
         ("quad", "o.mov", "4.0"),
         ("7.1", "o.webm", "7.1"),
         ("7.1", "o.mov", "7.1(wide)"),
-        ("2.1", "o.webm", "3.0"),
+        ("2.1", "o.webm", "5.1"),
+        ("3.1", "o.mov", "5.1"),
+        ("3.0", "o.webm", "3.0"),
     ],
 )
 def test_loudspeakers_an_encoder_does_not_know(tmp_path: Path, layout: str, name: str, becomes: str) -> None:

@@ -72,7 +72,7 @@ function changed() {
   live.draw();
 }
 $("panel").addEventListener("input", changed);
-$("panel").addEventListener("reset", () => setTimeout(changed));
+$("panel").addEventListener("reset", () => setTimeout(() => { shownBefore = $("background").value; changed(); }));
 $("panel").addEventListener("submit", (event) => event.preventDefault());
 $("start").addEventListener("click", () => (live.on ? live.stop() : live.start($("source").value)));
 $("source").addEventListener("change", () => { if (live.on) live.start($("source").value); });
@@ -149,6 +149,7 @@ $("record").addEventListener("click", () => {
     save(new Blob(pieces, { type }), `headstream-${stamp()}.${type.includes("mp4") ? "mp4" : "webm"}`);
     if (!$("message").classList.contains("problem")) say("the recording is among your downloads"); // or why it ended
   };
+  say("");
   recorder.start(1000);
   $("record").setAttribute("aria-pressed", "true");
   $("record").textContent = "Stop recording";
@@ -163,6 +164,7 @@ if (!["127.0.0.1", "localhost", "[::1]"].includes(location.hostname)) {
   $("hint").textContent = "Start your camera to see your head cut out here. Its pictures go to the machine that runs this studio, and nowhere else.";
 }
 if ($("background").value === "file") $("background").value = shownBefore; // browsers keep it when a page is loaded again
+shownBefore = $("background").value;
 // A person's number means nobody in another picture.
 startFiles({ settings: () => ({ ...settings(), heads: $("heads").value === "all" ? "all" : "largest" }), say });
 changed();
