@@ -28,6 +28,7 @@ from headstream.segment.places import predicted
 from headstream.sinks.formats import OutputFormat
 from headstream.sinks.video import VideoSink, What
 from headstream.timing import StageTimes
+from headstream.tone import as_shown
 from headstream.types import Cutout, Frame
 
 Progress = Callable[[int, int], None]
@@ -74,7 +75,7 @@ class TrackMattes:
         picture = frame.picture
         crop = crop_resized(picture, crop_px, self.segmenter.side)
         with self._times.stage("segment"):
-            alpha = predicted(self.segmenter, crop[None], ("head",))["head"][0]
+            alpha = predicted(self.segmenter, as_shown(crop, picture)[None], ("head",))["head"][0]
         with self._times.stage("matte"):
             return self._matte.update(alpha, crop, crop_px, frame)
 

@@ -13,7 +13,19 @@ import headstream
 
 PACKAGE = Path(headstream.__file__).parent
 ROOMS = {"capture", "track", "segment", "matte", "sinks"}
-SHARED = {"types", "errors", "colour", "channel", "continuity", "cores", "imagefile", "libraries", "threads", "timing"}
+SHARED = {
+    "types",
+    "errors",
+    "colour",
+    "tone",
+    "channel",
+    "continuity",
+    "cores",
+    "imagefile",
+    "libraries",
+    "threads",
+    "timing",
+}
 LAB_COMMANDS = {"cli/train.py", "cli/evaluate.py"}
 HEAVY = (
     "ray",

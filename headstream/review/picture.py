@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from headstream.colour import crop_resized, jpeg, rgb_from_yuv, to_8_bits
+from headstream.tone import as_shown
 from headstream.types import Cutout, Frame, Region, UInt8Array
 
 _WHOLE_PX = (480, 320)  # the whole frame fits into this
@@ -25,7 +26,7 @@ def pictures_of(cutout: Cutout, near_px: Region | None) -> tuple[bytes, bytes | 
         return jpeg(whole, _QUALITY), None
     x0, y0, x1, _ = near_px
     frame = cutout.frame
-    near = crop_resized(frame.picture, near_px, _NEAR_PX)
+    near = as_shown(crop_resized(frame.picture, near_px, _NEAR_PX), frame.picture)
     near = np.ascontiguousarray(near)
     _draw(near, outlines, _NEAR_PX / (x1 - x0), (x0, y0))
     return jpeg(whole, _QUALITY), jpeg(near, _QUALITY)
@@ -43,7 +44,8 @@ def _shrunk(frame: Frame) -> tuple[UInt8Array, float]:
         to_8_bits(cv2.resize(np.ascontiguousarray(plane), size, interpolation=cv2.INTER_AREA), planes.bits)
         for plane in (planes.y, planes.u, planes.v)
     ]
-    return cv2.transform(cv2.merge(parts), rgb_from_yuv(planes.colour.matrix, planes.colour.full_range)), scale
+    whole = cv2.transform(cv2.merge(parts), rgb_from_yuv(planes.colour.matrix, planes.colour.full_range))
+    return as_shown(whole, planes), scale
 
 
 def _outlines(cutout: Cutout) -> list[Any]:

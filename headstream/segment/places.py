@@ -8,6 +8,7 @@ import numpy as np
 
 from headstream.colour import crop_resized
 from headstream.timing import StageTimes
+from headstream.tone import as_shown, is_hdr
 from headstream.types import Float32Array, Part, Planes, Region, Segmenter, UInt8Array
 
 Place = tuple[Planes | UInt8Array, Region]  # a picture, and a square of it
@@ -29,12 +30,15 @@ def looked_at(
     times: StageTimes,
     frames: int = 1,
 ) -> tuple[UInt8Array, dict[Part, Float32Array]]:
-    """Crops (N, S, S, 3) of squares of pictures, and part -> alpha (N, S, S); made where the network is, if it can."""
-    if getattr(segmenter, "makes_crops", False):
+    """Crops (N, S, S, 3) of squares of pictures, and part -> alpha (N, S, S); made where the network is, if it can.
+
+    HDR crops keep their own code values, as the matte compares them with the film's; the network sees them toned."""
+    if getattr(segmenter, "makes_crops", False) and not any(is_hdr(picture) for picture, _ in places):
         with times.stage("segment", frames):
             crops, alphas = segmenter.predict_places(places, parts)  # type: ignore[attr-defined]
         return crops, dict(zip(parts, alphas, strict=True))
     with times.stage("crop", frames):
-        crops = np.stack([crop_resized(picture, region, side) for picture, region in places])
+        crops = [crop_resized(picture, region, side) for picture, region in places]
+        seen = [as_shown(crop, picture) for crop, (picture, _) in zip(crops, places, strict=True)]
     with times.stage("segment", frames):
-        return crops, predicted(segmenter, crops, parts)
+        return np.stack(crops), predicted(segmenter, np.stack(seen), parts)

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from headstream.colour import PAD, crop_resized
+from headstream.tone import as_shown
 from headstream.track.faces import MODEL_FILES, Face, FaceDetector
 from headstream.types import Box, Frame, Planes, Region, UInt8Array
 
@@ -49,7 +50,7 @@ class FaceFinder:
     def look(self, frame: Frame, region: Region) -> list[Face]:
         """Faces in a square region of a frame, where one is expected to fill a good part of it."""
         picture = frame.picture
-        shown = crop_resized(picture, region, _LOOK_SIDE_PX)
+        shown = as_shown(crop_resized(picture, region, _LOOK_SIDE_PX), picture)
         scale = (region[2] - region[0]) / _LOOK_SIDE_PX
         found = [face.moved(scale, region[0], region[1]) for face in self._short.detect(shown)]
         return [Face(_like_full(face.box_px), face.landmarks_px, face.score) for face in found]
@@ -139,10 +140,11 @@ def small_rgb(frame: Frame) -> tuple[UInt8Array, float]:
     if planes is None:
         return cv2.resize(frame.rgb, size, interpolation=cv2.INTER_AREA), size[0] / width
     if scale == 1.0:
-        return frame.rgb, 1.0
+        return as_shown(frame.rgb, planes), 1.0
     y = cv2.resize(planes.y, size, interpolation=cv2.INTER_AREA)
     u, v = (cv2.resize(c, size, interpolation=cv2.INTER_AREA) for c in (planes.u, planes.v))
-    return Frame(planes=Planes(y, u, v, planes.colour, planes.bits, 1, 1)).rgb, size[0] / width
+    rgb = Frame(planes=Planes(y, u, v, planes.colour, planes.bits, 1, 1)).rgb
+    return as_shown(rgb, planes), size[0] / width
 
 
 def overlap(a: Box, b: Box) -> float:
