@@ -426,9 +426,11 @@ def test_every_control_has_a_name_and_can_be_reached_by_keyboard(
 
 @pytest.mark.parametrize(("width", "scheme"), [(1200, "light"), (1200, "dark"), (375, "light"), (375, "dark")])
 def test_nothing_is_cut_off_at_any_width(
-    studio: Running, open_page: Callable[..., Any], width: int, scheme: str
+    start: Callable[..., Running], open_page: Callable[..., Any], head_clip: Path, width: int, scheme: str
 ) -> None:
-    page = open_page(studio)
+    named = "Hochauflösende-Konferenzraumkamera mit Weitwinkelobjektiv (Besprechungszimmer im Untergeschoss)"
+    page = open_page(start(camera=LiveTarget("file", named, address=str(head_clip))))
+    page.wait_for_selector("#source option[value=own]", state="attached")
     page.set_viewport_size({"width": width, "height": 800})
     page.emulate_media(color_scheme=scheme)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
