@@ -75,7 +75,7 @@ def _chord() -> list[object]:
 
 def viewer_page(clip: str, cut: str, picture: str) -> str:
     """A page that shows the clip and what was cut from it, side by side on a checkerboard. Works from the disk."""
-    return f"""<!doctype html><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+    return f"""<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>headstream demo</title>
 <style>
 body {{ font: 16px/1.5 system-ui, sans-serif; margin: 2rem; background: Canvas; color: CanvasText; color-scheme: light dark }}

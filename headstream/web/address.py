@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import re
 import secrets
@@ -13,6 +14,7 @@ from headstream.errors import SinkError, UsageError
 
 _LOCAL = frozenset({"127.0.0.1", "localhost", "[::1]"})
 _EVERYWHERE = frozenset({"0.0.0.0", "::"})
+_OF_THE_PORT = {errno.EADDRINUSE, errno.EACCES}
 _OWN_PORT = {"http": 80, "https": 443}
 
 
@@ -73,7 +75,8 @@ def bound(host: str, port: int, token: str | None, public_url: str | None = None
         listener.listen(64)
     except OSError as error:
         listener.close()
-        raise SinkError(f"cannot listen on {host}:{port}: {error.strerror}; choose another --port") from error
+        choose = "port" if error.errno in _OF_THE_PORT else "address: this machine has none like that"
+        raise SinkError(f"cannot listen on {host}:{port}: {error.strerror}; choose another {choose}") from error
     return listener, Address(host, listener.getsockname()[1], token, public)
 
 

@@ -102,6 +102,7 @@ class PageSession:
 class Stage:
     """The newest cut-out, for all who watch: the overlay, and pages that show this machine's camera.
 
+    Of several who cut, the one that began last is shown: all of them would flicker from one head to another.
     ``publish`` may be called from any thread; watchers get the newest when they are ready for one, and miss the others.
     """
 
@@ -110,10 +111,18 @@ class Stage:
         self._watchers: dict[asyncio.Event, asyncio.AbstractEventLoop] = {}
         self._lock = threading.Lock()
         self._count = 0
+        self._cutting: list[object] = []
 
-    def publish(self, cutout: Cutout) -> None:
-        """Show this one from now on."""
+    def enter(self, who: object) -> None:
+        """Show what this one publishes, until it leaves or another enters."""
         with self._lock:
+            self._cutting.append(who)
+
+    def publish(self, cutout: Cutout, who: object = None) -> None:
+        """Show this one from now on, unless another has entered after who made it."""
+        with self._lock:
+            if self._cutting and self._cutting[-1] is not who:
+                return
             self._count += 1
             self._newest = (self._count, cutout)
             watchers = list(self._watchers.items())
@@ -123,10 +132,13 @@ class Stage:
             except RuntimeError:
                 pass  # that loop has ended; its watcher goes with it
 
-    def clear(self) -> None:
-        """Forget the newest: who made it has ended, and it is not for who comes next."""
+    def leave(self, who: object) -> None:
+        """Forget the newest: who made it has ended, and it is not for who comes next. Safe to call again."""
         with self._lock:
-            self._newest = None
+            if not self._cutting or self._cutting[-1] is who:
+                self._newest = None
+            if who in self._cutting:
+                self._cutting.remove(who)
 
     @property
     def watchers(self) -> int:
@@ -176,6 +188,8 @@ class OwnCamera:
             if self._source is None or self._thread is None or not self._thread.is_alive():
                 self._release()
                 self._source = LiveSource(self.target, loop=True, notice=self._say)
+                for stage in (self.stage, self._overlay):
+                    stage.enter(self)
                 run = self._run
                 self._thread = Worker(target=run, args=(self._source,), name="headstream-camera", daemon=True)
                 self._thread.start()
@@ -188,8 +202,8 @@ class OwnCamera:
                 cutter = HeadCutter(self._segmenter, finder, used.options())
                 live = self._cutter = LiveCutter(source, cutter, controls=Controls(mirror=used.mirror))
                 for cutout, _ in live:
-                    self.stage.publish(cutout)
-                    self._overlay.publish(cutout)
+                    self.stage.publish(cutout, self)
+                    self._overlay.publish(cutout, self)
                     if self._settings is not used:  # changed here, between two frames, and nowhere else
                         used = self._settings
                         live.controls.mirror = used.mirror
@@ -240,8 +254,8 @@ class OwnCamera:
             self._cutter.stop()
         if self._thread is not None:
             self._thread.join(_PATIENCE_S)
-            self.stage.clear()
-            self._overlay.clear()
+            self.stage.leave(self)
+            self._overlay.leave(self)
             if not self._thread.is_alive():
                 self._thread = None
         self._source = self._cutter = None

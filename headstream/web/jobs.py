@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import queue
 import re
 import secrets
@@ -31,6 +32,7 @@ PHOTOS = {".jpg", ".jpeg", ".png", ".webp", ".heic", ".heif", ".avif", ".bmp", "
 VIDEOS = {".mp4", ".mov", ".mkv", ".webm", ".avi", ".ts", ".m4v", ".gif"}
 OUTPUTS = (".webm", ".mov", ".mkv", ".webp")
 _KEEP_S = 3600.0
+_STALL_S = 60.0  # without a byte of an upload: its sender is gone, and would keep its place for ever
 
 State = Literal["uploading", "waiting", "running", "done", "failed", "cancelled"]
 
@@ -49,7 +51,10 @@ class _Cancelled(Exception):
 
 @dataclass
 class Upload:
-    """One dropped file. name: what its owner calls it, for showing only; on disk nothing is named after it."""
+    """One dropped file. name: what its owner calls it, for showing only; on disk nothing is named after it.
+
+    wanted_s: when it was done, or a page last asked for the list since; 0 before.
+    """
 
     id: str
     name: str
@@ -61,7 +66,7 @@ class Upload:
     done: int = 0
     total: int = 0
     error: str = ""
-    ended_s: float = 0.0
+    wanted_s: float = 0.0
     cancel: threading.Event = field(default_factory=threading.Event)
 
     @property
@@ -126,8 +131,9 @@ class _Loaded:
 
 
 class Uploads:
-    """Takes files, cuts them one after the other in a thread of its own, keeps results for an hour.
+    """Takes files, cuts them one after the other in a thread of its own.
 
+    Results stay for as long as a page that shows them is open (it asks for the list), and an hour longer.
     model, device: as of ``load_segmenter``.
     """
 
@@ -142,9 +148,12 @@ class Uploads:
         self._thread.start()
 
     def all(self) -> list[Upload]:
-        """What there is, in order of arrival."""
+        """What there is, in order of arrival. Who asks wants it kept."""
         self.sweep()
-        return list(self._uploads.values())
+        uploads = list(self._uploads.values())
+        for upload in uploads:
+            upload.wanted_s = upload.wanted_s and time.monotonic()
+        return uploads
 
     def get(self, id_: str) -> Upload:
         """One of them. Raises Refused (404)."""
@@ -161,10 +170,10 @@ class Uploads:
         try:
             upload.folder.mkdir(parents=True)
             with upload.source.open("wb") as file:
-                async for piece in pieces:
+                async for piece in _without_stalls(pieces, upload.name):
                     written += len(piece)
                     if written > self._max_bytes:
-                        raise Refused(413, f"{upload.name} is larger than {self._max_bytes >> 20} MB")
+                        raise Refused(413, f"{upload.name}: larger than {self._max_bytes >> 20} MB")
                     file.write(piece)
             if size >= 0 and written != size:
                 raise Refused(400, f"{upload.name} arrived cut off: {written} of {size} bytes")
@@ -180,7 +189,7 @@ class Uploads:
 
     def _admit(self, name: str, output: str, options: CutOptions, size: int) -> Upload:
         self.sweep()
-        shown = re.sub(r"[^\w .()\[\]+-]", "_", re.split(r"[/\\]", name)[-1]).strip(" .")[-120:] or "file"
+        shown = _shown(name)
         suffix = Path(shown).suffix.lower()
         if suffix not in PHOTOS | VIDEOS:
             raise Refused(
@@ -189,7 +198,7 @@ class Uploads:
         if output not in OUTPUTS:
             raise Refused(400, f"output must be one of {', '.join(OUTPUTS)}")
         if size > self._max_bytes:
-            raise Refused(413, f"{shown} is larger than {self._max_bytes >> 20} MB")
+            raise Refused(413, f"{shown}: larger than {self._max_bytes >> 20} MB")
         if len(self._uploads) >= self._max_files:
             raise Refused(429, f"there are {self._max_files} files here already; remove some first")
         id_ = secrets.token_urlsafe(12)
@@ -217,7 +226,7 @@ class Uploads:
                 upload.state, upload.error = "failed", upload.words(error)
             except Exception as error:  # one file must not end the others
                 upload.state, upload.error = "failed", f"internal error: {type(error).__name__}"
-            upload.ended_s = time.monotonic()
+            upload.wanted_s = time.monotonic()
             upload.source.unlink(missing_ok=True)
             if upload.cancel.is_set():
                 shutil.rmtree(upload.folder, ignore_errors=True)
@@ -246,10 +255,10 @@ class Uploads:
             shutil.rmtree(upload.folder, ignore_errors=True)
 
     def sweep(self) -> None:
-        """Remove what was done an hour ago."""
+        """Remove what was done, and nobody has asked for, for an hour."""
         now = time.monotonic()
         for upload in list(self._uploads.values()):
-            if upload.ended_s and now - upload.ended_s > _KEEP_S:
+            if upload.wanted_s and now - upload.wanted_s > _KEEP_S:
                 self.remove(upload.id)
 
     def close(self) -> None:
@@ -259,3 +268,22 @@ class Uploads:
         self._queue.put(None)
         self._thread.join()
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _shown(name: str) -> str:
+    """A file's own name without what no system has in names or nobody sees, and with its ending where it is shortened."""
+    own = re.split(r"[/\\]", name)[-1]
+    own = "".join("_" if letter in '<>:"|?*' or not letter.isprintable() else letter for letter in own).strip(" .")
+    ending = Path(own).suffix[:20]
+    return (own if len(own) <= 120 else own[: 120 - len(ending)] + ending) or "file"
+
+
+async def _without_stalls(pieces: AsyncIterator[bytes], name: str) -> AsyncIterator[bytes]:
+    """The pieces for as long as they come. Raises Refused (408)."""
+    while True:
+        try:
+            yield await asyncio.wait_for(anext(pieces), _STALL_S)
+        except StopAsyncIteration:
+            return
+        except (asyncio.TimeoutError, TimeoutError) as error:  # two before Python 3.11
+            raise Refused(408, f"{name}: nothing of it has come for {_STALL_S:.0f} s") from error

@@ -31,12 +31,13 @@ async def page_camera(socket: WebSocket) -> None:
         return
     studio.sessions += 1
     session = PageSession(studio.network, models_dir())
+    studio.stage.enter(session)
     try:
         count = 0
         while (message := await socket.receive())["type"] != "websocket.disconnect":
             if message.get("bytes") is not None:
                 number, cutout = await session.cut(message["bytes"])
-                studio.stage.publish(cutout)
+                studio.stage.publish(cutout, session)
                 await socket.send_bytes(pack(number, cutout))
                 count += 1
                 if count % _STATUS_EVERY == 1:
@@ -50,7 +51,7 @@ async def page_camera(socket: WebSocket) -> None:
     finally:
         studio.sessions -= 1
         session.close()
-        studio.stage.clear()
+        studio.stage.leave(session)
 
 
 async def own_camera(socket: WebSocket) -> None:

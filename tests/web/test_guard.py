@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from websockets.exceptions import InvalidStatus
@@ -212,6 +213,20 @@ def test_hostile_names_stay_names(studio: Running, name: str, portrait_file: Pat
 
 
 @pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("Mom & Dad's 50th, take #2!.jpg", "Mom & Dad's 50th, take #2!.jpg"),
+        ("\u202egpj.exe.jpg", "_gpj.exe.jpg"),
+        ("x" * 300 + ".jpg", "x" * 116 + ".jpg"),
+    ],
+)
+def test_a_file_keeps_its_own_name(studio: Running, name: str, shown: str, portrait_file: Path) -> None:
+    sent = studio.ask("POST", f"/api/files?name={quote(name)}", portrait_file.read_bytes()).json
+    assert sent["name"] == shown
+    assert sent["result_name"] == f"{shown[:-4]}-head.png"
+
+
+@pytest.mark.parametrize(
     ("name", "status"), [("evil.exe", 415), ("evil.svg", 415), ("", 415), ("a.html", 415), ("a.zip", 415)]
 )
 def test_other_kinds_of_files_are_not_taken(studio: Running, name: str, status: int) -> None:
@@ -260,6 +275,17 @@ def test_an_upload_that_breaks_off_leaves_nothing(studio: Running) -> None:
         folder = studio.app.state.studio.uploads._folder
         wait_until(lambda: any(folder.iterdir()))
     wait_until(lambda: not any(folder.iterdir()))
+
+
+def test_an_upload_that_stands_still_gives_its_place_back(studio: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("headstream.web.jobs._STALL_S", 0.3)
+    with socket.create_connection(("127.0.0.1", studio.port), timeout=30) as raw:
+        raw.sendall(
+            f"POST /api/files?name=a.mp4 HTTP/1.1\r\nHost: {studio.host}\r\nContent-Length: 9\r\n\r\nabc".encode()
+        )
+        assert b" 408 " in raw.recv(4096)
+    assert studio.ask("GET", "/api/files").json == []
+    assert not any(studio.app.state.studio.uploads._folder.iterdir())
 
 
 def test_rubbish_does_not_end_the_server(studio: Running) -> None:

@@ -17,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 from websockets.sync.client import connect
 from websockets.typing import Origin
 
-from headstream.errors import UsageError
+from headstream.errors import SinkError, UsageError
 from headstream.segment.crops import CropSegmenter
 from headstream.web.address import Address, bound, public_origin
 from headstream.web.app import create_app
@@ -224,6 +224,14 @@ def test_letting_others_in_needs_a_token() -> None:
 def test_a_token_fits_an_address_and_a_cookie(token: str) -> None:
     with pytest.raises(UsageError, match="16 characters"):
         bound("127.0.0.1", 0, token)
+
+
+def test_where_it_cannot_listen_the_advice_fits() -> None:
+    with pytest.raises(SinkError, match="choose another address"):
+        bound("192.0.2.1", 0, TOKEN)
+    listener, address = bound("127.0.0.1", 0, None)
+    with listener, pytest.raises(SinkError, match="choose another port"):
+        bound("127.0.0.1", address.port, None)
 
 
 def test_others_are_given_an_address_that_they_can_open(segmenter: CropSegmenter) -> None:

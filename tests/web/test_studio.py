@@ -266,6 +266,19 @@ def test_what_was_done_long_ago_goes_while_nobody_asks(
     wait_until(lambda: not any(uploads._folder.iterdir()))
 
 
+def test_what_a_page_shows_is_kept_for_as_long_as_it_is_open(studio: Running, portrait_file: Path) -> None:
+    sent = studio.ask("POST", "/api/files?name=me.jpg", portrait_file.read_bytes()).json
+    assert finished(studio, sent["id"])["state"] == "done"
+    upload = studio.app.state.studio.uploads.get(sent["id"])
+    upload.wanted_s -= 3500  # done almost an hour ago
+    assert studio.ask("GET", "/api/files").json
+    upload.wanted_s -= 3500  # and asked for again since
+    assert studio.ask("GET", f"/api/files/{sent['id']}/result").status == 200
+    assert studio.ask("GET", "/api/files").json
+    upload.wanted_s -= 3700
+    assert studio.ask("GET", "/api/files").json == []
+
+
 def test_a_video_is_cut_with_its_progress(studio: Running, head_clip: Path, tmp_path: Path) -> None:
     sent = studio.ask("POST", "/api/files?name=talk.mp4&output=.mkv", head_clip.read_bytes())
     item = finished(studio, sent.json["id"])
@@ -480,6 +493,25 @@ def test_the_overlay_shows_what_a_page_cuts(studio: Running, face_jpeg: bytes) -
             page.send(numbered(1, face_jpeg))
             own = next_cut(page)[1]
         assert np.array_equal(next_cut(overlay)[1], own)
+
+
+def test_the_overlay_shows_one_page_of_several_the_one_that_began_last(studio: Running, face_jpeg: bytes) -> None:
+    nobody = jpeg(np.full((240, 320, 3), 90, np.uint8))
+    with connect(f"ws://{studio.host}/ws/page", max_size=None) as first:
+        first.send(numbered(1, face_jpeg))
+        next_cut(first)
+        with connect(f"ws://{studio.host}/ws/page", max_size=None) as second:
+            second.send(numbered(1, nobody))
+            next_cut(second)
+            first.send(numbered(2, face_jpeg))
+            next_cut(first)
+            with connect(f"ws://{studio.host}/ws/overlay", max_size=None) as overlay:
+                assert next_cut(overlay)[0][1:3] == (320, 240)
+        wait_until(lambda: studio.app.state.studio.sessions == 1)
+        first.send(numbered(3, face_jpeg))
+        next_cut(first)
+        with connect(f"ws://{studio.host}/ws/overlay", max_size=None) as overlay:
+            assert next_cut(overlay)[0][1:3] == (480, 400)
 
 
 def test_watchers_are_limited_too(studio: Running, monkeypatch: pytest.MonkeyPatch) -> None:

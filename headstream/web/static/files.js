@@ -1,13 +1,15 @@
 // Photos and videos: sent, cut, fetched.
 
 const $ = (id) => document.getElementById(id);
+const AWAY = "headstream does not answer: is it still running?";
+const KEEP_MS = 60_000;
 const ENDED = ["done", "failed", "cancelled"];
 
 export function startFiles({ settings, say }) {
   const sending = new Map(); // key -> {file, share, request}
   const refused = new Map(); // key -> {name, error}
   const lines = new Map(); // key -> what is shown of it
-  let known = [], changes = 0, count = 0, polling = false, again = false;
+  let known = [], changes = 0, count = 0, polling = false, again = false, later = 0;
 
   function send(file) {
     const key = `file ${++count}`;
@@ -40,6 +42,7 @@ export function startFiles({ settings, say }) {
 
   async function poll() {
     again = true;
+    clearTimeout(later);
     if (polling) return;
     polling = true;
     try {
@@ -52,10 +55,25 @@ export function startFiles({ settings, say }) {
         await new Promise((after) => setTimeout(after, 400));
       } while (again || sending.size || known.some(({ state }) => !ENDED.includes(state)));
     } catch {
-      setTimeout(poll, 2000); // the studio is away for a moment
+      later = setTimeout(poll, 2000); // the studio is away for a moment
+      return;
     } finally {
       polling = false;
     }
+    if (known.length) later = setTimeout(poll, KEEP_MS); // results stay there for as long as somebody asks
+  }
+
+  // A link that leads nowhere is told by browsers where nobody looks, if at all.
+  async function fetchable(event, item) {
+    event.preventDefault();
+    try {
+      const { ok } = await fetch(item.link, { method: "HEAD" });
+      if (ok) Object.assign(document.createElement("a"), { href: item.link, download: item.linkName }).click();
+      else say(`${item.name}: its result is not here any more (the studio was started anew, or it was removed); drop the file again`, true);
+    } catch {
+      say(AWAY, true);
+    }
+    poll();
   }
 
   // Lines stay the same elements while what they say changes: who is at a button with the keyboard stays there.
@@ -103,6 +121,7 @@ export function startFiles({ settings, say }) {
     bar.setAttribute("aria-label", `${item.name}: ${item.text}`);
     if (item.link && !get.href) {
       Object.assign(get, { href: item.link, download: item.linkName, textContent: "Download" });
+      get.onclick = (event) => fetchable(event, item);
       get.setAttribute("aria-label", `Download ${item.linkName}`);
     }
     Object.assign(button, { textContent: item.label, onclick: item.act });
@@ -121,7 +140,7 @@ export function startFiles({ settings, say }) {
     try {
       await fetch(`/api/files/${encodeURIComponent(id)}`, { method: "DELETE" });
     } catch {
-      say("headstream does not answer: is it still running?", true);
+      say(AWAY, true);
       return;
     }
     known = known.filter((item) => item.id !== id);
@@ -150,7 +169,7 @@ function within(error, name) {
 async function errorOf(request, file) {
   if (!request.status) {
     try { await file.slice(0, 1).arrayBuffer(); } catch { return "the browser cannot read it: it is a folder (drop the files in it), or was moved or changed"; }
-    return "headstream does not answer: is it still running?";
+    return AWAY;
   }
   try { return within(JSON.parse(request.responseText).error, file.name); } catch { return `${request.responseText.slice(0, 200).trim()} (${request.status})`; }
 }

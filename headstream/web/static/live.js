@@ -52,7 +52,10 @@ export class Live {
       this.say(`no camera: ${why[error.name] ?? error.message}`, true);
       return false;
     }
-    this.stream.getVideoTracks()[0].onended = () => { this.stop(); this.say("the camera was unplugged or taken away", true); };
+    const [track] = this.stream.getVideoTracks();
+    track.onended = () => { this.stop(); this.say("the camera was unplugged or taken away", true); };
+    track.onmute = () => this.say("the camera gives no pictures: is it covered, switched off, or used by another program?", true);
+    track.onunmute = () => this.say("");
     this.video = Object.assign(document.createElement("video"), { srcObject: this.stream, muted: true, playsInline: true });
     await this.video.play();
     return true;

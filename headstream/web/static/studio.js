@@ -71,6 +71,9 @@ function changed() {
   live.configure();
   live.draw();
 }
+// A colour that is chosen is wanted.
+$("colour").addEventListener("input", () => { $("background").value = shownBefore = "colour"; });
+$("hair").addEventListener("input", () => { $("dye").checked = true; });
 $("panel").addEventListener("input", changed);
 $("panel").addEventListener("reset", () => setTimeout(() => { shownBefore = $("background").value; changed(); }));
 $("panel").addEventListener("submit", (event) => event.preventDefault());
