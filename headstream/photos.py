@@ -43,12 +43,14 @@ class PhotoResult:
     """A cut photo.
 
     faces: all that were found.  heads: those that were believed and cut, largest first.  searched_px: the part of the
-    photo that shows them: all of it, or its top where it shows people from head to foot.
+    photo that shows them: all of it, or its top where it shows people from head to foot.  believed: how many heads there
+    are as far as was asked: with a number for ``heads``, also those before it.
     """
 
     frame: Frame
     faces: tuple[Face, ...] = ()
     heads: tuple[HeadStages, ...] = ()
+    believed: int = 0
 
     @property
     def searched_px(self) -> Region:
@@ -116,9 +118,10 @@ class PhotoCutter:
             stages.append(stage)
             if self.options.heads == "largest" or len(stages) == self.options.heads:
                 break
+        believed = len(stages)
         if isinstance(self.options.heads, int):
             stages = stages[self.options.heads - 1 :]
-        return PhotoResult(frame, tuple(face for face, _ in wanted), tuple(stages))
+        return PhotoResult(frame, tuple(face for face, _ in wanted), tuple(stages), believed)
 
     def _cut_head(self, frame: Frame, face: Face, number: int, min_fill: float) -> HeadStages | None:
         crop_px = crop_square(face.box_px, self.options.track.padding)
