@@ -170,13 +170,12 @@ def find_photos(inputs: list[str], out: Path) -> tuple[list[Path], list[tuple[Pa
     problems: list[tuple[Path, str]] = []
     for text in inputs:
         path = Path(text)
-        if os.path.isdir(text) and len(inputs) > 1 and inside(text, str(out)):
-            continue  # the shell's pattern named the output folder too
         if os.path.isdir(text):
             unread: list[OSError] = []
             below = sorted(map(Path, files_below(text, SUFFIXES, unread, leave_out=str(out))))
             problems += [(Path(error.filename), unread_folder(error)) for error in unread]
-            if not below and not unread:
+            named_by_pattern = len(inputs) > 1 and inside(text, str(out))  # by the shell, with the photos beside it
+            if not below and not unread and not named_by_pattern:
                 problems.append((path, f"{path}: no photos in this folder"))
             found.update(dict.fromkeys(below))
         elif os.path.exists(text) or not glob.has_magic(text):
