@@ -269,7 +269,7 @@ def test_the_output_folder_among_the_inputs(tmp_path: Path) -> None:
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"x")
-    found = ([tmp_path / "a.jpg", tmp_path / "b.jpg"], [])
+    found: tuple[list[Path], list[tuple[Path, str]]] = ([tmp_path / "a.jpg", tmp_path / "b.jpg"], [])
     cut = tmp_path / "cut"
     assert find_photos([str(tmp_path / name) for name in ("a.jpg", "b.jpg", "cut")], cut) == found
     assert find_photos([str(tmp_path / "*")], tmp_path / "elsewhere") == found  # and a pattern names no folders

@@ -107,7 +107,8 @@ class SeesThings(FaceFinder):
 
 
 def test_what_is_not_seen_again_from_near_is_nobody(portrait: UInt8Array) -> None:
-    with SeesThings(models_dir()) as finder:
+    finder = SeesThings(models_dir())
+    with finder:
         rgb = scene(portrait, 800, 1200, 0.30, 280, 160)
         found = finder.search(rgb)
         assert found
@@ -116,7 +117,8 @@ def test_what_is_not_seen_again_from_near_is_nobody(portrait: UInt8Array) -> Non
 
 
 def test_a_portrait_is_not_searched_in_tiles(portrait: UInt8Array) -> None:
-    with SeesThings(models_dir()) as finder:
+    finder = SeesThings(models_dir())
+    with finder:
         assert finder.search_group(portrait, finder.search(portrait)) == []
         assert finder.looked_in == 0
 
