@@ -6,7 +6,7 @@ import io
 import os
 import re
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,12 @@ from headstream.capture.named import VIDEOS, check_file, files_below, inside, un
 from headstream.errors import SourceError
 from headstream.types import UInt8Array
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".heic", ".heif", ".avif", ".bmp", ".tif", ".tiff", ".gif"})
+SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".jfif", ".png", ".webp", ".heic", ".heif", ".avif", ".bmp", ".tif", ".tiff", ".gif"}
+)
 _MAX_PIXELS = 178_000_000  # Pillow's own limit against decompression bombs
 _MIN_SIDE_PX = 16
+_SUBFILE_TYPE = 254  # TIFF's tag; bit 0: a smaller version of another page
 
 
 @dataclass(frozen=True)
@@ -27,12 +30,14 @@ class Photo:
 
     rgb: (H, W, 3) uint8, upright.  alpha: (H, W) uint8 of the photo's own transparency, or None.
     icc: colour profile that ``rgb`` is in, to be embedded in what is made of it; None means sRGB.
+    pictures: how many the file holds, pages or those of an animation; ``rgb`` is the first.
     """
 
     rgb: UInt8Array
     alpha: UInt8Array | None
     icc: bytes | None
     path: Path | None = None
+    pictures: int = 1
 
 
 def read_photo(path: Path) -> Photo:
@@ -49,7 +54,8 @@ def read_photo(path: Path) -> Photo:
             warnings.simplefilter("ignore")
             with Image.open(path) as image:
                 _check_size(image.size, path)
-                return photo_from_image(image, path)
+                pictures = _pictures(image)
+                return replace(photo_from_image(image, path), pictures=pictures)
     except Image.DecompressionBombError as error:
         raise SourceError(f"{path}: too large: {error}") from error
     except UnidentifiedImageError as error:
@@ -58,6 +64,24 @@ def read_photo(path: Path) -> Photo:
         ) from error
     except (OSError, ValueError, SyntaxError, EOFError, RuntimeError) as error:  # RuntimeError: AVIF's decoder
         raise SourceError(f"{path}: damaged or cut off: {error}") from error
+
+
+def _pictures(image: Any) -> int:
+    """How many pictures there are to look at; small versions of the same one (TIFF, MPO) are none. Back at the first."""
+    if image.format not in {"GIF", "WEBP", "PNG", "TIFF", "AVIF"}:
+        return 1
+    try:
+        count = getattr(image, "n_frames", 1)
+        if image.format == "TIFF" and count > 1:
+            smaller = 0
+            for page in range(count):
+                image.seek(page)
+                smaller += image.tag_v2.get(_SUBFILE_TYPE, 0) & 1
+            count -= smaller
+        image.seek(0)
+    except (OSError, ValueError, SyntaxError, EOFError, RuntimeError):
+        return 1  # damaged further on: the first picture may be whole
+    return max(1, count)
 
 
 def _for_a_film(path: Path) -> str:
@@ -150,14 +174,19 @@ def find_photos(inputs: list[str], out: Path) -> tuple[list[Path], list[tuple[Pa
             unread: list[OSError] = []
             below = sorted(map(Path, files_below(text, SUFFIXES, unread, leave_out=str(out))))
             problems += [(Path(error.filename), unread_folder(error)) for error in unread]
-            if not below and not unread:
+            named_by_pattern = len(inputs) > 1 and inside(text, str(out))  # by the shell, with the photos beside it
+            if not below and not unread and not named_by_pattern:
                 problems.append((path, f"{path}: no photos in this folder"))
             found.update(dict.fromkeys(below))
         elif os.path.exists(text) or not glob.has_magic(text):
             found[path] = None
         else:
             meant = inside(os.path.dirname(re.split(r"[*?\[]", text)[0]), str(out))
-            matches = [m for m in sorted(glob.glob(text, recursive=True)) if meant or not inside(m, str(out))]
+            matches = [
+                match
+                for match in sorted(glob.glob(text, recursive=True))
+                if not os.path.isdir(match) and (meant or not inside(match, str(out)))
+            ]
             if not matches:
                 problems.append((path, f"{text}: no file matches this pattern"))
             found.update(dict.fromkeys(map(Path, matches)))

@@ -29,11 +29,12 @@ if TYPE_CHECKING:
 
 @dataclass
 class _Tally:
-    """What became of the photos. stopped: why the rest was not tried, or ""; left: how many those are.
-    status: of the failures, 2 where all are of photos that cannot be read."""
+    """What became of the photos. notes: on what was not cut of those that could be read.  stopped: why the rest was not
+    tried, or ""; left: how many those are.  status: of the failures, 2 where all are of photos that cannot be read."""
 
     done: list[dict[str, Any]] = field(default_factory=list)
     without_head: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     failed: list[dict[str, str]] = field(default_factory=list)
     status: int = 2
     interrupted: bool = False
@@ -151,8 +152,13 @@ def _cut(path: Path, cutter: PhotoCutter, out: Path, taken: set[str], tally: _Ta
     with cutter.times.stage("decode"):
         photo = read_photo(path)
     result = cutter.cut(photo.rgb, photo.alpha)
+    if photo.pictures > 1:
+        tally.notes.append(f"{path}: holds {photo.pictures} pictures; only the first was looked at{_for_all(path)}")
     if not result.heads:
         tally.without_head.append(str(path))
+        if result.believed:
+            seen = f"{result.believed} head{'s' if result.believed > 1 else ''}"
+            tally.notes.append(f"{path}: {seen} in it, numbered from the largest on")
         return
     cutout = result.cutout
     figure = stages_figure(photo.rgb, list(result.heads), result.searched_px, cutout) if stages else None
@@ -162,9 +168,16 @@ def _cut(path: Path, cutter: PhotoCutter, out: Path, taken: set[str], tally: _Ta
     tally.done.append({"input": str(path), "heads": len(result.heads), "outputs": [str(f) for f in files]})
 
 
+def _for_all(path: Path) -> str:
+    """How to cut the others, where the decoder of films knows the format."""
+    return f"; for all: headstream video {path} --out FILE" if path.suffix.lower() in {".gif", ".apng", ".png"} else ""
+
+
 def _tell(tally: _Tally, out: Path, how: str, who: str) -> None:
     if tally.done:
         say(f"{len(tally.done)} photo{'s' if len(tally.done) != 1 else ''} cut into {out}/; {how}")
+    for note in tally.notes:
+        say(f"headstream: {note}")
     for name in tally.without_head:
         say(f"headstream: {name}: no head{who} found")
     for failure in tally.failed:

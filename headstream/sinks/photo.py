@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import re
 import shutil
 from pathlib import Path
@@ -34,7 +36,7 @@ def write_photo(
     from PIL import Image
 
     check_writable(folder)
-    part = neighbour(folder, f".{folder.resolve().name}.part")
+    part = neighbour(folder, _part_name(folder.resolve().name))
     pictures: dict[str, UInt8Array] = {"head_only.png": cutout.rgba(), "full_mask.png": cutout.alpha}
     for number, crop in enumerate(crops, 1):
         name = "head_mask_crop.png" if number == 1 else f"head_mask_crop_{number}.png"
@@ -59,6 +61,12 @@ def write_photo(
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return [folder / name for name in pictures]
+
+
+def _part_name(name: str) -> str:
+    """Of a folder in the making: a name that is as long as names can be leaves no room for more."""
+    part = f".{name}.part"
+    return part if len(os.fsencode(part)) <= 255 else f".{hashlib.sha256(os.fsencode(name)).hexdigest()[:32]}.part"
 
 
 def save_png(path: Path, rgba: UInt8Array) -> None:
@@ -134,10 +142,10 @@ def _captioned(picture: UInt8Array, text: str) -> UInt8Array:
 def result_folder(out: Path, photo: Path, taken: set[str]) -> Path:
     """DIR/STEM for a photo, or DIR/STEM-2 and so on where another photo of this run has that name. taken: these names, as a
     file system that ignores case sees them."""
-    name = photo.stem
+    stem = name = photo.stem if photo.stem.strip(".") else photo.name  # of "...jpg" it is "..": another folder
     number = 2
     while name.casefold() in taken:
-        name = f"{photo.stem}-{number}"
+        name = f"{stem}-{number}"
         number += 1
     taken.add(name.casefold())
     return out / name

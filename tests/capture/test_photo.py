@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageCms
+from PIL.TiffImagePlugin import AppendingTiffWriter
 
 from headstream.capture.photo import find_photos, read_photo
 from headstream.errors import SourceError
@@ -39,6 +40,30 @@ def test_file_kinds(tmp_path: Path, suffix: str, options: dict[str, object], mea
     photo = read_photo(path)
     assert near(photo.rgb, RGB, mean)
     assert photo.alpha is None
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".webp", ".png", ".tif"])
+def test_files_of_several_pictures(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"p{suffix}"
+    rest = [Image.fromarray(pattern(64, 48, 30 * index)) for index in (1, 2)]
+    Image.fromarray(RGB).save(path, save_all=True, append_images=rest)
+    photo = read_photo(path)
+    assert photo.pictures == 3
+    assert near(photo.rgb, RGB, 40)
+    Image.fromarray(RGB).save(path)
+    assert read_photo(path).pictures == 1
+
+
+def test_smaller_versions_are_not_further_pictures(tmp_path: Path) -> None:
+    first, other = Image.fromarray(RGB), Image.fromarray(RGB[::2, ::2])
+    first.save(tmp_path / "p.jpg", "MPO", save_all=True, append_images=[other])  # what many phones write
+    with AppendingTiffWriter(tmp_path / "p.tif", True) as tiff:
+        for image, kind in ((first, 0), (other, 1)):
+            image.save(tiff, "TIFF", tiffinfo={254: kind})
+            tiff.newFrame()
+    for name in ("p.jpg", "p.tif"):
+        photo = read_photo(tmp_path / name)
+        assert (photo.pictures, photo.rgb.shape) == (1, RGB.shape)
 
 
 def test_heic() -> None:
@@ -236,6 +261,20 @@ def test_photos_cut_into_their_own_folder_are_not_cut_again(tmp_path: Path) -> N
     found = [tmp_path / "a.jpg", tmp_path / "b" / "c.jpg"]
     assert find_photos([str(tmp_path)], tmp_path) == (found, [])
     assert len(find_photos([str(tmp_path)], tmp_path / "elsewhere")[0]) == 5
+
+
+def test_the_output_folder_among_the_inputs(tmp_path: Path) -> None:
+    """As a shell expands photos/* with --out photos/cut, the second time."""
+    for name in ("a.jpg", "b.jpg", "cut/a/head_only.png", "cut/a/full_mask.png"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+    found: tuple[list[Path], list[tuple[Path, str]]] = ([tmp_path / "a.jpg", tmp_path / "b.jpg"], [])
+    cut = tmp_path / "cut"
+    assert find_photos([str(tmp_path / name) for name in ("a.jpg", "b.jpg", "cut")], cut) == found
+    assert find_photos([str(tmp_path / "*")], tmp_path / "elsewhere") == found  # and a pattern names no folders
+    assert find_photos([str(tmp_path), str(cut)], tmp_path) == found
+    assert "no photos" in find_photos([str(cut)], cut)[1][0][1]
 
 
 @pytest.mark.skipif(ROOT, reason="root may read everything")

@@ -82,7 +82,28 @@ class TestImage:
         assert run("image", plain_clip, "--out", tmp_path / "cut") == 2
         assert f"for a film: headstream video {plain_clip} --out FILE" in capsys.readouterr().err
         assert run("image", photo, "--out", tmp_path / "cut", "--heads", "2") == 3
-        assert "ada.jpg: no head of person 2 found" in capsys.readouterr().err
+        err = capsys.readouterr().err
+        assert "ada.jpg: 1 head in it, numbered from the largest on" in err
+        assert "ada.jpg: no head of person 2 found" in err
+
+    def test_of_several_pictures_only_the_first_is_cut_and_it_is_told(
+        self, portrait: UInt8Array, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        first = Image.fromarray(portrait)
+        first.save(tmp_path / "pages.tif", save_all=True, append_images=[first.transpose(Image.Transpose.ROTATE_90)])
+        assert run("image", tmp_path / "pages.tif", "--out", tmp_path / "cut") == 0
+        assert "pages.tif: holds 2 pictures; only the first was looked at" in capsys.readouterr().err
+
+    def test_odd_names_stay_in_the_output_folder(self, photo: Path, tmp_path: Path) -> None:
+        names = ["...jpg", "-dash.jpg", "[x] ü.jpg", "n" * 251 + ".jpg"]
+        for name in names:
+            (tmp_path / name).write_bytes(photo.read_bytes())
+        out = tmp_path / "deep" / "cut"
+        assert run("image", *(tmp_path / name for name in names), "--out", out) == 0
+        made = {"-dash", "...jpg", "[x] ü", "n" * 251}
+        assert {folder.name for folder in out.iterdir()} == made
+        assert [folder.name for folder in out.parent.iterdir()] == ["cut"]
+        assert all((out / name / "head_only.png").is_file() for name in made)
 
     @pytest.mark.parametrize("option", ["--hair-color", "--hair-colour"])
     def test_colour_is_spelled_as_one_likes(self, option: str, capsys: pytest.CaptureFixture[str]) -> None:

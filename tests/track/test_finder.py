@@ -70,6 +70,59 @@ def test_small_faces_are_searched_for(
     assert any(overlap(face.box_px, expected) > 0.45 for face in found)  # type: ignore[arg-type]
 
 
+def group(portrait: UInt8Array, rows: int, columns: int, side: int) -> UInt8Array:
+    """A sheet of portraits, every other one mirrored."""
+    small = cv2.resize(portrait, (side, side), interpolation=cv2.INTER_AREA)
+    return np.vstack(
+        [
+            np.hstack([small if (row + column) % 2 else small[:, ::-1] for column in range(columns)])
+            for row in range(rows)
+        ]
+    )
+
+
+def test_everybody_in_a_group_is_found(portrait: UInt8Array, finder: FaceFinder) -> None:
+    rgb = group(portrait, 5, 8, 160)
+    found = finder.search(rgb)
+    everybody = found + finder.search_group(rgb, found)
+    assert len(found) < 35 <= len(everybody) <= 40
+    cells = {(int(face.box_px[0] // 160), int(face.box_px[1] // 160)) for face in everybody}
+    assert len(cells) == len(everybody)
+
+
+def test_people_side_by_side_in_a_very_wide_picture(portrait: UInt8Array, finder: FaceFinder) -> None:
+    rgb = group(portrait, 1, 9, 256)
+    assert finder.search(rgb) == []  # a face is 5 of the 192 pixels the detector sees
+    assert len(finder.search_group(rgb, [])) == 9
+
+
+class SeesThings(FaceFinder):
+    """Takes something for a face in every tile."""
+
+    looked_in = 0
+
+    def _in_tiles(self, rgb: UInt8Array, side: int) -> list[Face]:
+        self.looked_in += 1
+        return [Face((20, 30, 60, 70), np.zeros((6, 2), np.float32), 0.99)]
+
+
+def test_what_is_not_seen_again_from_near_is_nobody(portrait: UInt8Array) -> None:
+    finder = SeesThings(models_dir())
+    with finder:
+        rgb = scene(portrait, 800, 1200, 0.30, 280, 160)
+        found = finder.search(rgb)
+        assert found
+        assert finder.search_group(rgb, found) == []
+        assert finder.looked_in > 0
+
+
+def test_a_portrait_is_not_searched_in_tiles(portrait: UInt8Array) -> None:
+    finder = SeesThings(models_dir())
+    with finder:
+        assert finder.search_group(portrait, finder.search(portrait)) == []
+        assert finder.looked_in == 0
+
+
 def test_a_face_that_fills_the_picture_is_found(portrait: UInt8Array, finder: FaceFinder) -> None:
     close = cv2.resize(portrait[50:200, 155:300], (580, 600), interpolation=cv2.INTER_CUBIC)
     assert len(finder.search(close)) == 1
