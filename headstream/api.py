@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -48,8 +49,10 @@ def cut_video(
     """Cut the heads out of a video file: one ``Cutout`` for every frame, in order, in constant memory.
 
     The file and the weights are opened at the first step; stop early by closing the iterator. The words are those of
-    ``cut_image``. Raises UsageError for ``heads`` and ``part`` at once; then UsageError, SourceError, ModelError.
+    ``cut_image``. Raises UsageError for what is no path, ``heads`` and ``part`` at once; then UsageError, SourceError, ModelError.
     """
+    if not isinstance(path, (str, os.PathLike)):
+        raise UsageError(f"a video is a path, got {type(path).__name__}")
     return _cut_video(path, CutOptions(heads=heads, part=part), model, device)
 
 
@@ -77,7 +80,7 @@ def _pixels(picture: Any) -> tuple[UInt8Array, UInt8Array | None]:
 
 
 def _read(picture: Any) -> tuple[UInt8Array, UInt8Array | None]:
-    if isinstance(picture, (str, Path)):
+    if isinstance(picture, (str, os.PathLike)):
         photo = read_photo(Path(picture))
         return photo.rgb, photo.alpha
     if isinstance(picture, np.ndarray):
