@@ -44,20 +44,21 @@ def cut_image(
 
 
 def cut_video(
-    path: str | Path, *, heads: Heads = "largest", part: Part = "head", model: Model = "default", device: str = "auto"
+    path: str | os.PathLike[str], *, heads: Heads = "largest", part: Part = "head", model: Model = "default", device: str = "auto"
 ) -> Iterator[Cutout]:
     """Cut the heads out of a video file: one ``Cutout`` for every frame, in order, in constant memory.
 
     The file and the weights are opened at the first step; stop early by closing the iterator. The words are those of
-    ``cut_image``. Raises UsageError for what is no path, ``heads`` and ``part`` at once; then UsageError, SourceError, ModelError.
+    ``cut_image``. Raises UsageError for what is no path, ``heads`` and ``part`` at once; then UsageError, SourceError,
+    ModelError.
     """
     if not isinstance(path, (str, os.PathLike)):
         raise UsageError(f"a video is a path, got {type(path).__name__}")
     return _cut_video(path, CutOptions(heads=heads, part=part), model, device)
 
 
-def _cut_video(path: str | Path, options: CutOptions, model: Model, device: str) -> Iterator[Cutout]:
-    with FileSource(path) as source, kept.finder() as finder:
+def _cut_video(path: str | os.PathLike[str], options: CutOptions, model: Model, device: str) -> Iterator[Cutout]:
+    with FileSource(Path(path)) as source, kept.finder() as finder:
         segmenter = _network(model, device, fast=True)
         yield from cut_stream(source, file_cutter(segmenter, finder, options))
 
