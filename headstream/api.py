@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -44,11 +44,16 @@ def cut_image(
 
 
 def cut_video(
-    path: str | os.PathLike[str], *, heads: Heads = "largest", part: Part = "head", model: Model = "default", device: str = "auto"
-) -> Iterator[Cutout]:
+    path: str | os.PathLike[str],
+    *,
+    heads: Heads = "largest",
+    part: Part = "head",
+    model: Model = "default",
+    device: str = "auto",
+) -> Generator[Cutout, None, None]:
     """Cut the heads out of a video file: one ``Cutout`` for every frame, in order, in constant memory.
 
-    The file and the weights are opened at the first step; stop early by closing the iterator. The words are those of
+    The file and the weights are opened at the first step; stop early by closing the generator. The words are those of
     ``cut_image``. Raises UsageError for what is no path, ``heads`` and ``part`` at once; then UsageError, SourceError,
     ModelError.
     """
@@ -57,7 +62,9 @@ def cut_video(
     return _cut_video(path, CutOptions(heads=heads, part=part), model, device)
 
 
-def _cut_video(path: str | os.PathLike[str], options: CutOptions, model: Model, device: str) -> Iterator[Cutout]:
+def _cut_video(
+    path: str | os.PathLike[str], options: CutOptions, model: Model, device: str
+) -> Generator[Cutout, None, None]:
     with FileSource(Path(path)) as source, kept.finder() as finder:
         segmenter = _network(model, device, fast=True)
         yield from cut_stream(source, file_cutter(segmenter, finder, options))

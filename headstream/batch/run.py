@@ -21,7 +21,7 @@ from headstream.cores import cores_here
 from headstream.errors import UsageError
 from headstream.segment.load import pinned
 from headstream.segment.registry import find_model
-from headstream.sinks.partial import check_writable
+from headstream.sinks.partial import check_writable, make_parents
 from headstream.sinks.photo import RESULT, check_folder
 
 
@@ -43,6 +43,7 @@ def run_batch(job: BatchJob, progress: Callable[[BatchProgress], None] | None = 
     storage = open_storage(job.out)
     if isinstance(storage, LocalStorage):
         check_folder(storage.root)
+        make_parents(storage.root / own_name("work", "x"))  # workers could not say in a line why they cannot
     if job.report is not None:
         check_writable(job.report)
     todo, finished = split(items, storage, resume=job.resume)

@@ -424,6 +424,12 @@ class TestRefusals:
         with pytest.raises(UsageError, match=f"list.csv:3: .*{words}"):
             run_batch(job(listed, out=tmp_path / "out"))
 
+    def test_no_place_to_work_in(self, clip: Path, tmp_path: Path) -> None:
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out" / ".headstream").touch()
+        with pytest.raises(SinkError, match=r"\.headstream is a file, not a folder"):
+            run_batch(job(clip, out=tmp_path / "out"))
+
     def test_out_is_a_file(self, clip: Path, tmp_path: Path) -> None:
         (tmp_path / "out").touch()
         with pytest.raises(SinkError, match="is a file"):
