@@ -43,9 +43,10 @@ def run_batch(job: BatchJob, progress: Callable[[BatchProgress], None] | None = 
     storage = open_storage(job.out)
     if isinstance(storage, LocalStorage):
         check_folder(storage.root)
-        make_parents(storage.root / own_name("work", "x"))  # workers could not say in a line why they cannot
     if job.report is not None:
         check_writable(job.report)
+    if isinstance(storage, LocalStorage):
+        make_parents(storage.root / own_name("work", "x"))  # workers could not say in a line why they cannot
     todo, finished = split(items, storage, resume=job.resume)
     report = BatchReport(len(items), results=storage.locate("results.jsonl"))
     if isinstance(storage, LocalStorage):  # on a store asking for them costs too much
