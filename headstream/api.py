@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -43,18 +44,28 @@ def cut_image(
 
 
 def cut_video(
-    path: str | Path, *, heads: Heads = "largest", part: Part = "head", model: Model = "default", device: str = "auto"
-) -> Iterator[Cutout]:
+    path: str | os.PathLike[str],
+    *,
+    heads: Heads = "largest",
+    part: Part = "head",
+    model: Model = "default",
+    device: str = "auto",
+) -> Generator[Cutout, None, None]:
     """Cut the heads out of a video file: one ``Cutout`` for every frame, in order, in constant memory.
 
-    The file and the weights are opened at the first step; stop early by closing the iterator. The words are those of
-    ``cut_image``. Raises UsageError for ``heads`` and ``part`` at once; then UsageError, SourceError, ModelError.
+    The file and the weights are opened at the first step; stop early by closing the generator. The words are those of
+    ``cut_image``. Raises UsageError for what is no path, ``heads`` and ``part`` at once; then UsageError, SourceError,
+    ModelError.
     """
+    if not isinstance(path, (str, os.PathLike)):
+        raise UsageError(f"a video is a path, got {type(path).__name__}")
     return _cut_video(path, CutOptions(heads=heads, part=part), model, device)
 
 
-def _cut_video(path: str | Path, options: CutOptions, model: Model, device: str) -> Iterator[Cutout]:
-    with FileSource(path) as source, kept.finder() as finder:
+def _cut_video(
+    path: str | os.PathLike[str], options: CutOptions, model: Model, device: str
+) -> Generator[Cutout, None, None]:
+    with FileSource(Path(path)) as source, kept.finder() as finder:
         segmenter = _network(model, device, fast=True)
         yield from cut_stream(source, file_cutter(segmenter, finder, options))
 
@@ -77,7 +88,7 @@ def _pixels(picture: Any) -> tuple[UInt8Array, UInt8Array | None]:
 
 
 def _read(picture: Any) -> tuple[UInt8Array, UInt8Array | None]:
-    if isinstance(picture, (str, Path)):
+    if isinstance(picture, (str, os.PathLike)):
         photo = read_photo(Path(picture))
         return photo.rgb, photo.alpha
     if isinstance(picture, np.ndarray):

@@ -22,6 +22,7 @@ from headstream.alongtrack import (
 )
 from headstream.apart import check_apart, model_files
 from headstream.capture.file import FileSource
+from headstream.capture.photo import SUFFIXES as PHOTOS
 from headstream.capture.survey import counted
 from headstream.dub.blend import ColourShift, blended, like_film
 from headstream.dub.match import colour_shifts
@@ -162,6 +163,7 @@ def paste_film(job: PasteJob, progress: Progress | None = None) -> DubReport:
         raise UsageError(f"--feather {job.feather_px:g}: expected 0 to 500 pixels")
     track = TrackReader(job.track)
     path = head_path(track, chosen_head(track, job.head), job.stabilise)
+    _check_clip(job.clip)
     with FileSource(job.source) as film, FileSource(job.clip) as clip:
         check_track(track, film, job.track)
         width, height = clip.size_px
@@ -191,6 +193,16 @@ def paste_film(job: PasteJob, progress: Progress | None = None) -> DubReport:
             sinks = open_sinks(film, [(job.out, kind, "film")], film.size_px, sound=job.audio, old_sound=job.old_audio)
             write_all(frames, sinks, report, len(path), partly(progress, passes - 1, passes))
     return report
+
+
+def _check_clip(clip: Path) -> None:
+    """Raise UsageError for frames as pictures, which models like to answer with; a video tells their times."""
+    if clip.is_dir() or clip.suffix.lower() in PHOTOS:
+        pictures = clip if clip.is_dir() else clip.parent
+        raise UsageError(
+            f"{clip}: a clip is a video file; make one of pictures: "
+            f"ffmpeg -framerate RATE -i {pictures}/%06d.png -c:v ffv1 clip.mkv"
+        )
 
 
 def _pasted(

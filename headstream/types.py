@@ -145,6 +145,11 @@ class Frame:
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"Frame is immutable; cannot set {name}")
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For copies, and for other processes: without a view made on demand."""
+        own = self._rgb if self.planes is None else None
+        return _again, (own, self.planes, self.index, self.pts, self.duration_s, self.captured_s, self.alpha)
+
     @property
     def picture(self) -> Planes | UInt8Array:
         """The planes as decoded, or the R'G'B' of a source that has no others."""
@@ -193,6 +198,18 @@ class Frame:
     def __repr__(self) -> str:
         kind = "rgb" if self.planes is None else f"{self.planes.bits}-bit planes"
         return f"Frame({self.size_px[0]}x{self.size_px[1]} {kind}, index={self.index}, pts={float(self.pts):.3f} s)"
+
+
+def _again(
+    rgb: UInt8Array | None,
+    planes: Planes | None,
+    index: int,
+    pts: Fraction,
+    duration_s: Fraction | None,
+    captured_s: float,
+    alpha: UInt8Array | None,
+) -> Frame:
+    return Frame(rgb, planes=planes, index=index, pts=pts, duration_s=duration_s, captured_s=captured_s, alpha=alpha)
 
 
 @dataclass(frozen=True)

@@ -103,6 +103,27 @@ def test_pictures_without_a_pixel(shape: tuple[int, ...]) -> None:
         headstream.cut_image(Image.new("RGB", (shape[1], shape[0])))
 
 
+@pytest.mark.parametrize("shape", [(1, 1, 3), (2, 5000, 3), (5000, 1, 4)])
+def test_pictures_too_small_for_a_head_hold_none(shape: tuple[int, ...]) -> None:
+    assert headstream.cut_image(np.zeros(shape, np.uint8)) == []
+
+
+def test_what_is_no_path(head_clip: Path, portrait: UInt8Array, tmp_path: Path) -> None:
+    class Named:
+        def __init__(self, path: Path) -> None:
+            self.path = path
+
+        def __fspath__(self) -> str:
+            return str(self.path)
+
+    for wrong in (None, 3, b"talk.mp4", [head_clip], portrait):
+        with pytest.raises(UsageError, match=f"a video is a path, got {type(wrong).__name__}"):
+            headstream.cut_video(wrong)  # type: ignore[arg-type]
+    assert next(headstream.cut_video(Named(head_clip))).heads
+    Image.fromarray(portrait).save(tmp_path / "p.png")
+    assert len(headstream.cut_image(Named(tmp_path / "p.png"))) == 1
+
+
 class TestKept:
     def test_the_second_call_loads_nothing(self, loads: list[str], portrait: UInt8Array, head_clip: Path) -> None:
         first, second = headstream.cut_image(portrait), headstream.cut_image(portrait)

@@ -238,7 +238,7 @@ class TestPythonInterface:
         assert all(c.heads for c in cutouts)
         stream = headstream.cut_video(head_clip)
         next(stream)
-        stream.close()  # type: ignore[attr-defined]
+        stream.close()
 
     def test_cut_stream_of_ones_own_frames(self, portrait: UInt8Array, finder: FaceFinder) -> None:
         segmenter = headstream.load_segmenter("default", device="cpu")

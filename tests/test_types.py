@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import copy
+import pickle
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pytest
@@ -42,6 +45,22 @@ def test_a_frame_is_immutable() -> None:
     with pytest.raises(ValueError, match="read-only"):
         frame.rgb[0, 0] = 1
     assert "index=3" in repr(frame)
+
+
+@pytest.mark.parametrize("planar", [False, True])
+def test_a_cutout_goes_to_another_process_and_is_copied(planar: bool) -> None:
+    rgb = pattern(16, 12, 0)
+    place: dict[str, Any] = {"index": 4, "pts": Fraction(4, 25), "duration_s": Fraction(1, 25), "captured_s": 2.5}
+    frame = Frame(None if planar else rgb, planes=planes_from_rgb(rgb, Colour()) if planar else None, **place)
+    head = Head(1, (2.0, 2.0, 8.0, 8.0), (0, 0, 12, 12), np.zeros((6, 2), np.float32), 0.9)
+    cutout = Cutout(frame, (head,), (4, 2, 12, 8), np.full((6, 8), 99, np.uint8))
+    assert frame.rgb.shape == (12, 16, 3)  # a view made on demand does not go along
+    for again in (pickle.loads(pickle.dumps(cutout)), copy.deepcopy(cutout), copy.copy(cutout)):
+        assert np.array_equal(again.rgba(), cutout.rgba())
+        assert again.heads[0].box_px == head.box_px
+        assert {name: getattr(again.frame, name) for name in place} == place
+        with pytest.raises(ValueError, match="read-only"):
+            again.frame.rgb[0, 0] = 1
 
 
 def test_a_frame_holds_rgb_or_planes() -> None:

@@ -42,7 +42,7 @@ class Found:
 
 
 def find_items(inputs: Sequence[str], wish: Wish, out: str, *, recursive: bool = True) -> list[Item]:
-    """Everything ``inputs`` name, each once, sorted within each. What cannot be tried has a ``problem``.
+    """Everything ``inputs`` name, each once with the same wish, sorted within each. What cannot be tried has a ``problem``.
 
     A folder stands for the photos and videos in it, and below it if ``recursive``; hidden files and what lies in the
     output folder are left out; of a folder that is it, or is in it, what earlier runs made. Files and manifests are taken at
@@ -50,10 +50,10 @@ def find_items(inputs: Sequence[str], wish: Wish, out: str, *, recursive: bool =
     Raises UsageError for two inputs with one place, and for manifests that make no sense.
     """
     own = out if is_remote(out) else local_path(out)
-    found: dict[tuple[str, str | None], Found] = {}
+    found: dict[tuple[str, str | None, Wish], Found] = {}
     for text in inputs:
         for one in _expanded(text, wish, own, recursive):
-            found.setdefault((one.input, one.out), one)
+            found.setdefault((one.input, one.out, one.wish), one)
     return _placed(list(found.values()))
 
 
@@ -196,7 +196,7 @@ def _items(found: list[Found], stems: list[str]) -> list[Item]:
         kind = kind_of(one.input)
         place = stem if kind == "photo" else stem + FORMATS.get(one.wish.format, "")
         place = "" if one.problem else place
-        items.append(Item(number, one.input, kind, place, one.wish, one.size, one.mark, problem=one.problem))
+        items.append(Item(number, one.input, kind, place, one.wish, one.size, one.mark, problem=one.problem, at=one.at))
     return items
 
 

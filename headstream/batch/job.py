@@ -93,7 +93,7 @@ class Item:
     former: outputs of an earlier result, which go when the new one has none of these names.
     split_s: as of ``BatchJob``, for films.  whole: why this one is cut whole all the same, or "".
     task: the part of the film ``film`` (its number) that this is: a piece to cut, or all to put together.
-    share: of the film's bytes, 0..1.
+    share: of the film's bytes, 0..1.  at: "file:line" of the manifest that names it, or "".
     """
 
     number: int
@@ -112,6 +112,7 @@ class Item:
     task: Piece | Join | None = None
     film: int = -1
     share: float = 1.0
+    at: str = ""
 
     @property
     def stem(self) -> str:

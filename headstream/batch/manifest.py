@@ -91,6 +91,7 @@ def _line(row: dict[str, Any], at: str, manifest: str, wish: Wish) -> Line:
         if name not in COLUMNS:
             raise UsageError(
                 f"{at}: column {name!r} is not known; known: {', '.join(COLUMNS)}; a name with _ before it is left alone"
+                + ("; columns are set apart by commas" if ";" in name or "\t" in name else "")
             )
         if name == "stages" and str(value).strip():
             if (said := _SAID.get(str(value).strip().lower())) is None:

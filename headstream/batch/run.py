@@ -21,7 +21,7 @@ from headstream.cores import cores_here
 from headstream.errors import UsageError
 from headstream.segment.load import pinned
 from headstream.segment.registry import find_model
-from headstream.sinks.partial import check_writable
+from headstream.sinks.partial import check_writable, make_parents
 from headstream.sinks.photo import RESULT, check_folder
 
 
@@ -45,6 +45,8 @@ def run_batch(job: BatchJob, progress: Callable[[BatchProgress], None] | None = 
         check_folder(storage.root)
     if job.report is not None:
         check_writable(job.report)
+    if isinstance(storage, LocalStorage):
+        make_parents(storage.root / own_name("work", "x"))  # workers could not say in a line why they cannot
     todo, finished = split(items, storage, resume=job.resume)
     report = BatchReport(len(items), results=storage.locate("results.jsonl"))
     if isinstance(storage, LocalStorage):  # on a store asking for them costs too much
@@ -73,22 +75,35 @@ def _checked_items(job: BatchJob) -> list[Item]:
     items = find_items(job.inputs, wish, job.out, recursive=job.recursive)
     if all(item.problem for item in items):
         raise UsageError(items[0].problem if items else "no inputs")
-    for wish, kind in dict.fromkeys((item.wish, item.kind) for item in items):
-        check_wish(wish, kind)
+    for item in _one_of_each(items):
+        try:
+            check_wish(item.wish, item.kind)
+        except UsageError as error:
+            raise _said_of(item, str(error)) from error
     _check_apart(items, job)
     return items
 
 
+def _one_of_each(items: list[Item]) -> list[Item]:
+    """The first with each wish, of each kind."""
+    return list({(item.wish, item.kind): item for item in reversed(items)}.values())[::-1]
+
+
+def _said_of(item: Item, message: str) -> UsageError:
+    return UsageError(f"{item.at}: {message}" if item.at else message)
+
+
 def _check_parts(items: list[Item], job: BatchJob) -> None:
     """Raise UsageError for a part the network does not know. Networks of torch tell what they know when they are loaded."""
-    for wish, kind in dict.fromkeys((item.wish, item.kind) for item in items):
+    for item in _one_of_each(items):
+        wish = item.wish
         try:
-            card = find_model(job.model, fast=kind == "video")
+            card = find_model(job.model, fast=item.kind == "video")
         except UsageError:
             return
         for part in (wish.part, "hair") if wish.hair_color is not None else (wish.part,):
             if part not in card.outputs:
-                raise UsageError(f"model {card.name} knows {', '.join(card.outputs)}, not {part!r}")
+                raise _said_of(item, f"model {card.name} knows {', '.join(card.outputs)}, not {part!r}")
 
 
 def _check_apart(items: list[Item], job: BatchJob) -> None:

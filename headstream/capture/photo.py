@@ -101,7 +101,7 @@ def photo_from_image(image: Any, path: Path | None = None) -> Photo:
             alpha = np.where(np.asarray(image) == clear, np.uint8(0), np.uint8(255))
         image = _from_deep(image)
     elif image.mode in {"RGBA", "LA", "PA", "La", "RGBa"} or "transparency" in image.info:
-        image = image.convert("RGBA")
+        image = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
         alpha = np.asarray(image.getchannel("A"))
         image = image.convert("RGB")
     elif image.mode in {"CMYK", "YCCK", "LAB"}:

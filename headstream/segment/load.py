@@ -31,7 +31,7 @@ def load_segmenter(
     """
     path = Path(name).expanduser()
     name = str(path) if str(name).startswith("~") else str(name)
-    if _is_on_hub(name) or path.suffix in _TORCH_FILES or path.is_dir():
+    if _is_on_hub(name) or path.suffix in _TORCH_FILES or (name and path.is_dir()):
         if importlib.util.find_spec("torch") is None:
             raise UsageError(f"model {name} needs torch: pip install 'headstream[torch]'")
         from headstream.nets.formats import load_network

@@ -105,7 +105,8 @@ class FaceFinder:
         part = rgb[y0:y1, x0:x1]
         scale = min(1.0, 2 * _SCAN_SIDE_PX / max(part.shape[:2]))
         if scale < 1:
-            part = cv2.resize(part, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+            size = (max(1, round(part.shape[1] * scale)), max(1, round(part.shape[0] * scale)))
+            part = cv2.resize(part, size, interpolation=cv2.INTER_AREA)
         return [face.moved(1 / scale, x0, y0) for face in self._full.detect(part) if face.score >= _SURE]
 
     def _close_up(self, small: UInt8Array) -> list[Face]:

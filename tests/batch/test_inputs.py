@@ -163,6 +163,7 @@ class TestManifests:
         [
             ("input,backgroud\na.mp4,blur\n", "list.csv:2: column 'backgroud' is not known; known: input, out"),
             ("file\na.mp4\n", "column 'file' is not known"),
+            ("input;heads\na.mp4;all\n", "column 'input;heads' is not known; .* columns are set apart by commas"),
             ("input,heads\n,all\n", "list.csv:2: no input"),
             ("input,out\na.mp4,../x\n", "expected a name below the output folder"),
             ("input,out\na.mp4,/etc/x\n", "expected a name below"),
@@ -171,6 +172,7 @@ class TestManifests:
             ("input,out,format\na.mp4,x.webm,mov\n", "out is x.webm but format is mov"),
             ("input\na.mp4,b.mp4\n", "more fields than"),
             ("input,out\na.mp4,x\nsub/b.mp4,X\n", "would both be written to x.mov"),
+            ("input,heads\na.mp4,1\na.mp4,2\n", "would both be written to a-mp4.mov; .* an out of their own"),
             ("input,background\np.jpg,blur\n", "is a photo; background is for videos"),
             ("input,matte\np.jpg,mov\n", "is a photo; matte is for videos"),
             ("input,stages\na.mp4,yes\n", "is a video; stages is for photos"),

@@ -8,6 +8,7 @@ import logging
 import multiprocessing
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -405,6 +406,29 @@ class TestRefusals:
         for wrong in ({"model": "nonsense"}, {"device": "abacus"}):
             with pytest.raises(UsageError, match="not known"):
                 run_batch(job(clip, out=tmp_path / "out", **wrong))
+
+    @pytest.mark.parametrize(
+        ("column", "bad", "words"),
+        [
+            ("heads", "biggest", "--heads biggest: expected largest, all"),
+            ("format", "avi", "--format avi: unknown"),
+            ("background", "blur", "a background needs an opaque output"),
+            ("part", "neck", "knows head, hair, not 'neck'"),
+        ],
+    )
+    def test_a_wish_that_cannot_be_granted_names_its_line(
+        self, column: str, bad: str, words: str, clip: Path, tmp_path: Path
+    ) -> None:
+        listed, other = tmp_path / "list.csv", shutil.copy(clip, tmp_path / "other.mp4")
+        listed.write_text(f"input,{column}\n{clip},\n{other},{bad}\n")
+        with pytest.raises(UsageError, match=f"list.csv:3: .*{words}"):
+            run_batch(job(listed, out=tmp_path / "out"))
+
+    def test_no_place_to_work_in(self, clip: Path, tmp_path: Path) -> None:
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out" / ".headstream").touch()
+        with pytest.raises(SinkError, match=r"\.headstream is a file, not a folder"):
+            run_batch(job(clip, out=tmp_path / "out"))
 
     def test_out_is_a_file(self, clip: Path, tmp_path: Path) -> None:
         (tmp_path / "out").touch()

@@ -107,6 +107,8 @@ def test_other_shapes_are_refused(segmenter: CropSegmenter, bad: np.ndarray) -> 
 def test_unknown_names_say_what_there_is() -> None:
     with pytest.raises(UsageError, match=r"'nothing' is not known; shipped: .*lite"):
         find_model("nothing")
+    with pytest.raises(UsageError, match="'' is not known"):
+        load_segmenter("")  # not the folder one is in
     with pytest.raises(UsageError, match="no such file"):
         find_model("nowhere/net.onnx")
 

@@ -19,6 +19,19 @@ def test_another_place_is_another_shot_and_motion_is_none() -> None:
     assert another_shot(first, thumbnail(frame_at(1, scene(seed=5))))
 
 
+@pytest.mark.parametrize("planar", [False, True])
+def test_rooms_that_are_as_light_as_one_another_differ_in_colour(planar: bool) -> None:
+    def shot(colour: tuple[int, int, int]) -> Frame:
+        rgb = np.full((240, 320, 3), colour, np.uint8)
+        rgb[60:180, 100:220] = (200, 150, 130)  # a head in the middle
+        return Frame(planes=planes_from_rgb(rgb, Colour(), sub=(2, 2))) if planar else Frame(rgb)
+
+    green, grey = thumbnail(shot((70, 160, 100))), thumbnail(shot((126, 126, 126)))
+    assert np.abs(green[0] - grey[0]).mean() < 12
+    assert another_shot(green, grey)
+    assert not another_shot(green, thumbnail(shot((80, 165, 105))))
+
+
 @pytest.mark.parametrize(("bits", "size"), [(8, (64, 48)), (10, (640, 360)), (12, (33, 17))])
 def test_depth_and_size_do_not_matter(bits: int, size: tuple[int, int]) -> None:
     rgb = pattern(*size, 0)
