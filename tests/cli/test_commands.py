@@ -237,8 +237,8 @@ class TestVideo:
         assert "no permission" in capsys.readouterr().err
 
     @pytest.mark.skipif(sys.platform == "win32", reason="signals")
-    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-    def test_ctrl_c_leaves_a_playable_file_and_130(self, tmp_path: Path, long_clip: Path, number: int) -> None:
+    @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+    def test_ctrl_c_leaves_a_playable_file_and_130(self, tmp_path: Path, long_clip: Path, name: str) -> None:
         out = tmp_path / "o.mkv"
         process = subprocess.Popen(
             [sys.executable, "-m", "headstream", "video", str(long_clip), "--out", str(out)],
@@ -250,7 +250,7 @@ class TestVideo:
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline and not (part.exists() and part.stat().st_size > 50_000):
             time.sleep(0.05)
-        process.send_signal(number)
+        process.send_signal(getattr(signal, name))
         _, err = process.communicate(timeout=60)
         assert process.returncode == 130, err
         assert "interrupted" in err
