@@ -32,6 +32,7 @@ from headstream.sinks.partial import check_writable
 from headstream.track.finder import FaceFinder
 from headstream.types import Cutout
 
+_INTERLACED = "marked as interlaced: each frame is cut as it is, both fields in one; where moving edges show combs, deinterlace it first"
 _MATTE_LAYOUTS = {"planes", "prores", "opaque"}
 
 
@@ -157,6 +158,7 @@ def cut_video_file(
             + outputs.notes
             + [note for sink in outputs.sinks for note in sink.notes]
             + source.warnings
+            + [_INTERLACED] * source.interlaced
         )
         if report.interrupted and (hint := outputs.hint()):
             report.notes.append(hint)

@@ -56,6 +56,7 @@ class FileSource:
             raise
         self._upright = orientation(self._first)
         self._colour = colour_of(self._first)
+        self.interlaced = bool(self._first.interlaced_frame)
         self._coded_size_px = (self._first.width, self._first.height)
         turned = self._upright.transpose
         self.size_px = self._coded_size_px[::-1] if turned else self._coded_size_px
@@ -96,6 +97,16 @@ class FileSource:
     def hides_alpha(self) -> bool:
         """Whether there is transparency in the file that FFmpeg's decoder of it does not give: VP9's."""
         return self.codec == "vp9" and self._stream.metadata.get("alpha_mode") == "1"
+
+    @property
+    def timecode(self) -> str:
+        """What the camera's clock said of the first frame, where a track of its own or a tag tells it; else ""."""
+        others = [stream.metadata for stream in self._container.streams]
+        for tags in (self._stream.metadata, self._container.metadata, *others):
+            for key, value in tags.items():
+                if key.lower() == "timecode":
+                    return str(value)
+        return ""
 
     @property
     def start_s(self) -> Fraction:
