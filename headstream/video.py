@@ -32,7 +32,10 @@ from headstream.sinks.partial import check_writable
 from headstream.track.finder import FaceFinder
 from headstream.types import Cutout
 
-_INTERLACED = "marked as interlaced: each frame is cut as it is, both fields in one; where moving edges show combs, deinterlace it first"
+_INTERLACED = (
+    "marked as interlaced: each frame is cut as it is, both fields in one; "
+    "where moving edges show combs, deinterlace it first"
+)
 _MATTE_LAYOUTS = {"planes", "prores", "opaque"}
 
 

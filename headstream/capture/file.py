@@ -340,6 +340,10 @@ def video_stream(container: Any, path: Path) -> Any:
         raise SourceError(f"{path}: holds {' and '.join(kinds)} but no video")
     stream = next((s for s in pictures if s.disposition & av.stream.Disposition.default), pictures[0])
     if container.format.name.split(",")[0] in _STILL_FORMATS:
+        if _is_animated_webp(path):
+            raise SourceError(
+                f"{path}: is an animated WebP, which cannot be read here; turn it into a film or a GIF first"
+            )
         raise SourceError(f"{path}: is a photo; use: headstream image {path} --out DIR")
     if stream.codec_context is None or not stream.codec_context.width:
         raise SourceError(f"{path}: its video cannot be decoded here (unknown codec or no picture size)")
@@ -361,6 +365,12 @@ def _is_cover(stream: Any) -> bool:
     import av
 
     return bool(stream.disposition & av.stream.Disposition.attached_pic)
+
+
+def _is_animated_webp(path: Path) -> bool:
+    with path.open("rb") as file:
+        head = file.read(21)
+    return head[8:16] == b"WEBPVP8X" and bool(head[20] & 2)
 
 
 def _reason(error: BaseException) -> str:
