@@ -217,6 +217,22 @@ def test_bits_for_each_channel(tmp_path: Path, layout: str, kilobits: int) -> No
         assert route.out.codec_context.bit_rate == 1000 * kilobits
 
 
+@pytest.mark.parametrize(("name", "codec"), [("o.mov", "aac"), ("o.mov", "flac"), ("o.webm", "aac"), ("o.mp4", "aac")])
+@pytest.mark.parametrize(("language", "in_quicktime"), [("deu", "ger"), ("ger", "ger"), ("eng", "eng"), ("fre", "fra")])
+def test_languages_are_kept(tmp_path: Path, name: str, codec: str, language: str, in_quicktime: str) -> None:
+    with av.open(str(tmp_path / "s.mkv"), "w") as container:
+        stream = container.add_stream(codec, rate=RATE, layout="mono")
+        stream.metadata["language"] = language
+        kind = "fltp" if codec == "aac" else "s16"
+        samples = np.zeros((1, 1024), np.float32 if codec == "aac" else np.int16)
+        frame = av.AudioFrame.from_ndarray(samples, format=kind, layout="mono")
+        frame.sample_rate = RATE
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    with av.open(str(carried(tmp_path / "s.mkv", tmp_path / name))) as out:
+        assert out.streams[0].metadata["language"] == (in_quicktime if name == "o.mov" else language)
+
+
 def test_a_sampling_rate_an_encoder_does_not_know(tmp_path: Path) -> None:
     source = tones(tmp_path / "s.wav", "adpcm_ms", "mono", rate=22254)
     with av.open(str(carried(source, tmp_path / "o.mov"))) as container:
