@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 # What the demuxers of still pictures are called. A photo is a job for `headstream image`.
 _STILL_FORMATS = {"image2", "png_pipe", "jpeg_pipe", "webp_pipe", "tiff_pipe", "bmp_pipe", "jpegxl_pipe"}
 _MAX_PIXELS = 8192 * 8192
+_HDR = {16, 18}  # PQ and HLG, as ITU-T H.273 numbers transfer characteristics
 _SECOND_TRY_S = 15  # further back, for key frames that do not start from nothing
 
 
@@ -57,6 +58,7 @@ class FileSource:
         self._upright = orientation(self._first)
         self._colour = colour_of(self._first)
         self.interlaced = bool(self._first.interlaced_frame)
+        self.hdr = self._colour.transfer_code in _HDR
         self._coded_size_px = (self._first.width, self._first.height)
         turned = self._upright.transpose
         self.size_px = self._coded_size_px[::-1] if turned else self._coded_size_px

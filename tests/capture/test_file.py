@@ -276,6 +276,11 @@ class TestRefused:
         pictures[0].save(tmp_path / "x.webp", save_all=True, append_images=pictures[1:])
         assert "animated WebP" in self.refusal(tmp_path / "x.webp")
 
+    @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with a name")
+    def test_pipe(self, tmp_path: Path) -> None:
+        os.mkfifo(tmp_path / "x.mp4")
+        assert "save it to a file" in self.refusal(tmp_path / "x.mp4")
+
     def test_a_name_no_file_can_have(self, tmp_path: Path) -> None:
         assert "cannot be read: File name too long" in self.refusal(tmp_path / ("x" * 300 + ".mp4"))
 

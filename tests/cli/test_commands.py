@@ -165,6 +165,22 @@ class TestVideo:
         assert "no head of person 2 was found in any of its 12 frames" in capsys.readouterr().err
         assert len(frame_times(tmp_path / "o.mkv")) == 12
 
+    @pytest.mark.parametrize(("name", "hdr_told"), [("o.mkv", False), ("frames", True)])
+    def test_what_may_look_odd_is_told(
+        self, name: str, hdr_told: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        source = write_video(
+            tmp_path / "s.mp4",
+            [pattern(96, 64, k) for k in range(3)],
+            pix_fmt="yuv444p",
+            colour=(9, 1, 9, 18),
+            options={"x264-params": "tff=1"},
+        )
+        assert run("video", source, "--out", tmp_path / name) == 3
+        told = capsys.readouterr().err
+        assert "interlaced" in told
+        assert ("HDR" in told) == hdr_told
+
     @pytest.mark.parametrize("name", ["frames", "frames/%03d.png"])
     def test_frames_of_an_earlier_longer_film_are_told(
         self, name: str, plain_clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
