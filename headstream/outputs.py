@@ -140,6 +140,7 @@ def clip_of(source: FileSource) -> ClipInfo:
         video_start_s=source.first_pts_s - source.start_s,
         path=source.path,
         start_s=source.start_s,
+        timecode=source.timecode,
     )
 
 

@@ -157,10 +157,24 @@ def cut_video_file(
             + outputs.notes
             + [note for sink in outputs.sinks for note in sink.notes]
             + source.warnings
+            + _cautions(source, kind)
         )
         if report.interrupted and (hint := outputs.hint()):
             report.notes.append(hint)
     return report
+
+
+def _cautions(source: FileSource, kind: OutputFormat) -> list[str]:
+    """What does not look as one might expect in an output of that kind."""
+    found = []
+    if source.interlaced:
+        found.append(
+            "marked as interlaced: each frame is cut as it is, both fields in one; "
+            "where moving edges show combs, deinterlace it first"
+        )
+    if source.hdr and kind.layout in {"rgba", "palette"}:
+        found.append(f"HDR, which {kind.name} cannot tell: its colours look flat; .mov, .mkv and .webm keep it")
+    return found
 
 
 def _write_review(job: VideoJob, report: VideoReport) -> None:

@@ -32,8 +32,10 @@ def needs_ffmpeg() -> None:
 
 
 def heeds_ctrl_c() -> None:
-    """For a child process: a shell's background jobs ignore SIGINT, and hand that on."""
+    """For a child process: a shell's background jobs ignore SIGINT, those of nohup SIGHUP, and hand that on."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pattern(width: int, height: int, index: int) -> UInt8Array:

@@ -190,7 +190,9 @@ class _Stopped(BaseException):
 
 def _serve(pipe: Connection, setup: Setup) -> None:
     """A worker's life. It ends when it is told to, or when nobody is at the pipe's other end."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all of a terminal; the parent decides
+    for name in ("SIGINT", "SIGHUP"):  # Ctrl-C and a terminal's end reach all that runs there; the parent decides
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
     logging.getLogger("headstream").setLevel(logging.ERROR)  # warnings are in the results
     from headstream.batch.worker import Worker  # whoever is told to stop before it is here has nothing to clean up
 

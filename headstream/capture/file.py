@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 # What the demuxers of still pictures are called. A photo is a job for `headstream image`.
 _STILL_FORMATS = {"image2", "png_pipe", "jpeg_pipe", "webp_pipe", "tiff_pipe", "bmp_pipe", "jpegxl_pipe"}
 _MAX_PIXELS = 8192 * 8192
+_HDR = {16, 18}  # PQ and HLG, as ITU-T H.273 numbers transfer characteristics
 _SECOND_TRY_S = 15  # further back, for key frames that do not start from nothing
 
 
@@ -56,6 +57,8 @@ class FileSource:
             raise
         self._upright = orientation(self._first)
         self._colour = colour_of(self._first)
+        self.interlaced = bool(self._first.interlaced_frame)
+        self.hdr = self._colour.transfer_code in _HDR
         self._coded_size_px = (self._first.width, self._first.height)
         turned = self._upright.transpose
         self.size_px = self._coded_size_px[::-1] if turned else self._coded_size_px
@@ -96,6 +99,16 @@ class FileSource:
     def hides_alpha(self) -> bool:
         """Whether there is transparency in the file that FFmpeg's decoder of it does not give: VP9's."""
         return self.codec == "vp9" and self._stream.metadata.get("alpha_mode") == "1"
+
+    @property
+    def timecode(self) -> str:
+        """What the camera's clock said of the first frame, where a track of its own or a tag tells it; else ""."""
+        others = [stream.metadata for stream in self._container.streams]
+        for tags in (self._stream.metadata, self._container.metadata, *others):
+            for key, value in tags.items():
+                if key.lower() == "timecode":
+                    return str(value)
+        return ""
 
     @property
     def start_s(self) -> Fraction:
@@ -329,6 +342,10 @@ def video_stream(container: Any, path: Path) -> Any:
         raise SourceError(f"{path}: holds {' and '.join(kinds)} but no video")
     stream = next((s for s in pictures if s.disposition & av.stream.Disposition.default), pictures[0])
     if container.format.name.split(",")[0] in _STILL_FORMATS:
+        if _is_animated_webp(path):
+            raise SourceError(
+                f"{path}: is an animated WebP, which cannot be read here; turn it into a film or a GIF first"
+            )
         raise SourceError(f"{path}: is a photo; use: headstream image {path} --out DIR")
     if stream.codec_context is None or not stream.codec_context.width:
         raise SourceError(f"{path}: its video cannot be decoded here (unknown codec or no picture size)")
@@ -350,6 +367,12 @@ def _is_cover(stream: Any) -> bool:
     import av
 
     return bool(stream.disposition & av.stream.Disposition.attached_pic)
+
+
+def _is_animated_webp(path: Path) -> bool:
+    with path.open("rb") as file:
+        head = file.read(21)
+    return head[8:16] == b"WEBPVP8X" and bool(head[20] & 2)
 
 
 def _reason(error: BaseException) -> str:

@@ -20,6 +20,10 @@ def check_file(path: Path, *, folder_hint: str = "") -> None:
         status = path.stat()
         if stat.S_ISDIR(status.st_mode):
             raise SourceError(f"{path}: is a folder{folder_hint}")
+        if not stat.S_ISREG(status.st_mode):
+            raise SourceError(
+                f"{path}: is a pipe or a device, which can be read but once; save it to a file (cameras: headstream live)"
+            )
         if status.st_size == 0:
             raise SourceError(f"{path}: is empty (0 bytes)")
         with path.open("rb"):

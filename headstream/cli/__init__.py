@@ -14,6 +14,7 @@ from types import FrameType
 
 from headstream.cli.console import emit_json, say
 from headstream.errors import HeadstreamError, SourceError, UsageError
+from headstream.hangup import on_hangup, outliving_terminal
 from headstream.libraries import remedy
 from headstream.unswallowed import unswallowed
 
@@ -32,7 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
         signal.signal(signal.SIGTERM, _interrupt)
     except ValueError:  # not in the main thread: whoever runs us there handles signals
         return _run(given)
-    with unswallowed(KeyboardInterrupt):
+    with unswallowed(KeyboardInterrupt), on_hangup(_hung_up), outliving_terminal():
         return _run(given)
 
 
@@ -84,6 +85,10 @@ def _filled(arguments: list[str]) -> list[str]:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _hung_up() -> None:  # what is done is as good as after Ctrl-C
     raise KeyboardInterrupt
 
 

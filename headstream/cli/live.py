@@ -23,7 +23,6 @@ from headstream.cli.options import (
     parse_size,
 )
 from headstream.cli.studio import need_studio
-from headstream.hangup import on_hangup
 from headstream.words import cut_options
 
 if TYPE_CHECKING:
@@ -106,7 +105,7 @@ def live(
     if overlay is not None:
         need_studio()
     say("headstream: starting" + (f"; keys in the window: {KEYS}" if job.preview else "; Ctrl-C ends it"))
-    with _status_line() as report, on_hangup(_interrupt):  # a recording outlives its terminal
+    with _status_line() as report:
         status, outputs = run_session(job, notice=lambda line: say(f"headstream: {line}"), report=report)
     files = [
         output.sink.final_path
@@ -126,10 +125,6 @@ def live(
     if any(output.error is not None for output in outputs):
         return 1
     return 0 if status.frames_with_head else 3
-
-
-def _interrupt() -> None:
-    raise KeyboardInterrupt
 
 
 def _list(cameras: list[Camera], json: bool) -> None:

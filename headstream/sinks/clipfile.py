@@ -10,6 +10,7 @@ from typing import Any
 
 from headstream.sinks.encode import ClipInfo, What
 from headstream.sinks.formats import OutputFormat, is_sequence, sequence_place
+from headstream.sinks.matroska import write_shape
 from headstream.sinks.partial import PartialFile, PartialFolder, neighbour, sink_error
 from headstream.sinks.streams import STREAMS, StreamCarrier
 
@@ -86,11 +87,24 @@ class ClipFile:
             for carrier in self._carriers:
                 carrier.finish(until_s)
             self.container.close()
+            self._tell_shape()
         except BaseException:
             self.discard()
             raise
         self._free()
         self.place.keep()
+
+    def _tell_shape(self) -> None:
+        """Where pixels are not square, see that the file says so, or else say it here."""
+        shape, told = self._clip.sample_aspect_ratio, self._kind.container != "webp"
+        if shape != 1 and self._kind.container in {"matroska", "webm"}:
+            told = write_shape(self.place.path, self._clip.size_px, shape)
+        if shape != 1 and not told:
+            width, height = self._clip.size_px
+            self.notes.append(
+                f"pixels are not square ({shape.numerator}:{shape.denominator}), which {self._kind.name} cannot tell: "
+                f"show it with {round(width * shape)}x{height}"
+            )
 
     def discard(self) -> None:
         """Nothing is kept. Safe to call again."""

@@ -40,6 +40,7 @@ class ClipInfo:
     video_start_s: where the picture begins, from the earliest stream of the source.
     path, start_s: the file to carry sound from, and where its clock starts; None for a source without one.
     sound: another file whose sound takes the place of that one's.  old_sound: whether that one's is kept after it.
+    timecode: of the first frame, as cameras count (HH:MM:SS:FF, drop frame HH:MM:SS;FF); "" where there is none.
     """
 
     size_px: tuple[int, int]
@@ -51,6 +52,7 @@ class ClipInfo:
     start_s: Fraction = Fraction(0)
     sound: Path | None = None
     old_sound: bool = False
+    timecode: str = ""
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,8 @@ class PictureEncoder:
         stream.pix_fmt = picture.pix_fmt
         context = stream.codec_context
         context.sample_aspect_ratio = clip.sample_aspect_ratio
+        if clip.timecode:
+            stream.metadata["timecode"] = clip.timecode  # of which the muxer of .mov and .mp4 makes a track
         _set(context, picture.tags)
         self.stream, self.picture = stream, picture
         if kind.layout == "palette":

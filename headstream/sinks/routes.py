@@ -7,7 +7,9 @@ from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from typing import Any
 
-_BIT_RATE = 160_000  # per pair of channels
+import numpy as np
+
+_BIT_RATE = 80_000  # per channel
 _HIGHEST_BIT_RATE = 510_000  # libopus takes no more
 # What loudspeakers the encoders know for one, two, ... channels.
 _LAYOUTS = {
@@ -15,6 +17,11 @@ _LAYOUTS = {
     "aac": ("mono", "stereo", "3.0", "4.0", "5.0", "5.1", "6.1", "7.1"),
     "alac": ("mono", "stereo", "3.0", "4.0", "5.0", "5.1", "6.1(back)", "7.1(wide)"),
 }
+# That of a layout which is told by a mask.
+_USUAL_ORDER = (
+    *("FL", "FR", "FC", "LFE", "BL", "BR", "FLC", "FRC", "BC"),
+    *("SL", "SR", "TC", "TFL", "TFC", "TFR", "TBL", "TBC", "TBR"),
+)
 _GAP_S = Fraction(1, 20)  # less is the rounding of a container's clock, or one damaged packet, and is not heard
 _SILENCE = 4800  # samples of it at a time
 
@@ -60,12 +67,13 @@ class Sound(Route):
         import av
 
         context = stream.codec_context
+        self._order = _in_order(context)
         rate, self._layout = _rate(codec, context.sample_rate), _layout(codec, context)
         self.codec = codec.removeprefix("lib")
         self.out = output.add_stream(codec, rate=rate, layout=self._layout)
         encoder = self.out.codec_context
         if codec != "alac":
-            encoder.bit_rate = min(_HIGHEST_BIT_RATE, _BIT_RATE * max(1, encoder.layout.nb_channels // 2))
+            encoder.bit_rate = min(_HIGHEST_BIT_RATE, _BIT_RATE * encoder.layout.nb_channels)
         encoder.time_base = Fraction(1, rate)
         self._frame_size = 960 if codec == "libopus" else 1024 if codec == "aac" else 4096
         self._resampler: Any = None
@@ -84,6 +92,8 @@ class Sound(Route):
         except av.error.FFmpegError:  # of damage there are many kinds; what comes after it keeps its time
             return
         for frame in frames:
+            if self._order:
+                frame = _reordered(frame, self._order)
             begins_s = None if frame.pts is None else Fraction(frame.pts) * Fraction(frame.time_base)
             if self._next is None:
                 self._heard_s = begins_s or Fraction(0)
@@ -156,6 +166,40 @@ def _layout(codec: str, context: Any) -> str:
     if "channels" in context.layout.name:
         raise ValueError(f"{count} channels, and nothing tells which is which")
     return _LAYOUTS[codec][-1]
+
+
+def _in_order(context: Any) -> list[int]:
+    """Make a decoder, which must not have begun, call its channels in the usual order; returns which of its channels are to go
+    where for that, or nothing where they are in it.
+
+    Of 6.1 and 7.1 in a .mov, and of others that list loudspeakers in an order of their own, PyAV 18 frees the list with every
+    look at it, and every frame it decodes: the process dies of it. So there is one look, and the list is replaced.
+    """
+    layout = context.layout
+    names = [channel.name for channel in layout.channels]
+    if not set(names) <= set(_USUAL_ORDER):  # none is told, or a pair of its own, like downmix: there is no list then
+        if "(" in layout.name:
+            context.layout = f"{len(names)} channels"
+        return []
+    order = sorted(range(len(names)), key=lambda k: _USUAL_ORDER.index(names[k]))
+    if len(set(names)) < len(names):  # two of a kind
+        context.layout = f"{len(names)} channels"
+        return []
+    context.layout = "+".join(names[k] for k in order)
+    return [] if order == list(range(len(names))) else order
+
+
+def _reordered(frame: Any, order: list[int]) -> Any:
+    """A frame with its channels in another order. Only sound of interleaved samples comes with one of its own."""
+    import av
+
+    samples = frame.to_ndarray()
+    if samples.shape[0] > 1:
+        return frame
+    turned = samples.reshape(-1, len(order))[:, order].reshape(1, -1)
+    made = av.AudioFrame.from_ndarray(np.ascontiguousarray(turned), format=frame.format.name, layout=frame.layout)
+    made.sample_rate, made.time_base, made.pts = frame.sample_rate, frame.time_base, frame.pts
+    return made
 
 
 def _has_bass(layout: Any) -> bool:

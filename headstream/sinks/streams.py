@@ -24,6 +24,12 @@ _TEXT_CODECS = {"subrip", "srt", "ass", "ssa", "webvtt", "mov_text", "text"}
 _OWN_TAGS = {"encoder", "major_brand", "minor_version", "compatible_brands", "rotate", "handler_name", "vendor_id"}
 # What a muxer's tables name, but its header then refuses.
 _REFUSED = {"mov": {"flac", "opus", "truehd"}, "mp4": {"truehd"}}
+# .mov numbers languages as QuickTime does, and the muxer knows each by one name of several: the others' were lost.
+_QUICKTIME_NAMES = {
+    **{"deu": "ger", "nld": "dut", "swe": "sve", "ell": "gre", "isl": "ice", "zho": "chi", "sqi": "alb", "mkd": "mac"},
+    **{"hye": "arm", "eus": "baq", "cym": "wel", "kat": "geo", "msa": "may", "mya": "bur", "bod": "tib"},
+    **{"fre": "fra", "rum": "ron", "cze": "ces", "slo": "slk", "nob": "nor", "nno": "nor"},
+}
 _LONGEST_GAP_S = Fraction(3600)  # of files that do not know their length; what is longer is a broken time
 STREAMS = frozenset({"audio", "subtitle", "attachment"})  # all there may be beside the picture
 
@@ -89,7 +95,7 @@ class StreamCarrier:
         except (ValueError, RuntimeError, AttributeError):
             self._transcode(stream, name)
             return
-        _carry_stream_tags(stream, out)
+        self._carry_stream_tags(stream, out)
 
     def _transcode(self, stream: Any, name: str) -> None:
         import av
@@ -107,7 +113,7 @@ class StreamCarrier:
             log.warning(note)
         else:
             self._routes[stream.index] = route
-            _carry_stream_tags(stream, route.out)
+            self._carry_stream_tags(stream, route.out)
             note = f"{stream.type} {stream.index}: {name} -> {route.codec}, {self._container} does not take {name}"
         self.notes.append(note)
 
@@ -115,6 +121,15 @@ class StreamCarrier:
         if self._container == "mov" and (name in _LOSSLESS or name.startswith("pcm_")):
             return "alac"
         return _SOUND[self._container]
+
+    def _carry_stream_tags(self, stream: Any, out: Any) -> None:
+        for key, value in stream.metadata.items():
+            if key.lower() not in _OWN_TAGS and key.lower() != "duration":
+                out.metadata[key] = value
+        language = out.metadata.get("language", "")
+        if self._container == "mov" and language in _QUICKTIME_NAMES:
+            out.metadata["language"] = _QUICKTIME_NAMES[language]
+        out.disposition = stream.disposition
 
     def _carry_tags_and_chapters(self) -> None:
         for key, value in self._input.metadata.items():
@@ -184,10 +199,3 @@ class StreamCarrier:
     def close(self) -> None:
         """Free the source. Safe to call again."""
         self._input.close()
-
-
-def _carry_stream_tags(stream: Any, out: Any) -> None:
-    for key, value in stream.metadata.items():
-        if key.lower() not in _OWN_TAGS and key.lower() != "duration":
-            out.metadata[key] = value
-    out.disposition = stream.disposition

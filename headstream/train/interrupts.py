@@ -9,10 +9,13 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 
+_HANGUP = getattr(signal, "SIGHUP", signal.SIGTERM)  # Windows has none
+
 
 @contextlib.contextmanager
 def held_interrupts() -> Iterator[None]:
-    """SIGINT and SIGTERM wait until the block has ended, so that it is done whole or not at all; a second one does not wait.
+    """SIGINT, SIGTERM and SIGHUP wait until the block has ended, so that it is done whole or not at all; a second one does not
+    wait, but that of a closed terminal, which comes twice.
 
     Only handlers written in Python are held; outside the main thread, where none ever runs, nothing is.
     """
@@ -23,11 +26,13 @@ def held_interrupts() -> Iterator[None]:
     before: dict[int, Callable[[int, FrameType | None], Any]] = {}
 
     def note(number: int, frame: FrameType | None) -> None:
+        if number == _HANGUP != signal.SIGTERM and number in came:
+            return
         came.append(number)
         if len(came) > 1:
             before[number](number, frame)
 
-    for one in (signal.SIGINT, signal.SIGTERM):
+    for one in {signal.SIGINT, signal.SIGTERM, _HANGUP}:
         handler = signal.getsignal(one)
         if callable(handler):
             before[one] = handler

@@ -269,6 +269,18 @@ class TestRefused:
         Image.fromarray(pattern(64, 48, 0)).save(tmp_path / "p.jpg")
         assert "headstream image" in self.refusal(tmp_path / "p.jpg")
 
+    def test_animated_webp(self, tmp_path: Path) -> None:
+        from PIL import Image
+
+        pictures = [Image.fromarray(pattern(64, 48, k)) for k in range(3)]
+        pictures[0].save(tmp_path / "x.webp", save_all=True, append_images=pictures[1:])
+        assert "animated WebP" in self.refusal(tmp_path / "x.webp")
+
+    @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with a name")
+    def test_pipe(self, tmp_path: Path) -> None:
+        os.mkfifo(tmp_path / "x.mp4")
+        assert "save it to a file" in self.refusal(tmp_path / "x.mp4")
+
     def test_a_name_no_file_can_have(self, tmp_path: Path) -> None:
         assert "cannot be read: File name too long" in self.refusal(tmp_path / ("x" * 300 + ".mp4"))
 

@@ -186,6 +186,22 @@ class TestVideo:
         assert "no head of person 2 was found in any of its 12 frames" in capsys.readouterr().err
         assert len(frame_times(tmp_path / "o.mkv")) == 12
 
+    @pytest.mark.parametrize(("name", "hdr_told"), [("o.mkv", False), ("frames", True)])
+    def test_what_may_look_odd_is_told(
+        self, name: str, hdr_told: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        source = write_video(
+            tmp_path / "s.mp4",
+            [pattern(96, 64, k) for k in range(3)],
+            pix_fmt="yuv444p",
+            colour=(9, 1, 9, 18),
+            options={"x264-params": "tff=1"},
+        )
+        assert run("video", source, "--out", tmp_path / name) == 3
+        told = capsys.readouterr().err
+        assert "interlaced" in told
+        assert ("HDR" in told) == hdr_told
+
     @pytest.mark.parametrize("name", ["frames", "frames/%03d.png"])
     def test_frames_of_an_earlier_longer_film_are_told(
         self, name: str, plain_clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -258,8 +274,8 @@ class TestVideo:
         assert "no permission" in capsys.readouterr().err
 
     @pytest.mark.skipif(sys.platform == "win32", reason="signals")
-    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-    def test_ctrl_c_leaves_a_playable_file_and_130(self, tmp_path: Path, long_clip: Path, number: int) -> None:
+    @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+    def test_ctrl_c_leaves_a_playable_file_and_130(self, tmp_path: Path, long_clip: Path, name: str) -> None:
         out = tmp_path / "o.mkv"
         process = subprocess.Popen(
             [sys.executable, "-m", "headstream", "video", str(long_clip), "--out", str(out)],
@@ -271,7 +287,7 @@ class TestVideo:
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline and not (part.exists() and part.stat().st_size > 50_000):
             time.sleep(0.05)
-        process.send_signal(number)
+        process.send_signal(getattr(signal, name))
         _, err = process.communicate(timeout=60)
         assert process.returncode == 130, err
         assert "interrupted" in err

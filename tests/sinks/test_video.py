@@ -17,7 +17,7 @@ import pytest
 from headstream.capture.file import FileSource
 from headstream.colour import planes_from_rgb, rgb_from_planes
 from headstream.errors import SinkError, SourceError, UsageError
-from headstream.outputs import open_outputs
+from headstream.outputs import clip_of, open_outputs
 from headstream.segment.crops import CropSegmenter
 from headstream.sinks.background import open_background, parse_background
 from headstream.sinks.formats import output_format
@@ -211,6 +211,50 @@ def test_names_of_png_sequences(tmp_path: Path, name: str) -> None:
     files = sorted(path.name for path in (out.parent if "%" in out.name else out).iterdir())
     assert files == [(out.name if "%" in out.name else "%06d.png") % number for number in range(1, 9)]
     assert sink.final_path == out
+
+
+@pytest.mark.parametrize("shape", [Fraction(4, 3), Fraction(10, 11)])
+@pytest.mark.parametrize("name", ["o.mov", "o.mkv", "o.webm", "o.mp4", "%d.png"])
+def test_pixels_that_are_not_square(tmp_path: Path, name: str, shape: Fraction) -> None:
+    """As those of HDV and DV. Of .mkv and .webm the muxer does not write it by itself."""
+    path, size = tmp_path / name, (1320, 60)
+    behind = "#000000" if name == "o.mp4" else None
+    write(path, cutouts(size=size, **YUV420), clip(size, sample_aspect_ratio=shape), behind)
+    stream = video_stream(tmp_path / "1.png" if name == "%d.png" else path)
+    assert (stream["width"], stream["height"]) == size
+    assert stream["sample_aspect_ratio"] == f"{shape.numerator}:{shape.denominator}"
+    if name in {"o.mkv", "o.webm"}:
+        command = ["ffmpeg", "-v", "warning", "-err_detect", "crccheck", "-i", str(path), "-f", "null", "-"]
+        assert not subprocess.run(command, capture_output=True, check=True).stderr
+        assert len(frame_times(path)) == 8
+
+
+def test_pixels_that_are_not_square_are_told_where_the_file_cannot(tmp_path: Path) -> None:
+    sink = write(tmp_path / "o.webp", cutouts(), clip(sample_aspect_ratio=Fraction(4, 3)))
+    assert any("(4:3)" in note and "128x64" in note for note in sink.notes)
+
+
+@pytest.mark.parametrize(
+    ("name", "time"), [("o.mov", "01:02:03:04"), ("o.mp4", "10:00:00:00"), ("o.mkv", "01:02:03:04")]
+)
+def test_the_cameras_timecode_is_kept(tmp_path: Path, name: str, time: str) -> None:
+    """In a track of its own where there is one for it: editors line takes up by it. The matte's, too."""
+    with av.open(str(tmp_path / "s.mov"), "w") as container:
+        stream = container.add_stream("libx264", rate=25, width=96, height=64)
+        stream.metadata["timecode"] = time
+        frame = av.VideoFrame.from_ndarray(pattern(96, 64, 0), format="rgb24")
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    with FileSource(tmp_path / "s.mov") as source:
+        info = clip_of(source)
+    behind = "#000000" if name == "o.mp4" else None
+    write(tmp_path / name, cutouts(), info, behind)
+    write(tmp_path / f"m{name}", cutouts(), info, what="matte")
+    for path in (tmp_path / name, tmp_path / f"m{name}"):
+        streams = probe(path)["streams"]
+        tags = {key.lower(): value for key, value in streams[0]["tags"].items()}
+        assert tags["timecode"] == time
+        assert name == "o.mkv" or streams[-1]["codec_tag_string"] == "tmcd"
 
 
 @pytest.mark.parametrize("suffix", [".webp", ".apng", ".gif"])

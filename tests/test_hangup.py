@@ -1,0 +1,75 @@
+"""Terminals that are closed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from contextlib import suppress
+
+import pytest
+
+from headstream.hangup import on_hangup, outliving_terminal
+
+pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="this system has no SIGHUP")
+
+
+@pytest.fixture(autouse=True)
+def _killed_by_it() -> object:
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+def test_the_innermost_acts_and_once() -> None:
+    told: list[str] = []
+    with on_hangup(lambda: told.append("outer")):
+        with on_hangup(lambda: told.append("inner")):
+            signal.raise_signal(signal.SIGHUP)
+            signal.raise_signal(signal.SIGHUP)
+        signal.raise_signal(signal.SIGHUP)
+    assert told == ["inner"]
+
+
+def test_what_others_had_in_mind_with_it_stays() -> None:
+    with on_hangup(lambda: None):
+        with on_hangup(lambda: None):
+            pass
+        assert signal.getsignal(signal.SIGHUP) != signal.SIG_DFL
+    assert signal.getsignal(signal.SIGHUP) == signal.SIG_DFL
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # nohup
+    with on_hangup(lambda: pytest.fail("called")):
+        signal.raise_signal(signal.SIGHUP)
+
+
+def test_what_is_said_on_a_terminal_that_is_gone_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, theirs = os.openpty()
+    terminal = open(theirs, "w")  # noqa: SIM115
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with outliving_terminal():
+        print("all is well", file=sys.stderr, flush=True)
+        assert os.read(ours, 100) == b"all is well\r\n"
+        os.close(ours)
+        print("is anybody there?", file=sys.stderr, flush=True)
+    assert sys.stderr is terminal
+    with suppress(OSError):
+        terminal.close()
+
+
+def test_training_hears_it_between_two_steps() -> None:
+    from headstream.train.interrupts import held_interrupts
+
+    done = []
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    def step() -> None:
+        with held_interrupts():
+            signal.raise_signal(signal.SIGHUP)
+            signal.raise_signal(signal.SIGHUP)  # the shell's, and the system's
+            done.append(1)
+
+    with on_hangup(interrupt), pytest.raises(KeyboardInterrupt):
+        step()
+    assert done == [1]
