@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 _SHOW_AFTER_S = 1.0
+_ROOM_FOR_ALL = 60  # columns of a terminal; in fewer, figures would be cut off for the bar
 
 
 def say(message: str) -> None:
@@ -67,16 +68,14 @@ def progress_bar(title: str, *, unit: str = "frames", quiet: bool = False) -> It
         yield lambda done, total: None
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
 
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn(unit + " {task.fields[rate]:>6} /s"),
-        TimeRemainingColumn(),
-    )
-    bar = Progress(*columns, console=Console(stderr=True), auto_refresh=False)
+    console = Console(stderr=True)
+    columns: list[ProgressColumn] = [MofNCompleteColumn(), TextColumn(unit), TimeRemainingColumn()]
+    if console.width >= _ROOM_FOR_ALL:
+        rate_column = TextColumn("{task.fields[rate]:>6} /s")
+        columns = [TextColumn("{task.description}"), BarColumn(), *columns[:2], rate_column, columns[2]]
+    bar = Progress(*columns, console=console, auto_refresh=False)
     started = last = time.monotonic()
     task = bar.add_task(title, total=None, rate="")
     shown = False
