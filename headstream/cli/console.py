@@ -89,7 +89,7 @@ def progress_bar(title: str, *, unit: str = "frames", quiet: bool = False) -> It
         if not shown and now - started > _SHOW_AFTER_S:
             bar.start()
             shown = True
-        if shown and now - last > 0.1:
+        if shown and (now - last > 0.1 or done == total):  # the last one stays on the screen
             last = now
             rate = f"{(done - before) / (now - started):.1f}"
             bar.update(task, completed=done, total=max(total, done) or None, rate=rate, refresh=True)
