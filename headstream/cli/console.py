@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 _SHOW_AFTER_S = 1.0
-_ROOM_FOR_ALL = 60  # columns of a terminal; in fewer, figures would be cut off for the bar
+_LONGEST_TITLE = 20
+_ROOM_FOR_ALL = 70  # columns of a terminal; in fewer, figures would be cut off for the bar
 
 
 def say(message: str) -> None:
@@ -77,7 +78,8 @@ def progress_bar(title: str, *, unit: str = "frames", quiet: bool = False) -> It
         columns = [TextColumn("{task.description}"), BarColumn(), *columns[:2], rate_column, columns[2]]
     bar = Progress(*columns, console=console, auto_refresh=False)
     started = last = time.monotonic()
-    task = bar.add_task(title, total=None, rate="")
+    shown_title = title if len(title) <= _LONGEST_TITLE else title[: _LONGEST_TITLE - 3] + "..."
+    task = bar.add_task(shown_title, total=None, rate="")
     shown = False
     before: int | None = None  # done by an earlier run
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -469,7 +470,7 @@ class TestOthers:
         with progress_bar("a film with quite a long name.mp4" if columns == 80 else "talk.mp4") as progress:
             progress(1, 123456)
             progress(123456, 123456)
-        err = capsys.readouterr().err
+        err = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", capsys.readouterr().err)
         assert "123456/123456 frames" in err
         assert (" /s" in err) == (columns == 80)
 
