@@ -89,7 +89,7 @@ def check_sound(path: Path) -> None:
             if container.streams.audio:
                 return
     except (av.error.FFmpegError, OSError) as error:
-        raise SourceError(f"{path}: not a sound file headstream can read ({error})") from error
+        raise SourceError(f"{path}: not a sound file headstream can read ({error.strerror or error})") from error
     raise SourceError(f"{path}: holds no sound")
 
 

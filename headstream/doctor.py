@@ -161,7 +161,7 @@ def _devices() -> list[Finding]:
     there = [name for name, provider in PROVIDERS.items() if provider in offered and name != "cpu"]
     rows += [_tried(name, "ONNX Runtime", lambda device: load_segmenter(device=device)) for name in there]
     if "cuda" not in there:
-        note = "needs an NVIDIA GPU and onnxruntime-gpu in place of onnxruntime"
+        note = "needs an NVIDIA GPU and another wheel: pip uninstall onnxruntime, pip install onnxruntime-gpu"
         rows.append(Finding("device", "cuda", "missing", note))
     return rows + _torch_devices()
 

@@ -27,8 +27,9 @@ _MARKS = ("ETag", "etag", "md5Hash", "content_md5", "crc32c", "generation", "Las
 def own_name(kind: str, place: str) -> str:
     """A name below the output folder for what headstream keeps of an input: like its output's."""
     folder, _, name = place.rpartition("/")
-    if len(name.encode()) > _LONGEST_NAME:
-        name = name[:40] + "-" + hashlib.sha256(name.encode()).hexdigest()[:16]
+    in_bytes = os.fsencode(name)  # a name on a disk need not be UTF-8
+    if len(in_bytes) > _LONGEST_NAME:
+        name = name[:40] + "-" + hashlib.sha256(in_bytes).hexdigest()[:16]
     return "/".join([OWN_FOLDER, kind, *([folder] if folder else []), name])
 
 

@@ -30,7 +30,7 @@ def write_report(report: BatchReport, out: Path) -> None:
     """Write the page, failures first. Raises SinkError."""
     part = PartialFile(out)
     try:
-        part.path.write_text(page(report), encoding="utf-8")
+        part.path.write_text(page(report), encoding="utf-8", errors="backslashreplace")
         part.keep()
     except OSError as error:
         raise sink_error(out, error) from error

@@ -171,7 +171,7 @@ def _write_summary(report: BatchReport, storage: Storage, job: BatchJob) -> None
         row = outcome.as_dict()
         del row["thumbnail"]
         lines.append(json.dumps(row, ensure_ascii=False))
-    storage.write("results.jsonl", "".join(f"{line}\n" for line in lines).encode())
+    storage.write("results.jsonl", "".join(f"{line}\n" for line in lines).encode(errors="backslashreplace"))
     if job.report is not None:
         from headstream.batch.report import write_report
 

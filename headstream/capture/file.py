@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 _STILL_FORMATS = {"image2", "png_pipe", "jpeg_pipe", "webp_pipe", "tiff_pipe", "bmp_pipe", "jpegxl_pipe"}
 _MAX_PIXELS = 8192 * 8192
 _HDR = {16, 18}  # PQ and HLG, as ITU-T H.273 numbers transfer characteristics
+_MOST_BOXES = 1000  # of an MP4's outermost parts that are looked through for its index
 _SECOND_TRY_S = 15  # further back, for key frames that do not start from nothing
 
 
@@ -328,7 +329,31 @@ def open_film(path: Path) -> Any:
     try:
         return av.open(str(path), metadata_errors="replace")
     except (av.error.FFmpegError, OSError, ValueError) as error:
+        if _lacks_its_index(path):
+            raise SourceError(
+                f"{path}: is cut off: its index, which stands at the end, is missing; copy it or record it anew"
+            ) from error
         raise SourceError(f"{path}: not a video file headstream can read ({_reason(error)})") from error
+
+
+def _lacks_its_index(path: Path) -> bool:
+    """Whether this is the beginning of an MP4 or QuickTime film whose index (the box moov) was to stand at the end, as of a
+    recording or a copy that was broken off."""
+    at, kinds = 0, set[bytes]()
+    with path.open("rb") as file:
+        for _ in range(_MOST_BOXES):
+            file.seek(at)
+            head = file.read(16)
+            length = int.from_bytes(head[:4], "big")
+            if length == 1:  # the length stands behind the kind, in 64 bits
+                length = int.from_bytes(head[8:16], "big")
+            if len(head) < 8 or (at == 0 and head[4:8] not in {b"ftyp", b"wide", b"mdat"}):
+                break
+            kinds.add(head[4:8])
+            if length < 8:  # 0: to the end of the file
+                break
+            at += length
+    return b"mdat" in kinds and b"moov" not in kinds
 
 
 def video_stream(container: Any, path: Path) -> Any:

@@ -56,8 +56,9 @@ def read_photo(path: Path) -> Photo:
                 _check_size(image.size, path)
                 pictures = _pictures(image)
                 return replace(photo_from_image(image, path), pictures=pictures)
-    except Image.DecompressionBombError as error:
-        raise SourceError(f"{path}: too large: {error}") from error
+    except Image.DecompressionBombError as error:  # already while it opens it, from twice its limit on
+        most = f"{_MAX_PIXELS / 1e6:.0f} megapixels"
+        raise SourceError(f"{path}: is more than {most}, the most headstream takes; make it smaller first") from error
     except UnidentifiedImageError as error:
         raise SourceError(
             f"{path}: not a photo headstream can read (JPEG, PNG, WebP, HEIC, TIFF, ...){_for_a_film(path)}"

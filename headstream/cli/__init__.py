@@ -39,6 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(given: list[str]) -> int:
     try:
+        _check_filled(given)
         from headstream.cli.app import app  # here, because what it needs may be missing
 
         result = app(_filled(given), standalone_mode=False)
@@ -73,6 +74,15 @@ def _explained(error: BaseException) -> tuple[int, str]:
         return 1, f"headstream: {error.filename or 'the output'}: {error.strerror}"
     where = "(HEADSTREAM_DEBUG=1 shows where)"
     return 1, f"headstream: internal error: {type(error).__name__}: {_one_line(error)} {where}"
+
+
+def _check_filled(arguments: list[str]) -> None:
+    """Raise UsageError for an empty argument: as a path it would be the folder one happens to be in."""
+    for before, argument in zip(["", *arguments], arguments, strict=False):
+        option = argument[:-1] if argument.startswith("--") and argument.endswith("=") else ""
+        if not argument or option:
+            of = option or (before if before.startswith("-") else "")
+            raise UsageError(f"{of + ': ' if of else ''}an argument is empty; is a variable of the shell not set?")
 
 
 def _filled(arguments: list[str]) -> list[str]:

@@ -37,7 +37,9 @@ def bench_file(
 def bench_model(
     model: ModelOption = "default",
     device: DeviceOption = "auto",
-    threads: Annotated[int | None, typer.Option(help="Threads to use; as many as cores, up to 4, otherwise.")] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Threads to use; as many as cores, up to 4, otherwise.")
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Time the network alone, one crop at a time."""
@@ -57,7 +59,7 @@ def bench_live(
     device: DeviceOption = "auto",
     json: JsonOption = False,
 ) -> int:
-    """A synthetic webcam, cut live: frames lost, latency from capture to sink, load."""
+    """Cut a synthetic webcam live. Shows frames lost, latency from capture to sink, load."""
     from headstream.bench import bench_live as run
 
     size_px, rate = parse_size(size), Fraction(fps).limit_denominator(1001)

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 _SHOW_AFTER_S = 1.0
+_LONGEST_TITLE = 20
+_ROOM_FOR_ALL = 70  # columns of a terminal; in fewer, figures would be cut off for the bar
 
 
 def say(message: str) -> None:
@@ -67,18 +69,17 @@ def progress_bar(title: str, *, unit: str = "frames", quiet: bool = False) -> It
         yield lambda done, total: None
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
 
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn(unit + " {task.fields[rate]:>6} /s"),
-        TimeRemainingColumn(),
-    )
-    bar = Progress(*columns, console=Console(stderr=True), auto_refresh=False)
+    console = Console(stderr=True)
+    columns: list[ProgressColumn] = [MofNCompleteColumn(), TextColumn(unit), TimeRemainingColumn()]
+    if console.width >= _ROOM_FOR_ALL:
+        rate_column = TextColumn("{task.fields[rate]:>6} /s")
+        columns = [TextColumn("{task.description}"), BarColumn(), *columns[:2], rate_column, columns[2]]
+    bar = Progress(*columns, console=console, auto_refresh=False)
     started = last = time.monotonic()
-    task = bar.add_task(title, total=None, rate="")
+    shown_title = title if len(title) <= _LONGEST_TITLE else title[: _LONGEST_TITLE - 3] + "..."
+    task = bar.add_task(shown_title, total=None, rate="")
     shown = False
     before: int | None = None  # done by an earlier run
 
@@ -90,7 +91,7 @@ def progress_bar(title: str, *, unit: str = "frames", quiet: bool = False) -> It
         if not shown and now - started > _SHOW_AFTER_S:
             bar.start()
             shown = True
-        if shown and now - last > 0.1:
+        if shown and (now - last > 0.1 or done == total):  # the last one stays on the screen
             last = now
             rate = f"{(done - before) / (now - started):.1f}"
             bar.update(task, completed=done, total=max(total, done) or None, rate=rate, refresh=True)

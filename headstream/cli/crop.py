@@ -44,7 +44,7 @@ def crop(
     device: DeviceOption = "auto",
     json: JsonOption = False,
 ) -> int:
-    """Write a stabilised clip of one head: every frame of the film at its own time, with its sound."""
+    """Write a stabilised clip of one head. It has every frame of the film at its own time, and its sound."""
     from headstream.dub.path import STABILISE
     from headstream.dubbing import CropJob, crop_film
 

@@ -18,14 +18,16 @@ def demo(
     device: DeviceOption = "auto",
     json: JsonOption = False,
 ) -> int:
-    """Make a 3 s clip from a portrait that comes with headstream, cut it to an alpha video and a PNG, say where they are."""
+    """Cut a sample clip, to see that it works. It is made here, 3 s of a portrait; says where alpha video and PNG are."""
     from headstream.api import cut_image
     from headstream.cli.video import as_json
     from headstream.demo import PORTRAIT, make_clip, viewer_page
+    from headstream.segment.load import load_segmenter
     from headstream.sinks.photo import check_folder, write_photo
     from headstream.video import VideoJob, cut_video_file
 
     check_folder(out)
+    load_segmenter(model, device=device)  # before any work, for what is wrong there
     out.mkdir(parents=True, exist_ok=True)
     portrait, clip, cut, page = (out / n for n in ("portrait.jpg", "portrait.mp4", "head.webm", "view.html"))
     shutil.copyfile(PORTRAIT, portrait)

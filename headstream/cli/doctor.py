@@ -9,7 +9,7 @@ from headstream.cli.options import JsonOption
 
 
 def doctor(json: JsonOption = False) -> int:
-    """Show versions, devices, codecs and weights with their checksums; say what is missing and how to get it."""
+    """Show what is here, and what is missing. Versions, devices, codecs, weights with their checksums; how to get the rest."""
     from headstream import __version__
     from headstream.doctor import examine
 
@@ -20,7 +20,8 @@ def doctor(json: JsonOption = False) -> int:
         emit_json({"version": __version__, "ok": not broken, "findings": rows})
     else:
         print(f"headstream {__version__}")
+        width = max(len(finding.name) for finding in findings)
         for finding in findings:
-            print(f"{finding.state:8} {finding.topic:8} {finding.name:34} {finding.note}")
+            print(f"{finding.state:8} {finding.topic:8} {finding.name:{width}} {finding.note}")
         print("all that the main job needs is here" if not broken else f"{len(broken)} broken, see above")
     return 1 if broken else 0

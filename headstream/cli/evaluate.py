@@ -37,23 +37,26 @@ def evaluate(
         bool, typer.Option("--pipeline", help="Find, crop and paste as `image` does, not the network alone.")
     ] = False,
     compare: Annotated[bool, typer.Option("--compare", help="Write report.html with the models side by side.")] = False,
-    pictures: Annotated[int, typer.Option(help="How many pictures the report shows.")] = 24,
+    pictures: Annotated[int, typer.Option(min=1, help="How many pictures the report shows.")] = 24,
     device: DeviceOption = "auto",
     json: JsonOption = False,
 ) -> None:
-    """Score networks against the truth: IoU, Dice, boundary F, MAD, neck leak, curves, the worst pictures."""
+    """Score networks against the truth. IoU, Dice, boundary F, MAD, neck leak, curves, the worst pictures."""
     from headstream.evaluate.run import evaluate as run
     from headstream.evaluate.run import write_results
+    from headstream.pipeline import CutOptions
     from headstream.segment.load import load_segmenter
 
     chosen = parse_part(part)
     opened = _opened(data, names, chosen)
+    segmenters = [load_segmenter(model, device=device) for model in models]  # before any work, for what is wrong there
+    for segmenter in segmenters:
+        CutOptions(part=chosen).planes_of(segmenter)
     make_parents(out / "summary.json")
     results, mattes, logs = [], [], []
     started = time.monotonic()
-    for label, model in zip(_labels(models), models, strict=True):
+    for label, model, segmenter in zip(_labels(models), models, segmenters, strict=True):
         folder = out / label
-        segmenter = load_segmenter(model, device=device)
         with progress_bar(label, unit="pictures") as progress, _matte(segmenter, chosen, pipeline) as matte:
             result = run(label, matte, opened, chosen, out=folder / "mattes", progress=progress)
         result.parameters, result.file_mb = _size(segmenter)
@@ -111,13 +114,15 @@ def _opened(data: str, names: Path | None, part: Part) -> DataSet:
 
     kind, colon, folder = data.partition(":")
     if not colon:
-        raise UsageError(f"--data {data}: expected KIND:FOLDER, such as celebamask:faces/")
+        raise UsageError(f"--data {data}: expected KIND:FOLDER, such as celebamask:DATA/celebamask")
     planes = BASE_PLANES if part in BASE_PLANES else (*BASE_PLANES, part)
     opened = DataSet(kind, Path(folder), planes=planes, plane=part)  # plain masks are of what is asked for
     if names is None:
         opened.check_truth()
         return opened
     wanted = read_names(names)
+    if not wanted:
+        raise UsageError(f"{names}: names no picture; expected one name a line, without .jpg or .png")
     if unknown := sorted(wanted - set(opened.names)):
         raise UsageError(
             f"{names}: {unknown[0]} is not in {folder}" + (f", nor {len(unknown) - 1} others" * (len(unknown) > 1))

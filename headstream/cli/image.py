@@ -53,7 +53,7 @@ def image(
     device: DeviceOption = "auto",
     json: JsonOption = False,
 ) -> int:
-    """Cut the head out of photos: DIR/STEM/head_only.png (transparent), full_mask.png and head_mask_crop.png."""
+    """Cut the head out of photos. Writes DIR/STEM/head_only.png (transparent), full_mask.png and head_mask_crop.png."""
     from headstream.capture.photo import find_photos
     from headstream.photos import PhotoCutter
     from headstream.segment.load import load_segmenter

@@ -37,7 +37,7 @@ def studio(
     model: ModelOption = "default",
     device: DeviceOption = "auto",
 ) -> int:
-    """A page on this machine: your webcam cut live, photos and videos cut by dropping them, an overlay for OBS."""
+    """A page on this machine that cuts live. Your webcam; photos and videos dropped on it; an overlay for OBS."""
     need_studio()
     from headstream.capture.cameras import parse_target
     from headstream.segment.load import load_segmenter

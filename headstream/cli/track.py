@@ -22,7 +22,7 @@ def track(
     device: DeviceOption = "auto",
     json: JsonOption = False,
 ) -> int:
-    """Write down every head in every frame of a film: number, face box, landmarks, crop, shots. Smoothed without lag."""
+    """Write down every head in every frame. Number, face box, landmarks, crop and shots of a film, smoothed without lag."""
     from headstream.apart import check_apart, model_files
     from headstream.sinks.partial import check_writable
     from headstream.tracks import plot_track, track_file

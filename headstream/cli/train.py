@@ -150,7 +150,7 @@ def export(
         float, typer.Option(min=0.0, help="How far the cut keeps away from what looks like neck and clothes.")
     ] = 0.0,
 ) -> None:
-    """Write a checkpoint's averaged weights as ONNX, with a model card."""
+    """Write a checkpoint as ONNX. Takes its averaged weights; a model card comes beside it."""
     _need_packages()
     from headstream.apart import check_apart
     from headstream.nets.checkpoint import load_averaged
@@ -205,7 +205,7 @@ def pack(
     side: Annotated[int, typer.Option(help="Longer side of the pictures in it, in pixels.")] = 512,
     target: Annotated[str, typer.Option(metavar="head|hair|face|parts", help="What it is to teach.")] = "head",
 ) -> None:
-    """Put a data set into one file: pictures scaled down once, truth, face boxes. It reads several times faster."""
+    """Put a data set into one file. Pictures scaled down once, truth and face boxes: it reads several times faster."""
     import tempfile
     from dataclasses import replace
 

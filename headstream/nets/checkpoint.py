@@ -18,11 +18,15 @@ def read_pickle(path: Path) -> dict[str, Any]:
     """The contents of a .pt or .ckpt file, by ``weights_only`` loading. Raises ModelError for anything else."""
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:  # torch says how to load it all the same, which nobody should
+    except (
+        pickle.UnpicklingError,
+        KeyError,
+        EOFError,
+    ) as error:  # torch says how to load it all the same, which nobody should
         raise ModelError(
             f"{path} cannot be loaded safely: it is no checkpoint, or one with objects in it that loading would run"
         ) from error
-    except (OSError, RuntimeError, ValueError, TypeError, KeyError, EOFError) as error:
+    except (OSError, RuntimeError, ValueError, TypeError) as error:
         reason = str(error).splitlines()[0][:160]
         raise ModelError(f"{path} cannot be loaded safely (weights only): {reason}") from error
     if not isinstance(state, dict):

@@ -54,7 +54,7 @@ def clock(seconds: float) -> str:
 def write_page(out: Path, film: str, review: Review) -> None:
     """Write what ``review`` has gathered of the film called so. Raises SinkError."""
     with whole_file(out) as part:
-        part.write_text(page(film, review), encoding="utf-8")
+        part.write_text(page(film, review), encoding="utf-8", errors="backslashreplace")
 
 
 def page(film: str, review: Review) -> str:

@@ -151,6 +151,6 @@ def _device(wanted: str, available: list[str]) -> str:
         raise UsageError(f"device {wanted!r} is not known; known: auto, {', '.join(PROVIDERS)}")
     if PROVIDERS[wanted] not in available:
         wheel = _WHEELS.get(wanted)
-        advice = f"pip install {wheel}, or use --device cpu" if wheel else "use --device cpu"
+        advice = f"pip uninstall onnxruntime, pip install {wheel}, or use --device cpu" if wheel else "use --device cpu"
         raise ModelError(f"device {wanted!r} is not here: this ONNX Runtime offers {', '.join(available)}; {advice}")
     return wanted

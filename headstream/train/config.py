@@ -110,7 +110,8 @@ class TrainConfig:
         for key, least in _LEAST.items():
             if not isinstance(value := getattr(self, key), int) or value < least:
                 raise UsageError(f"{key} = {value!r}: expected a whole number from {least} on")
-        if not self.sizes or self.sizes[0][0] != 0:
+        pairs = all(isinstance(pair, (list, tuple)) and len(pair) == 2 for pair in self.sizes)
+        if not self.sizes or not pairs or self.sizes[0][0] != 0:
             raise UsageError(
                 f"sizes = {self.sizes!r}: expected [share of the run, pixels] pairs, the first from 0.0 on"
             )

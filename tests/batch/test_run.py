@@ -495,6 +495,18 @@ class TestRefusals:
             run_batch(job(tmp_path, out=tmp_path / "out"))
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="names are Unicode there")
+@pytest.mark.usefixtures("in_process")
+def test_names_that_are_not_utf_8(clip: Path, photo: Path, tmp_path: Path) -> None:
+    copies(clip, tmp_path / "in", os.fsdecode(b"caf\xe9.mp4"))
+    copies(photo, tmp_path / "in", os.fsdecode(b"caf\xe9.jpg"))
+    batch = job(tmp_path / "in", out=tmp_path / "out", report=tmp_path / "r.html")
+    assert {outcome.state for outcome in run_batch(batch).outcomes} <= {"done", "no_head"}
+    assert (tmp_path / "out" / os.fsdecode(b"caf\xe9.mkv")).is_file()
+    assert {outcome.state for outcome in run_batch(batch).outcomes} == {"skipped"}
+    assert "caf\\udce9.mp4" in (tmp_path / "r.html").read_text(encoding="utf-8")
+
+
 @pytest.mark.usefixtures("in_process")
 def test_the_result_of_an_input(clip: Path, tmp_path: Path) -> None:
     copies(clip, tmp_path / "in", "sub/a b's.mp4")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 
 import numpy as np
@@ -196,7 +195,7 @@ class TestRefused:
 
     def test_four_hundred_megapixels(self, tmp_path: Path) -> None:
         Image.new("1", (20000, 20000)).save(tmp_path / "b.png")
-        assert re.search("20000x20000 is 400 megapixels|exceeds limit|too large", self.refusal(tmp_path / "b.png"))
+        assert "is more than 178 megapixels, the most headstream takes" in self.refusal(tmp_path / "b.png")
 
     def test_folder(self, tmp_path: Path) -> None:
         assert "is a folder" in self.refusal(tmp_path)

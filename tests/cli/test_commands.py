@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 from PIL import Image
 
 from headstream.cli import main
+from headstream.cli.console import progress_bar
 from headstream.live import LiveStatus, Output
 from headstream.session import LiveJob
 from headstream.types import UInt8Array
@@ -244,6 +246,9 @@ class TestVideo:
                 "has no transparency; leave out --codec, or choose a --back",
             ),
             (["TEXT", "--out", "OUT.mov"], "not a video"),
+            (["IN", "--out", ""], "--out: an argument is empty"),
+            (["IN", "--out="], "--out: an argument is empty"),
+            (["", "--out", "OUT.mov"], "an argument is empty"),
             (["EMPTY", "--out", "OUT.mov"], "is empty"),
         ],
     )
@@ -458,6 +463,8 @@ class TestOthers:
         assert f"model {name}" in capsys.readouterr().err.replace("'", "")
 
     def test_so_is_a_device_nobody_knows(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert run("bench", "model", "--threads", "0") == 2
+        assert "--threads" in capsys.readouterr().err
         assert run("bench", "model", "--device", "gpu") == 2
         assert "device 'gpu' is not known; known: auto, cpu" in capsys.readouterr().err
 
@@ -480,6 +487,29 @@ class TestOthers:
         assert "90 frames, 90 with a head" in err
         assert str((tmp_path / "d").resolve()) in err
         assert len(frame_times(tmp_path / "d" / "head.webm")) == 90
+
+    def test_a_demo_that_cannot_be_leaves_nothing(self, tmp_path: Path) -> None:
+        assert run("demo", "--out", tmp_path / "d", "--model", "nope") == 2
+        assert not (tmp_path / "d").exists()
+
+    def test_every_command_is_told_in_a_whole_sentence(self, capsys: pytest.CaptureFixture[str]) -> None:
+        for group in ([], ["models"], ["bench"]):
+            assert run(*group, "--help") == 0
+            assert "..." not in capsys.readouterr().out.split("Commands:")[1]
+
+    @pytest.mark.parametrize("columns", [40, 80])
+    def test_progress_fits_the_terminal(
+        self, columns: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.setenv("COLUMNS", str(columns))
+        monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+        monkeypatch.setattr("headstream.cli.console._SHOW_AFTER_S", -1.0)
+        with progress_bar("a film with quite a long name.mp4" if columns == 80 else "talk.mp4") as progress:
+            progress(1, 123456)
+            progress(123456, 123456)
+        err = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", capsys.readouterr().err)
+        assert "123456/123456 frames" in err
+        assert (" /s" in err) == (columns == 80)
 
     def test_completion_is_offered(self, capsys: pytest.CaptureFixture[str]) -> None:
         run("--help")

@@ -222,7 +222,10 @@ class TestCommand:
         fails("kind 'nose' is not known", "lite", "--data", f"nose:{faces}")
         fails("'nothing' is not known", "nothing", "--data", f"celebamask:{faces}")
         fails("7 is not in .*nor 1 other", "lite", "--data", f"celebamask:{faces}", "--names", str(tmp_path / "names"))
+        (tmp_path / "names").write_text("\n")
+        fails("names no picture", "lite", "--data", f"celebamask:{faces}", "--names", str(tmp_path / "names"))
         fails("knows head, hair, not 'nose'", "lite", "--data", f"celebamask:{faces}", "--part", "nose")
+        assert not (tmp_path / "o").exists()  # what is wrong is told before anything is written
         (tmp_path / "o" / "lite" / "curves.json").mkdir(parents=True)
         fails(r"curves\.json: Is a directory", "lite", "--data", f"celebamask:{faces}")
         fails("no folder masks/", "lite", "--data", f"masks:{faces}")

@@ -294,7 +294,8 @@ class TestWhatGoesWrong:
             open_data(load_config(config), sets, tmp_path, tmp_path)
 
     def test_settings_that_cannot_be_are_named(self, config: Path) -> None:  # noqa: F811
-        for sizes in ((), ((0.5, 256),)):
+        wrong: list[Any] = [(), ((0.5, 256),), (64,), ((0.0,),)]
+        for sizes in wrong:
             with pytest.raises(UsageError, match="sizes = .*the first from 0.0 on"):
                 dataclasses.replace(load_config(config), sizes=sizes)
         with pytest.raises(UsageError, match=f"^net = 'unet': expected one of {', '.join(NETS)}"):

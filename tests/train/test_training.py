@@ -623,6 +623,10 @@ class TestRun:
         (tmp_path / "x.pt").write_bytes(b"not a checkpoint")
         with pytest.raises(ModelError, match="cannot be loaded safely: it is no checkpoint, or one with objects in it"):
             load_checkpoint(tmp_path / "x.pt")
+        for foreign in (b"", b"hello\n"):
+            (tmp_path / "x.pt").write_bytes(foreign)
+            with pytest.raises(ModelError, match="cannot be loaded safely: it is no checkpoint"):
+                load_checkpoint(tmp_path / "x.pt")
         torch.save({"something": 1}, tmp_path / "y.pt")
         with pytest.raises(ModelError, match="ema, spec missing"):
             load_checkpoint(tmp_path / "y.pt")
