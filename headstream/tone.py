@@ -15,6 +15,7 @@ import numpy as np
 from headstream.types import Colour, Float32Array, Planes, UInt8Array
 
 _PQ, _HLG = 16, 18  # code points of ITU-T H.273
+HDR_TRANSFERS = frozenset({_PQ, _HLG})
 _BT2020 = 9
 _WHITE = 203.0  # cd/m2 of diffuse white
 _KNEE = 0.8  # of diffuse white: what is brighter is pressed into the rest
@@ -25,7 +26,7 @@ _STEPS, _TOP = 1 << 14, 2.0  # the table from light to code values, and the ligh
 
 def is_hdr(picture: Planes | UInt8Array) -> bool:
     """Whether a picture's code values are tagged as PQ or HLG."""
-    return isinstance(picture, Planes) and picture.colour.transfer_code in (_PQ, _HLG)
+    return isinstance(picture, Planes) and picture.colour.transfer_code in HDR_TRANSFERS
 
 
 def as_shown(rgb: UInt8Array, picture: Planes | UInt8Array) -> UInt8Array:

@@ -1,0 +1,88 @@
+"""Opening a film: its container and the stream of its picture, or what the file is instead."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from headstream.capture.named import check_file
+from headstream.errors import SourceError
+
+# What the demuxers of still pictures are called. A photo is a job for `headstream image`.
+_STILL_FORMATS = {"image2", "png_pipe", "jpeg_pipe", "webp_pipe", "tiff_pipe", "bmp_pipe", "jpegxl_pipe"}
+_MOST_BOXES = 1000  # of an MP4's outermost parts that are looked through for its index
+
+
+def open_film(path: Path) -> Any:
+    """A file as a PyAV container. Raises SourceError."""
+    import av
+
+    check_file(path, folder_hint="; name a video file (for folders: headstream batch)")
+    try:
+        return av.open(str(path), metadata_errors="replace")
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        if _lacks_its_index(path):
+            raise SourceError(
+                f"{path}: is cut off: its index, which stands at the end, is missing; copy it or record it anew"
+            ) from error
+        raise SourceError(f"{path}: not a video file headstream can read ({reason_of(error)})") from error
+
+
+def _lacks_its_index(path: Path) -> bool:
+    """Whether this is the beginning of an MP4 or QuickTime film whose index (the box moov) was to stand at the end, as of a
+    recording or a copy that was broken off."""
+    at, kinds = 0, set[bytes]()
+    with path.open("rb") as file:
+        for _ in range(_MOST_BOXES):
+            file.seek(at)
+            head = file.read(16)
+            length = int.from_bytes(head[:4], "big")
+            if length == 1:  # the length stands behind the kind, in 64 bits
+                length = int.from_bytes(head[8:16], "big")
+            if len(head) < 8 or (at == 0 and head[4:8] not in {b"ftyp", b"wide", b"mdat"}):
+                break
+            kinds.add(head[4:8])
+            if length < 8:  # 0: to the end of the file
+                break
+            at += length
+    return b"mdat" in kinds and b"moov" not in kinds
+
+
+def video_stream(container: Any, path: Path) -> Any:
+    """The stream of a film's picture: of several, the one players show. Raises SourceError, saying what the file is where
+    there is none."""
+    import av
+
+    pictures = [s for s in container.streams.video if not _is_cover(s)]
+    if not pictures:
+        kinds = sorted({s.type for s in container.streams} - {"video"}) or ["nothing"]
+        raise SourceError(f"{path}: holds {' and '.join(kinds)} but no video")
+    stream = next((s for s in pictures if s.disposition & av.stream.Disposition.default), pictures[0])
+    if container.format.name.split(",")[0] in _STILL_FORMATS:
+        if _is_animated_webp(path):
+            raise SourceError(
+                f"{path}: is an animated WebP, which cannot be read here; turn it into a film or a GIF first"
+            )
+        raise SourceError(f"{path}: is a photo; use: headstream image {path} --out DIR")
+    if stream.codec_context is None or not stream.codec_context.width:
+        raise SourceError(f"{path}: its video cannot be decoded here (unknown codec or no picture size)")
+    return stream
+
+
+def _is_cover(stream: Any) -> bool:
+    """Cover art of a song or film is a video stream of one picture; it is not the video."""
+    import av
+
+    return bool(stream.disposition & av.stream.Disposition.attached_pic)
+
+
+def _is_animated_webp(path: Path) -> bool:
+    with path.open("rb") as file:
+        head = file.read(21)
+    return head[8:16] == b"WEBPVP8X" and bool(head[20] & 2)
+
+
+def reason_of(error: BaseException) -> str:
+    """What FFmpeg or the system says, without the path."""
+    text = getattr(error, "strerror", None) or str(error)
+    return str(text).split(":")[0].strip() or type(error).__name__
