@@ -32,6 +32,15 @@ def distinct(faces: list[Face]) -> list[Face]:
     return kept
 
 
+def is_rest_of(box: Box, head: Box, size_px: tuple[int, int]) -> bool:
+    """Whether a face's box is what a detector makes of ``head`` where the picture's border cuts it: a smaller face in it."""
+    width, height = size_px
+    if head[0] >= 0 and head[1] >= 0 and head[2] <= width and head[3] <= height:
+        return False
+    w, h = min(box[2], head[2]) - max(box[0], head[0]), min(box[3], head[3]) - max(box[1], head[1])
+    return min(w, h) > 0 and w * h > 0.25 * (box[2] - box[0]) * (box[3] - box[1])
+
+
 def best_pairs(costs: list[list[float]]) -> dict[int, int]:
     """Row -> column, each used once: cheapest first, then swapped while that lowers the sum."""
     order = sorted((c, i, j) for i, row in enumerate(costs) for j, c in enumerate(row) if np.isfinite(c))

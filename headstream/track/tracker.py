@@ -10,7 +10,7 @@ import numpy as np
 
 from headstream.colour import crop_resized
 from headstream.track.appearance import SIDE_PX, describe, likeness
-from headstream.track.associate import best_pairs, blended, centre, distinct, steady_crop
+from headstream.track.associate import best_pairs, blended, centre, distinct, is_rest_of, steady_crop
 from headstream.track.cuts import another_shot, thumbnail
 from headstream.track.faces import Face
 from headstream.track.finder import crop_square, overlap
@@ -246,6 +246,8 @@ class Tracker:
         if len(self._tracks) >= self.options.max_heads:
             return
         if any(overlap(face.box_px, track.box) > 0.3 for track in self._tracks):
+            return
+        if any(is_rest_of(face.box_px, track.box, now.frame.size_px) for track in self._tracks):
             return
         self._refused = [r for r in self._refused if r.until_s > now.time_s]
         if any(overlap(face.box_px, refused.box) > 0.3 for refused in self._refused):

@@ -342,3 +342,32 @@ def test_overlap_by_hand() -> None:
     a, b, iou = box_iou_by_hand()
     assert overlap(a, b) == pytest.approx(iou)
     assert overlap(a, (10, 10, 12, 12)) == 0
+
+
+def test_what_the_border_leaves_of_a_head_is_nobody_new() -> None:
+    class Finder:  # as seen: of a face that is cut in two the detector makes a small one in what is left
+        x = 0.0
+
+        def scan(self, frame: Frame) -> list[Face]:
+            width = frame.size_px[0]
+            left = width - self.x
+            box = (
+                (self.x, 100, self.x + 180, 280) if left > 90 else (self.x, 110, self.x + 0.8 * left, 110 + 0.8 * left)
+            )
+            middle = ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
+            return [Face(box, np.full((6, 2), middle, np.float32), 0.6)] if left > 30 else []
+
+        def look(self, frame: Frame, region: Region) -> list[Face]:
+            return self.scan(frame)
+
+    finder = Finder()
+    tracker = Tracker(finder)
+    numbers = set()
+    for index in range(90):
+        finder.x = 640 - abs(index - 45) * 12 - 20  # out to the right and back in
+        frame = Frame(np.full((480, 640, 3), 128, np.uint8), index=index, pts=Fraction(index, 30))
+        heads = tracker.update(frame)
+        tracker.observe({h.track_id: Evidence(0.9, centre(h)) for h in heads})
+        assert len(heads) <= 1
+        numbers |= {h.track_id for h in heads}
+    assert numbers == {1}
