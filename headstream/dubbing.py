@@ -23,6 +23,7 @@ from headstream.alongtrack import (
 from headstream.apart import check_apart, model_files
 from headstream.capture.file import FileSource
 from headstream.capture.photo import SUFFIXES as PHOTOS
+from headstream.capture.photo import pictures_in
 from headstream.capture.survey import counted
 from headstream.dub.blend import ColourShift, blended, like_film
 from headstream.dub.match import colour_shifts
@@ -197,7 +198,9 @@ def paste_film(job: PasteJob, progress: Progress | None = None) -> DubReport:
 
 def _check_clip(clip: Path) -> None:
     """Raise UsageError for frames as pictures, which models like to answer with; a video tells their times."""
-    if clip.is_dir() or clip.suffix.lower() in PHOTOS:
+    suffix = clip.suffix.lower()
+    moving = suffix in {".gif", ".avif"} or (suffix == ".png" and pictures_in(clip) > 1)
+    if clip.is_dir() or (suffix in PHOTOS and not moving):
         pictures = clip if clip.is_dir() else clip.parent
         raise UsageError(
             f"{clip}: a clip is a video file; make one of pictures: "

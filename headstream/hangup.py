@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import errno
+import os
 import signal
+import stat
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -63,6 +65,17 @@ class _Surviving:
         with _gone_is_no_error():
             self._stream.flush()
 
+    def writelines(self, lines: Iterable[str]) -> None:
+        self.write("".join(lines))
+
+
+def _is_device(stream: Any) -> bool:
+    """Whether it may be a terminal: one that is gone already does not say so."""
+    try:
+        return stat.S_ISCHR(os.fstat(stream.fileno()).st_mode)
+    except (OSError, ValueError):
+        return bool(stream.isatty())
+
 
 @contextmanager
 def _gone_is_no_error() -> Iterator[None]:
@@ -80,7 +93,7 @@ def outliving_terminal() -> Iterator[None]:
     before = sys.stdout, sys.stderr
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
-        if stream is not None and stream.isatty():
+        if stream is not None and _is_device(stream):
             setattr(sys, name, _Surviving(stream))
     try:
         yield

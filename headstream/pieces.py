@@ -37,7 +37,7 @@ from headstream.sinks.threaded import ThreadedSink
 from headstream.track.finder import overlap
 from headstream.track.tracker import TrackOptions
 from headstream.types import Box, Cutout
-from headstream.video import Tools, VideoJob, check_job
+from headstream.video import Tools, VideoJob, cautions, check_job
 
 _RUN_UP_S = TrackOptions().hold_s + 1  # a head unseen since before it is given up by then, in the whole film too
 _COMPARED = 8  # frames on each side of a border
@@ -241,7 +241,7 @@ def join_pieces(
             film.join([piece.name for piece in pieces], whole=True)
         except DamagedError as error:
             raise Indivisible(str(error)) from error
-        return film.notes
+        return film.notes + cautions(source, check_job(job)[0])
 
 
 def _whole_px(box: Box) -> Box:

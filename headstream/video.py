@@ -157,15 +157,15 @@ def cut_video_file(
             + outputs.notes
             + [note for sink in outputs.sinks for note in sink.notes]
             + source.warnings
-            + _cautions(source, kind)
+            + cautions(source, kind)
         )
         if report.interrupted and (hint := outputs.hint()):
             report.notes.append(hint)
     return report
 
 
-def _cautions(source: FileSource, kind: OutputFormat) -> list[str]:
-    """What does not look as one might expect in an output of that kind."""
+def cautions(source: FileSource, kind: OutputFormat) -> list[str]:
+    """What does not look as one might expect in an output of that kind: notes for who ordered it."""
     found = []
     if source.interlaced:
         found.append(
@@ -173,7 +173,7 @@ def _cautions(source: FileSource, kind: OutputFormat) -> list[str]:
             "where moving edges show combs, deinterlace it first"
         )
     if source.hdr and kind.layout in {"rgba", "palette"}:
-        found.append(f"HDR, which {kind.name} cannot tell: its colours look flat; .mov, .mkv and .webm keep it")
+        found.append(f"HDR, which {kind.name} cannot tell: its colours look flat; .mov and .mkv keep it")
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 from contextlib import suppress
 
@@ -54,6 +55,35 @@ def test_what_is_said_on_a_terminal_that_is_gone_is_no_error(monkeypatch: pytest
     assert sys.stderr is terminal
     with suppress(OSError):
         terminal.close()
+
+
+def test_a_terminal_that_was_gone_before_is_no_error_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, theirs = os.openpty()
+    terminal = open(theirs, "w")  # noqa: SIM115
+    os.close(ours)
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with outliving_terminal():
+        print("is anybody there?", file=sys.stderr, flush=True)
+        sys.stderr.writelines(["no", "body"])
+        sys.stderr.flush()
+    with suppress(OSError):
+        terminal.close()
+
+
+def test_two_signals_of_one_ending_are_one_ctrl_c() -> None:
+    code = """
+import os, signal, sys, time
+import headstream.cli as cli
+def work(given):
+    try:
+        os.kill(os.getpid(), signal.SIGTERM); os.kill(os.getpid(), signal.SIGHUP); time.sleep(5)
+    except KeyboardInterrupt:
+        time.sleep(0.2)  # closing: a second interrupt would break into it
+        return 42
+cli._run = work
+sys.exit(cli.main([]))
+"""
+    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 42
 
 
 def test_training_hears_it_between_two_steps() -> None:

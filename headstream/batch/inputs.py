@@ -42,7 +42,8 @@ class Found:
 
 
 def find_items(inputs: Sequence[str], wish: Wish, out: str, *, recursive: bool = True) -> list[Item]:
-    """Everything ``inputs`` name, each once with the same wish, sorted within each. What cannot be tried has a ``problem``.
+    """Everything ``inputs`` name, each once with the same wish, sorted within each. What a manifest says of a
+    file goes before the folder or pattern it is found by. What cannot be tried has a ``problem``.
 
     A folder stands for the photos and videos in it, and below it if ``recursive``; hidden files and what lies in the
     output folder are left out; of a folder that is it, or is in it, what earlier runs made. Files and manifests are taken at
@@ -54,7 +55,8 @@ def find_items(inputs: Sequence[str], wish: Wish, out: str, *, recursive: bool =
     for text in inputs:
         for one in _expanded(text, wish, own, recursive):
             found.setdefault((one.input, one.out, one.wish), one)
-    return _placed(list(found.values()))
+    named = {one.input for one in found.values() if one.at}  # what a manifest says of a file goes before its folder
+    return _placed([one for one in found.values() if one.at or one.input not in named])
 
 
 def _expanded(text: str, wish: Wish, own: str, recursive: bool) -> Iterator[Found]:
@@ -180,6 +182,11 @@ def _placed(found: list[Found]) -> list[Item]:
         stems[k] += "-" + PurePosixPath(below[k]).suffix[1:].lower()
     items = _items(found, stems)
     for (first, second, *_), place in _sharing(items).items():
+        if items[first].input == items[second].input:
+            raise UsageError(
+                f"{items[second].at}: {items[second].input} is named twice with different wishes (before: "
+                f"{items[first].at}); give each an out of its own"
+            )
         raise UsageError(
             f"{items[first].input} and {items[second].input} would both be written to "
             f"{place}; name the folder above them, or give them an out of their own in a manifest"

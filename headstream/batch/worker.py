@@ -178,6 +178,8 @@ class Worker:
 
     def _cut_photo(self, item: Item, source: Path, outcome: Outcome) -> None:
         photo = read_photo(source)
+        if photo.pictures > 1:
+            outcome.notes.append(f"holds {photo.pictures} pictures; only the first was looked at")
         options = cut_options(item.wish.heads, item.wish.part, item.wish.hair_color, stability=0.0)
         tools = self._loaded("photo")
         outcome.device, outcome.model = tools.device, tools.model

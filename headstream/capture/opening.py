@@ -31,7 +31,7 @@ def open_film(path: Path) -> Any:
 def _lacks_its_index(path: Path) -> bool:
     """Whether this is the beginning of an MP4 or QuickTime film whose index (the box moov) was to stand at the end, as of a
     recording or a copy that was broken off."""
-    at, kinds = 0, set[bytes]()
+    at, kinds, size = 0, set[bytes](), path.stat().st_size
     with path.open("rb") as file:
         for _ in range(_MOST_BOXES):
             file.seek(at)
@@ -42,7 +42,7 @@ def _lacks_its_index(path: Path) -> bool:
             if len(head) < 8 or (at == 0 and head[4:8] not in {b"ftyp", b"wide", b"mdat"}):
                 break
             kinds.add(head[4:8])
-            if length < 8:  # 0: to the end of the file
+            if length < 8 or at + length > size:  # 0: to the end of the file
                 break
             at += length
     return b"mdat" in kinds and b"moov" not in kinds

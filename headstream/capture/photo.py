@@ -54,8 +54,8 @@ def read_photo(path: Path) -> Photo:
             warnings.simplefilter("ignore")
             with Image.open(path) as image:
                 _check_size(image.size, path)
-                pictures = _pictures(image)
-                return replace(photo_from_image(image, path), pictures=pictures)
+                photo = photo_from_image(image, path)
+        return replace(photo, pictures=pictures_in(path))
     except Image.DecompressionBombError as error:  # already while it opens it, from twice its limit on
         most = f"{_MAX_PIXELS / 1e6:.0f} megapixels"
         raise SourceError(f"{path}: is more than {most}, the most headstream takes; make it smaller first") from error
@@ -67,22 +67,22 @@ def read_photo(path: Path) -> Photo:
         raise SourceError(f"{path}: damaged or cut off: {error}") from error
 
 
-def _pictures(image: Any) -> int:
-    """How many pictures there are to look at; small versions of the same one (TIFF, MPO) are none. Back at the first."""
-    if image.format not in {"GIF", "WEBP", "PNG", "TIFF", "AVIF"}:
-        return 1
+def pictures_in(path: Path) -> int:
+    """How many pictures there are to look at; small versions of the same one (TIFF, MPO) are none. In an opening of its own:
+    going through the pages leaves their profiles behind, and damage the page it was met on."""
+    from PIL import Image
+
     try:
-        count = getattr(image, "n_frames", 1)
-        if image.format == "TIFF" and count > 1:
-            smaller = 0
-            for page in range(count):
-                image.seek(page)
-                smaller += image.tag_v2.get(_SUBFILE_TYPE, 0) & 1
-            count -= smaller
-        image.seek(0)
-    except (OSError, ValueError, SyntaxError, EOFError, RuntimeError):
-        return 1  # damaged further on: the first picture may be whole
-    return max(1, count)
+        with warnings.catch_warnings(), Image.open(path) as image:
+            warnings.simplefilter("ignore")
+            count: int = getattr(image, "n_frames", 1) if image.format in {"GIF", "WEBP", "PNG", "TIFF", "AVIF"} else 1
+            if image.format == "TIFF" and count > 1:
+                for page in range(count):
+                    image.seek(page)
+                    count -= image.tag_v2.get(_SUBFILE_TYPE, 0) & 1
+            return max(1, count)
+    except Exception:  # damaged further on, in whatever way; the first picture was whole
+        return 1
 
 
 def _for_a_film(path: Path) -> str:

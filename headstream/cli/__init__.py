@@ -7,9 +7,12 @@ Exit status: 0 done; 1 failed; 2 wrong usage or an input that cannot be read; 3 
 from __future__ import annotations
 
 import errno
+import math
 import os
+import re
 import signal
 import sys
+import time
 from types import FrameType
 
 from headstream.cli.console import emit_json, say
@@ -20,6 +23,8 @@ from headstream.unswallowed import unswallowed
 
 # What a place to write to may answer, wherever that was not foreseen.
 _OF_THE_PLACE = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EISDIR, errno.ENOTDIR}
+
+_TOGETHER_S = 1.0  # between two signals of one ending
 
 
 class EndedByCtrlCError(Exception):
@@ -78,8 +83,10 @@ def _explained(error: BaseException) -> tuple[int, str]:
 
 def _check_filled(arguments: list[str]) -> None:
     """Raise UsageError for an empty argument: as a path it would be the folder one happens to be in."""
-    for before, argument in zip(["", *arguments], arguments, strict=False):
-        option = argument[:-1] if argument.startswith("--") and argument.endswith("=") else ""
+    options_end = arguments.index("--") if "--" in arguments else len(arguments)
+    for place, (before, argument) in enumerate(zip(["", *arguments], arguments, strict=False)):
+        bare = place < options_end and re.fullmatch("--[^=]+=", argument)
+        option = argument[:-1] if bare else ""
         if not argument or option:
             of = option or (before if before.startswith("-") else "")
             raise UsageError(f"{of + ': ' if of else ''}an argument is empty; is a variable of the shell not set?")
@@ -95,11 +102,24 @@ def _filled(arguments: list[str]) -> list[str]:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
+    if time.monotonic() - _hung_up.at_s < _TOGETHER_S:
+        return
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
-def _hung_up() -> None:  # what is done is as good as after Ctrl-C
-    raise KeyboardInterrupt
+class _HungUp:
+    """As good as Ctrl-C. Whoever ends a session may send both signals at once, which is one Ctrl-C and not two."""
+
+    at_s = -math.inf
+
+    def __call__(self) -> None:
+        self.at_s = time.monotonic()
+        raise KeyboardInterrupt
+
+
+_hung_up = _HungUp()
 
 
 def _one_line(text: object) -> str:

@@ -68,7 +68,7 @@ def write_report(
         rows=[_row(results, data, masks, name) for name in chosen],
     )
     with whole_file(out) as part:
-        part.write_text(page, encoding="utf-8")
+        part.write_text(page, encoding="utf-8", errors="backslashreplace")
 
 
 def choose(results: Sequence[Evaluation], count: int) -> list[str]:

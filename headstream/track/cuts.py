@@ -1,4 +1,4 @@
-"""Cuts: the whole picture is another one. Luma and chroma on a coarse grid tell, at no cost."""
+"""Cuts: the whole picture is another one. Luma and chroma on a coarse grid tell, at next to no cost."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ def thumbnail(frame: Frame) -> Float32Array:
         planes = planes_from_rgb(few, Colour(full_range=True), sub=(1, 1))
         return np.stack([planes.y, planes.u, planes.v]).astype(np.float32)
     planes = frame.planes
+    luma = planes.y[step // 2 :: step, step // 2 :: step]
     rows, columns = (np.arange(step // 2, side, step) for side in planes.y.shape)
     chroma = np.ix_(rows // planes.sub_h, columns // planes.sub_w)
-    few = np.stack([planes.y[np.ix_(rows, columns)], planes.u[chroma], planes.v[chroma]])
+    few = np.stack([luma, planes.u[chroma], planes.v[chroma]])
     return few.astype(np.float32) / np.float32(1 << (planes.bits - 8))
 
 

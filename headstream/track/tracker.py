@@ -247,7 +247,7 @@ class Tracker:
             return
         if any(overlap(face.box_px, track.box) > 0.3 for track in self._tracks):
             return
-        if any(is_rest_of(face.box_px, track.box, now.frame.size_px) for track in self._tracks):
+        if any(t.unseen_frames and is_rest_of(face.box_px, t.box, now.frame.size_px) for t in self._tracks):
             return
         self._refused = [r for r in self._refused if r.until_s > now.time_s]
         if any(overlap(face.box_px, refused.box) > 0.3 for refused in self._refused):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import random
+import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -200,6 +201,8 @@ class SampleDataset(Dataset[tuple[Tensor, Tensor, Tensor]]):
 
 
 def _one_thread(worker: int) -> None:
+    if hasattr(signal, "SIGHUP"):  # of a terminal that is closed: the process that trains decides, after its step
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
 

@@ -75,8 +75,10 @@ def bound(host: str, port: int, token: str | None, public_url: str | None = None
         listener.listen(64)
     except OSError as error:
         listener.close()
-        choose = "port" if error.errno in _OF_THE_PORT else "address: this machine has none like that"
-        raise SinkError(f"cannot listen on {host}:{port}: {error.strerror}; choose another {choose}") from error
+        advice = "; choose another port" if error.errno in _OF_THE_PORT else ""
+        if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+            advice = "; choose another address: this machine has none like that"
+        raise SinkError(f"cannot listen on {host}:{port}: {error.strerror}{advice}") from error
     return listener, Address(host, listener.getsockname()[1], token, public)
 
 

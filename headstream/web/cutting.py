@@ -212,6 +212,9 @@ class OwnCamera:
             self._say(str(error))
         except Exception as error:  # a thread's error would reach nobody
             self._say(f"internal error: {type(error).__name__}: {error}")
+        finally:
+            if self._source is source:  # else somebody has started it anew
+                self._overlay.leave(self)
 
     def configure(self, settings: Settings) -> None:
         """Use other settings from the next frame on."""

@@ -152,7 +152,8 @@ class Uploads:
         self.sweep()
         uploads = list(self._uploads.values())
         for upload in uploads:
-            upload.wanted_s = upload.wanted_s and time.monotonic()
+            if upload.wanted_s:  # 0 until it is done, which its thread says
+                upload.wanted_s = time.monotonic()
         return uploads
 
     def get(self, id_: str) -> Upload:

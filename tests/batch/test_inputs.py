@@ -55,6 +55,13 @@ class TestFinding:
         make(tmp_path, "a.mp4")
         assert len(find(tmp_path, tmp_path / "a.mp4", tmp_path / "*.mp4")) == 1
 
+    def test_what_a_manifest_says_of_a_file_goes_before_its_folder(self, tmp_path: Path) -> None:
+        make(tmp_path, "a.mp4", "b.mp4")
+        (tmp_path / "m.csv").write_text("input,heads\na.mp4,all\n")
+        for order in ((tmp_path, tmp_path / "m.csv"), (tmp_path / "m.csv", tmp_path)):
+            wishes = {Path(item.input).name: item.wish.heads for item in find(*order)}
+            assert wishes == {"a.mp4": "all", "b.mp4": "largest"}
+
     def test_what_cannot_be_found_has_a_problem(self, tmp_path: Path) -> None:
         make(tmp_path, "a.mp4", "empty/notes.txt")
         items = find(tmp_path / "a.mp4", tmp_path / "b.mp4", tmp_path / "*.mkv", tmp_path / "empty")
@@ -172,7 +179,7 @@ class TestManifests:
             ("input,out,format\na.mp4,x.webm,mov\n", "out is x.webm but format is mov"),
             ("input\na.mp4,b.mp4\n", "more fields than"),
             ("input,out\na.mp4,x\nsub/b.mp4,X\n", "would both be written to x.mov"),
-            ("input,heads\na.mp4,1\na.mp4,2\n", "would both be written to a-mp4.mov; .* an out of their own"),
+            ("input,heads\na.mp4,1\na.mp4,2\n", "named twice with different wishes .* an out of its own"),
             ("input,background\np.jpg,blur\n", "is a photo; background is for videos"),
             ("input,matte\np.jpg,mov\n", "is a photo; matte is for videos"),
             ("input,stages\na.mp4,yes\n", "is a video; stages is for photos"),

@@ -408,3 +408,11 @@ def test_films_made_for_tests_leave_the_thread_its_priority(tmp_path: Path) -> N
     before = os.sched_getscheduler(0)
     write_video(tmp_path / "a.mkv", [pattern(160, 120, k) for k in range(3)], codec="libsvtav1")
     assert os.sched_getscheduler(0) == before
+
+
+def test_lengths_beyond_all_files_are_told_as_damage(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    ftyp = struct.pack(">I4s4sI4s", 20, b"ftyp", b"isom", 0, b"isom")
+    path.write_bytes(ftyp + struct.pack(">I4sQ", 1, b"mdat", (1 << 64) - 1) + bytes(64))
+    with pytest.raises(SourceError, match="is cut off|not a video"):
+        FileSource(path)

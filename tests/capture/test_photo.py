@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -287,3 +288,23 @@ def test_a_folder_that_cannot_be_read_is_told(tmp_path: Path) -> None:
     assert problems == [(tmp_path / "sub", f"{tmp_path / 'sub'}: no permission to read this folder")]
     assert find_photos([str(tmp_path / "sub")], tmp_path / "cut") == ([], problems)
     (tmp_path / "sub").chmod(0o700)
+
+
+def test_the_first_page_is_its_own_whatever_follows(tmp_path: Path) -> None:
+    red, green = (Image.new("RGB", (40, 30), colour) for colour in ("red", "green"))
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    path = tmp_path / "pages.tif"
+    green.encoderinfo = {"icc_profile": profile}
+    red.save(path, save_all=True, append_images=[green])
+    assert read_photo(path).pictures == 2
+    assert read_photo(path).icc is None
+    data = bytearray(path.read_bytes())
+    (first,) = struct.unpack_from("<I", data, 4)
+    (second,) = struct.unpack_from("<I", data, first + 2 + 12 * data[first])
+    for entry in range(struct.unpack_from("<H", data, second)[0]):
+        if struct.unpack_from("<H", data, second + 2 + 12 * entry)[0] == 259:
+            struct.pack_into("<H", data, second + 2 + 12 * entry + 8, 34712)  # a compression Pillow does not know
+    path.write_bytes(data)
+    photo = read_photo(path)
+    assert tuple(photo.rgb[0, 0]) == (255, 0, 0)
+    assert photo.pictures == 1

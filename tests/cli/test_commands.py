@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from headstream.cli import main
+from headstream.cli import _check_filled, main
 from headstream.cli.console import progress_bar
+from headstream.errors import UsageError
 from headstream.live import LiveStatus, Output
 from headstream.session import LiveJob
 from headstream.types import UInt8Array
@@ -163,6 +164,12 @@ def long_clip(portrait: UInt8Array, tmp_path_factory: pytest.TempPathFactory) ->
     """1200 frames with sound: enough to be interrupted."""
     pictures = moving_portrait(portrait, 60) * 20
     return write_video(tmp_path_factory.mktemp("clips") / "long.mp4", pictures, sound=True)
+
+
+def test_a_value_may_end_in_an_equals_sign() -> None:
+    _check_filled(["live", "--token=QUJDRA==", "--camera=rtsp://host/?key=", "--", "--out="])
+    with pytest.raises(UsageError, match="--out: an argument is empty"):
+        _check_filled(["video", "a.mp4", "--out="])
 
 
 class TestVideo:

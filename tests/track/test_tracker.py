@@ -371,3 +371,21 @@ def test_what_the_border_leaves_of_a_head_is_nobody_new() -> None:
         assert len(heads) <= 1
         numbers |= {h.track_id for h in heads}
     assert numbers == {1}
+
+
+def test_somebody_beside_a_head_at_the_border_is_somebody() -> None:
+    class Finder:
+        def scan(self, frame: Frame) -> list[Face]:
+            boxes = ((-6.0, 100.0, 184.0, 290.0), (139.0, 100.0, 299.0, 260.0))
+            return [Face(b, np.full((6, 2), (b[0] + b[2]) / 2, np.float32), 0.9) for b in boxes]
+
+        def look(self, frame: Frame, region: Region) -> list[Face]:
+            return self.scan(frame)
+
+    tracker = Tracker(Finder())
+    heads: tuple[Head, ...] = ()
+    for index in range(10):
+        frame = Frame(np.full((480, 640, 3), 128, np.uint8), index=index, pts=Fraction(index, 30))
+        heads = tracker.update(frame)
+        tracker.observe({h.track_id: Evidence(0.9, centre(h)) for h in heads})
+    assert len(heads) == 2

@@ -67,8 +67,9 @@ export function startFiles({ settings, say }) {
   async function fetchable(event, item) {
     event.preventDefault();
     try {
-      const { ok } = await fetch(item.link, { method: "HEAD" });
+      const { ok, status } = await fetch(item.link, { method: "HEAD" });
       if (ok) Object.assign(document.createElement("a"), { href: item.link, download: item.linkName }).click();
+      else if (status !== 404) say(`${item.name}: its result cannot be fetched (${status}); load this page anew`, true);
       else say(`${item.name}: its result is not here any more (the studio was started anew, or it was removed); drop the file again`, true);
     } catch {
       say(AWAY, true);
