@@ -71,7 +71,7 @@ def test_sixty_inputs_six_of_them_broken(
     assert "60 inputs: 54 cut, 6 failed" in err
     reasons = {Path(f["input"]).name: f["error"] for f in first["failed"]}
     for name, words in {
-        "cut-off.mp4": "not a video", "text.mp4": "not a video", "empty.mov": "is empty (0 bytes)",
+        "cut-off.mp4": "is cut off", "text.mp4": "not a video", "empty.mov": "is empty (0 bytes)",
         "text.jpg": "not a photo", "half.jpg": "damaged or cut off", "gone.mkv": "no such file",
     }.items():  # fmt: skip
         assert words in reasons[name]
