@@ -66,6 +66,7 @@ def test_a_terminal_that_was_gone_before_is_no_error_either(monkeypatch: pytest.
         print("is anybody there?", file=sys.stderr, flush=True)
         sys.stderr.writelines(["no", "body"])
         sys.stderr.flush()
+    assert sys.stderr is terminal
     with suppress(OSError):
         terminal.close()
 
