@@ -100,9 +100,8 @@ def write_result(storage: Storage, outcome: Outcome) -> None:
     """Write an input's result file, at once and whole. Raises SinkError."""
     outcome.finished = datetime.now(timezone.utc).isoformat(timespec="seconds")
     text = json.dumps(outcome.as_dict(), ensure_ascii=False, indent=1)
-    storage.write(
-        result_name(outcome.place), text.encode(errors="backslashreplace")
-    )  # in JSON, too, the way to write it
+    written = text.encode(errors="backslashreplace")  # names that are not UTF-8, as JSON writes them, too
+    storage.write(result_name(outcome.place), written)
 
 
 def split(items: Sequence[Item], storage: Storage, *, resume: bool = True) -> tuple[list[Item], list[Outcome]]:

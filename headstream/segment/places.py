@@ -33,12 +33,14 @@ def looked_at(
     """Crops (N, S, S, 3) of squares of pictures, and part -> alpha (N, S, S); made where the network is, if it can.
 
     HDR crops keep their own code values, as the matte compares them with the film's; the network sees them toned."""
-    if getattr(segmenter, "makes_crops", False) and not any(is_hdr(picture) for picture, _ in places):
+    hdr = any(is_hdr(picture) for picture, _ in places)
+    if getattr(segmenter, "makes_crops", False) and not hdr:
         with times.stage("segment", frames):
             crops, alphas = segmenter.predict_places(places, parts)  # type: ignore[attr-defined]
         return crops, dict(zip(parts, alphas, strict=True))
     with times.stage("crop", frames):
-        crops = [crop_resized(picture, region, side) for picture, region in places]
-        seen = [as_shown(crop, picture) for crop, (picture, _) in zip(crops, places, strict=True)]
+        crops = seen = np.stack([crop_resized(picture, region, side) for picture, region in places])
+        if hdr:
+            seen = np.stack([as_shown(crop, picture) for crop, (picture, _) in zip(crops, places, strict=True)])
     with times.stage("segment", frames):
-        return np.stack(crops), predicted(segmenter, np.stack(seen), parts)
+        return crops, predicted(segmenter, seen, parts)
