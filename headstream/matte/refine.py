@@ -13,9 +13,11 @@ from headstream.matte.clean import largest_piece
 from headstream.matte.grid import brought_up, grid_from_region, visible_region
 from headstream.matte.guided import guide_coefficients, levels
 from headstream.matte.motion import comparable
+from headstream.matte.screen import find_screen, keyed
 from headstream.matte.spill import spill_correction
 from headstream.matte.temporal import MatteState, Stabiliser
 from headstream.matte.tint import Rgb, hair_luma, hair_share, tint_correction
+from headstream.tone import is_hdr
 from headstream.types import Float32Array, Frame, Matrix, Planes, Region, UInt8Array
 
 
@@ -110,6 +112,10 @@ class HeadMatte:
         if options.hair_color is not None and self._hair is not None:
             correction, kept = self._tinted(crop_rgb, correction, options.hair_color), np.zeros_like(kept)
         colours = None if correction is None else _corrected(frame, region, crop_px, correction, kept)
+        screen = find_screen(crop_rgb, alpha, crop_px, frame.size_px) if options.spill else None
+        if screen is not None and not is_hdr(frame.picture):  # an HDR crop is toned: its colours are not the film's
+            full, bare = keyed(full, colours, frame, region, screen)
+            colours = bare if options.hair_color is None else colours
         return Layer(region, times_own_alpha(full, frame, region), colours)
 
     def _tinted(self, crop_rgb: UInt8Array, correction: Float32Array | None, colour: Rgb) -> Float32Array:
