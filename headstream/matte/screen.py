@@ -22,6 +22,7 @@ _VIVID = (
     22.0,
     30.0,
 )  # chroma (of 128) from which a colour begins to count as a screen's, and from which it wholly does
+_LIT = (35.0, 50.0)  # luma, likewise: dark blue is in shadows and dark hair too
 _AWAY_FROM_SKIN = -10.0  # red difference under which no skin, lips or hair lie
 _PLAIN = (0.7, 0.85)  # share of the background that has the colour
 _UNEVEN = (0.4, 0.25)  # along and across the screen's chroma: what its shadows and folds may differ
@@ -55,12 +56,12 @@ def find_screen(rgb: UInt8Array, alpha: Float32Array, crop_px: Region, size_px: 
     if free.sum() < _ENOUGH:
         return None
     colours = rgb[::step, ::step][free]
-    chroma = cv2.cvtColor(colours[None], cv2.COLOR_RGB2YCrCb)[0, :, 1:].astype(np.float32) - 128
-    cr, cb = (float(value) for value in np.median(chroma, axis=0))
-    vivid = _ramp(float(np.hypot(cr, cb)), _VIVID)
+    ycc = cv2.cvtColor(colours[None], cv2.COLOR_RGB2YCrCb)[0].astype(np.float32) - np.array((0, 128, 128), np.float32)
+    luma, cr, cb = (float(value) for value in np.median(ycc, axis=0))
+    vivid = _ramp(float(np.hypot(cr, cb)), _VIVID) * _ramp(luma, _LIT)
     if cr > _AWAY_FROM_SKIN or vivid == 0:
         return None
-    like = _screen_like(*_share(chroma[:, 0], chroma[:, 1], cr, cb))
+    like = _screen_like(*_share(ycc[:, 1], ycc[:, 2], cr, cb))
     strength = vivid * _ramp(float(like.mean()), _PLAIN)
     if strength == 0:
         return None

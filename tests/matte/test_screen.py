@@ -90,8 +90,8 @@ def test_a_hat_of_the_screens_colour_stays(hat: Any) -> None:
 
 @pytest.mark.parametrize(
     "background",
-    [(190, 120, 60), (200, 200, 205), (120, 30, 40), (70, 75, 60)],
-    ids=["wood", "wall", "curtain", "drab"],
+    [(190, 120, 60), (200, 200, 205), (120, 30, 40), (70, 75, 60), (1, 20, 66)],
+    ids=["wood", "wall", "curtain", "drab", "stage"],
 )
 def test_other_plain_backgrounds_are_no_screens(background: Any) -> None:
     rgb, _, network = scene(background)
