@@ -247,7 +247,11 @@ class TestVideo:
             (["IN", "--out", "OUT.mov", "--background", "plaid"], "--background"),
             (["IN", "--out", "OUT", "--matte", "OUT/%06d.png"], "must be different"),
             (["missing.mp4", "--out", "OUT.mov"], "no such file"),
-            (["FOLDER", "--out", "OUT.mov"], "is a folder; name a video file (for folders: headstream batch)"),
+            (
+                ["https://example.com/a.mp4", "--out", "OUT.mov"],
+                "https://example.com/a.mp4: is an address; nothing is dow",
+            ),
+            (["FOLDER", "--out", "OUT.mov"], "is a folder without numbered pictures; name a video"),
             (
                 ["IN", "--out", "OUT.mov", "--codec", "h264"],
                 "has no transparency; leave out --codec, or choose a --back",

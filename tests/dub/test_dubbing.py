@@ -464,8 +464,9 @@ def test_bad_input_is_one_clear_line(
     assert "is a track of a film of 320x240" in usage("crop", plain_clip, "--track", track, "--out", out, capsys=capsys)
     paste = ("paste", source, "--track", track, "--out", out, "--clip")
     assert "a head clip is square" in usage(*paste, plain_clip, capsys=capsys)
-    for pictures in (tmp_path, tmp_path / "000001.png"):
-        assert f"-i {tmp_path}/%06d.png -c:v ffv1 clip.mkv" in usage(*paste, pictures, capsys=capsys)
+    assert "is a folder without numbered pictures" in usage(*paste, tmp_path, capsys=capsys)
+    cv2.imwrite(str(tmp_path / "1.png"), np.zeros((96, 96, 3), np.uint8))
+    assert "is one picture; a clip is" in usage(*paste, tmp_path / "1.png", capsys=capsys)
     crop_film(CropJob(source, track, tmp_path / "c.mkv", size=96))
     assert "expected head, face, mouth" in usage(*paste, tmp_path / "c.mkv", "--region", "nose", capsys=capsys)
     assert "only means something with --audio" in usage(*paste, tmp_path / "c.mkv", "--keep-audio", capsys=capsys)
