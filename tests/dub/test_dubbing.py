@@ -245,8 +245,10 @@ def test_frames_are_paired_by_number_or_by_time() -> None:
     film = Length(10, Fraction(1))
     assert pairing_rule(film, Length(10, Fraction(3)), Path("c")) == "frame by frame"
     assert pairing_rule(film, Length(5, Fraction(1)), Path("c")) == "by time"
-    with pytest.raises(UsageError, match="5 frames in 0.50 s"):
+    with pytest.raises(UsageError, match=r"5 frames in 0.50 s.* repeat its last frame 5 times"):
         pairing_rule(film, Length(5, Fraction(1, 2)), Path("c"))
+    with pytest.raises(UsageError, match="leave out the last 4"):
+        pairing_rule(film, Length(14, Fraction(14, 10)), Path("c"))
     clip = [Frame(np.zeros((2, 2, 3), np.uint8), index=k, pts=Fraction(k, 5)) for k in range(5)]
     paired = Paired(iter(clip), "by time", Path("c"))
     assert [paired.frame(k, Fraction(k, 10)).index for k in range(10)] == [0, 1, 1, 2, 2, 3, 3, 4, 4, 4]
