@@ -92,7 +92,7 @@ def test_a_video_is_refused_when_asked_for_not_when_begun() -> None:
 
 def test_a_head_by_number(portrait: UInt8Array) -> None:
     assert len(headstream.cut_image(portrait, heads=1)) == 1
-    assert len(headstream.cut_image(portrait, heads=np.int64(1))) == 1  # type: ignore[arg-type]
+    assert len(headstream.cut_image(portrait, heads=np.int64(1))) == 1
     assert headstream.cut_image(portrait, heads=2) == []
 
 
