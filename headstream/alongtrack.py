@@ -3,6 +3,7 @@ crop` and `headstream paste` share."""
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
@@ -85,12 +86,22 @@ def check_sound(path: Path) -> None:
 
     check_file(path)
     try:
-        with av.open(str(path)) as container:
+        with av.open(str(path.absolute())) as container:
             if container.streams.audio:
                 return
     except (av.error.FFmpegError, OSError) as error:
         raise SourceError(f"{path}: not a sound file headstream can read ({error.strerror or error})") from error
     raise SourceError(f"{path}: holds no sound")
+
+
+def open_along(path: Path, track: TrackReader) -> FileSource:
+    """The film of a track, or a clip of it. Raises SourceError."""
+    return FileSource(path, rate=rate_along(path, track))
+
+
+def rate_along(path: Path, track: TrackReader) -> Fraction | None:
+    """Of numbered pictures as many a second as the track's film has; None for what has its own."""
+    return None if os.path.isfile(path) else track.header.rate
 
 
 def check_track(track: TrackReader, film: FileSource, path: Path) -> None:

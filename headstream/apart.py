@@ -7,7 +7,8 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from headstream.errors import UsageError
+from headstream.capture.numbered import numbered_pictures
+from headstream.errors import SourceError, UsageError
 from headstream.sinks.clipfile import incomplete_name
 from headstream.sinks.formats import is_sequence, sequence_place
 
@@ -22,7 +23,7 @@ def check_apart(reads: Iterable[Path], writes: Iterable[Path]) -> None:
         for other in outputs[:at]:
             if _same(_replaced(output), _replaced(other)):
                 raise UsageError(f"{output}: is written twice ({other}); outputs must be different files")
-    for read in reads:
+    for read in (path for named in reads for path in _read(named)):
         for output in outputs:
             if _takes(output, read):
                 raise UsageError(f"{output}: is read, too ({read}); inputs and outputs must be different files")
@@ -36,6 +37,15 @@ def model_files(model: str) -> list[Path]:
     """What is read of a model that is a file: the weights, and the card beside them."""
     path = Path(model)
     return [path, path.with_suffix(".json")] if path.suffix and path.is_file() else []
+
+
+def _read(named: Path) -> list[Path]:
+    """What may not be written to: a file; of numbered pictures also the first, which stands for all."""
+    try:
+        pictures = None if os.path.isfile(named) else numbered_pictures(named)
+    except SourceError:  # said where they are opened
+        pictures = None
+    return [named] if pictures is None else [named, pictures.first_path]
 
 
 def _replaced(output: Path) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Generator
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 
 from headstream import kept
 from headstream.capture.file import FileSource
+from headstream.capture.numbered import parse_rate
 from headstream.capture.photo import photo_from_image, read_photo
 from headstream.choice import Heads
 from headstream.errors import UsageError
@@ -50,22 +52,26 @@ def cut_video(
     part: Part = "head",
     model: Model = "default",
     device: str = "auto",
+    rate: Fraction | float | None = None,
 ) -> Generator[Cutout, None, None]:
-    """Cut the heads out of a video file: one ``Cutout`` for every frame, in order, in constant memory.
+    """Cut the heads out of a video file, or of numbered pictures (a folder, or a name like shot/%06d.png): one ``Cutout`` for
+    every frame, in order, in constant memory.
 
     The file and the weights are opened at the first step; stop early by closing the generator. The words are those of
-    ``cut_image``. Raises UsageError for what is no path, ``heads`` and ``part`` at once; then UsageError, SourceError,
+    ``cut_image``. rate: of pictures, a second; 25 where it is None. Raises UsageError for what is no path, ``heads``, ``part``
+    and ``rate`` at once; then UsageError, SourceError,
     ModelError.
     """
     if not isinstance(path, (str, os.PathLike)):
         raise UsageError(f"a video is a path, got {type(path).__name__}")
-    return _cut_video(path, CutOptions(heads=heads, part=part), model, device)
+    asked = None if rate is None else parse_rate(rate)
+    return _cut_video(path, CutOptions(heads=heads, part=part), model, device, asked)
 
 
 def _cut_video(
-    path: str | os.PathLike[str], options: CutOptions, model: Model, device: str
+    path: str | os.PathLike[str], options: CutOptions, model: Model, device: str, rate: Fraction | None
 ) -> Generator[Cutout, None, None]:
-    with FileSource(Path(path)) as source, kept.finder() as finder:
+    with FileSource(Path(path), rate=rate) as source, kept.finder() as finder:
         segmenter = _network(model, device, fast=True)
         yield from cut_stream(source, file_cutter(segmenter, finder, options))
 

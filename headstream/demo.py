@@ -25,7 +25,7 @@ def make_clip(path: Path, progress: Callable[[int, int], None] | None = None) ->
 
     portrait = read_photo(PORTRAIT).rgb
     frames = SECONDS * RATE
-    with av.open(str(path), "w", options={"movflags": "+faststart"}) as container:
+    with av.open(str(path.absolute()), "w", options={"movflags": "+faststart"}) as container:
         video = container.add_stream("libx264", rate=RATE, options={"crf": "16", "preset": "veryfast"})
         video.width = video.height = SIDE_PX
         video.pix_fmt = "yuv420p"

@@ -16,8 +16,10 @@ from headstream.alongtrack import (
     along,
     check_sound,
     check_track,
+    open_along,
     open_sinks,
     partly,
+    rate_along,
     write_all,
 )
 from headstream.apart import check_apart, model_files
@@ -105,7 +107,7 @@ def crop_film(job: CropJob, progress: Progress | None = None) -> DubReport:
         mattes = TrackMattes(segmenter, report.times)
         report.device, report.model = mattes.segmenter.device, mattes.segmenter.card.name
     path = head_path(track, report.head, job.stabilise)
-    with FileSource(job.source) as film:
+    with open_along(job.source, track) as film:
         check_track(track, film, job.track)
 
         def clips() -> Generator[Cutout, None, None]:
@@ -165,7 +167,7 @@ def paste_film(job: PasteJob, progress: Progress | None = None) -> DubReport:
     track = TrackReader(job.track)
     path = head_path(track, chosen_head(track, job.head), job.stabilise)
     _check_clip(job.clip)
-    with FileSource(job.source) as film, FileSource(job.clip) as clip:
+    with open_along(job.source, track) as film, open_along(job.clip, track) as clip:
         check_track(track, film, job.track)
         width, height = clip.size_px
         if width != height or width % 2:
@@ -173,7 +175,7 @@ def paste_film(job: PasteJob, progress: Progress | None = None) -> DubReport:
                 f"{job.clip}: is {width}x{height}; a head clip is square with an even side, as crop made it"
             )
         length = Length(len(path), path[-1].time_s + 1 / film.rate)
-        own_length = Length(*counted(job.clip))
+        own_length = Length(*counted(job.clip, rate_along(job.clip, track)))
         rule = pairing_rule(length, own_length, job.clip)
         segmenter = load_segmenter(job.model, device=job.device, fast=True)
         CutOptions().planes_of(segmenter)
@@ -197,15 +199,11 @@ def paste_film(job: PasteJob, progress: Progress | None = None) -> DubReport:
 
 
 def _check_clip(clip: Path) -> None:
-    """Raise UsageError for frames as pictures, which models like to answer with; a video tells their times."""
+    """Raise UsageError for a single picture."""
     suffix = clip.suffix.lower()
     moving = suffix in {".gif", ".avif"} or (suffix == ".png" and pictures_in(clip) > 1)
-    if clip.is_dir() or (suffix in PHOTOS and not moving):
-        pictures = clip if clip.is_dir() else clip.parent
-        raise UsageError(
-            f"{clip}: a clip is a video file; make one of pictures: "
-            f"ffmpeg -framerate RATE -i {pictures}/%06d.png -c:v ffv1 clip.mkv"
-        )
+    if clip.is_file() and suffix in PHOTOS and not moving:
+        raise UsageError(f"{clip}: is one picture; a clip is a video file, or numbered pictures: name their folder")
 
 
 def _pasted(
@@ -276,5 +274,6 @@ def _shifts(job: PasteJob, path: list[Placed], rule: str, progress: Progress) ->
             yield frame, placed, paired.frame(placed.index, placed.time_s)
             progress(placed.index + 1, len(path))
 
-    with FileSource(job.source) as film, FileSource(job.clip) as clip:
+    track = TrackReader(job.track)
+    with open_along(job.source, track) as film, open_along(job.clip, track) as clip:
         return colour_shifts(triples(film, Paired(iter(clip), rule, job.clip)))

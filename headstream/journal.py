@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import headstream
+from headstream.capture.numbered import numbered_pictures
 from headstream.sinks.partial import sync
 from headstream.state import Packed, load
 
@@ -106,10 +107,11 @@ def identity_of(
     source: Path, options: Mapping[str, Any], model: Mapping[str, Any], files: list[Path]
 ) -> dict[str, Any]:
     """All that decides what comes out, in plain JSON. files: others that have a part in it."""
+    pictures = numbered_pictures(source)
     identity = {
         "the version of headstream": headstream.__version__,
         "a library": _libraries(),
-        "the source": fingerprint(source),
+        "the source": pictures.fingerprint() if pictures else fingerprint(source),
         "the model": dict(model),
         "an option": dict(options),
         "a file beside the source": [fingerprint(path) for path in files],

@@ -29,7 +29,7 @@ def locked(outputs: Sequence[Path]) -> Iterator[None]:
 
 @contextmanager
 def _locked(place: Path, output: Path) -> Iterator[None]:
-    make_parents(place)
+    make_parents(output)
     file = _acquired(place, output)
     try:
         file.truncate(0)

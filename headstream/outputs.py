@@ -138,7 +138,7 @@ def clip_of(source: FileSource) -> ClipInfo:
         time_base=source.time_base,
         sample_aspect_ratio=source.sample_aspect_ratio,
         video_start_s=source.first_pts_s - source.start_s,
-        path=source.path,
+        path=None if source.of_pictures else source.path,
         start_s=source.start_s,
         timecode=source.timecode,
     )
@@ -203,7 +203,7 @@ def _identity(
     options = dataclasses.asdict(job.options) | {"background": job.background, "codec": job.codec}
     options |= {"outputs": [dataclasses.asdict(kind) for kind in kinds], "segment": every}
     behind = parse_background(job.background)
-    options |= {"look_ahead": job.look_ahead}
+    options |= {"look_ahead": job.look_ahead, "rate": job.rate}
     others = [path for path in (behind, job.fixes, *(fix.mask for fix in fixes)) if isinstance(path, Path)]
     return identity_of(job.source, options, model, others)
 

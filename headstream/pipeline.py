@@ -44,9 +44,11 @@ class CutOptions:
     track: TrackOptions = field(default_factory=TrackOptions)
 
     def __post_init__(self) -> None:
-        numbered = isinstance(self.heads, int) and not isinstance(self.heads, bool) and self.heads > 0
+        numbered = isinstance(self.heads, (int, np.integer)) and not isinstance(self.heads, bool) and self.heads > 0
         if not numbered and self.heads not in ("largest", "all"):
             raise UsageError(f"heads is {self.heads!r}; expected 'largest', 'all' or a person's number (1, 2, ...)")
+        if isinstance(self.heads, np.integer):
+            object.__setattr__(self, "heads", int(self.heads))
         if self.part not in PARTS:
             raise UsageError(f"part is {self.part!r}; expected one of {', '.join(PARTS)}")
 

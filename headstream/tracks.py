@@ -7,11 +7,13 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from headstream.alongtrack import open_along
 from headstream.apart import check_apart, model_files
 from headstream.capture.file import FileSource
 from headstream.dub.motion import Motion, face_motion
@@ -50,18 +52,19 @@ def track_file(
     source: Path,
     out: Path,
     *,
+    rate: Fraction | None = None,
     model: str = "default",
     device: str = "auto",
     progress: Callable[[int, int], None] | None = None,
 ) -> TrackReport:
     """Write the track of a film; the faces are looked for in every frame. Constant memory. Raises UsageError, SourceError,
-    ModelError, SinkError; then, and on KeyboardInterrupt, nothing is written."""
+    ModelError, SinkError; then, and on KeyboardInterrupt, nothing is written. rate: of numbered pictures; see ``FileSource``."""
     check_apart([source, *model_files(model)], [out])
     started = time.monotonic()
     segmenter = load_segmenter(model, device=device, fast=True)
     report = TrackReport(device=segmenter.device, model=segmenter.card.name)
     options = CutOptions(heads="all", track=TrackOptions(look_every=1))
-    with FileSource(source) as film, FaceFinder(models_dir()) as finder, locked([out]):
+    with FileSource(source, rate=rate) as film, FaceFinder(models_dir()) as finder, locked([out]):
         header = TrackHeader(source.name, film.size_px, film.rate)
         cutter = file_cutter(segmenter, finder, options)
         with (
@@ -107,7 +110,8 @@ def plot_track(source: Path, track: Path, out: Path, progress: Callable[[int, in
     of every head. Raises UsageError, SourceError, SinkError."""
     check_apart([source, track], [out])
     shots: list[list[TrackedFrame]] = [[]]
-    for frame in TrackReader(track):
+    reader = TrackReader(track)
+    for frame in reader:
         if frame.cut:
             shots.append([])
         shots[-1].append(frame)
@@ -115,7 +119,7 @@ def plot_track(source: Path, track: Path, out: Path, progress: Callable[[int, in
     shots = [shots[k] for k in np.linspace(0, len(shots) - 1, min(len(shots), _PLOTTED)).astype(int)]
     wanted = {shot[len(shot) // 2].index: shot for shot in shots}
     pictures = []
-    with FileSource(source) as film:
+    with open_along(source, reader) as film:
         for picture in film:
             if picture.index in wanted:
                 drawn = _drawn(picture.rgb.copy(), wanted[picture.index], picture.index)

@@ -51,7 +51,7 @@ class Colour:
     transfer_code: int = 2
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # arrays have no one answer; two are the same where they are one object
 class Planes:
     """A picture as Y, U and V.
 
@@ -59,14 +59,14 @@ class Planes:
     sub_w, sub_h: chroma subsampling, 1 or 2.  alpha: (H, W) of the same type, or None: the source's own transparency.
     """
 
-    y: Plane
-    u: Plane
-    v: Plane
+    y: Plane = field(repr=False)
+    u: Plane = field(repr=False)
+    v: Plane = field(repr=False)
     colour: Colour = field(default_factory=Colour)
     bits: int = 8
     sub_w: int = 2
     sub_h: int = 2
-    alpha: Plane | None = None
+    alpha: Plane | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         height, width = self.y.shape
@@ -212,7 +212,7 @@ def _again(
     return Frame(rgb, planes=planes, index=index, pts=pts, duration_s=duration_s, captured_s=captured_s, alpha=alpha)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Head:
     """One head in one frame.
 
@@ -225,7 +225,7 @@ class Head:
     track_id: int
     box_px: Box
     crop_px: Region
-    landmarks_px: Float32Array
+    landmarks_px: Float32Array = field(repr=False)
     score: float
     unseen_frames: int = 0
 
@@ -237,7 +237,7 @@ class Head:
         return np.array([[scale, 0, -x0 * scale], [0, scale, -y0 * scale]])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Cutout:
     """A frame with its heads cut out.
 
@@ -250,8 +250,8 @@ class Cutout:
     frame: Frame
     heads: tuple[Head, ...] = ()
     region_px: Region = (0, 0, 0, 0)
-    region_alpha: UInt8Array = field(default_factory=lambda: np.zeros((0, 0), np.uint8))
-    foreground: Planes | UInt8Array | None = None
+    region_alpha: UInt8Array = field(default_factory=lambda: np.zeros((0, 0), np.uint8), repr=False)
+    foreground: Planes | UInt8Array | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         x0, y0, x1, y1 = self.region_px

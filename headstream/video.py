@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import KW_ONLY, dataclass, field
+from fractions import Fraction
 from pathlib import Path
 
 from headstream.apart import check_apart, model_files
@@ -42,6 +43,7 @@ class VideoJob:
     look_ahead: fill in heads from frames to come.  fixes: corrections made by hand.  review: a page with the frames the
     tool itself doubts; a film that is reviewed is made in one piece.
     segment_s: films of at least two such lengths are made in segments, of which at most one is lost; 0 for one piece.
+    rate: of numbered pictures, a second, where ``source`` is such; see ``FileSource``.
     """
 
     source: Path
@@ -57,6 +59,7 @@ class VideoJob:
     fixes: Path | None = None
     look_ahead: bool = True
     segment_s: float = 30
+    rate: Fraction | None = None
 
 
 @dataclass
@@ -126,7 +129,7 @@ def cut_video_file(
     """
     kind, matte_kind = check_job(job)
     threads = tools.threads if tools else None
-    with FileSource(job.source, threads=threads) as source, ExitStack() as stack:
+    with FileSource(job.source, threads=threads, rate=job.rate) as source, ExitStack() as stack:
         film = Film(source.size_px, source.rate, source.frames_expected)
         fixes = read_fixes(job.fixes, film) if job.fixes is not None else []
         check_apart([fix.mask for fix in fixes if fix.mask is not None], _written(job))
@@ -167,6 +170,8 @@ def cut_video_file(
 def cautions(source: FileSource, kind: OutputFormat) -> list[str]:
     """What does not look as one might expect in an output of that kind: notes for who ordered it."""
     found = []
+    if source.assumes_rate:
+        found.append(f"the pictures are taken as {source.rate} a second; --rate tells another")
     if source.interlaced:
         found.append(
             "marked as interlaced: each frame is cut as it is, both fields in one; "

@@ -16,7 +16,7 @@ from PIL import Image
 
 import headstream
 from headstream import kept
-from headstream.errors import UsageError
+from headstream.errors import SourceError, UsageError
 from headstream.segment.crops import CropSegmenter
 from headstream.segment.registry import find_model
 from headstream.types import Float32Array, Part, UInt8Array
@@ -92,7 +92,31 @@ def test_a_video_is_refused_when_asked_for_not_when_begun() -> None:
 
 def test_a_head_by_number(portrait: UInt8Array) -> None:
     assert len(headstream.cut_image(portrait, heads=1)) == 1
+    assert len(headstream.cut_image(portrait, heads=np.int64(1))) == 1
     assert headstream.cut_image(portrait, heads=2) == []
+
+
+def test_cut_outs_are_compared_kept_in_sets_and_shown(portrait: UInt8Array, head_clip: Path) -> None:
+    for cut in (
+        lambda: headstream.cut_image(portrait)[0],
+        lambda: next(headstream.cut_video(head_clip)),
+    ):
+        one, other = cut(), cut()
+        assert one == one
+        assert one != other
+        assert one in [other, one]
+        assert one.heads[0] != other.heads[0]
+        assert len({one, other, one}) == 2
+        assert len({one.heads[0], other.heads[0]}) == 2
+        assert "array" not in repr((one, one.frame.planes))
+
+
+@pytest.mark.parametrize("name", ["a\0b.png", "https://example.com/a.png"])
+def test_names_no_file_can_have(name: str) -> None:
+    with pytest.raises(SourceError, match="no file can have such a name|nothing is downloaded here"):
+        headstream.cut_image(name)
+    with pytest.raises(SourceError, match="no file can have such a name|nothing is downloaded here"):
+        next(headstream.cut_video(name))
 
 
 @pytest.mark.parametrize("shape", [(0, 0, 3), (0, 7, 3), (7, 0, 4)])

@@ -46,6 +46,9 @@ def read_manifest(text: str, wish: Wish) -> list[Line]:
 def _csv(text: str) -> Iterator[tuple[int, dict[str, Any]]]:
     reader = csv.DictReader(io.StringIO(_content(text)), strict=True)
     try:
+        names = [name.strip() for name in reader.fieldnames or ()]
+        if twice := sorted({name for name in names if name in COLUMNS and names.count(name) > 1}):
+            raise UsageError(f"{text}:1: column {twice[0]!r} is there twice; name it once")
         for row in reader:
             if None in row:
                 raise UsageError(f"{text}:{reader.line_num}: more fields than the heading has columns")

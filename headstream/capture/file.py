@@ -34,18 +34,22 @@ class FileSource:
     what the file is instead, when there is no video in it; and while iterating, when the file ends before its own index
     says so. Packets that are damaged on their own are skipped and counted in ``damaged_packets``, as players do. Can be
     iterated once.  threads: of the decoder; None for what suits the machine.
+
+    Numbered pictures (``numbered_pictures``) are a film, too.  rate: of these, a second; 25 where it is None.
+    of_pictures: whether it is one.
     """
 
     live = False
 
-    def __init__(self, path: str | Path, *, threads: int | None = None) -> None:
-        self.path = Path(path)
+    def __init__(self, path: str | Path, *, threads: int | None = None, rate: Fraction | None = None) -> None:
+        self.path, self._asked_rate = Path(path), rate
         self._lock = threading.Lock()
         self._closed = False
         self._threads = threads or 0
         self.damaged_packets = self._discarded = 0
         self.warnings: list[str] = []
-        self._container = open_film(self.path)
+        self._container = open_film(self.path, rate)
+        self.of_pictures = not self.path.is_file()
         try:
             self._stream = self._opened_stream()
             self._decoder = self._decoded()
@@ -70,6 +74,13 @@ class FileSource:
         self._span: Span | None = None
         # Where the video starts on the file's own clock.
         self.first_pts_s = Fraction(0) if self._first.pts is None else self._first.pts * Fraction(self._first.time_base)
+        if self.assumes_rate:
+            log.warning("%s: taken as %s pictures a second; --rate tells another", self.path, self.rate)
+
+    @property
+    def assumes_rate(self) -> bool:
+        """Whether nobody has told how many pictures a second these are."""
+        return self.of_pictures and self._asked_rate is None
 
     def _opened_stream(self) -> Any:
         stream = video_stream(self._container, self.path)
@@ -237,7 +248,7 @@ class FileSource:
 
     def _from_the_start(self) -> Iterator[Any]:
         self._container.close()
-        self._container = open_film(self.path)
+        self._container = open_film(self.path, self._asked_rate)
         self._stream = self._opened_stream()
         self.damaged_packets = self._discarded = 0
         self.warnings.clear()
@@ -293,6 +304,10 @@ class FileSource:
         indexed = int(self._stream.frames)
         promised = Fraction(self._stream.duration or 0) * self.time_base
         known = frames + self.damaged_packets + self._discarded
+        if self.of_pictures and known < self.frames_expected:
+            raise SourceError(
+                f"{self.path}: ends after {known} of {self.frames_expected} pictures; is one gone or empty?"
+            )
         if indexed and ends_early(known, last_s, indexed=indexed, promised_s=promised):
             raise SourceError(
                 f"{self.path}: ends after {frames} of the {indexed} frames its index lists; the file is cut off"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -11,15 +12,16 @@ from headstream.errors import SourceError
 
 _VIDEO_NAMES = "mp4 mov mkv webm avi m4v mpg mpeg mpe m2v mts m2ts ts vob wmv asf flv f4v 3gp 3g2 ogv mxf dv y4m"
 VIDEOS = frozenset(f".{name}" for name in _VIDEO_NAMES.split())
+_ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/+(.+)")  # a path has lost a slash; C: is none
 _CUT = {"head_only.png", "full_mask.png"}  # a photo's results, in a folder of their own
 
 
-def check_file(path: Path, *, folder_hint: str = "") -> None:
-    """Raise SourceError unless this is a file with something in it that may be read. folder_hint: what to do with a folder."""
+def check_file(path: Path) -> None:
+    """Raise SourceError unless this is a file with something in it that may be read."""
     try:
         status = path.stat()
         if stat.S_ISDIR(status.st_mode):
-            raise SourceError(f"{path}: is a folder{folder_hint}")
+            raise SourceError(f"{path}: is a folder")
         if not stat.S_ISREG(status.st_mode):
             raise SourceError(
                 f"{path}: is a pipe or a device, which can be read but once; save it to a file (cameras: headstream live)"
@@ -29,7 +31,14 @@ def check_file(path: Path, *, folder_hint: str = "") -> None:
         with path.open("rb"):
             pass
     except (FileNotFoundError, NotADirectoryError) as error:
+        if address := _ADDRESS.fullmatch(str(path)):
+            raise SourceError(
+                f"{address[1]}://{address[2]}: is an address; nothing is downloaded here: save it to a file and name that "
+                "(streams: headstream live --camera; object stores: headstream batch)"
+            ) from error
         raise SourceError(f"{path}: no such file") from error
+    except ValueError as error:  # NUL in it
+        raise SourceError(f"{str(path)!r}: no file can have such a name") from error
     except PermissionError as error:
         raise SourceError(f"{path}: no permission to read it") from error
     except OSError as error:

@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from headstream.capture.named import check_file
-from headstream.errors import SourceError
+from headstream.capture.numbered import RATE, numbered_pictures
+from headstream.errors import SourceError, UsageError
 
 # What the demuxers of still pictures are called. A photo is a job for `headstream image`.
 _STILL_FORMATS = {"image2", "png_pipe", "jpeg_pipe", "webp_pipe", "tiff_pipe", "bmp_pipe", "jpegxl_pipe"}
 _MOST_BOXES = 1000  # of an MP4's outermost parts that are looked through for its index
 
 
-def open_film(path: Path) -> Any:
-    """A file as a PyAV container. Raises SourceError."""
+def open_film(path: Path, rate: Fraction | None = None) -> Any:
+    """A file, or numbered pictures (``numbered_pictures``), as a PyAV container. rate: of pictures, a second; None for ``RATE``.
+    Raises SourceError, and UsageError for a rate of what has its own."""
     import av
 
-    check_file(path, folder_hint="; name a video file (for folders: headstream batch)")
     try:
-        return av.open(str(path), metadata_errors="replace")
+        pictures = numbered_pictures(path)
+        if pictures is not None:
+            return pictures.opened(rate or RATE)
+        check_file(path)
+        if rate is not None:
+            raise UsageError(f"{path}: has a rate of its own; --rate is for numbered pictures")
+        # In talk-10:30.mp4 alone FFmpeg would see a protocol.
+        return av.open(str(path.absolute()), metadata_errors="replace")
     except (av.error.FFmpegError, OSError, ValueError) as error:
         if _lacks_its_index(path):
             raise SourceError(
@@ -58,7 +67,7 @@ def video_stream(container: Any, path: Path) -> Any:
         kinds = sorted({s.type for s in container.streams} - {"video"}) or ["nothing"]
         raise SourceError(f"{path}: holds {' and '.join(kinds)} but no video")
     stream = next((s for s in pictures if s.disposition & av.stream.Disposition.default), pictures[0])
-    if container.format.name.split(",")[0] in _STILL_FORMATS:
+    if container.format.name.split(",")[0] in _STILL_FORMATS and path.is_file():
         if _is_animated_webp(path):
             raise SourceError(
                 f"{path}: is an animated WebP, which cannot be read here; turn it into a film or a GIF first"

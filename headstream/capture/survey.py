@@ -48,14 +48,15 @@ def length_s(path: Path, *, count: bool = True) -> Fraction:
     return survey(path).length_s if count else Fraction(0)
 
 
-def counted(path: Path) -> tuple[int, Fraction]:
-    """Frames of a film by its packets, and the seconds from its first frame to the end of its last. Raises SourceError."""
+def counted(path: Path, rate: Fraction | None = None) -> tuple[int, Fraction]:
+    """Frames of a film by its packets, and the seconds from its first frame to the end of its last. rate: as of
+    ``FileSource``. Raises SourceError."""
     import av
 
     times: list[int] = []
     last = 0
     clock = Continuity()
-    with open_film(path) as container:
+    with open_film(path, rate) as container:
         stream = video_stream(container, path)
         try:
             for packet in container.demux():

@@ -14,6 +14,7 @@ from headstream.types import Colour, Frame, Matrix, Plane, Planes, UInt8Array
 
 # ITU-T H.273 matrix code points. 2 (not told) is read as most players read it: BT.709 from 720 lines or 1280 columns on.
 _MATRICES: dict[int, Matrix] = {1: "bt709", 4: "bt601", 5: "bt601", 6: "bt601", 7: "bt601", 9: "bt2020", 10: "bt2020"}
+_RGB = 0  # of these code points: no luma, as a PNG says that is grey
 _FULL_RANGE = 2  # AVCOL_RANGE_JPEG
 
 # Formats whose planes are taken as they are: name -> (bits, sub_w, sub_h, has alpha). "j" formats are full range.
@@ -46,16 +47,24 @@ class Orientation:
         return plane if self == Orientation() else np.ascontiguousarray(plane)
 
 
+# By degrees counter-clockwise.
+_TURNED = {
+    90: Orientation(transpose=True, flip_y=True),
+    180: Orientation(flip_x=True, flip_y=True),
+    270: Orientation(transpose=True, flip_x=True),
+}
+
+
 def orientation(decoded: Any) -> Orientation:
     """The display matrix of a frame, to the nearest quarter turn with or without a mirror.
 
     The matrix holds 16.16 fixed-point a, b, u, c, d, v, x, y, w with x' = a x + c y, y' = b x + d y (ISO/IEC 14496-12).
     """
-    data = None
-    for index in range(len(decoded.side_data)):
-        side = decoded.side_data[index]
-        if getattr(side.type, "name", "") == "DISPLAYMATRIX":
-            data = bytes(side)
+    try:
+        sides = list(decoded.side_data)
+    except ValueError:  # a kind PyAV has no name for, as a picture's EXIF, which FFmpeg has made the matrix of
+        return _TURNED.get(decoded.rotation % 360, Orientation())
+    data = next((bytes(side) for side in sides if side.type.name == "DISPLAYMATRIX"), None)
     if data is None or len(data) < 36:
         return Orientation()
     a, b, _, c, d = struct.unpack("=5i", data[:20])
@@ -86,7 +95,8 @@ def frame_from_video(decoded: Any, upright: Orientation, place: Place) -> Frame:
     """A ``Frame``. Planar YUV shares the decoder's memory; everything else is converted once."""
     when = dataclasses.asdict(place)
     name = decoded.format.name
-    if decoded.format.is_rgb or name in {"pal8", "monow", "monob"}:
+    grey_of_rgb = name.startswith(("gray", "ya")) and int(decoded.colorspace) == _RGB
+    if decoded.format.is_rgb or grey_of_rgb or name in {"pal8", "monow", "monob"}:
         rgb, alpha = _rgb(decoded, upright)
         return Frame(rgb, alpha=alpha, **when)
     if name in _PLANAR:

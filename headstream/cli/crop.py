@@ -26,7 +26,9 @@ StabiliseOption = Annotated[
 
 
 def crop(
-    source: Annotated[Path, typer.Argument(metavar="IN", help="A video file.")],
+    source: Annotated[
+        Path, typer.Argument(metavar="IN", help="The film of the track: a video file or numbered pictures.")
+    ],
     track: TrackOption,
     out: Annotated[
         Path,

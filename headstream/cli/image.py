@@ -159,6 +159,10 @@ def _cut(path: Path, cutter: PhotoCutter, out: Path, taken: set[str], tally: _Ta
         if result.believed:
             seen = f"{result.believed} head{'s' if result.believed > 1 else ''}"
             tally.notes.append(f"{path}: {seen} in it, numbered from the largest on")
+        elif result.faces:
+            tally.notes.append(
+                f"{path}: something like a face is in it, but the network finds no {cutter.options.part} there"
+            )
         return
     cutout = result.cutout
     figure = stages_figure(photo.rgb, list(result.heads), result.searched_px, cutout) if stages else None

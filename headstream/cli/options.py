@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from fractions import Fraction
 from typing import Annotated
 
 import typer
@@ -38,6 +39,13 @@ DeviceOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object with the result on stdout.")]
 
+RateOption = Annotated[
+    str | None,
+    typer.Option(
+        "--rate", metavar="24|24000/1001|...", help="Of numbered pictures, how many a second; 25 if left out."
+    ),
+]
+
 SizeOption = Annotated[str, typer.Option("--size", metavar="WxH", help="Width and height in pixels.")]
 
 HairColorOption = Annotated[
@@ -51,6 +59,13 @@ HairColorOption = Annotated[
 def whose(heads: str) -> str:
     """Whose heads were looked for, to go behind the word "head" where none was found: "" where it was anybody's."""
     return f" of person {heads}" if heads.isdigit() else ""
+
+
+def parse_rate(text: str | None) -> Fraction | None:
+    """What --rate means. Raises UsageError."""
+    from headstream.capture import numbered
+
+    return None if text is None else numbered.parse_rate(text)
 
 
 def parse_size(text: str) -> tuple[int, int]:

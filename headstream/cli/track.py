@@ -8,16 +8,19 @@ from typing import Annotated
 import typer
 
 from headstream.cli.console import cut_result, emit_json, network, progress_bar, say
-from headstream.cli.options import DeviceOption, JsonOption, ModelOption
+from headstream.cli.options import DeviceOption, JsonOption, ModelOption, RateOption, parse_rate
 from headstream.errors import UsageError
 
 
 def track(
-    source: Annotated[Path, typer.Argument(metavar="IN", help="A video file.")],
+    source: Annotated[
+        Path, typer.Argument(metavar="IN", help="A video file, or numbered pictures: a folder or %06d.png.")
+    ],
     out: Annotated[Path, typer.Option("--out", "-o", help="The track file, one JSON object a line (docs/track.md).")],
     plot: Annotated[
         Path | None, typer.Option(metavar="PNG", help="Also draw boxes and paths over a frame of each shot.")
     ] = None,
+    rate: RateOption = None,
     model: ModelOption = "default",
     device: DeviceOption = "auto",
     json: JsonOption = False,
@@ -35,7 +38,7 @@ def track(
             raise UsageError(f"--plot {plot}: is a picture; name it .png")
         check_writable(plot)
     with progress_bar(source.name) as progress:
-        report = track_file(source, out, model=model, device=device, progress=progress)
+        report = track_file(source, out, rate=parse_rate(rate), model=model, device=device, progress=progress)
     outputs = [out]
     if plot is not None:
         with progress_bar(plot.name) as progress:

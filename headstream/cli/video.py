@@ -15,6 +15,8 @@ from headstream.cli.options import (
     JsonOption,
     ModelOption,
     PartOption,
+    RateOption,
+    parse_rate,
     whose,
 )
 from headstream.words import cut_options
@@ -25,7 +27,9 @@ if TYPE_CHECKING:
 
 
 def video(
-    source: Annotated[Path, typer.Argument(metavar="IN", help="A video file.")],
+    source: Annotated[
+        Path, typer.Argument(metavar="IN", help="A video file, or numbered pictures: a folder or %06d.png.")
+    ],
     out: Annotated[
         Path,
         typer.Option(
@@ -70,6 +74,7 @@ def video(
             "command goes on from there. 0: in one piece.",
         ),
     ] = 30,
+    rate: RateOption = None,
     json: JsonOption = False,
 ) -> int:
     """Cut the head out of a video file. Every frame keeps its time; sound, subtitles and chapters come along."""
@@ -89,6 +94,7 @@ def video(
         fixes=fixes,
         look_ahead=look_ahead,
         segment_s=segment,
+        rate=parse_rate(rate),
     )
     with progress_bar(source.name) as progress:
         report = cut_video_file(job, progress)

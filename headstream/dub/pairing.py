@@ -27,9 +27,12 @@ def pairing_rule(film: Length, clip: Length, clip_path: Path) -> str:
     frame_s = film.seconds / max(1, film.frames)
     if abs(clip.seconds - film.seconds) <= max(2 * frame_s, film.seconds / 100):
         return "by time"
+    apart = clip.frames - film.frames
+    remedy = f"repeat its last frame {-apart} times" if apart < 0 else f"leave out the last {apart}"
     raise UsageError(
         f"{clip_path}: {clip.frames} frames in {float(clip.seconds):.2f} s, but the film has {film.frames} in "
-        f"{float(film.seconds):.2f} s; a clip must be as long as the film it goes back to"
+        f"{float(film.seconds):.2f} s; a clip must be as long as the film it goes back to: make it anew with sound as long as "
+        f"the film's, or, where it only ends {'early' if apart < 0 else 'late'}, {remedy}"
     )
 
 

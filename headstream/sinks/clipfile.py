@@ -36,7 +36,7 @@ class ClipFile:
             target = numbered(self.place.path, pattern)
         else:
             self.place = PartialFile(path)
-            target = str(self.place.path)
+            target = str(self.place.path.absolute())  # in talk-10:30.mov alone FFmpeg would see a protocol
         try:
             self.container: Any = av.open(target, "w", format=kind.container, options=dict(kind.muxer_options))
         except (av.error.FFmpegError, OSError) as error:
@@ -55,19 +55,21 @@ class ClipFile:
     def carry(self) -> None:
         """Add the source's other streams, once the picture's is there."""
         self._begun = True
-        if self._clip.path is None or self._what == "matte":
+        if (self._clip.path is None and self._clip.sound is None) or self._what == "matte":
             return
         if self._kind.streams:
-            self._add_carriers(self._clip, self._clip.path)
+            self._add_carriers(self._clip)
         else:
             self.notes.append(f"sound, subtitles and chapters left out: {self._kind.name} has no place for them")
 
-    def _add_carriers(self, clip: ClipInfo, source: Path) -> None:
+    def _add_carriers(self, clip: ClipInfo) -> None:
         kinds = STREAMS if clip.sound is None or clip.old_sound else STREAMS - {"audio"}
         if clip.sound is not None:
             self._carriers.append(StreamCarrier(clip.sound, self.container, kinds=frozenset({"audio"}), chosen=True))
         chosen = None if clip.sound is None else False
-        self._carriers.append(StreamCarrier(source, self.container, start_s=clip.start_s, kinds=kinds, chosen=chosen))
+        if clip.path is not None:
+            source = StreamCarrier(clip.path, self.container, start_s=clip.start_s, kinds=kinds, chosen=chosen)
+            self._carriers.append(source)
         self.notes += [note for carrier in self._carriers for note in carrier.notes]
 
     def mux(self, packets: Iterable[Any]) -> None:
@@ -137,4 +139,4 @@ def beside(path: Path, what: str) -> Path:
 
 def numbered(folder: Path, pattern: str) -> str:
     """Files of a sequence in a folder, as FFmpeg is told: in all of it % stands for a number, in the folder's name too."""
-    return os.path.join(str(folder).replace("%", "%%"), pattern)
+    return os.path.join(str(folder.absolute()).replace("%", "%%"), pattern)

@@ -130,7 +130,7 @@ class _Matroska(PacketStore):
         import av
 
         self._path = path
-        self.container = av.open(str(path), "w", format="matroska")
+        self.container = av.open(str(path.absolute()), "w", format="matroska")
 
     def write(self, packets: list[Any]) -> None:
         for packet in packets:
@@ -153,7 +153,7 @@ def _read_matroska(path: Path) -> Iterator[Any]:
     import av
 
     try:
-        with av.open(str(path)) as container:
+        with av.open(str(path.absolute())) as container:
             for packet in container.demux(container.streams.video[0]):
                 if packet.size:
                     yield packet

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from headstream.errors import SinkError
+
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # C:/ is none
 
 
 class PartialFile:
@@ -126,6 +129,10 @@ def neighbour(place: Path, name: str) -> Path:
 
 def check_writable(final: Path) -> None:
     """Raise SinkError unless something can be created at ``final``, or in it where it is a folder. Nothing is created yet."""
+    if _ADDRESS.match(str(final)):
+        raise SinkError(f"{final}: is an address; outputs are files of this machine (object stores: headstream batch)")
+    if str(final) == "-" or (final.exists() and not final.is_file() and not final.is_dir()):
+        raise SinkError(f"{final}: is a pipe or a device; an output is made in a file and then named: name a file")
     folder = final.absolute() if final.is_dir() else final.absolute().parent
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent

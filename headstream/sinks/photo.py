@@ -155,4 +155,4 @@ def check_folder(out: Path) -> None:
     """Raise SinkError unless results can be written into ``out``."""
     if out.exists() and not out.is_dir():
         raise SinkError(f"{out}: is a file; --out names a folder")
-    check_writable(out / "x")
+    check_writable(out)

@@ -55,7 +55,7 @@ class StreamCarrier:
         import av
 
         self.notes: list[str] = []
-        self._input = av.open(str(source), metadata_errors="replace")
+        self._input = av.open(str(source.absolute()), metadata_errors="replace")
         own_start_s = Fraction(self._input.start_time or 0, 1_000_000)
         self._output, self._start_s = output, own_start_s if start_s is None else start_s
         self._container = output.format.name.split(",")[0]

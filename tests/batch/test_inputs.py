@@ -178,6 +178,7 @@ class TestManifests:
             ("input,out\na.mp4,.\n", "expected a name below"),
             ("input,out,format\na.mp4,x.webm,mov\n", "out is x.webm but format is mov"),
             ("input\na.mp4,b.mp4\n", "more fields than"),
+            ("input,heads,heads\na.mp4,all,1\n", "column 'heads' is there twice"),
             ("input,out\na.mp4,x\nsub/b.mp4,X\n", "would both be written to x.mov"),
             ("input,heads\na.mp4,1\na.mp4,2\n", "named twice with different wishes .* an out of its own"),
             ("input,background\np.jpg,blur\n", "is a photo; background is for videos"),

@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -88,6 +89,15 @@ class TestImage:
         err = capsys.readouterr().err
         assert "ada.jpg: 1 head in it, numbered from the largest on" in err
         assert "ada.jpg: no head of person 2 found" in err
+
+    def test_a_face_that_is_not_believed_is_told(
+        self, portrait: UInt8Array, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        Image.fromarray(255 - cv2.Canny(portrait, 60, 120)).save(tmp_path / "drawn.png")
+        assert run("image", tmp_path / "drawn.png", "--out", tmp_path / "o") == 3
+        err = capsys.readouterr().err
+        assert "drawn.png: something like a face is in it, but the network finds no head there" in err
+        assert "drawn.png: no head found" in err
 
     def test_of_several_pictures_only_the_first_is_cut_and_it_is_told(
         self, portrait: UInt8Array, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -247,7 +257,11 @@ class TestVideo:
             (["IN", "--out", "OUT.mov", "--background", "plaid"], "--background"),
             (["IN", "--out", "OUT", "--matte", "OUT/%06d.png"], "must be different"),
             (["missing.mp4", "--out", "OUT.mov"], "no such file"),
-            (["FOLDER", "--out", "OUT.mov"], "is a folder; name a video file (for folders: headstream batch)"),
+            (
+                ["https://example.com/a.mp4", "--out", "OUT.mov"],
+                "https://example.com/a.mp4: is an address; nothing is dow",
+            ),
+            (["FOLDER", "--out", "OUT.mov"], "is a folder without numbered pictures; name a video"),
             (
                 ["IN", "--out", "OUT.mov", "--codec", "h264"],
                 "has no transparency; leave out --codec, or choose a --back",

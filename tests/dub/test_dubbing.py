@@ -245,8 +245,10 @@ def test_frames_are_paired_by_number_or_by_time() -> None:
     film = Length(10, Fraction(1))
     assert pairing_rule(film, Length(10, Fraction(3)), Path("c")) == "frame by frame"
     assert pairing_rule(film, Length(5, Fraction(1)), Path("c")) == "by time"
-    with pytest.raises(UsageError, match="5 frames in 0.50 s"):
+    with pytest.raises(UsageError, match=r"5 frames in 0.50 s.* repeat its last frame 5 times"):
         pairing_rule(film, Length(5, Fraction(1, 2)), Path("c"))
+    with pytest.raises(UsageError, match="leave out the last 4"):
+        pairing_rule(film, Length(14, Fraction(14, 10)), Path("c"))
     clip = [Frame(np.zeros((2, 2, 3), np.uint8), index=k, pts=Fraction(k, 5)) for k in range(5)]
     paired = Paired(iter(clip), "by time", Path("c"))
     assert [paired.frame(k, Fraction(k, 10)).index for k in range(10)] == [0, 1, 1, 2, 2, 3, 3, 4, 4, 4]
@@ -464,8 +466,9 @@ def test_bad_input_is_one_clear_line(
     assert "is a track of a film of 320x240" in usage("crop", plain_clip, "--track", track, "--out", out, capsys=capsys)
     paste = ("paste", source, "--track", track, "--out", out, "--clip")
     assert "a head clip is square" in usage(*paste, plain_clip, capsys=capsys)
-    for pictures in (tmp_path, tmp_path / "000001.png"):
-        assert f"-i {tmp_path}/%06d.png -c:v ffv1 clip.mkv" in usage(*paste, pictures, capsys=capsys)
+    assert "is a folder without numbered pictures" in usage(*paste, tmp_path, capsys=capsys)
+    cv2.imwrite(str(tmp_path / "1.png"), np.zeros((96, 96, 3), np.uint8))
+    assert "is one picture; a clip is" in usage(*paste, tmp_path / "1.png", capsys=capsys)
     crop_film(CropJob(source, track, tmp_path / "c.mkv", size=96))
     assert "expected head, face, mouth" in usage(*paste, tmp_path / "c.mkv", "--region", "nose", capsys=capsys)
     assert "only means something with --audio" in usage(*paste, tmp_path / "c.mkv", "--keep-audio", capsys=capsys)

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import errno
+import os
+import shutil
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
 
 from headstream.errors import SinkError
 from headstream.sinks.formats import output_format
-from headstream.sinks.partial import PartialFile, PartialFolder, whole_file
+from headstream.sinks.partial import PartialFile, PartialFolder, check_writable, whole_file
+from headstream.sinks.photo import check_folder
 from headstream.sinks.video import VideoSink
+from headstream.video import VideoJob, cut_video_file
 from tests.media import frame_times
 from tests.sinks.test_video import clip, cutouts
 
@@ -78,3 +83,33 @@ class TestNoName:
             part.keep()
         part.discard()
         assert (tmp_path / ".frames.part" / "000001.png").read_text() == "pixels"
+
+
+@pytest.mark.parametrize("name", ["-", "pipe.mov", "s3://bucket/o.mov", "https://example.com/o.mov"])
+def test_what_no_output_can_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    if name == "pipe.mov":
+        os.mkfifo(name)
+    with pytest.raises(SinkError, match="is an address|is a pipe or a device"):
+        check_writable(Path(name))
+    assert list(tmp_path.iterdir()) == ([tmp_path / name] if name == "pipe.mov" else [])
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no colons in names")
+def test_a_colon_in_a_name_is_no_protocol(head_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(head_clip, "talk-10:30.mp4")
+    for out in ("cut-10:30.mkv", "frames-10:30"):
+        assert cut_video_file(VideoJob(Path("talk-10:30.mp4"), Path(out), segment_s=0.4, look_ahead=False)).outputs
+    assert cut_video_file(VideoJob(Path("frames-10:30"), Path("http:o.webm"), rate=Fraction(25))).frames_out == 30
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
+def test_no_permission_names_the_output_not_what_is_made_beside_it(head_clip: Path, tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    for call in (
+        lambda: cut_video_file(VideoJob(head_clip, tmp_path / "o.mov")),
+        lambda: check_folder(tmp_path / "photos"),
+    ):
+        with pytest.raises(SinkError, match=r"(o\.mov|photos): no permission to write in"):
+            call()
