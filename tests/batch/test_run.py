@@ -243,7 +243,13 @@ class TestDeath:
     @pytest.mark.slow
     @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP", "SIGKILL"])
     def test_interrupted_and_taken_up_again(
-        self, name: str, clip: Path, long_clip: Path, tmp_path: Path, in_process: None, capsys: pytest.CaptureFixture[str]
+        self,
+        name: str,
+        clip: Path,
+        long_clip: Path,
+        tmp_path: Path,
+        in_process: None,
+        capsys: pytest.CaptureFixture[str],
     ) -> None:
         number = getattr(signal, name)
         copies(clip, tmp_path / "in", "a.mp4")

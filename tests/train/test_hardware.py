@@ -23,7 +23,6 @@ from headstream.train.losses import below_loss, matte_loss  # noqa: E402
 from headstream.train.start import rate_factor  # noqa: E402
 from tests.train.test_training import CONFIG, config, sets  # noqa: E402, F401
 
-
 pytestmark = pytest.mark.usefixtures("no_curves")
 
 
