@@ -163,12 +163,16 @@ def tells_each_commit(hub: Hub, told: Callable[[str], Any]) -> None:
 
 
 def test_a_hub_that_does_not_answer_is_asked_once(tmp_path: Path) -> None:
-    done = run(
-        f"from headstream.cli import main; raise SystemExit(main(['bench', 'model', '--model', {NAME!r}]))",
-        tmp_path,
-        "http://127.0.0.1:9",
-    )
+    code = f"""
+import sys
+from headstream.cli import main
+status = main(["bench", "model", "--model", {NAME!r}])
+print("torch" in sys.modules)
+sys.exit(status)
+"""
+    done = run(code, tmp_path, "http://127.0.0.1:9")
     assert done.returncode == 1
+    assert done.stdout.strip() == "False"  # which takes seconds to load
     asking, failed = done.stderr.strip().splitlines()
     assert "asking the Hugging Face hub" in asking
     assert "could not be fetched from the hub; without a network, copy its folder here" in failed
