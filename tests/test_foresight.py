@@ -158,9 +158,9 @@ class TestSame:
         self, portrait: UInt8Array, segmenter: CropSegmenter, finder: FaceFinder
     ) -> None:
         counted = Counted(segmenter)
-        film = ListSource([two_people(portrait, k) for k in range(40)])
+        film = ListSource([two_people(portrait, k) for k in range(25)])
         cutter = BatchCutter(counted, finder, CutOptions(heads="all"), at_once=20)
-        assert len(list(cut_stream(film, cutter))) == 40
+        assert len(list(cut_stream(film, cutter))) == 25
         assert 24 <= max(counted.runs) <= 32
 
     def test_a_snapshot_amid_a_lot_is_of_the_frames_that_came_out(
