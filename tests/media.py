@@ -166,13 +166,15 @@ def frame_times(path: Path) -> list[float]:
 def decoded(path: Path, pix_fmt: str, *, decoder: str | None = None, filters: str = "") -> UInt8Array:
     """All pictures of a file, decoded by the ffmpeg program: (N, H, W, C) uint8 for rgb24, rgba or gray."""
     needs_ffmpeg()
-    info = video_stream(path)
+    with av.open(str(path)) as container:  # for its size alone, and far sooner there than ffprobe
+        context = container.streams.video[0].codec_context
+        height, width = context.height, context.width
     chosen = ["-c:v", decoder] if decoder else []
     chain = f"{filters},format={pix_fmt}" if filters else f"format={pix_fmt}"
     command = ["ffmpeg", "-v", "error", *chosen, "-i", str(path), "-vf", chain, "-fps_mode", "passthrough"]
     raw = subprocess.run([*command, "-f", "rawvideo", "-pix_fmt", pix_fmt, "-"], capture_output=True, check=True).stdout
     channels = {"rgb24": 3, "rgba": 4, "gray": 1}[pix_fmt]
-    return np.frombuffer(raw, np.uint8).reshape(-1, info["height"], info["width"], channels)
+    return np.frombuffer(raw, np.uint8).reshape(-1, height, width, channels)
 
 
 def alpha_of(path: Path) -> UInt8Array:

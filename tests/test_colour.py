@@ -3,7 +3,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headstream.colour import (
@@ -51,6 +51,7 @@ def test_rgb_survives_the_way_through_planes(matrix: Matrix, full: bool, bits: i
 
 
 @given(st.integers(2, 9), st.integers(2, 9), st.sampled_from([(2, 2), (2, 1), (1, 2), (1, 1)]))
+@settings(deadline=None)
 def test_flat_chroma_stays_flat_through_any_sampling(width: int, height: int, sub: tuple[int, int]) -> None:
     plane = np.full((height, width), 77, np.uint8)
     small = subsample_chroma(plane, *sub)

@@ -23,6 +23,8 @@ from headstream.video import Tools, VideoJob, cut_video_file
 from tests.conftest import moving_portrait
 from tests.test_pipeline import ListSource, two_people
 
+pytestmark = pytest.mark.usefixtures("answers_kept")  # of crops alone, and of each lot of them by itself
+
 
 @dataclass
 class Counted:
@@ -106,13 +108,23 @@ def films(portrait: UInt8Array) -> dict[str, list[UInt8Array]]:
     }
 
 
+@pytest.fixture(scope="module")
+def made(portrait: UInt8Array) -> dict[str, list[UInt8Array]]:
+    return films(portrait)
+
+
 class TestSame:
     @pytest.mark.parametrize("name", films(np.zeros((512, 512, 3), np.uint8)))
     @pytest.mark.parametrize("heads", ["largest", "all"])
     def test_as_one_frame_at_a_time(
-        self, portrait: UInt8Array, segmenter: CropSegmenter, finder: FaceFinder, name: str, heads: Any
+        self,
+        made: dict[str, list[UInt8Array]],
+        segmenter: CropSegmenter,
+        finder: FaceFinder,
+        name: str,
+        heads: Any,
     ) -> None:
-        film, options = ListSource(films(portrait)[name]), CutOptions(heads=heads)
+        film, options = ListSource(made[name]), CutOptions(heads=heads)
         single = list(cut_stream(film, HeadCutter(segmenter, finder, options)))
         counted = Counted(segmenter)
         cutter = BatchCutter(counted, finder, options, at_once=8)
@@ -146,9 +158,9 @@ class TestSame:
         self, portrait: UInt8Array, segmenter: CropSegmenter, finder: FaceFinder
     ) -> None:
         counted = Counted(segmenter)
-        film = ListSource([two_people(portrait, k) for k in range(40)])
+        film = ListSource([two_people(portrait, k) for k in range(25)])
         cutter = BatchCutter(counted, finder, CutOptions(heads="all"), at_once=20)
-        assert len(list(cut_stream(film, cutter))) == 40
+        assert len(list(cut_stream(film, cutter))) == 25
         assert 24 <= max(counted.runs) <= 32
 
     def test_a_snapshot_amid_a_lot_is_of_the_frames_that_came_out(

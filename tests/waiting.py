@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
 
 
 def wait_until(true: Callable[[], object], limit_s: float = 60) -> None:
@@ -12,3 +14,8 @@ def wait_until(true: Callable[[], object], limit_s: float = 60) -> None:
     while not true():
         assert time.monotonic() < until, f"not so after {limit_s:g} s"
         time.sleep(0.01)
+
+
+def hasty_asyncio(most_s: float = 0.005) -> SimpleNamespace:
+    """asyncio for a library that looks now and then, or waits before it tries again: it sleeps no longer than this."""
+    return SimpleNamespace(**vars(asyncio) | {"sleep": lambda wait_s: asyncio.sleep(min(wait_s, most_s))})

@@ -31,9 +31,12 @@ def load_segmenter(
     """
     path = Path(name).expanduser()
     name = str(path) if str(name).startswith("~") else str(name)
-    if _is_on_hub(name) or path.suffix in _TORCH_FILES or (name and path.is_dir()):
+    on_hub = _is_on_hub(name)
+    if on_hub or path.suffix in _TORCH_FILES or (name and path.is_dir()):
         if importlib.util.find_spec("torch") is None:
             raise UsageError(f"model {name} needs torch: pip install 'headstream[torch]'")
+        if on_hub:
+            pinned(name)  # whether it is there is known seconds before torch is loaded
         from headstream.nets.formats import load_network
         from headstream.segment.torch_net import TorchSegmenter
 

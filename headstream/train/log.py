@@ -58,9 +58,12 @@ def plot_curves(log: Path, out: Path) -> None:
     if not rows:
         return
     columns = [c for c in rows[0] if c and c != "step"]
-    figure = Figure(figsize=(4 * len(columns), 3.2), layout="constrained")
+    count = len(columns)
+    figure = Figure(figsize=(4 * count, 3.2))
     FigureCanvasAgg(figure)
-    for axis, column in zip(figure.subplots(1, len(columns), squeeze=False)[0], columns, strict=True):
+    # A layout that measures every label draws all of it twice.
+    figure.subplots_adjust(left=0.15 / count, right=1 - 0.04 / count, bottom=0.16, top=0.9, wspace=0.22)
+    for axis, column in zip(figure.subplots(1, count, squeeze=False)[0], columns, strict=True):
         points = [(int(r["step"]), float(r[column])) for r in rows if r.get(column)]
         axis.plot(*zip(*points, strict=True), marker=".", linewidth=1.2)
         axis.set_title(column)

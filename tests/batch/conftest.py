@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from functools import cache
 from pathlib import Path
@@ -52,6 +52,13 @@ def in_process(own_process: Callable[[pytest.MonkeyPatch], None], monkeypatch: p
     own_process(monkeypatch)
 
 
+@pytest.fixture
+def then_in_process(own_process: Callable[[pytest.MonkeyPatch], None]) -> Iterator[Callable[[], None]]:
+    """From its call on as ``in_process``: for what comes after worker processes did what they are tested for."""
+    with pytest.MonkeyPatch.context() as patch:
+        yield lambda: own_process(patch)
+
+
 @pytest.fixture(scope="session")
 def clip(portrait: UInt8Array, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """4 frames, 160x120, one person."""
@@ -60,9 +67,8 @@ def clip(portrait: UInt8Array, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 @pytest.fixture(scope="session")
 def long_clip(portrait: UInt8Array, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Long enough to be interrupted."""
-    frames = moving_portrait(portrait, 40, (160, 120)) * 2
-    return write_video(tmp_path_factory.mktemp("tiny") / "long.mp4", frames)
+    """40 frames: long enough to be interrupted."""
+    return write_video(tmp_path_factory.mktemp("tiny") / "long.mp4", moving_portrait(portrait, 40, (160, 120)))
 
 
 @pytest.fixture(scope="session")

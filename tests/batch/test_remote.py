@@ -15,6 +15,7 @@ from headstream.batch.run import run_batch
 from headstream.cli import main
 from headstream.errors import UsageError
 from tests.batch.conftest import BRIEF_SPLIT_S
+from tests.waiting import hasty_asyncio
 
 fsspec = pytest.importorskip("fsspec")
 
@@ -231,6 +232,8 @@ class TestS3:
 
     def test_a_server_that_fails_now_and_then(self, bucket: Any, in_process: None, monkeypatch: Any) -> None:
         """Every third answer is an error 500, whatever it was about."""
+        for client in ("aiobotocore.endpoint", "s3fs.core"):
+            monkeypatch.setattr(f"{client}.asyncio", hasty_asyncio())
         asked = _every_third_fails(monkeypatch)
         report = run_batch(job("s3://clips/in/a.mp4", "s3://clips/in/sub/p.jpg", out="s3://clips/out"))
         assert [o.state for o in report.outcomes] == ["done", "done"]

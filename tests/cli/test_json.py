@@ -15,6 +15,8 @@ from headstream.sinks.photo import write_photo
 from headstream.types import UInt8Array
 from tests.media import pattern
 
+pytestmark = pytest.mark.usefixtures("answers_kept")
+
 COMMON = {
     "frames_in": int,
     "frames_out": int,
@@ -56,8 +58,14 @@ def places(portrait: UInt8Array, head_clip: Path, tmp_path_factory: pytest.TempP
     ids=lambda value: value.partition(" -")[0] if isinstance(value, str) else "",
 )
 def test_every_command_that_cuts_tells_the_same(
-    typed: str, stages: set[str], places: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    typed: str,
+    stages: set[str],
+    places: dict[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    monkeypatch.setattr("headstream.demo.SECONDS", 1)
     words = [str(places.get(word, word)).replace("OUT", str(tmp_path / "out")) for word in typed.split()]
     assert main([*words, "--json"]) == 0
     told: dict[str, Any] = json.loads(capsys.readouterr().out)
@@ -159,6 +167,7 @@ def test_a_demo_without_a_head_tells(
 ) -> None:
     Image.fromarray(pattern(128, 128, 0)).save(tmp_path / "nobody.jpg")
     monkeypatch.setattr("headstream.demo.PORTRAIT", tmp_path / "nobody.jpg")
+    monkeypatch.setattr("headstream.demo.SECONDS", 1)
     assert main(["demo", "--out", str(tmp_path / "d"), "--json"]) == 3
     told = json.loads(capsys.readouterr().out)
     assert told["frames_with_head"] == 0

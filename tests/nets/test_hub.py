@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -100,27 +100,57 @@ def hub() -> Iterator[Hub]:
 
 def run(code: str, cache: Path, address: str, **more: str) -> subprocess.CompletedProcess[str]:
     """In a process of its own: the client reads its environment when it is imported."""
-    environment = os.environ | {"HF_HUB_CACHE": str(cache), "HF_HOME": str(cache), "HF_ENDPOINT": address} | more
-    environment.pop("HF_HUB_OFFLINE", None)
     command = [sys.executable, "-c", code]
-    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=200, cwd=cache)
+    there = environment(cache, address) | more
+    return subprocess.run(command, capture_output=True, text=True, env=there, timeout=200, cwd=cache)
+
+
+def environment(cache: Path, address: str) -> dict[str, str]:
+    """With our hub, and an empty cache."""
+    there = os.environ | {"HF_HUB_CACHE": str(cache), "HF_HOME": str(cache), "HF_ENDPOINT": address}
+    there.pop("HF_HUB_OFFLINE", None)
+    return there
 
 
 LOAD = """
 import json, sys
 from headstream.segment.load import load_segmenter, pinned
-name = {name!r}
-card = load_segmenter(name, device="cpu").card
-print(json.dumps([card.name, card.revision, card.file.is_file(), pinned(name)]))
+for line in sys.stdin:
+    name = line.strip()
+    card = load_segmenter(name, device="cpu").card
+    print(json.dumps([card.name, card.revision, card.file.is_file(), pinned(name)]), flush=True)
 """
 
 
 def test_fetched_once_and_known_by_its_commit(hub: Hub, tmp_path: Path) -> None:
-    def told(name: str) -> Any:
-        done = run(LOAD.format(name=name), tmp_path, hub.address)
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout), done.stderr
+    """One process is asked again and again: torch takes seconds to load."""
 
+    def told(name: str) -> Any:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        before = len(err.read_text())
+        process.stdin.write(name + "\n")
+        process.stdin.flush()
+        line = process.stdout.readline()
+        assert line, err.read_text()
+        return json.loads(line), err.read_text()[before:]
+
+    err, pipe = tmp_path / "err", subprocess.PIPE
+    with err.open("w") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-c", LOAD],
+            stdin=pipe,
+            stdout=pipe,
+            stderr=file,
+            text=True,
+            env=environment(tmp_path, hub.address),
+            cwd=tmp_path,
+        )
+    with process:
+        tells_each_commit(hub, told)
+
+
+def tells_each_commit(hub: Hub, told: Callable[[str], Any]) -> None:
     found, err = told(NAME)
     assert found == ["head-segmentation", FIRST, True, f"{NAME}@{FIRST}"]
     assert err.count("is not in the hub's cache: asking the Hugging Face hub for it") == 1
@@ -133,12 +163,16 @@ def test_fetched_once_and_known_by_its_commit(hub: Hub, tmp_path: Path) -> None:
 
 
 def test_a_hub_that_does_not_answer_is_asked_once(tmp_path: Path) -> None:
-    done = run(
-        f"from headstream.cli import main; raise SystemExit(main(['bench', 'model', '--model', {NAME!r}]))",
-        tmp_path,
-        "http://127.0.0.1:9",
-    )
+    code = f"""
+import sys
+from headstream.cli import main
+status = main(["bench", "model", "--model", {NAME!r}])
+print("torch" in sys.modules)
+sys.exit(status)
+"""
+    done = run(code, tmp_path, "http://127.0.0.1:9")
     assert done.returncode == 1
+    assert done.stdout.strip() == "False"  # which takes seconds to load
     asking, failed = done.stderr.strip().splitlines()
     assert "asking the Hugging Face hub" in asking
     assert "could not be fetched from the hub; without a network, copy its folder here" in failed

@@ -34,6 +34,8 @@ from headstream.train.start import build_net  # noqa: E402
 from tests.media import files_of_at_most, heeds_ctrl_c  # noqa: E402
 from tests.train.test_training import config, face, sets  # noqa: E402, F401
 
+pytestmark = pytest.mark.usefixtures("no_curves")
+
 CNN: dict[str, Any] = {"net": "custom-cnn", "plane_weights": (), "steps": 2, "evaluate_every": 1}
 
 

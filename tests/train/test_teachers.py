@@ -19,6 +19,8 @@ from headstream.train.loop import Trainer  # noqa: E402
 from headstream.train.saving import save_trained  # noqa: E402
 from headstream.train.teachers import Teachers  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("no_curves")
+
 PLANES = ("head", "hair", "body")
 CPU = torch.device("cpu")
 

@@ -601,7 +601,7 @@ class TestRun:
             next(batches(settings, opened, first_step=0, rank=0, world=3))
 
     def test_it_learns(self, sets: Path, config: Path, tmp_path: Path) -> None:
-        (tmp_path / "c.toml").write_text(CONFIG.format(steps=40))
+        (tmp_path / "c.toml").write_text(CONFIG.format(steps=40).replace("evaluate_every = 4", "evaluate_every = 40"))
         losses: list[float] = []
         run = Trainer(load_config(config), data_root=sets, config_dir=tmp_path, out=tmp_path / "o")
         run.run(lambda progress: losses.append(progress.loss))

@@ -24,6 +24,13 @@ from headstream.types import UInt8Array
 from headstream.web.address import bound
 from headstream.web.app import create_app
 from headstream.web.server import Background
+from tests.waiting import hasty_asyncio
+
+
+@pytest.fixture(autouse=True)
+def _ends_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """uvicorn looks ten times a second whether it is to end, and then waits as long again; nearly every test ends one."""
+    monkeypatch.setattr("uvicorn.server.asyncio", hasty_asyncio())
 
 
 @dataclass
