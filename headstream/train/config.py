@@ -173,9 +173,12 @@ def only_present(config: TrainConfig, data_root: Path) -> TrainConfig:
     there = list(by_folder.values())
     if not there:
         wanted = ", ".join(dict.fromkeys(entry.folder for entry in config.data))
+        if any(lies_in(entry.kind, data_root) for entry in config.data):
+            above = data_root.absolute().parent
+            raise UsageError(f"--data {data_root}: is a set itself; give the folder it lies in, {above}, or a --config")
         found = ", ".join(sorted(p.name for p in data_root.iterdir() if p.is_dir())[:8])
         raise UsageError(
-            f"--data {data_root}: found none of the sets known by name ({wanted}), with images/ and truth inside; there: "
+            f"--data {data_root}: found none of the sets known by name ({wanted}), with pictures and truth inside; there: "
             f"{found or 'no folder'}. For others, name them in a --config"
         )
     rest = (dataclasses.replace(entry, validate="") for entry in there[1:])

@@ -230,7 +230,7 @@ class TestWithoutConfig:
 
     def test_nothing_known_is_an_error(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["train", "--data", str(tmp_path), "--out", str(tmp_path / "o")]) == 2
-        assert "none of the sets known by name (celebamask, fullbody" in capsys.readouterr().err
+        assert "none of the sets known by name (celebamask, CelebAMask-HQ, fullbody" in capsys.readouterr().err
         (tmp_path / "mine").mkdir()
         assert main(["train", "--data", str(tmp_path), "--out", str(tmp_path / "o")]) == 2
         assert "there: mine. For others, name them in a --config" in capsys.readouterr().err
