@@ -159,7 +159,7 @@ def _without_hair(soft: UInt8Array) -> UInt8Array:
 
 
 def read_names(path: Path) -> frozenset[str]:
-    """Stems listed in a file, one a line; pictures' endings are taken off."""
+    """Stems listed in a file, one a line; folders and pictures' endings are taken off."""
     if not path.is_file():
         raise UsageError(f"list of names {path} does not exist")
     try:
