@@ -67,6 +67,8 @@ def open_data(
     for entry in config.data:
         held = frozenset[str]().union(*(read_names(config_dir / name) for name in entry.hold_out))
         pseudo = None if entry.pseudo is None else config_dir / entry.pseudo
+        if pseudo is not None and not pseudo.is_dir():
+            raise UsageError(f"pseudo of {entry.folder}: there is no folder {pseudo}")
         opened = DataSet(
             entry.kind,
             data_root / entry.folder,
@@ -125,6 +127,8 @@ def _validation_names(entry: DataConfig, opened: DataSet, config_dir: Path, seed
         return named
     try:
         share = float(entry.validate[:-1]) / 100
+        if not 0 < share < 1:
+            raise ValueError
     except ValueError:
         raise UsageError(f"validate = {entry.validate!r}: expected a file of names or a share like '5%'") from None
     shuffled = list(opened.names)

@@ -311,6 +311,23 @@ class TestWhatGoesWrong:
                 dataclasses.replace(load_config(config), sizes=sizes)
         with pytest.raises(UsageError, match=f"^net = 'unet': expected one of {', '.join(NETS)}"):
             load_config(config, net="unet")
+        weightless = dataclasses.replace(load_config(config).data[0], weight=0.0)
+        for change in ({"ema": 2.0}, {"data": (weightless,)}):
+            with pytest.raises(UsageError, match="expected (0 \\(no average|none below 0)"):
+                load_config(config, **change)  # type: ignore[arg-type]
+        plain = config.read_text()
+        for line, words in (
+            ('ema = "x"', "ema = 'x': expected a number"),
+            ("steps = 8.5", "steps = 8.5: expected a whole number"),
+            ('teachers = "a.pt"', "teachers = 'a.pt': expected a list"),
+            ("init = 5", "init = 5: expected text"),
+            ('imagenet = "no"', "imagenet = 'no': expected true or false"),
+        ):
+            key = line.split()[0]
+            config.write_text(line + "\n" + "\n".join(x for x in plain.splitlines() if not x.startswith(f"{key} ")))
+            with pytest.raises(UsageError, match=words):
+                load_config(config)
+        config.write_text(plain)
         for key, value in (("evaluate_every", 0), ("steps", 0), ("workers", -1), ("batch", "many")):
             with pytest.raises(UsageError, match=f"{key} = {value!r}: expected a whole number from"):
                 load_config(config, **{key: value})
@@ -335,6 +352,13 @@ class TestWhatGoesWrong:
         held = dataclasses.replace(settings.data[0], hold_out=("out.txt",), validate="")
         with pytest.raises(UsageError, match="hold_out of faces: none of the 2 names"):
             open_data(dataclasses.replace(settings, data=(held,)), sets, config.parent, tmp_path)
+        for change, words in (
+            ({"validate": "-5%"}, "validate = '-5%': expected"),
+            ({"pseudo": "soft"}, "no folder .*soft"),
+        ):
+            entry = dataclasses.replace(settings.data[0], **change)
+            with pytest.raises(UsageError, match=words):
+                open_data(dataclasses.replace(settings, data=(entry,)), sets, config.parent, tmp_path)
 
     def test_a_loss_that_is_no_number_ends_the_run(self, sets: Path, config: Path) -> None:  # noqa: F811
         run = trainer(sets, config, encoder_lr=1e30, decoder_lr=1e30)
