@@ -107,7 +107,7 @@ class DataSet:
         if missing:
             raise UsageError(
                 f"data set {self.root}: {len(missing)} of {len(self.names)} pictures have no truth in {folder.name}/, "
-                f"such as {missing[0]}; add it, or name them in a file of hold_out"
+                f"such as {missing[0]}; add it, or leave them out (hold_out of a configuration, --names of evaluate)"
             )
 
     def rgb(self, name: str) -> UInt8Array:
