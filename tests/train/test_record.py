@@ -314,7 +314,7 @@ class TestWhatGoesWrong:
         weightless = dataclasses.replace(load_config(config).data[0], weight=0.0)
         for change in ({"ema": 2.0}, {"data": (weightless,)}):
             with pytest.raises(UsageError, match="expected (0 \\(no average|none below 0)"):
-                load_config(config, **change)  # type: ignore[arg-type]
+                load_config(config, **change)
         plain = config.read_text()
         for line, words in (
             ('ema = "x"', "ema = 'x': expected a number"),
@@ -352,11 +352,9 @@ class TestWhatGoesWrong:
         held = dataclasses.replace(settings.data[0], hold_out=("out.txt",), validate="")
         with pytest.raises(UsageError, match="hold_out of faces: none of the 2 names"):
             open_data(dataclasses.replace(settings, data=(held,)), sets, config.parent, tmp_path)
-        for change, words in (
-            ({"validate": "-5%"}, "validate = '-5%': expected"),
-            ({"pseudo": "soft"}, "no folder .*soft"),
-        ):
-            entry = dataclasses.replace(settings.data[0], **change)
+        share = dataclasses.replace(settings.data[0], validate="-5%")
+        soft = dataclasses.replace(settings.data[0], pseudo="soft")
+        for entry, words in ((share, "validate = '-5%': expected"), (soft, "no folder .*soft")):
             with pytest.raises(UsageError, match=words):
                 open_data(dataclasses.replace(settings, data=(entry,)), sets, config.parent, tmp_path)
 
