@@ -111,12 +111,18 @@ def _labels(models: list[str]) -> list[str]:
 def _opened(data: str, names: Path | None, part: Part) -> DataSet:
     from headstream.train.data import DataSet, read_names
     from headstream.train.picture import BASE_PLANES
+    from headstream.train.truth import tells
 
     kind, colon, folder = data.partition(":")
     if not colon:
         raise UsageError(f"--data {data}: expected KIND:FOLDER, such as celebamask:DATA/celebamask")
     planes = BASE_PLANES if part in BASE_PLANES else (*BASE_PLANES, part)
-    opened = DataSet(kind, Path(folder), planes=planes, plane=part)  # plain masks are of what is asked for
+    # Plain masks are of what is asked for.
+    opened = DataSet(kind, Path(folder), planes=planes, plane=part, largest_px=None)
+    if not tells(opened, part):
+        raise UsageError(
+            f"--data {data}: sets of kind {kind} do not tell the {part} from all else; evaluate another --part"
+        )
     if names is None:
         opened.check_truth()
         return opened

@@ -84,10 +84,11 @@ def train(
 def _run(trainer: Trainer, change: bool) -> None:
     """Take the run up if there is one, and train to the end, telling how it goes."""
     settings, on, quiet = trainer.config, trainer.on, not trainer.on.leads
-    if trainer.resume(change=change) and on.leads:
-        say(f"going on from step {trainer.step} of {settings.steps}")
+    resumed = trainer.resume(change=change)
     if on.leads:
-        _tell_data(trainer.data)
+        if resumed:
+            say(f"going on from step {trainer.step} of {settings.steps}")
+        _tell_data(trainer.data, look=change or not resumed)
         say(
             f"{settings.net} for {settings.target} on {on.device}" + (f", {on.world} processes" if on.world > 1 else "")
         )
@@ -100,7 +101,7 @@ def _run(trainer: Trainer, change: bool) -> None:
                 scores = f"  {progress.score}" if progress.score is not None else ""
                 say(
                     f"step {progress.step}/{progress.steps}  loss {progress.loss:.4f}  "
-                    f"{progress.pictures_per_s:.0f} pictures/s  {progress.seconds_left / 60:.0f} min left{scores}"
+                    f"{progress.pictures_per_s:.3g} pictures/s  {progress.seconds_left / 60:.0f} min left{scores}"
                 )
 
         try:
@@ -120,14 +121,17 @@ def _tell_stopped(trainer: Trainer) -> None:
         say(f"{stopped}, not saved: the same command goes on from step {trainer.saved_step or 0}")
 
 
-def _tell_data(data: OpenedData) -> None:
-    """Say what is trained on and validated, and which pictures are both, as far as looks tell."""
+def _tell_data(data: OpenedData, *, look: bool) -> None:
+    """Say what is trained on and validated, and (``look``) which pictures are both, as far as looks tell."""
     from headstream.train.leaks import duplicates_between
 
     for sets, use in ((data.train, "trained on"), (data.validation, "validated")):
         told = ", ".join(f"{x.root.name} ({len(x.names)} pictures, {x.kind})" for x in sets)
         say(f"{use}: {told or 'nothing'}")
-    found = duplicates_between(data.train, data.validation)
+    if not look:
+        return
+    with progress_bar("looking for duplicates", unit="pictures") as progress:
+        found = duplicates_between(data.train, data.validation, progress=progress)
     for pair in found[:10]:
         say(f"warning: {pair.first} is trained on and looks like {pair.second}, which is validated")
     if len(found) > 10:

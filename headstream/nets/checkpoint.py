@@ -70,7 +70,7 @@ def fill(net: nn.Module, state: dict[str, Tensor], path: Path) -> nn.Module:
     """Load ``state`` into ``net``. Raises ModelError naming what does not fit."""
     try:
         net.load_state_dict(state)
-    except RuntimeError as error:
-        lines = [line.strip() for line in str(error).splitlines()[1:3]]
-        raise ModelError(f"{path} does not fit the network: {' '.join(lines)[:240]}") from error
+    except (RuntimeError, TypeError, AttributeError) as error:
+        lines = [line.strip() for line in str(error).splitlines()]
+        raise ModelError(f"{path} does not fit the network: {' '.join(lines[1:3] or lines)[:240]}") from error
     return net

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from headstream.nets.resnet import ResNet34Encoder
 
 _RATES = {16: (6, 12, 18), 8: (12, 24, 36), 32: (3, 6, 9)}
+STRIDES = tuple(sorted(_RATES))
 
 
 def _conv(inputs: int, outputs: int, kernel: int, dilation: int = 1) -> nn.Sequential:

@@ -59,6 +59,8 @@ def _head_unet(state: dict[str, Tensor], path: Path, side: int) -> Network:
         width = state["decoder.blocks.0.conv1.0.weight"].shape[0]
     except KeyError as error:
         raise ModelError(f"{path} does not hold a head-segmentation U-Net: {error} is missing") from error
+    except (AttributeError, IndexError) as error:
+        raise ModelError(f"{path} does not hold a head-segmentation U-Net: {error}") from error
     names = {1: ("head",), 2: ("background", "head")}.get(outputs)
     if names is None:
         raise ModelError(f"{path} has {outputs} outputs; expected head, or background and head")
@@ -85,11 +87,15 @@ def _from_lightning(path: Path) -> Network:
     weights, settings = raw.get("state_dict"), raw.get("hyper_parameters", {})
     if not isinstance(weights, dict):
         raise ModelError(f"{path} is not a Lightning checkpoint: no state_dict in it")
+    settings = settings if isinstance(settings, dict) else {}
     own = {k.removeprefix(_LIGHTNING_PREFIX): v for k, v in weights.items() if k.startswith(_LIGHTNING_PREFIX)}
     encoder = settings.get("encoder_name", "resnet34")
     if encoder != "resnet34":
         raise ModelError(f"{path} has the encoder {encoder}; only resnet34 is known")
-    return _head_unet(own, path, int(settings.get("nn_image_input_resolution", _HEAD_UNET_PX)))
+    side = settings.get("nn_image_input_resolution", _HEAD_UNET_PX)
+    if not isinstance(side, int):
+        raise ModelError(f"{path}: its nn_image_input_resolution is {side!r}, expected pixels")
+    return _head_unet(own, path, side)
 
 
 def _from_hub(name: str) -> Network:

@@ -12,10 +12,11 @@ from torch.nn import functional as F
 
 from headstream.errors import ModelError
 from headstream.nets.custom_cnn import CustomCNN
-from headstream.nets.deeplab import DeepLabV3
+from headstream.nets.deeplab import STRIDES, DeepLabV3
 from headstream.nets.head_unet import HeadUNet
-from headstream.nets.lite import LiteSpec, LiteUNet
+from headstream.nets.lite import ENCODERS, LiteSpec, LiteUNet
 
+_LEVELS = 4  # of the lite decoder
 _HALF = ((127.5,) * 3, (127.5,) * 3)
 _IMAGENET = ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))  # of 0..255
 
@@ -38,6 +39,12 @@ class NetSpec:
     def __post_init__(self) -> None:
         if self.net not in NETS:
             raise ModelError(f"network {self.net!r} is not known; known: {', '.join(NETS)}")
+        if self.encoder not in ENCODERS:
+            raise ModelError(f"encoder {self.encoder!r} is not known; known: {', '.join(ENCODERS)}")
+        if len(self.decoder) != _LEVELS:
+            raise ModelError(f"decoder {list(self.decoder)}: expected {_LEVELS} widths")
+        if self.output_stride not in STRIDES:
+            raise ModelError(f"output_stride {self.output_stride!r}: expected one of {', '.join(map(str, STRIDES))}")
 
     def as_dict(self) -> dict[str, Any]:
         """As kept in checkpoints."""
@@ -45,9 +52,12 @@ class NetSpec:
 
     @staticmethod
     def from_dict(raw: dict[str, Any]) -> NetSpec:
-        """From a checkpoint; keys that older ones lack keep their defaults."""
-        known: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in raw.items()}
-        return NetSpec(**known)
+        """From a checkpoint; keys that older ones lack keep their defaults. Raises ModelError."""
+        try:
+            known: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in raw.items()}
+            return NetSpec(**known)
+        except (AttributeError, TypeError) as error:
+            raise ModelError(f"what a checkpoint says of its network cannot be: {error}") from error
 
 
 def _lite(spec: NetSpec) -> nn.Module:

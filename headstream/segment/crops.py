@@ -13,6 +13,8 @@ from headstream.errors import ModelError
 from headstream.segment.registry import ModelCard
 from headstream.types import Float32Array, Part, UInt8Array
 
+_LARGEST_SIDE_PX = 4096  # far past what networks look at; a card or checkpoint that says more is wrong, or means harm
+
 
 class CropSegmenter(ABC):
     """A network that looks at squares.
@@ -27,6 +29,9 @@ class CropSegmenter(ABC):
     makes_crops = False
 
     def __init__(self, card: ModelCard, device: str, threads: int) -> None:
+        side: Any = card.side  # as a file has it
+        if not isinstance(side, int) or not 1 <= side <= _LARGEST_SIDE_PX:
+            raise ModelError(f"model {card.name}: its side is {side!r}, expected 1 to {_LARGEST_SIDE_PX} pixels")
         self.card, self.side, self.device, self.threads = card, card.side, device, threads
         self.name, self.parts = card.name, tuple(name for name in card.outputs if name != "background")
 

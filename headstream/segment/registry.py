@@ -53,7 +53,8 @@ class ModelCard:
     def check(self) -> None:
         """Raise ModelError unless the file is there and is the one the card describes."""
         if not self.file.is_file():
-            raise ModelError(f"weights {self.file} are missing; reinstall headstream")
+            own = self.file.parent == models_dir()
+            raise ModelError(f"weights {self.file} are missing" + "; reinstall headstream" * own)
         if not self.sha256:
             return
         found = hashlib.sha256(self.file.read_bytes()).hexdigest()
@@ -102,12 +103,16 @@ def _check(raw: Any) -> None:
     needed += ["mean", "std"] * ("mean" in raw or "std" in raw)
     if missing := [key for key in needed if key not in raw]:
         raise ValueError(f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing")
+    for key in ("file", "sha256"):
+        if not isinstance(raw.get(key, ""), str):
+            raise ValueError(f"{key} is {raw[key]!r}, expected text")
     if raw["kind"] != "segmenter":
         return
     side, outputs = raw["side"], raw["outputs"]
-    if not isinstance(side, int) or side < 1:
+    if type(side) is not int or side < 1:
         raise ValueError(f"side is {side!r}, expected the pixels of the square input")
-    if not isinstance(outputs, list) or not any(isinstance(plane, str) and plane != "background" for plane in outputs):
+    named = isinstance(outputs, list) and all(isinstance(plane, str) for plane in outputs)
+    if not named or not set(outputs) - {"background"}:
         raise ValueError(f"outputs is {outputs!r}, expected the names of the output's planes, in order")
     for key in ("mean", "std"):
         if key in raw and (not isinstance(raw[key], list) or len(raw[key]) != 3):
@@ -134,7 +139,10 @@ def find_model(name: str, *, fast: bool = False) -> ModelCard:
             raise UsageError(f"model {name}: no such file")
         if not beside.is_file():
             raise UsageError(f"model {name} has no card; expected {beside} (see: headstream models info lite)")
-        return read_card(beside)
+        card = read_card(beside)
+        if card.kind != "segmenter":
+            raise ModelError(f"{beside}: kind is {card.kind!r}, expected 'segmenter'")
+        return card
     default = DEFAULT_FAST_MODEL if fast else DEFAULT_MODEL
     wanted = default if name == "default" else name
     segmenters = [card for card in shipped_models() if card.kind == "segmenter"]

@@ -107,6 +107,11 @@ class TrainConfig:
             raise UsageError(
                 f"teacher_weight = {self.teacher_weight}: expected 0 (the truth alone) to 1 (teachers alone)"
             )
+        if not 0 <= self.ema < 1:
+            raise UsageError(f"ema = {self.ema}: expected 0 (no average) or more, below 1")
+        weights = [entry.weight for entry in self.data]
+        if weights and (min(weights) < 0 or not any(weights)):
+            raise UsageError(f"weights of the data sets {weights}: expected none below 0, and one above")
         for key, least in _LEAST.items():
             if not isinstance(value := getattr(self, key), int) or value < least:
                 raise UsageError(f"{key} = {value!r}: expected a whole number from {least} on")
@@ -173,9 +178,12 @@ def only_present(config: TrainConfig, data_root: Path) -> TrainConfig:
     there = list(by_folder.values())
     if not there:
         wanted = ", ".join(dict.fromkeys(entry.folder for entry in config.data))
+        if any(lies_in(entry.kind, data_root) for entry in config.data):
+            above = data_root.absolute().parent
+            raise UsageError(f"--data {data_root}: is a set itself; give the folder it lies in, {above}, or a --config")
         found = ", ".join(sorted(p.name for p in data_root.iterdir() if p.is_dir())[:8])
         raise UsageError(
-            f"--data {data_root}: found none of the sets known by name ({wanted}), with images/ and truth inside; there: "
+            f"--data {data_root}: found none of the sets known by name ({wanted}), with pictures and truth inside; there: "
             f"{found or 'no folder'}. For others, name them in a --config"
         )
     rest = (dataclasses.replace(entry, validate="") for entry in there[1:])
@@ -189,10 +197,27 @@ def _build(kind: type[Any], raw: dict[str, Any], path: Path) -> Any:
     required = [f.name for f in known.values() if f.default is dataclasses.MISSING and f.name not in raw]
     if required:
         raise UsageError(f"{path}: {required[0]!r} is missing in a [[data]] table")
+    for key, value in raw.items():
+        if not _fits(value, known[key].default):
+            raise UsageError(f"{path}: {key} = {value!r}: expected {_kind_of(known[key].default)}")
     try:
         return kind(**{key: _frozen(value) for key, value in raw.items()})
     except UsageError as error:
         raise UsageError(f"{path}: {error}") from error
+
+
+_KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text", tuple: "a list"}
+
+
+def _kind_of(default: Any) -> str:
+    """What a value that may take the default's place is; no default, or none, stands for text."""
+    return _KINDS.get(type(default), "text")
+
+
+def _fits(value: Any, default: Any) -> bool:
+    kind = type(default) if type(default) in _KINDS else str
+    allowed = {float: (float, int), tuple: (list, tuple)}.get(kind, (kind,))
+    return type(value) in allowed
 
 
 def _frozen(value: Any) -> Any:

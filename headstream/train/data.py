@@ -13,11 +13,11 @@ import numpy as np
 
 from headstream.errors import UsageError
 from headstream.imagefile import read_image
-from headstream.train.picture import BASE_PLANES, HAIR, Picture, bounded, finished
-from headstream.train.truth import IMAGES, KINDS, TRUTH, fit
+from headstream.train.picture import BASE_PLANES, HAIR, LARGEST_SIDE_PX, Picture, bounded, finished
+from headstream.train.truth import IMAGES, KINDS, TRUTH, fit, has_parts
 from headstream.types import Box, UInt8Array
 
-_PICTURES = {".jpg", ".jpeg", ".png"}
+_PICTURES = (".jpg", ".png", ".jpeg", ".JPG", ".PNG", ".JPEG")
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,7 @@ class DataSet:
     weight: how often it is drawn, relative to the others.  names: stems to use; empty means all.  exclude: stems never
     to use.  pseudo: folder of NAME.png soft labels (R head, G hair, B body) that fill in what is unknown.
     pseudo_unsure: soft labels further than this from both 0 and 1 stay unknown; 0.5 takes all.
+    largest_px: a picture's longer side is brought down to this; None leaves pictures as large as they are.
     """
 
     kind: str
@@ -43,6 +44,7 @@ class DataSet:
     pseudo_unsure: float = 0.5
     plane: str = "head"
     planes: tuple[str, ...] = BASE_PLANES
+    largest_px: int | None = LARGEST_SIDE_PX
     faces: dict[str, Box] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -66,7 +68,8 @@ class DataSet:
             return packed_names(self.root)
         if not self.root.is_dir():
             raise UsageError(f"data set {self.root} is a file; of kind {self.kind!r} it is a folder")
-        return sorted(p.stem for p in self.images.iterdir() if p.suffix.lower() in _PICTURES)
+        found = (p for p in self.images.iterdir() if p.suffix in _PICTURES and not p.name.startswith("."))
+        return sorted({p.stem for p in found})
 
     @property
     def images(self) -> Path:
@@ -76,8 +79,8 @@ class DataSet:
 
     def image_path(self, name: str) -> Path:
         """The file of a picture."""
-        path = self.images / f"{name}.jpg"
-        return path if path.exists() else self.images / f"{name}.png"
+        paths = [self.images / f"{name}{ending}" for ending in _PICTURES]
+        return next((path for path in paths if path.exists()), paths[0])
 
     def truth_path(self, name: str) -> Path | None:
         """The file of a picture's truth, there or not; None for a kind that has not one file a picture."""
@@ -87,6 +90,8 @@ class DataSet:
 
     def check_truth(self) -> None:
         """Raise UsageError if a picture has no truth where its kind has it: found now, not at step 900."""
+        if self.kind == "packed":
+            self.load(self.names[0])  # one tells of all whether the planes are there
         if self.kind not in TRUTH:
             return
         folder = self.root / TRUTH[self.kind][0]
@@ -98,11 +103,11 @@ class DataSet:
             raise UsageError(f"data set {self.root} has no labels.txt with the names of its classes")
         missing = [name for name in self.names if (path := self.truth_path(name)) and not path.exists()]
         if self.kind == "celebamask-hq":
-            missing = [name for name in self.names if not name.isdecimal()]
+            missing = [name for name in self.names if not name.isdecimal() or not has_parts(folder, int(name))]
         if missing:
             raise UsageError(
                 f"data set {self.root}: {len(missing)} of {len(self.names)} pictures have no truth in {folder.name}/, "
-                f"such as {missing[0]}; add it, or name them in a file of hold_out"
+                f"such as {missing[0]}; add it, or leave them out (hold_out of a configuration, --names of evaluate)"
             )
 
     def rgb(self, name: str) -> UInt8Array:
@@ -123,7 +128,7 @@ class DataSet:
         face = self.faces.get(name)
         target, known = KINDS[self.kind](self, name, rgb.shape[:2], face)
         if self.pseudo is None or not (path := self.pseudo / f"{name}.png").exists():
-            return bounded(finished(rgb, target, known, face))
+            return bounded(finished(rgb, target, known, face), self.largest_px)
         base = np.s_[..., :3]
         told = known[base] > 0
         soft = fit(read_image(path), rgb.shape[:2])
@@ -134,7 +139,7 @@ class DataSet:
         picture = finished(rgb, target, known, face)  # cut out along the soft labels, sure or not
         unsure = np.abs(soft.astype(np.float32) / 255 - 0.5) < 0.5 - self.pseudo_unsure
         known[base][unsure & ~told] = 0
-        return bounded(picture)
+        return bounded(picture, self.largest_px)
 
 
 def lies_in(kind: str, root: Path) -> bool:
@@ -154,10 +159,12 @@ def _without_hair(soft: UInt8Array) -> UInt8Array:
 
 
 def read_names(path: Path) -> frozenset[str]:
-    """Stems listed in a file, one a line."""
+    """Stems listed in a file, one a line; folders and pictures' endings are taken off."""
     if not path.is_file():
         raise UsageError(f"list of names {path} does not exist")
     try:
-        return frozenset(path.read_text(encoding="utf-8").split())
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
         raise UsageError(f"list of names {path} is not text in UTF-8; save it as that") from error
+    names = (Path(line.strip()) for line in lines if line.strip())
+    return frozenset(name.stem if name.suffix in _PICTURES else name.name for name in names)

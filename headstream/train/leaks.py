@@ -6,7 +6,7 @@ right neighbour. Pictures whose 64 bits differ in a few places are the same, sca
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,22 +34,25 @@ def difference_hash(rgb: UInt8Array) -> UInt8Array:
     return np.packbits(grey[:, :-1] < grey[:, 1:])
 
 
-def hashes(sets: Sequence[DataSet]) -> tuple[list[str], Any]:
-    """Names and (N, 8) uint8 hashes of all pictures of some sets."""
-    names, bits = [], []
-    for data in sets:
-        for name in data.names:
-            names.append(f"{data.root.name}/{name}")
-            bits.append(difference_hash(data.rgb(name)))
-    return names, np.array(bits, np.uint8).reshape(-1, 8)
-
-
-def duplicates_between(first: Sequence[DataSet], second: Sequence[DataSet], *, bits: int = _SAME_BITS) -> list[Pair]:
-    """Pairs of pictures, one of each side, that look the same; the closest first."""
+def duplicates_between(
+    first: Sequence[DataSet],
+    second: Sequence[DataSet],
+    *,
+    bits: int = _SAME_BITS,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Pair]:
+    """Pairs of pictures, one of each side, that look the same; the closest first. progress: of the pictures looked at."""
     if not second:
         return []
-    names_a, hashes_a = hashes(first)
-    names_b, hashes_b = hashes(second)
+    pictures = [(data, name) for data in (*first, *second) for name in data.names]
+    seen: Any = np.empty((len(pictures), 8), np.uint8)
+    for number, (data, name) in enumerate(pictures):
+        seen[number] = difference_hash(data.rgb(name))
+        if progress is not None:
+            progress(number + 1, len(pictures))
+    names = [f"{data.root.name}/{name}" for data, name in pictures]
+    split = sum(len(data.names) for data in first)
+    names_a, hashes_a, names_b, hashes_b = names[:split], seen[:split], names[split:], seen[split:]
     pairs = []
     for name, one in zip(names_b, hashes_b, strict=True):
         apart = np.unpackbits(hashes_a ^ one, axis=1).sum(axis=1)

@@ -21,7 +21,8 @@ from headstream.train.augment import Composer
 from headstream.train.config import DataConfig, TrainConfig
 from headstream.train.data import DataSet, read_names
 from headstream.train.faces import find_faces
-from headstream.train.picture import BASE_PLANES, BODY, HEAD, Picture
+from headstream.train.picture import BASE_PLANES, BODY, HEAD, TARGETS, Picture
+from headstream.train.truth import tells
 from headstream.types import UInt8Array
 
 Rng = np.random.Generator
@@ -66,6 +67,8 @@ def open_data(
     for entry in config.data:
         held = frozenset[str]().union(*(read_names(config_dir / name) for name in entry.hold_out))
         pseudo = None if entry.pseudo is None else config_dir / entry.pseudo
+        if pseudo is not None and not pseudo.is_dir():
+            raise UsageError(f"pseudo of {entry.folder}: there is no folder {pseudo}")
         opened = DataSet(
             entry.kind,
             data_root / entry.folder,
@@ -76,6 +79,10 @@ def open_data(
             plane=entry.plane,
             planes=planes,
         )
+        if held and held.isdisjoint(opened.all_names()):
+            raise UsageError(
+                f"hold_out of {entry.folder}: none of the {len(held)} names, such as {min(held)}, is in it"
+            )
         chosen = _validation_names(entry, opened, config_dir, config.seed)
         scored = None
         if chosen:
@@ -89,8 +96,22 @@ def open_data(
         opened.check_truth()
         faces = find_faces(opened, cache / f"faces-{entry.folder.replace('/', '-')}.json", progress)
         train.append(dataclasses.replace(opened, faces=faces))
+    _check_told(config, train, [data for data in validated if data is not None])
     backdrops = [data for data, entry in zip(train, config.data, strict=True) if entry.backdrops]
     return OpenedData(tuple(train), tuple(backdrops), tuple(validated))
+
+
+def _check_told(config: TrainConfig, train: list[DataSet], validated: list[DataSet]) -> None:
+    """Raise UsageError where no set's truth tells what is to be learnt, or scored, from all else: the loss would fall, and the
+    scores be perfect, of a network that takes everything."""
+    wanted = TARGETS[config.target]
+    for sets, use in ((train if not config.teachers else [], "to learn from"), (validated, "to validate")):
+        if sets and not any(tells(data, plane) for data in sets for plane in wanted):
+            names = ", ".join(f"{data.root.name} ({data.kind})" for data in sets)
+            raise UsageError(
+                f"target {config.target}: none of the sets {use}, {names}, tells it from all else; add one that does, such as "
+                "celebamask, or choose another --target"
+            )
 
 
 def _validation_names(entry: DataConfig, opened: DataSet, config_dir: Path, seed: int) -> frozenset[str]:
@@ -106,6 +127,8 @@ def _validation_names(entry: DataConfig, opened: DataSet, config_dir: Path, seed
         return named
     try:
         share = float(entry.validate[:-1]) / 100
+        if not 0 < share < 1:
+            raise ValueError
     except ValueError:
         raise UsageError(f"validate = {entry.validate!r}: expected a file of names or a share like '5%'") from None
     shuffled = list(opened.names)

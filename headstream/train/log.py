@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from headstream.errors import UsageError
+from headstream.sinks.partial import whole_file
 
 
 class RunLog:
@@ -23,12 +24,12 @@ class RunLog:
     def add(self, row: dict[str, Any]) -> None:
         """One more row; its first column is the step. None is a value that is not known."""
         path = self._out / "log.csv"
-        new = not path.exists()
-        with path.open("a", newline="") as file:
-            writer = csv.DictWriter(file, row)
-            if new:
-                writer.writeheader()
-            writer.writerow(row)
+        rows = [*_rows(path), row]
+        with whole_file(path) as part, part.open("w", newline="", encoding="utf-8") as file:
+            # A run that is gone on with may score what it did not score before.
+            writer = csv.DictWriter(file, list(dict.fromkeys(column for each in rows for column in each)))
+            writer.writeheader()
+            writer.writerows(rows)
         plot_curves(path, self._out / "curves.png")
         if self._writer is not None:
             with contextlib.closing(self._writer(str(self._out / "tensorboard"))) as board:
@@ -48,22 +49,36 @@ def _summary_writer() -> Any:
     return SummaryWriter
 
 
+def _rows(log: Path) -> list[dict[str, Any]]:
+    if not log.exists():
+        return []
+    with log.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
 def plot_curves(log: Path, out: Path) -> None:
     """Draw loss and scores of ``log`` (CSV with a step column) against the step, one panel each, into a PNG."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    with log.open(newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = _rows(log)
     if not rows:
         return
     columns = [c for c in rows[0] if c and c != "step"]
+<<<<<<< HEAD
     count = len(columns)
     figure = Figure(figsize=(4 * count, 3.2))
     FigureCanvasAgg(figure)
     # A layout that measures every label draws all of it twice.
     figure.subplots_adjust(left=0.15 / count, right=1 - 0.04 / count, bottom=0.16, top=0.9, wspace=0.22)
     for axis, column in zip(figure.subplots(1, count, squeeze=False)[0], columns, strict=True):
+=======
+    across = min(len(columns), 5)
+    down = -(-len(columns) // across)
+    figure = Figure(figsize=(4 * across, 3.2 * down), layout="constrained")
+    FigureCanvasAgg(figure)
+    for axis, column in zip(figure.subplots(down, across, squeeze=False).flat, columns, strict=False):
+>>>>>>> lab
         points = [(int(r["step"]), float(r[column])) for r in rows if r.get(column)]
         axis.plot(*zip(*points, strict=True), marker=".", linewidth=1.2)
         axis.set_title(column)

@@ -6,6 +6,7 @@ import contextlib
 import copy
 import dataclasses
 import logging
+import math
 import time
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
@@ -107,7 +108,6 @@ class Trainer:
             "best": self.best,
             "best_step": self._best_step,
             "spec": self.spec.as_dict(),
-            "torch_rng": torch.get_rng_state(),
             "history": self.history.as_dict(),
         }
         write_checkpoint(state, path)
@@ -122,7 +122,7 @@ class Trainer:
         if not path.exists():
             return False
         state = load_checkpoint(path)
-        if missing := {"net", "optimizer", "scaler", "step", "best", "best_step", "torch_rng"} - state.keys():
+        if missing := {"net", "optimizer", "scaler", "step", "best", "best_step"} - state.keys():
             raise ModelError(f"{path}: no run goes on from it, {', '.join(sorted(missing))} missing; name it as init")
         shapes = ({k: v.shape for k, v in weights.items()} for weights in (state["net"], self.net.state_dict()))
         different = self.history.take_up(state, self.spec, path, fits=next(shapes) == next(shapes), change=change)
@@ -134,7 +134,6 @@ class Trainer:
         self.saved_step = self.step
         if validation_changed(different):
             self.best, self._best_step, self.history.scores = 0.0, self.step, {}
-        torch.set_rng_state(state["torch_rng"])
         return True
 
     def _load_optimizer(self, state: dict[str, Any]) -> None:
@@ -252,6 +251,8 @@ class Trainer:
 
     def _train_step(self, given: list[Batch], weights: Tensor) -> float:
         self.net.train()
+        # Dropout by the step alone: what was drawn before depends on where the run was taken up.
+        torch.manual_seed(self.config.seed * 1_000_003 + self.step)
         for group in self.optimizer.param_groups:
             group["lr"] = group["base_lr"] * rate_factor(self.step, self.config)
         self.optimizer.zero_grad(set_to_none=True)
@@ -260,6 +261,11 @@ class Trainer:
             loss = self._loss(rgb, target, known, weights) / self.config.accumulate
             self.scaler.scale(loss).backward()
             total += float(loss.detach())
+        if not math.isfinite(total):
+            raise ModelError(
+                f"the loss is {total} at step {self.step}: training broke down. Set lower encoder_lr and decoder_lr, or "
+                f'amp = "off" if it is fp16, and begin in another --out'
+            )
         self.scaler.unscale_(self.optimizer)
         nn.utils.clip_grad_norm_(self.net.parameters(), 5.0)
         self.scaler.step(self.optimizer)
@@ -298,8 +304,8 @@ class Trainer:
         if self.data.validation:
             scored = score(self.predict, self.spec.outputs, self.data.validation, self.spec.side)
             self.history.scores = {"step": self.step} | scored.as_row()
-            if scored.first > self.best:
-                self.best, self._best_step = scored.first, self.step
+            if scored.chosen_by > self.best:
+                self.best, self._best_step = scored.chosen_by, self.step
                 self.save(self.out / "best.pt")
         self._save_last()
         row: dict[str, Any] = {"step": self.step, "loss": None if loss is None else round(loss, 5)}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
-from headstream.errors import UsageError
+from headstream.errors import SourceError, UsageError
 from headstream.sinks.partial import whole_file
-from headstream.train.picture import Picture, bounded, finished
+from headstream.train.picture import Picture, finished
 
 if TYPE_CHECKING:
     from headstream.train.data import DataSet
@@ -30,9 +31,10 @@ _JPEG_QUALITY = 92
 def pack(data: DataSet, out: Path, *, side: int, progress: Callable[[int, int], None] | None = None) -> None:
     """Write a set into one file, pictures scaled down to a longer side of ``side``. Raises SinkError, SourceError."""
     boxes: dict[str, Any] = {}
+    data = replace(data, largest_px=side)
     with whole_file(out) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as file:
         for number, name in enumerate(data.names, 1):
-            picture = bounded(data.load(name), side)
+            picture = data.load(name)
             boxes[name] = picture.face_px
             file.writestr(f"{name}.jpg", _encoded(".jpg", picture.rgb, cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY))
             for index, planes in enumerate(_threes(picture.target)):
@@ -51,18 +53,21 @@ def packed_names(path: Path) -> list[str]:
 
 
 def load_packed(data: DataSet, name: str) -> Picture:
-    """One picture of a packed file, with the planes the set asks for."""
+    """One picture of a packed file, with the planes the set asks for. Raises SourceError where it is damaged."""
     file, index = _opened(str(data.root))
     there = index["planes"]
     missing = [plane for plane in data.planes if plane not in there]
     if missing:
         raise UsageError(f"{data.root} was packed without {', '.join(missing)}; pack it again with these planes")
-    rgb = _decoded(file.read(f"{name}.jpg"))
     count = -(-len(there) // 3)
-    target = np.dstack([_decoded(file.read(f"{name}.{k}.png")) for k in range(count)])[..., : len(there)]
-    known = np.full_like(target, 255)
-    if f"{name}.known.0.png" in file.NameToInfo:
-        known = np.dstack([_decoded(file.read(f"{name}.known.{k}.png")) for k in range(count)])[..., : len(there)]
+    try:
+        rgb = _decoded(file.read(f"{name}.jpg"))
+        target = np.dstack([_decoded(file.read(f"{name}.{k}.png")) for k in range(count)])[..., : len(there)]
+        known = np.full_like(target, 255)
+        if f"{name}.known.0.png" in file.NameToInfo:
+            known = np.dstack([_decoded(file.read(f"{name}.known.{k}.png")) for k in range(count)])[..., : len(there)]
+    except (KeyError, cv2.error, zipfile.BadZipFile) as error:
+        raise SourceError(f"{data.root}: {name} in it is damaged; pack the set again") from error
     if tuple(there) != data.planes:
         order = [there.index(plane) for plane in data.planes]
         target, known = target[..., order], known[..., order]

@@ -29,7 +29,7 @@ TARGETS: dict[str, tuple[str, ...]] = {
     "face": ("face",),
     "parts": tuple(PARTS),
 }
-_LARGEST_SIDE_PX = 640  # of a picture in memory: over twice the side of a network input
+LARGEST_SIDE_PX = 640  # of a picture to learn from: over twice the side of a network input
 
 
 @dataclass(frozen=True)
@@ -67,9 +67,9 @@ def by_planes(image: UInt8Array, change: Callable[[UInt8Array], UInt8Array]) -> 
     return np.dstack(parts)
 
 
-def bounded(picture: Picture, side: int = _LARGEST_SIDE_PX) -> Picture:
-    """The picture with a longer side of at most ``side``."""
-    scale = side / max(picture.rgb.shape[:2])
+def bounded(picture: Picture, side: int | None) -> Picture:
+    """The picture with a longer side of at most ``side``; None is no limit."""
+    scale = 1.0 if side is None else side / max(picture.rgb.shape[:2])
     if scale >= 1:
         return picture
 

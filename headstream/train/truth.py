@@ -16,7 +16,7 @@ from PIL import Image
 
 from headstream.errors import SourceError
 from headstream.imagefile import read_image
-from headstream.train.picture import PLANE_CLASSES
+from headstream.train.picture import BASE_PLANES, PARTS, PLANE_CLASSES
 from headstream.types import Box, UInt8Array
 
 if TYPE_CHECKING:
@@ -56,6 +56,19 @@ def _read_truth(data: DataSet, name: str) -> UInt8Array:
     return read_grey(path)
 
 
+def has_parts(folder: Path, number: int) -> bool:
+    """Whether there is a file of any part of a picture of CelebAMask-HQ as distributed. One without is no picture without a
+    head, but an archive that was unpacked in part."""
+    inner = folder / str(number // 2000)
+    return any((inner / f"{number:05d}_{part}.png").exists() for part in _PART_FILES)
+
+
+def _read_mask(data: DataSet, name: str, shape: tuple[int, int]) -> Any:
+    """(H, W) bool: where a mask of 0 and 255 is; or one of 0 and 1, as NumPy and palettes have it."""
+    mask = _read_truth(data, name)
+    return fit(mask * np.uint8(255) if mask.max(initial=0) == 1 else mask, shape) > 127
+
+
 def fit(mask: UInt8Array, shape: tuple[int, int], *, nearest: bool = False) -> UInt8Array:
     """``mask`` at the (height, width) of its picture."""
     if mask.shape[:2] == shape:
@@ -75,7 +88,11 @@ def _truth(planes: tuple[str, ...], shape: tuple[int, int], found: dict[str, tup
     return target, known
 
 
-def _from_label_map(data: DataSet, label: UInt8Array) -> tuple[UInt8Array, UInt8Array]:
+def _from_label_map(data: DataSet, name: str, label: UInt8Array) -> tuple[UInt8Array, UInt8Array]:
+    if label.max(initial=0) > len(PARTS):
+        raise SourceError(
+            f"{data.truth_path(name) or name}: is no map of classes 0 to {len(PARTS)}: it holds {label.max()}"
+        )
     table = np.zeros((256, len(data.planes)), np.uint8)
     for k, plane in enumerate(data.planes):
         table[list(PLANE_CLASSES[plane]), k] = 255
@@ -84,7 +101,7 @@ def _from_label_map(data: DataSet, label: UInt8Array) -> tuple[UInt8Array, UInt8
 
 
 def _celebamask(data: DataSet, name: str, shape: tuple[int, int], face: Box | None) -> tuple[UInt8Array, UInt8Array]:
-    return _from_label_map(data, fit(_read_truth(data, name), shape, nearest=True))
+    return _from_label_map(data, name, fit(_read_truth(data, name), shape, nearest=True))
 
 
 def _celebamask_hq(data: DataSet, name: str, shape: tuple[int, int], face: Box | None) -> tuple[UInt8Array, UInt8Array]:
@@ -99,7 +116,7 @@ def _celebamask_hq(data: DataSet, name: str, shape: tuple[int, int], face: Box |
             if label.shape != mask.shape:
                 label = fit(label, mask.shape, nearest=True)
             label[mask > 127] = value
-    return _from_label_map(data, fit(label, shape, nearest=True))
+    return _from_label_map(data, name, fit(label, shape, nearest=True))
 
 
 def _from_hair(data: DataSet, hair: Any, background: Any = None) -> tuple[UInt8Array, UInt8Array]:
@@ -112,7 +129,7 @@ def _from_hair(data: DataSet, hair: Any, background: Any = None) -> tuple[UInt8A
 
 
 def _hair(data: DataSet, name: str, shape: tuple[int, int], face: Box | None) -> tuple[UInt8Array, UInt8Array]:
-    return _from_hair(data, fit(_read_truth(data, name), shape) > 127)
+    return _from_hair(data, _read_mask(data, name, shape))
 
 
 def _lfw_parts(data: DataSet, name: str, shape: tuple[int, int], face: Box | None) -> tuple[UInt8Array, UInt8Array]:
@@ -124,7 +141,7 @@ def _lfw_parts(data: DataSet, name: str, shape: tuple[int, int], face: Box | Non
 
 
 def _masks(data: DataSet, name: str, shape: tuple[int, int], face: Box | None) -> tuple[UInt8Array, UInt8Array]:
-    where = fit(_read_truth(data, name), shape) > 127
+    where = _read_mask(data, name, shape)
     if data.plane == "hair":
         return _from_hair(data, where)
     return _truth(data.planes, shape, {data.plane: (where, np.ones_like(where))})
@@ -167,3 +184,12 @@ KINDS: dict[str, _Loader] = {
     "pictures": _pictures,
     "packed": _pictures,
 }
+
+
+def tells(data: DataSet, plane: str) -> bool:
+    """Whether a set's truth tells a plane from all else. A hair-only set knows some of the head, and nothing that is none: a
+    score of it would be a recall, and what learnt from it alone would take everything."""
+    if data.kind in {"celebamask", "celebamask-hq", "packed"} or (data.pseudo and plane in BASE_PLANES):
+        return True
+    told = {"hair": ("hair",), "masks": (data.plane,), "lfw-parts": ("head", "hair"), "fullbody": BASE_PLANES}
+    return plane in told.get(data.kind, ())

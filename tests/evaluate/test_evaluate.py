@@ -182,6 +182,13 @@ class TestCommand:
             assert ours[key] == pytest.approx(theirs[key], abs=2e-3), key
         assert ours["mad"] == pytest.approx(theirs["mad"], abs=1.5)  # theirs sees the matte in 256 levels
 
+    def test_large_pictures_are_scored_as_large_as_they_are(self, tmp_path: Path, capsys: Any) -> None:
+        for folder, picture in (("images", Image.new("RGB", (900, 450))), ("masks", Image.new("L", (900, 450)))):
+            (tmp_path / folder).mkdir()
+            picture.save(tmp_path / folder / "a.png")
+        assert main(["evaluate", "lite", "--data", f"masks:{tmp_path}", "--out", str(tmp_path / "o"), "--json"]) == 0
+        assert Image.open(tmp_path / "o" / "lite" / "mattes" / "a.png").size == (900, 450)
+
     def test_through_the_pipeline(self, faces: Path, tmp_path: Path, capsys: Any) -> None:
         (tmp_path / "names").write_text("1\n2\n")
         arguments = ["--names", str(tmp_path / "names"), "--pipeline", "--json", "--out", str(tmp_path / "o")]
@@ -228,6 +235,7 @@ class TestCommand:
         assert not (tmp_path / "o").exists()  # what is wrong is told before anything is written
         (tmp_path / "o" / "lite" / "curves.json").mkdir(parents=True)
         fails(r"curves\.json: Is a directory", "lite", "--data", f"celebamask:{faces}")
+        fails("kind pictures do not tell the head from all else", "lite", "--data", f"pictures:{faces}")
         fails("no folder masks/", "lite", "--data", f"masks:{faces}")
         fails("--part hiar: expected head, hair, face", "lite", "--data", f"celebamask:{faces}", "--part", "hiar")
 

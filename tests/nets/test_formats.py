@@ -144,6 +144,9 @@ def test_a_lightning_checkpoint_of_the_original_project(tmp_path: Path, state: S
     torch.save(checkpoint, tmp_path / "other.ckpt")
     with pytest.raises(ModelError, match="encoder mobilenet_v2; only resnet34"):
         load_network(str(tmp_path / "other.ckpt"))
+    torch.save(checkpoint | {"hyper_parameters": {"nn_image_input_resolution": "big"}}, tmp_path / "other.ckpt")
+    with pytest.raises(ModelError, match="nn_image_input_resolution is 'big', expected pixels"):
+        load_network(str(tmp_path / "other.ckpt"))
 
 
 class Bomb:

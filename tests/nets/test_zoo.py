@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -132,3 +133,18 @@ def test_exclusive_classes_and_independent_ones() -> None:
 def test_unknown_networks_are_refused() -> None:
     with pytest.raises(ModelError, match="'transformer' is not known; known: lite, unet34"):
         NetSpec("transformer")
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        (5, "cannot be: 'int' object"),
+        ({"nets": "lite"}, "unexpected keyword argument 'nets'"),
+        ({"encoder": "lite9"}, "encoder 'lite9' is not known; known: lite0"),
+        ({"decoder": [16, 16]}, r"decoder \[16, 16\]: expected 4 widths"),
+        ({"net": "deeplabv3", "output_stride": 7}, "output_stride 7: expected one of 8, 16, 32"),
+    ],
+)
+def test_what_no_network_can_be_built_of(said: Any, words: str) -> None:
+    with pytest.raises(ModelError, match=words):
+        NetSpec.from_dict(said)

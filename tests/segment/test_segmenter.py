@@ -234,6 +234,10 @@ CARD: dict[str, object] = {"outputs": ["background", "head"], "activation": "sof
         ({"side": None}, "side is missing"),
         ({"side": 0}, "side is 0, expected the pixels"),
         ({"side": "512"}, "side is '512'"),
+        ({"side": True}, "side is True"),
+        ({"file": 5}, "file is 5, expected text"),
+        ({"sha256": 5}, "sha256 is 5, expected text"),
+        ({"outputs": ["head", 3]}, r"outputs is \['head', 3\]"),
         ({"outputs": None}, "outputs is missing"),
         ({"outputs": "head"}, "outputs is 'head', expected the names"),
         ({"outputs": ["background"]}, r"outputs is \['background'\]"),
@@ -253,6 +257,16 @@ def test_a_card_that_lacks_something_says_what_and_shows_one(
     path.with_suffix(".json").write_text("[]")
     with pytest.raises(ModelError, match="holds a list, not an object"):
         load_segmenter(str(path))
+
+
+def test_a_card_that_cannot_be_of_a_segmenter(tmp_path: Path) -> None:
+    for change, words in (
+        ({"kind": "face-detector"}, "kind is 'face-detector', expected 'segmenter'"),
+        ({"side": 10**7}, "side is 10000000, expected 1 to 4096 pixels"),
+        ({"file": "c.onnx"}, r"c\.onnx are missing$"),
+    ):
+        with pytest.raises(ModelError, match=words):
+            load_segmenter(str(brightness_net(tmp_path, CARD | change)))
 
 
 def test_the_example_of_a_card_is_one(tmp_path: Path) -> None:

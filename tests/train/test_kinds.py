@@ -17,6 +17,7 @@ from headstream.train.data import DataSet, read_names
 from headstream.train.leaks import difference_hash, duplicates_between
 from headstream.train.packed import pack
 from headstream.train.picture import BASE_PLANES, BODY, HAIR, HEAD, PARTS, TARGETS
+from headstream.train.truth import tells
 from headstream.types import UInt8Array
 
 pytest.importorskip("torch")
@@ -106,8 +107,55 @@ class TestKinds:
     def test_lists_of_names(self, tmp_path: Path) -> None:
         (tmp_path / "names.txt").write_text("a\nb\n\n")
         assert read_names(tmp_path / "names.txt") == {"a", "b"}
+        (tmp_path / "names.txt").write_text("my photo 1\r\n images/00012.jpg\nFrame.v2\n", encoding="utf-8-sig")
+        assert read_names(tmp_path / "names.txt") == {"my photo 1", "00012", "Frame.v2"}
         with pytest.raises(UsageError, match="does not exist"):
             read_names(tmp_path / "none.txt")
+
+    def test_pictures_of_all_endings_and_no_others(self, tmp_path: Path) -> None:
+        folders(tmp_path, "images", "masks")
+        rgb, _ = face(3)
+        for name in ("a.jpeg", "b.JPG", "c.PNG", "d.jpg", "d.png"):
+            Image.fromarray(rgb).save(tmp_path / "images" / name)
+        (tmp_path / "images" / "._a.jpeg").write_bytes(b"what macOS leaves in archives")
+        data = DataSet("pictures", tmp_path)
+        assert data.names == ("a", "b", "c", "d")
+        assert all(data.load(name).rgb.shape == rgb.shape for name in data.names)
+
+    def test_masks_of_0_and_1(self, tmp_path: Path) -> None:
+        folders(tmp_path, "images", "masks")
+        rgb, label = face(3)
+        hair = (label == 13).astype(np.uint8)
+        palette = Image.fromarray(hair, mode="P")
+        palette.putpalette([0, 0, 0, 128, 0, 0])
+        for name, mask in (("numpy", Image.fromarray(hair)), ("palette", palette), ("none", Image.fromarray(hair * 0))):
+            Image.fromarray(rgb).save(tmp_path / "images" / f"{name}.png")
+            mask.save(tmp_path / "masks" / f"{name}.png")
+            where = DataSet("masks", tmp_path).load(name).target[..., HEAD] > 127
+            assert (where == (hair > 0) * (name != "none")).all()
+
+    def test_truth_that_is_none_is_told(self, hq: Path, tmp_path: Path) -> None:
+        for part in (hq / "CelebAMask-HQ-mask-anno" / "1").iterdir():
+            part.unlink()
+        with pytest.raises(UsageError, match="1 of 2 pictures have no truth in CelebAMask-HQ-mask-anno/, such as 2001"):
+            DataSet("celebamask-hq", hq).check_truth()
+        folders(tmp_path / "flat", "images", "labels")
+        rgb, label = face(3)
+        Image.fromarray(rgb).save(tmp_path / "flat" / "images" / "a.png")
+        Image.fromarray(label * 10).save(tmp_path / "flat" / "labels" / "a.png")
+        with pytest.raises(SourceError, match=r"labels/a\.png: is no map of classes 0 to 18: it holds 180"):
+            DataSet("celebamask", tmp_path / "flat").load("a")
+
+    def test_who_tells_a_plane_from_all_else(self, hq: Path) -> None:
+        def told(kind: str, **more: Any) -> set[str]:
+            data = DataSet("pictures", hq / "CelebA-HQ-img", planes=(*BASE_PLANES, "face"))
+            return {plane for plane in data.planes if tells(replace(data, kind=kind, **more), plane)}
+
+        assert told("celebamask-hq") == {"head", "hair", "body", "face"}
+        assert told("hair") == told("masks", plane="hair") == {"hair"}
+        assert told("hair", pseudo=hq) == {"head", "hair", "body"}
+        assert told("masks", plane="face") == {"face"}
+        assert told("pictures") == set()
 
 
 class TestPacked:
@@ -139,6 +187,22 @@ class TestPacked:
         pack(replace(data, planes=BASE_PLANES), tmp_path / "q.zip", side=SIDE)
         with pytest.raises(UsageError, match="packed without skin, nose"):
             DataSet("packed", tmp_path / "q.zip", planes=planes).load("a")
+
+    def test_as_large_as_asked_for(self, tmp_path: Path) -> None:
+        folders(tmp_path / "s", "images")
+        Image.new("RGB", (900, 450)).save(tmp_path / "s" / "images" / "a.png")
+        data = DataSet("pictures", tmp_path / "s")
+        assert data.load("a").rgb.shape == (320, 640, 3)
+        pack(data, tmp_path / "p.zip", side=800)
+        assert DataSet("packed", tmp_path / "p.zip").load("a").rgb.shape == (400, 800, 3)
+
+    def test_a_damaged_picture_in_it_is_named(self, hq: Path, tmp_path: Path) -> None:
+        pack(DataSet("celebamask-hq", hq), tmp_path / "p.zip", side=SIDE)
+        whole = bytearray((tmp_path / "p.zip").read_bytes())
+        whole[200] ^= 255
+        (tmp_path / "p.zip").write_bytes(whole)
+        with pytest.raises(SourceError, match=r"p\.zip: 2001 in it is damaged"):
+            DataSet("packed", tmp_path / "p.zip").load("2001")
 
     def test_the_command(self, hq: Path, tmp_path: Path, capsys: Any) -> None:
         out = tmp_path / "hq.zip"

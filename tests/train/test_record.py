@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 import shutil
 import signal
@@ -29,7 +30,9 @@ from headstream.train.data import DataSet  # noqa: E402
 from headstream.train.export import card_details  # noqa: E402
 from headstream.train.faces import find_faces  # noqa: E402
 from headstream.train.loader import open_data  # noqa: E402
+from headstream.train.log import RunLog  # noqa: E402
 from headstream.train.loop import Trainer  # noqa: E402
+from headstream.train.score import Score  # noqa: E402
 from headstream.train.start import build_net  # noqa: E402
 from tests.media import files_of_at_most, heeds_ctrl_c  # noqa: E402
 from tests.train.test_training import config, face, sets  # noqa: E402, F401
@@ -219,6 +222,14 @@ class TestWithoutConfig:
         assert [x.validate for x in found] == ["5%", "", ""]
         assert all(entry.licence for entry in found)
 
+    def test_a_set_itself_is_not_the_folder_of_sets(self, tmp_path: Path) -> None:
+        for sub in ("CelebA-HQ-img", "CelebAMask-HQ-mask-anno"):
+            (tmp_path / "CelebAMask-HQ" / sub).mkdir(parents=True)
+        with pytest.raises(UsageError, match=rf"is a set itself; give the folder it lies in, {tmp_path}, or"):
+            only_present(load_config(DEFAULT), tmp_path / "CelebAMask-HQ")
+        (entry,) = only_present(load_config(DEFAULT), tmp_path).data
+        assert (entry.kind, entry.folder) == ("celebamask-hq", "CelebAMask-HQ")
+
     def test_a_folder_laid_out_twice_is_no_way_around_validation(self, tmp_path: Path) -> None:
         data = self.known(tmp_path, "celebamask/labels", "celebamask/CelebAMask-HQ-mask-anno", "lfw/hair", "lfw/labels")
         (data / "celebamask" / "images").rename(data / "celebamask" / "CelebA-HQ-img")
@@ -232,7 +243,7 @@ class TestWithoutConfig:
 
     def test_nothing_known_is_an_error(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["train", "--data", str(tmp_path), "--out", str(tmp_path / "o")]) == 2
-        assert "none of the sets known by name (celebamask, fullbody" in capsys.readouterr().err
+        assert "none of the sets known by name (celebamask, CelebAMask-HQ, fullbody" in capsys.readouterr().err
         (tmp_path / "mine").mkdir()
         assert main(["train", "--data", str(tmp_path), "--out", str(tmp_path / "o")]) == 2
         assert "there: mine. For others, name them in a --config" in capsys.readouterr().err
@@ -302,9 +313,70 @@ class TestWhatGoesWrong:
                 dataclasses.replace(load_config(config), sizes=sizes)
         with pytest.raises(UsageError, match=f"^net = 'unet': expected one of {', '.join(NETS)}"):
             load_config(config, net="unet")
+        weightless = dataclasses.replace(load_config(config).data[0], weight=0.0)
+        for change in ({"ema": 2.0}, {"data": (weightless,)}):
+            with pytest.raises(UsageError, match="expected (0 \\(no average|none below 0)"):
+                load_config(config, **change)
+        plain = config.read_text()
+        for line, words in (
+            ('ema = "x"', "ema = 'x': expected a number"),
+            ("steps = 8.5", "steps = 8.5: expected a whole number"),
+            ('teachers = "a.pt"', "teachers = 'a.pt': expected a list"),
+            ("init = 5", "init = 5: expected text"),
+            ('imagenet = "no"', "imagenet = 'no': expected true or false"),
+        ):
+            key = line.split()[0]
+            config.write_text(line + "\n" + "\n".join(x for x in plain.splitlines() if not x.startswith(f"{key} ")))
+            with pytest.raises(UsageError, match=words):
+                load_config(config)
+        config.write_text(plain)
         for key, value in (("evaluate_every", 0), ("steps", 0), ("workers", -1), ("batch", "many")):
             with pytest.raises(UsageError, match=f"{key} = {value!r}: expected a whole number from"):
                 load_config(config, **{key: value})
+
+    def test_sets_that_do_not_tell_the_target(self, sets: Path, config: Path, tmp_path: Path) -> None:  # noqa: F811
+        settings = load_config(config)
+        faces, hairs, bodies = settings.data
+        for target, data, use in (
+            ("head", (hairs,), "learn from, hairs"),
+            ("face", (hairs, bodies), "learn from, hairs"),
+        ):
+            alone = dataclasses.replace(settings, data=data, target=target, plane_weights=())
+            with pytest.raises(UsageError, match=rf"target {target}: none of the sets to {use} \(hair\).*tells it"):
+                open_data(alone, sets, tmp_path, tmp_path)
+        scored = (dataclasses.replace(faces, validate=""), dataclasses.replace(hairs, validate="20%"))
+        with pytest.raises(UsageError, match="none of the sets to validate, hairs"):
+            open_data(dataclasses.replace(settings, data=scored), sets, tmp_path, tmp_path)
+
+    def test_names_to_hold_out_that_are_none(self, sets: Path, config: Path, tmp_path: Path) -> None:  # noqa: F811
+        (config.parent / "out.txt").write_text("face-00\nface-01\n")
+        settings = load_config(config)
+        held = dataclasses.replace(settings.data[0], hold_out=("out.txt",), validate="")
+        with pytest.raises(UsageError, match="hold_out of faces: none of the 2 names"):
+            open_data(dataclasses.replace(settings, data=(held,)), sets, config.parent, tmp_path)
+        share = dataclasses.replace(settings.data[0], validate="-5%")
+        soft = dataclasses.replace(settings.data[0], pseudo="soft")
+        for entry, words in ((share, "validate = '-5%': expected"), (soft, "no folder .*soft")):
+            with pytest.raises(UsageError, match=words):
+                open_data(dataclasses.replace(settings, data=(entry,)), sets, config.parent, tmp_path)
+
+    def test_a_loss_that_is_no_number_ends_the_run(self, sets: Path, config: Path) -> None:  # noqa: F811
+        run = trainer(sets, config, encoder_lr=1e30, decoder_lr=1e30)
+        with pytest.raises(ModelError, match="the loss is nan at step 1: training broke down"):
+            run.run()
+        assert load_checkpoint(run.out / "last.pt")["step"] == 1
+
+    def test_what_is_scored_from_the_middle_on_has_its_columns(self, tmp_path: Path) -> None:
+        log = RunLog(tmp_path)
+        log.add({"step": 1, "loss": 0.5})
+        log.add({"step": 2, "loss": None, "head_iou": 0.75})
+        assert (tmp_path / "log.csv").read_text().split() == ["step,loss,head_iou", "1,0.5,", "2,,0.75"]
+
+    def test_the_best_of_many_parts_is_that_of_their_mean(self) -> None:
+        score = Score({"skin": 0.5, "nose": 0.25, "hair": 0.75, "hat": math.nan}, math.nan)
+        assert score.chosen_by == score.as_row()["mean_iou"] == 0.5
+        assert str(score) == "mean IoU 0.5000"
+        assert Score({"head": 0.5, "hair": 0.9, "body": 0.1}, 0.25).chosen_by == 0.5
 
     def test_a_picture_that_breaks_on_the_way_loses_nothing(
         self,

@@ -552,6 +552,7 @@ class TestRun:
 
         whole = trainer("whole")
         whole.run()
+        drawn = torch.rand(1)  # what dropout would go on with
         first = trainer("parts")
 
         def stop(progress: object) -> None:
@@ -564,6 +565,7 @@ class TestRun:
         assert second.resume()
         assert second.step == 5
         second.run()
+        assert torch.equal(torch.rand(1), drawn)
         for a, b in zip(whole.ema.state_dict().values(), second.ema.state_dict().values(), strict=True):
             assert torch.equal(a, b)
         names = {p.name for p in (tmp_path / "parts").iterdir()}
