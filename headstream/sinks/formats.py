@@ -80,7 +80,8 @@ _FFV1 = OutputFormat(
     layout="planes",
     alpha=True,
     streams=True,
-    options=(("level", "3"), ("slices", "4"), ("slicecrc", "1"), ("threads", "auto")),
+    # The number of slices is left to FFmpeg: of odd sizes it takes four of some only.
+    options=(("level", "3"), ("slicecrc", "1"), ("threads", "auto")),
     muxer_options=_SAME_BYTES,
     viewers="ffmpeg, Blender, Kdenlive and archives (lossless); play it with mpv or ffplay",
 )
