@@ -268,7 +268,8 @@ class FileSource:
                     raise
                 except av.error.FFmpegError:  # each decoder, and each library behind one, has its own word for damage
                     self.damaged_packets += 1
-                    self._warn_once("some packets are damaged; what could not be decoded was skipped")
+                    if packet.size:  # an empty one says that the picture before it stays (Theora)
+                        self._warn_once("some packets are damaged; what could not be decoded was skipped")
         except (av.error.FFmpegError, OSError) as error:
             raise SourceError(
                 f"{self.path}: reading failed part-way ({reason_of(error)}); the file is cut off or damaged"
