@@ -52,7 +52,7 @@ _PRORES = OutputFormat(
     streams=True,
     options=(("profile", "4444"), ("vendor", "apl0"), ("alpha_bits", "8"), ("threads", "auto")),
     muxer_options=(("movflags", "+write_colr"),),
-    viewers="Final Cut, Premiere, DaVinci Resolve, After Effects, QuickTime, Blender, OBS; VLC and browsers ignore the alpha or refuse",
+    viewers="Final Cut, Premiere, DaVinci Resolve, After Effects, QuickTime, Blender, OBS; VLC and browsers do not",
 )
 _VP9 = OutputFormat(
     "VP9 with alpha",
