@@ -141,6 +141,7 @@ def clip_of(source: FileSource) -> ClipInfo:
         path=None if source.of_pictures else source.path,
         start_s=source.start_s,
         timecode=source.timecode,
+        top_field_first=source.top_field_first,
     )
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from headstream.capture.marks import Mark, Span, checksum
 from headstream.capture.opening import open_film, reason_of, video_stream
-from headstream.capture.unpack import Place, colour_of, frame_from_video, orientation
+from headstream.capture.unpack import Orientation, Place, colour_of, frame_from_video, orientation
 from headstream.colour import planes_from_rgb
 from headstream.continuity import Continuity
 from headstream.errors import SourceError
@@ -108,6 +108,13 @@ class FileSource:
     def hides_alpha(self) -> bool:
         """Whether there is transparency in the file that FFmpeg's decoder of it does not give: VP9's."""
         return self.codec == "vp9" and self._stream.metadata.get("alpha_mode") == "1"
+
+    @property
+    def top_field_first(self) -> bool | None:
+        """Of interlaced pictures that are shown as they lie, whether the upper lines are the earlier ones; else None."""
+        order = int(self._stream.codec_context.field_order)  # AVFieldOrder
+        whole = self.interlaced and self._upright == Orientation() and self.size_px[1] % 2 == 0
+        return {2: True, 4: True, 3: False, 5: False}.get(order) if whole else None
 
     @property
     def timecode(self) -> str:
@@ -272,7 +279,8 @@ class FileSource:
                     raise
                 except av.error.FFmpegError:  # each decoder, and each library behind one, has its own word for damage
                     self.damaged_packets += 1
-                    self._warn_once("some packets are damaged; what could not be decoded was skipped")
+                    if packet.size:  # an empty one says that the picture before it stays (Theora)
+                        self._warn_once("some packets are damaged; what could not be decoded was skipped")
         except (av.error.FFmpegError, OSError) as error:
             raise SourceError(
                 f"{self.path}: reading failed part-way ({reason_of(error)}); the file is cut off or damaged"

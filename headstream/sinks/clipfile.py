@@ -10,7 +10,7 @@ from typing import Any
 
 from headstream.sinks.encode import ClipInfo, What
 from headstream.sinks.formats import OutputFormat, is_sequence, sequence_place
-from headstream.sinks.matroska import write_shape
+from headstream.sinks.matroska import write_old_name, write_shape
 from headstream.sinks.partial import PartialFile, PartialFolder, neighbour, sink_error
 from headstream.sinks.streams import STREAMS, StreamCarrier
 
@@ -89,6 +89,8 @@ class ClipFile:
             for carrier in self._carriers:
                 carrier.finish(until_s)
             self.container.close()
+            if self._kind.codec == "ffv1":
+                write_old_name(self.place.path)
             self._tell_shape()
         except BaseException:
             self.discard()

@@ -10,8 +10,9 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 
-from headstream.errors import SinkError, UsageError
+from headstream.errors import UsageError
 from headstream.sinks.background import Background, composite
+from headstream.sinks.filters import Fields, Palette
 from headstream.sinks.formats import OutputFormat
 from headstream.sinks.pack import (
     RGB_AS_YUV,
@@ -29,6 +30,10 @@ _AVX512_AND_AVX2 = (13, 11)  # OpenCV's CV_CPU_AVX_512F and CV_CPU_AVX2, which h
 # What is stored as it is, R'G'B' or the matte itself, reaches from 0 to the peak; told otherwise, players stretch it.
 _RGB = replace(RGB_AS_YUV, full_range=True, matrix_code=0)
 _UNCODED = {"bgra": _RGB, "bgr0": _RGB, "gray": replace(RGB_AS_YUV, full_range=True)}
+# Codecs that keep two fields in one frame, with AV_CODEC_FLAG_INTERLACED_DCT where they code them apart; and AVFieldOrder's
+# names, as muxers read them, for lines that lie as they are shown, the upper or the lower field being the earlier one.
+_FIELD_CODECS = {"prores_ks": 1 << 18, "ffv1": 0}
+_INTERLEAVED_TOP, _INTERLEAVED_BOTTOM = 4, 5
 What = Literal["cutout", "matte", "film", "clip"]
 
 
@@ -41,6 +46,7 @@ class ClipInfo:
     path, start_s: the file to carry sound from, and where its clock starts; None for a source without one.
     sound: another file whose sound takes the place of that one's.  old_sound: whether that one's is kept after it.
     timecode: of the first frame, as cameras count (HH:MM:SS:FF, drop frame HH:MM:SS;FF); "" where there is none.
+    top_field_first: of frames that are two fields each, whether the upper lines are the earlier ones; None for all others.
     """
 
     size_px: tuple[int, int]
@@ -53,6 +59,7 @@ class ClipInfo:
     sound: Path | None = None
     old_sound: bool = False
     timecode: str = ""
+    top_field_first: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -86,6 +93,7 @@ class PictureEncoder:
         if kind.container in {"webp", "apng", "gif"}:
             self.time_base = Fraction(1, 100 if kind.container == "gif" else 1000)
         self._palette: Any = None
+        self._fields: Fields | None = None
         self._durations: dict[int, int] = {}
 
     def settle(self, first: Cutout) -> Picture:
@@ -108,12 +116,16 @@ class PictureEncoder:
         stream.pix_fmt = picture.pix_fmt
         context = stream.codec_context
         context.sample_aspect_ratio = clip.sample_aspect_ratio
+        if clip.top_field_first is not None and kind.codec in _FIELD_CODECS:
+            context.field_order = _INTERLEAVED_TOP if clip.top_field_first else _INTERLEAVED_BOTTOM
+            context.flags |= _FIELD_CODECS[kind.codec]
+            self._fields = Fields(width, height, picture.pix_fmt, top_first=clip.top_field_first)
         if clip.timecode:
             stream.metadata["timecode"] = clip.timecode  # of which the muxer of .mov and .mp4 makes a track
         _set(context, picture.tags)
         self.stream, self.picture = stream, picture
         if kind.layout == "palette":
-            self._palette = _Palette(width, height, clip.time_base)
+            self._palette = Palette(width, height, clip.time_base)
 
     def packets(self, cutout: Cutout, when: Fraction) -> list[Any]:
         """What the encoder has ready after one more cut-out, shown from second ``when`` of the output."""
@@ -131,7 +143,7 @@ class PictureEncoder:
 
     def end(self) -> None:
         """Let go of the encoder and its memory, after ``flush`` or instead of it."""
-        self.stream = self._palette = None
+        self.stream = self._palette = self._fields = None
         self._durations.clear()
 
     def _timed(self, packets: list[Any]) -> list[Any]:
@@ -166,7 +178,7 @@ class PictureEncoder:
             if self.last_pts >= 0 and round(when / self.time_base) < self.last_pts + _GIF_TICKS:
                 self.left_out += 1
                 return []
-            return self._stamped(self._palette.frames(cutout, when), when, cutout)
+            return self._stamped([self._palette.frame(cutout, when)], when, cutout)
         if self._kind.layout == "rgba" and self._what != "matte":
             rgba = np.dstack([cutout.frame.rgb, cutout.alpha]) if self._what == "clip" else cutout.rgba()
             frame = av.VideoFrame.from_ndarray(rgba, format="rgba")
@@ -194,6 +206,8 @@ class PictureEncoder:
                 view(plane, 10)[:] = 512
 
     def _stamped(self, frames: list[Any], when: Fraction, cutout: Cutout) -> list[Any]:
+        if self._fields is not None:
+            frames = [self._fields.marked(frame) for frame in frames]
         for frame in frames:
             _set(frame, self.picture.tags if self.picture else {})  # ProRes writes them into every frame
             pts = self.tick(when)
@@ -229,36 +243,3 @@ def _repeatable(kind: OutputFormat) -> dict[str, str]:
 def _set(target: Any, tags: dict[str, int]) -> None:
     for name, value in tags.items():
         setattr(target, name, value)
-
-
-class _Palette:
-    """RGBA frames with 256 colours each, one of them transparent, by FFmpeg's palettegen and paletteuse."""
-
-    def __init__(self, width: int, height: int, time_base: Fraction) -> None:
-        import av
-
-        self._graph = graph = av.filter.Graph()
-        self._time_base = time_base
-        self._source = graph.add_buffer(width=width, height=height, format="rgba", time_base=time_base)
-        split = graph.add("split")
-        generate = graph.add("palettegen", "reserve_transparent=1:stats_mode=single")
-        use = graph.add("paletteuse", "new=1:alpha_threshold=128:dither=bayer")
-        sink = graph.add("buffersink")
-        self._source.link_to(split)
-        split.link_to(use, 0, 0)
-        split.link_to(generate, 1, 0)
-        generate.link_to(use, 0, 1)
-        use.link_to(sink)
-        graph.configure()
-
-    def frames(self, cutout: Cutout, when: Fraction) -> list[Any]:
-        """The frame, in colours a GIF has."""
-        import av
-
-        frame = av.VideoFrame.from_ndarray(cutout.rgba(), format="rgba")
-        frame.pts, frame.time_base = round(when / self._time_base), self._time_base
-        self._graph.push(frame)
-        try:
-            return [self._graph.pull()]
-        except (av.error.BlockingIOError, av.error.EOFError) as error:
-            raise SinkError(f"the palette filter kept a frame back: {error}") from error

@@ -52,7 +52,7 @@ _PRORES = OutputFormat(
     streams=True,
     options=(("profile", "4444"), ("vendor", "apl0"), ("alpha_bits", "8"), ("threads", "auto")),
     muxer_options=(("movflags", "+write_colr"),),
-    viewers="Final Cut, Premiere, DaVinci Resolve, After Effects, QuickTime; VLC and browsers ignore the alpha or refuse",
+    viewers="Final Cut, Premiere, DaVinci Resolve, After Effects, QuickTime, Blender, OBS; VLC and browsers do not",
 )
 _VP9 = OutputFormat(
     "VP9 with alpha",
@@ -71,7 +71,7 @@ _VP9 = OutputFormat(
         ("threads", "auto"),
     ),
     muxer_options=_SAME_BYTES,
-    viewers="Chrome, Edge, Firefox, OBS (browser source); VLC and Safari ignore the alpha",
+    viewers="Chrome, Edge, Firefox, OBS; Blender, mpv, VLC and Safari ignore the alpha",
 )
 _FFV1 = OutputFormat(
     "FFV1",
@@ -80,9 +80,10 @@ _FFV1 = OutputFormat(
     layout="planes",
     alpha=True,
     streams=True,
-    options=(("level", "3"), ("slices", "4"), ("slicecrc", "1"), ("threads", "auto")),
+    # The number of slices is left to FFmpeg: of odd sizes it takes four of some only.
+    options=(("level", "3"), ("slicecrc", "1"), ("threads", "auto")),
     muxer_options=_SAME_BYTES,
-    viewers="ffmpeg, Blender, Kdenlive and archives (lossless); play it with mpv or ffplay",
+    viewers="ffmpeg, Blender, OBS, Kdenlive, mpv and archives (lossless)",
 )
 _H264 = OutputFormat(
     "H.264",

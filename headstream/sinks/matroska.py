@@ -1,7 +1,8 @@
-"""What FFmpeg's muxer for .mkv and .webm is not told by PyAV: the shape of pixels that are not square (DV, HDV, DVDs).
+"""What FFmpeg's muxer for .mkv and .webm leaves out or writes in a way that not all players read.
 
-The muxer takes it from a field of the stream that PyAV does not set, and writes no display size. It does leave spare room
-behind its table of contents: the few bytes move in there, and nothing behind the tracks moves.
+It takes the shape of pixels that are not square (DV, HDV, DVDs) from a field of the stream that PyAV does not set, and writes
+no display size. FFV1 it calls V_FFV1, which mpv before 0.38 does not know; by the name that AVI gave it all find it.
+The muxer leaves spare room behind its table of contents: the few bytes move in there, and nothing behind the tracks moves.
 https://www.rfc-editor.org/rfc/rfc9559.html
 """
 
@@ -9,12 +10,15 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
 _SEGMENT, _SEEK_HEAD, _SEEK, _SEEK_ID, _SEEK_POSITION = 0x18538067, 0x114D9B74, 0x4DBB, 0x53AB, 0x53AC
 _VOID, _CRC32, _INFO, _TRACKS, _TRACK, _VIDEO = 0xEC, 0xBF, 0x1549A966, 0x1654AE6B, 0xAE, 0xE0
 _DISPLAY_WIDTH, _DISPLAY_HEIGHT, _DISPLAY_UNIT = 0x54B0, 0x54BA, 0x54B2  # the unit is pixels if none is told
+_CODEC_ID, _CODEC_PRIVATE, _PIXEL_WIDTH, _PIXEL_HEIGHT = 0x86, 0x63A2, 0xB0, 0xBA
+_BITMAP_INFO = struct.Struct("<IiiHH4sIiiII")  # Windows' BITMAPINFOHEADER
 _HEADER_BYTES = 1 << 20  # more than comes before the tracks' end
 _MOST_VOID = 9  # bytes of an id and a length
 
@@ -23,6 +27,18 @@ _Element = tuple[int, bytes]
 
 def write_shape(path: Path, size_px: tuple[int, int], sample_aspect_ratio: Fraction) -> bool:
     """Tell a finished file how wide its picture is shown. Returns whether there was room for it. Lets OSError out."""
+    width, height = size_px
+    shown_px = (round(width * sample_aspect_ratio), height)
+    return _rewrite_tracks(path, lambda track: _shaped(track, shown_px))
+
+
+def write_old_name(path: Path) -> bool:
+    """Call the FFV1 of a finished file as AVI does. Returns whether there was room for it. Lets OSError out."""
+    return _rewrite_tracks(path, _renamed)
+
+
+def _rewrite_tracks(path: Path, changed: Callable[[list[_Element]], list[_Element]]) -> bool:
+    """Write each track of a finished file anew, as ``changed`` has it, if there is room for that."""
     with path.open("r+b") as file:
         head = file.read(_HEADER_BYTES)
         _, _, at = _element(head, 0)
@@ -37,10 +53,9 @@ def write_shape(path: Path, size_px: tuple[int, int], sample_aspect_ratio: Fract
             parts.append((kind, head[content:end]))
         if [kind for kind, _ in parts] != [_SEEK_HEAD, _VOID, _INFO, _TRACKS]:
             return False
-        width, height = size_px
-        shown = (round(width * sample_aspect_ratio), height)
         (_, seek_head), _, (_, info), (_, tracks) = parts
-        rest = _made(_INFO, info) + _made(_TRACKS, _shaped(tracks, shown))
+        made = [(k, _joined(changed(_children(c))) if k == _TRACK else c) for k, c in _children(tracks)]
+        rest = _made(_INFO, info) + _made(_TRACKS, _with_checksum(made))
         new = _made(_SEEK_HEAD, seek_head)
         room = end - begin - len(new) - len(rest) - _MOST_VOID
         if room < 0:
@@ -53,8 +68,8 @@ def write_shape(path: Path, size_px: tuple[int, int], sample_aspect_ratio: Fract
         return True
 
 
-def _shaped(tracks: bytes, shown_px: tuple[int, int]) -> bytes:
-    """The tracks with the displayed size in the picture's."""
+def _shaped(track: list[_Element], shown_px: tuple[int, int]) -> list[_Element]:
+    """A track with the displayed size in its picture's."""
     width, height = (value.to_bytes(4, "big") for value in shown_px)
     display = {_DISPLAY_WIDTH: width, _DISPLAY_HEIGHT: height}
 
@@ -62,12 +77,21 @@ def _shaped(tracks: bytes, shown_px: tuple[int, int]) -> bytes:
         others = [(k, c) for k, c in _children(video) if k not in {*display, _DISPLAY_UNIT}]
         return _joined([*others, *display.items()])
 
-    made = []
-    for kind, content in _children(tracks):
-        if kind == _TRACK:
-            content = _joined([(k, told(c) if k == _VIDEO else c) for k, c in _children(content)])
-        made.append((kind, content))
-    return _with_checksum(made)
+    return [(k, told(c) if k == _VIDEO else c) for k, c in track]
+
+
+def _renamed(track: list[_Element]) -> list[_Element]:
+    """A track with V_FFV1 as V_MS/VFW/FOURCC, whose private data begin with a header of AVI's."""
+    values = dict(track)
+    if values[_CODEC_ID] != b"V_FFV1":
+        return track
+    own, video = values.get(_CODEC_PRIVATE, b""), dict(_children(values[_VIDEO]))
+    width, height = (int.from_bytes(video[key], "big") for key in (_PIXEL_WIDTH, _PIXEL_HEIGHT))
+    header = _BITMAP_INFO.pack(
+        _BITMAP_INFO.size + len(own), width, height, 1, 24, b"FFV1", width * height * 3, 0, 0, 0, 0
+    )
+    changed = {_CODEC_ID: b"V_MS/VFW/FOURCC", _CODEC_PRIVATE: header + own}
+    return [*((k, c) for k, c in track if k not in changed), *changed.items()]
 
 
 def _sought(seek_head: bytes, moved: dict[int, int]) -> bytes:

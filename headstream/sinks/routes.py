@@ -16,6 +16,8 @@ _LAYOUTS = {
     "libopus": ("mono", "stereo", "3.0", "quad", "5.0", "5.1", "6.1", "7.1"),
     "aac": ("mono", "stereo", "3.0", "4.0", "5.0", "5.1", "6.1", "7.1"),
     "alac": ("mono", "stereo", "3.0", "4.0", "5.0", "5.1", "6.1(back)", "7.1(wide)"),
+    "pcm_s16le": (_PLAIN := ("mono", "stereo", "3.0", "4.0", "5.0", "5.1", "6.1", "7.1")),
+    "pcm_s24le": _PLAIN,
 }
 # That of a layout which is told by a mask.
 _USUAL_ORDER = (
@@ -72,7 +74,7 @@ class Sound(Route):
         self.codec = codec.removeprefix("lib")
         self.out = output.add_stream(codec, rate=rate, layout=self._layout)
         encoder = self.out.codec_context
-        if codec != "alac":
+        if codec in {"libopus", "aac"}:
             encoder.bit_rate = min(_HIGHEST_BIT_RATE, _BIT_RATE * encoder.layout.nb_channels)
         encoder.time_base = Fraction(1, rate)
         self._frame_size = 960 if codec == "libopus" else 1024 if codec == "aac" else 4096

@@ -18,6 +18,7 @@ log = logging.getLogger(__name__)
 # What a stream becomes where its own codec has no place: container -> codec.
 _SOUND = {"webm": "libopus", "mov": "aac", "mp4": "aac", "matroska": "aac"}
 _LOSSLESS = {"flac", "alac", "tta", "wavpack", "truehd", "mlp"}
+_SHORT = {"pcm_mulaw", "pcm_alaw", "pcm_s8"}  # that 16 bits hold
 _TEXT = {"webm": "webvtt", "mov": "mov_text", "mp4": "mov_text", "matroska": "subrip"}
 _TEXT_CODECS = {"subrip", "srt", "ass", "ssa", "webvtt", "mov_text", "text"}
 # Tags the muxer writes itself, or that described the old picture.
@@ -81,7 +82,8 @@ class StreamCarrier:
             out.disposition = others | (av.stream.Disposition.default if chosen and number == 0 else 0)
 
     def _add(self, stream: Any) -> None:
-        name = stream.codec_context.name if stream.codec_context is not None else stream.type
+        context = stream.codec_context  # whose own name may be that of one of several decoders: mp3float
+        name = context.codec.canonical_name if context is not None else stream.type
         no_place = stream.type == "attachment" and self._container != "matroska"  # some muxers fail, others say nothing
         pcm_in_mp4 = self._container == "mp4" and name.startswith("pcm_")  # has a place there, but few players know it
         if no_place or pcm_in_mp4 or name in _REFUSED.get(self._container, ()):
@@ -120,6 +122,10 @@ class StreamCarrier:
     def _sound_codec(self, name: str) -> str:
         if self._container == "mov" and (name in _LOSSLESS or name.startswith("pcm_")):
             return "alac"
+        if self._container == "matroska" and name.startswith(
+            "pcm_"
+        ):  # telephones', DVDs' and Blu-rays': nothing is lost
+            return "pcm_s16le" if name in _SHORT else "pcm_s24le"
         return _SOUND[self._container]
 
     def _carry_stream_tags(self, stream: Any, out: Any) -> None:

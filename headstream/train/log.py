@@ -65,20 +65,13 @@ def plot_curves(log: Path, out: Path) -> None:
     if not rows:
         return
     columns = [c for c in rows[0] if c and c != "step"]
-<<<<<<< HEAD
-    count = len(columns)
-    figure = Figure(figsize=(4 * count, 3.2))
-    FigureCanvasAgg(figure)
-    # A layout that measures every label draws all of it twice.
-    figure.subplots_adjust(left=0.15 / count, right=1 - 0.04 / count, bottom=0.16, top=0.9, wspace=0.22)
-    for axis, column in zip(figure.subplots(1, count, squeeze=False)[0], columns, strict=True):
-=======
     across = min(len(columns), 5)
     down = -(-len(columns) // across)
-    figure = Figure(figsize=(4 * across, 3.2 * down), layout="constrained")
+    figure = Figure(figsize=(4 * across, 3.2 * down))
     FigureCanvasAgg(figure)
+    # A layout that measures every label draws all of it twice.
+    figure.subplots_adjust(0.15 / across, 0.16 / down, 1 - 0.04 / across, 1 - 0.1 / down, wspace=0.22, hspace=0.4)
     for axis, column in zip(figure.subplots(down, across, squeeze=False).flat, columns, strict=False):
->>>>>>> lab
         points = [(int(r["step"]), float(r[column])) for r in rows if r.get(column)]
         axis.plot(*zip(*points, strict=True), marker=".", linewidth=1.2)
         axis.set_title(column)

@@ -10,6 +10,7 @@ import subprocess
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
@@ -418,3 +419,18 @@ def test_lengths_beyond_all_files_are_told_as_damage(tmp_path: Path) -> None:
     path.write_bytes(ftyp + struct.pack(">I4sQ", 1, b"mdat", (1 << 64) - 1) + bytes(64))
     with pytest.raises(SourceError, match="is cut off|not a video"):
         FileSource(path)
+
+
+def test_a_picture_that_is_repeated_is_no_damage(tmp_path: Path) -> None:
+    """Theora has an empty packet for it."""
+    needs_ffmpeg()
+    path = tmp_path / "s.ogv"
+    made = ["ffmpeg", "-v", "error", "-f", "lavfi", "-i", "testsrc=size=96x64:rate=10:duration=0.5"]
+    made += ["-r", "30", "-c:v", "libtheora", str(path)]
+    if subprocess.run(made, capture_output=True).returncode:
+        pytest.skip("this ffmpeg has no encoder of Theora")
+    with av.open(str(path)) as container:
+        assert any(packet.pts is not None and not packet.size for packet in container.demux(video=0))
+    with FileSource(path) as source:
+        assert list(source)
+        assert not source.warnings

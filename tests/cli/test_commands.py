@@ -221,6 +221,8 @@ class TestVideo:
         assert run("video", source, "--out", tmp_path / name) == 3
         told = capsys.readouterr().err
         assert "interlaced" in told
+        if name == "o.mkv":
+            assert video_stream(tmp_path / name)["field_order"] == "tb"
         assert ("HDR" in told) == hdr_told
 
     @pytest.mark.parametrize("name", ["frames", "frames/%03d.png"])

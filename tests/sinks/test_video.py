@@ -591,3 +591,44 @@ def test_a_late_picture_stays_in_step_with_the_sound(tmp_path: Path) -> None:
         cut_all(late, tmp_path / f"o{suffix}")
         assert gap(tmp_path / f"o{suffix}") == pytest.approx(gap(late), abs=0.03)
         assert len(frame_times(tmp_path / f"o{suffix}")) == 30
+
+
+@pytest.mark.parametrize("top_first", [True, False])
+@pytest.mark.parametrize("name", ["o.mov", "o.mkv"])
+def test_interlaced_pictures_are_told(tmp_path: Path, name: str, top_first: bool) -> None:
+    """In the file and in each frame, with the lines where they were; progressive ones are not."""
+    written = {}
+    for order in (top_first, None):
+        path = tmp_path / f"{order}-{name}"
+        write(path, cutouts(size=(96, 64), **YUV420), clip(top_field_first=order))
+        command = ["ffprobe", "-v", "error", "-select_streams", "v", "-of", "csv=p=0"]
+        command += ["-show_entries", "frame=interlaced_frame,top_field_first", str(path)]
+        marks = set(subprocess.run(command, capture_output=True, check=True, text=True).stdout.split())
+        assert marks == ({"0,0"} if order is None else {f"1,{int(top_first)}"})
+        written[order] = decoded(path, "rgba")
+        told = video_stream(path).get("field_order", "unknown")
+        expected = {"unknown", "progressive"} if order is None else {"tb" if top_first else "bt"}
+        assert told in expected
+    assert np.abs(written[top_first].astype(int) - written[None]).mean() < 1
+
+
+def test_ffv1_has_the_name_that_all_players_know(tmp_path: Path) -> None:
+    path = tmp_path / "o.mkv"
+    write(path, cutouts(size=(90, 63), **YUV420), clip((90, 63), sample_aspect_ratio=Fraction(16, 15)))
+    assert b"V_MS/VFW/FOURCC" in path.read_bytes()[:2000]
+    stream = video_stream(path)
+    assert (stream["codec_name"], stream["width"], stream["height"]) == ("ffv1", 90, 63)
+    assert stream["sample_aspect_ratio"] == "16:15"  # which finds room in the file's head, too
+    assert frame_times(path) == pytest.approx([0.04 * i for i in range(8)])
+    with FileSource(path) as source:
+        assert [frame.pts for frame in source] == seconds([40 * i for i in range(8)])
+
+
+@pytest.mark.parametrize("size", [(96, 63), (95, 64), (95, 63), (97, 65), (426, 239)])
+@pytest.mark.parametrize("planes", [{"sub": (2, 2)}, {"sub": (2, 1)}, {"sub": (2, 2), "bits": 10}])
+def test_ffv1_takes_every_odd_size(tmp_path: Path, size: tuple[int, int], planes: dict[str, Any]) -> None:
+    made = list(cutouts([0, 40], size, colour=YUV420["colour"], **planes))
+    write(tmp_path / "o.mkv", iter(made), clip(size))
+    x0, y0, x1, y1 = REGION
+    for alpha, cutout in zip(alpha_of(tmp_path / "o.mkv"), made, strict=True):
+        assert np.abs(alpha[y0:y1, x0:x1].astype(int) - cutout.region_alpha).max() <= 1
