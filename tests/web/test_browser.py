@@ -335,6 +335,39 @@ def test_the_overlay_goes_on_while_the_page_is_behind_another(studio: Running, o
     assert overlay.evaluate(frames) == last
 
 
+# How much the lowest tenth of the canvas changes from pixel to pixel.
+ROUGHNESS = """() => { const c = document.getElementById('view'), top = Math.round(0.9 * c.height);
+  const d = c.getContext('2d').getImageData(0, top, c.width, c.height - top).data;
+  let sum = 0; for (let i = 4; i < d.length; i++) sum += Math.abs(d[i] - d[i - 4]); return sum / d.length; }"""
+
+
+def test_the_scene_is_blurred_also_where_the_canvas_has_no_filter(
+    studio: Running, open_page: Callable[..., Any]
+) -> None:
+    page = open_page(studio)
+    page.evaluate("delete CanvasRenderingContext2D.prototype.filter")  # as in Safari
+    begin_camera(page)
+    page.fill("#wipe", "100")
+    wait_for_frames(page)
+    sharp = page.evaluate(ROUGHNESS)
+    page.fill("#wipe", "0")
+    page.select_option("#background", "blur")
+    wait_for_frames(page)
+    assert 0 < page.evaluate(ROUGHNESS) < 0.2 * sharp
+
+
+def test_a_recording_with_nothing_in_it_is_told_and_not_saved(studio: Running, open_page: Callable[..., Any]) -> None:
+    page = open_page(studio)
+    page.on("download", lambda kept: pytest.fail(f"saved {kept.suggested_filename}"))
+    begin_camera(page)
+    # What WebKitGTK does where the system has no encoder: it says it can, and gives an empty piece at the end.
+    page.evaluate("""() => Object.defineProperty(BlobEvent.prototype, 'data', { get: () => new Blob([]) })""")
+    page.click("#record")
+    page.click("#record")
+    until(page, "document.getElementById('message').textContent.includes('recorded nothing')")
+    assert page.inner_text("#record") == "Record"
+
+
 def test_recording_and_snapshot_download(studio: Running, open_page: Callable[..., Any], tmp_path: Path) -> None:
     page = open_page(studio)
     begin_camera(page)

@@ -149,6 +149,7 @@ $("record").addEventListener("click", () => {
   recorder.onstop = () => {
     $("record").setAttribute("aria-pressed", "false");
     $("record").textContent = "Record";
+    if (!pieces.length) { say("this browser recorded nothing; try another, Chrome or Firefox", true); return; }
     save(new Blob(pieces, { type }), `headstream-${stamp()}.${type.includes("mp4") ? "mp4" : "webm"}`);
     if (!$("message").classList.contains("problem")) say("the recording is among your downloads"); // or why it ended
   };
