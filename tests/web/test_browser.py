@@ -245,6 +245,30 @@ def test_a_background_that_is_not_chosen_after_all_leaves_the_last(
     assert page.input_value("#background") == "transparent"
 
 
+def test_a_background_is_chosen_where_the_list_opens_no_files(
+    studio: Running, open_page: Callable[..., Any], portrait_file: Path
+) -> None:
+    page = open_page(studio)
+    page.evaluate("document.getElementById('backfile').click = () => {}")  # as in WebKit while a list is answered
+    assert page.is_hidden("#backchoose")
+    page.select_option("#background", "file")
+    page.evaluate("delete document.getElementById('backfile').click")
+    with page.expect_file_chooser():
+        page.click("#backchoose")
+    page.dispatch_event("#backfile", "cancel")
+    assert page.input_value("#background") == "transparent"
+    assert page.is_hidden("#backchoose")
+    assert page.evaluate("document.activeElement.id") == "background"
+    with page.expect_file_chooser():
+        page.select_option("#background", "file")
+    for _ in range(2):  # another picture, too
+        with page.expect_file_chooser() as asked:
+            page.click("#backchoose")
+        asked.value.set_files(portrait_file)
+        page.wait_for_timeout(300)
+        assert page.input_value("#background") == "file"
+
+
 def test_a_result_that_is_gone_is_told(studio: Running, open_page: Callable[..., Any], portrait_file: Path) -> None:
     page = open_page(studio)
     page.set_input_files("#files", portrait_file)
@@ -429,6 +453,17 @@ def test_this_machines_camera_in_the_page_and_in_the_overlay(
     until(overlay, "Number(document.body.dataset.frames ?? 0) > 3")
     assert overlay.evaluate(STRONGEST) == [320, 240, 255]
     assert overlay.evaluate("getComputedStyle(document.body).backgroundColor") == "rgba(0, 0, 0, 0)"
+
+
+def test_of_pictures_that_come_faster_than_they_are_shown_the_newest_is(
+    studio: Running, open_page: Callable[..., Any]
+) -> None:
+    page = open_page(studio)
+    shown = page.evaluate("""async () => { const { newest } = await import('/static/wire.js');
+      const shown = [], show = newest(async (number) => shown.push(number));
+      for (const first of [1, 4, 7]) { for (const more of [0, 1, 2]) show(first + more); await new Promise((r) => setTimeout(r, 200)); }
+      return shown; }""")
+    assert shown == [1, 3, 4, 6, 7, 9]
 
 
 def test_every_control_has_a_name_and_can_be_reached_by_keyboard(

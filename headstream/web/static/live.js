@@ -1,6 +1,6 @@
 // Live cutting: frames go out, heads come back, both are drawn. One or two frames are on the way, never more, so that a slow
 // machine shows fewer frames and not older ones.
-import { connect, packFrame, unpackCut } from "./wire.js";
+import { connect, newest, packFrame, unpackCut } from "./wire.js";
 
 const ON_THE_WAY = 2;
 const SIZE = { width: { ideal: 640 }, height: { ideal: 480 }, frameRate: { ideal: 30 } };
@@ -30,10 +30,11 @@ export class Live {
     if (run !== this.run) return;
     this.on = true;
     this.running(true);
+    const received = (buffer) => (run === this.run ? this.received(unpackCut(buffer)) : undefined);
     this.link = connect(kind === "page" ? "/ws/page" : "/ws/own", {
       open: () => { this.recycle(); this.people = []; this.strangers(); this.configure(); },
       state: (name, reason) => this.linked(name, reason),
-      binary: (buffer) => this.received(unpackCut(buffer)),
+      binary: kind === "page" ? received : newest(received), // of the page's own frames no more come than it sent
       text: (status) => this.told(status),
     });
     if (kind === "page") this.everyFrame(run);
@@ -49,7 +50,7 @@ export class Live {
       if (run !== this.run) { for (const track of stream.getTracks()) track.stop(); return false; }
       this.stream = stream;
     } catch (error) {
-      const why = { NotAllowedError: "the browser was not allowed to use it", NotFoundError: "there is none", NotReadableError: "another program is using it" };
+      const why = { NotAllowedError: "the browser was not allowed to use it", NotFoundError: "there is none", OverconstrainedError: "there is none", NotReadableError: "another program is using it" };
       this.say(`no camera: ${why[error.name] ?? error.message}`, true);
       return false;
     }
