@@ -461,7 +461,10 @@ def test_of_pictures_that_come_faster_than_they_are_shown_the_newest_is(
     page = open_page(studio)
     shown = page.evaluate("""async () => { const { newest } = await import('/static/wire.js');
       const shown = [], show = newest(async (number) => shown.push(number));
-      for (const first of [1, 4, 7]) { for (const more of [0, 1, 2]) show(first + more); await new Promise((r) => setTimeout(r, 200)); }
+      for (const first of [1, 4, 7]) {
+        for (const more of [0, 1, 2]) show(first + more);
+        await new Promise((after) => setTimeout(after, 200));
+      }
       return shown; }""")
     assert shown == [1, 3, 4, 6, 7, 9]
 
