@@ -399,7 +399,7 @@ def test_recording_and_snapshot_download(studio: Running, open_page: Callable[..
         page.click("#snapshot")
     assert snapshot.value.suggested_filename.endswith(".png")
     page.click("#record")
-    page.wait_for_timeout(2500)
+    wait_for_frames(page, 20)
     with page.expect_download() as recording:
         page.click("#record")
     kept = tmp_path / "r.webm"
