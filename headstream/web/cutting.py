@@ -60,7 +60,6 @@ class PageSession:
         number, rgb = unpack(message)
         started = time.monotonic()
         if self._cutter is None:
-            give_back()  # what sessions before left; here it keeps nobody waiting who ends one
             self._finder = FaceFinder(self._models)
             self._cutter = HeadCutter(self._segmenter, self._finder, self._settings.options())
             self._began_s = started
@@ -100,6 +99,7 @@ class PageSession:
         if self._finder is not None:
             self._finder.close()
         self._cutter = self._finder = None
+        threading.Thread(target=give_back, daemon=True).start()  # nobody who ends a session waits for it
 
 
 class Stage:
