@@ -87,7 +87,8 @@ video, img {{ width: min(90vw, 400px); height: auto; display: block; border-radi
 <main>
 <figure><video src="{clip}" controls loop muted autoplay></video><figcaption>{clip}: the clip</figcaption></figure>
 <figure><video src="{cut}" controls loop muted autoplay></video>
-<figcaption>{cut}: the head, with alpha and sound</figcaption></figure>
+<figcaption>{cut}: the head, with alpha and sound<br>
+(Chrome, Edge and Firefox show the alpha, Safari does not)</figcaption></figure>
 <figure><img src="{picture}" alt="the head cut out of the portrait">
 <figcaption>{picture}: the photo's head</figcaption></figure>
 </main>

@@ -25,6 +25,7 @@ from headstream.segment.crops import CropSegmenter
 from headstream.threads import Worker
 from headstream.track.finder import FaceFinder
 from headstream.types import Cutout, Frame, Head
+from headstream.web.heap import give_back
 from headstream.web.settings import Settings
 from headstream.web.wire import unpack
 
@@ -97,6 +98,8 @@ class PageSession:
     def _free(self) -> None:
         if self._finder is not None:
             self._finder.close()
+        self._cutter = self._finder = None
+        threading.Thread(target=give_back, daemon=True).start()  # nobody who ends a session waits for it
 
 
 class Stage:
@@ -248,6 +251,7 @@ class OwnCamera:
             self._users = 0 if all_users else max(0, self._users - 1)
             if not self._users:
                 self._release()
+                give_back()
 
     def _release(self) -> None:
         """Have the thread let go of the device, and forget what it showed."""

@@ -17,15 +17,17 @@ from headstream.web.guard import Guard
 from headstream.web.wire import MAX_MESSAGE
 
 
-class _CutOff(logging.Filter):
-    """Nothing is said of requests that the end of the server cut off: whoever ended it knows."""
+class _NoNews(logging.Filter):
+    """Nothing is said of requests that the end of the server cut off: whoever ended it knows. Nor of text that is no UTF-8:
+    its sender is told, and disconnected."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        cancelled = record.exc_info is not None and isinstance(record.exc_info[1], asyncio.CancelledError)
-        return not cancelled and not str(record.msg).startswith("Cancel %s running task")
+        error = record.exc_info[1] if record.exc_info else None
+        known = isinstance(error, (asyncio.CancelledError, UnicodeDecodeError))
+        return not known and not str(record.msg).startswith("Cancel %s running task")
 
 
-_CUT_OFF = _CutOff()
+_NO_NEWS = _NoNews()
 
 
 def server_of(app: Any, address: Address) -> Any:
@@ -45,7 +47,7 @@ def server_of(app: Any, address: Address) -> Any:
     )
     told = logging.getLogger("uvicorn.error")
     told.setLevel(logging.ERROR)
-    told.addFilter(_CUT_OFF)
+    told.addFilter(_NO_NEWS)
     return uvicorn.Server(config)
 
 

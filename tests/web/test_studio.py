@@ -168,6 +168,27 @@ def test_hostile_messages_end_their_own_connection_only(studio: Running, face_jp
         next_cut(socket)
 
 
+def test_text_that_is_no_utf8_is_refused_without_a_traceback(studio: Running, face_jpeg: bytes) -> None:
+    told: list[str] = []
+    listening = logging.Handler()
+    listening.emit = lambda record: told.append(record.getMessage())  # type: ignore[method-assign]
+    logging.getLogger("uvicorn.error").addHandler(listening)
+    try:
+        with connect(f"ws://{studio.host}/ws/page", max_size=None) as socket:
+            socket.send(b"\xff\xfe{", text=True)
+            with pytest.raises(ConnectionClosed) as closed:
+                socket.recv(timeout=30)
+            assert closed.value.rcvd is not None
+            assert closed.value.rcvd.code == 1007
+        wait_until(lambda: studio.app.state.studio.sessions == 0)
+    finally:
+        logging.getLogger("uvicorn.error").removeHandler(listening)
+    assert told == []
+    with connect(f"ws://{studio.host}/ws/page", max_size=None) as socket:
+        socket.send(numbered(1, face_jpeg))
+        next_cut(socket)
+
+
 def test_a_picture_bomb_is_not_decoded() -> None:
     """A JPEG that says 60000 x 60000 in its header would be 10 GB of pixels."""
     data = bytearray(jpeg(np.zeros((32, 32, 3), np.uint8)))

@@ -1,6 +1,6 @@
 // Live cutting: frames go out, heads come back, both are drawn. One or two frames are on the way, never more, so that a slow
 // machine shows fewer frames and not older ones.
-import { connect, packFrame, unpackCut } from "./wire.js";
+import { connect, newest, packFrame, unpackCut } from "./wire.js";
 
 const ON_THE_WAY = 2;
 const SIZE = { width: { ideal: 640 }, height: { ideal: 480 }, frameRate: { ideal: 30 } };
@@ -9,7 +9,8 @@ export class Live {
   constructor({ canvas, settings, say, background, wipe, figures, strangers, running }) {
     Object.assign(this, { canvas, settings, say, background, wipe, figures, strangers, running });
     this.pen = canvas.getContext("2d");
-    for (const name of ["head", "holed", "soft"]) this[name] = document.createElement("canvas");
+    for (const name of ["head", "soft"]) this[name] = document.createElement("canvas");
+    this.blur = Array.from({ length: 4 }, () => document.createElement("canvas")); // each half as large as the one before
     this.sent = new Map(); // number -> {canvas, at}
     this.spare = [];
     this.shown = null;
@@ -29,10 +30,11 @@ export class Live {
     if (run !== this.run) return;
     this.on = true;
     this.running(true);
+    const received = (buffer) => (run === this.run ? this.received(unpackCut(buffer)) : undefined);
     this.link = connect(kind === "page" ? "/ws/page" : "/ws/own", {
       open: () => { this.recycle(); this.people = []; this.strangers(); this.configure(); },
       state: (name, reason) => this.linked(name, reason),
-      binary: (buffer) => this.received(unpackCut(buffer)),
+      binary: kind === "page" ? received : newest(received), // of the page's own frames no more come than it sent
       text: (status) => this.told(status),
     });
     if (kind === "page") this.everyFrame(run);
@@ -48,7 +50,7 @@ export class Live {
       if (run !== this.run) { for (const track of stream.getTracks()) track.stop(); return false; }
       this.stream = stream;
     } catch (error) {
-      const why = { NotAllowedError: "the browser was not allowed to use it", NotFoundError: "there is none", NotReadableError: "another program is using it" };
+      const why = { NotAllowedError: "the browser was not allowed to use it", NotFoundError: "there is none", OverconstrainedError: "there is none", NotReadableError: "another program is using it" };
       this.say(`no camera: ${why[error.name] ?? error.message}`, true);
       return false;
     }
@@ -77,7 +79,7 @@ export class Live {
     if (!this.link?.ready || this.sent.size >= ON_THE_WAY || !this.video.videoWidth) return;
     const [width, height] = fitted(this.video.videoWidth, this.video.videoHeight);
     const canvas = this.spare.pop() ?? document.createElement("canvas");
-    if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
+    sized(canvas, width, height);
     const pen = canvas.getContext("2d");
     const mirror = this.settings().mirror;
     pen.setTransform(mirror ? -1 : 1, 0, 0, 1, mirror ? width : 0, 0);
@@ -115,7 +117,7 @@ export class Live {
     if (!shown) return;
     const { width, height, x, y, head, whole } = shown;
     if (canvas.width !== width || canvas.height !== height) {
-      Object.assign(canvas, { width, height });
+      sized(canvas, width, height);
       canvas.style.setProperty("--ratio", width / height);
     }
     if (head) {
@@ -147,26 +149,25 @@ export class Live {
     }
   }
 
-  // The scene out of focus at a quarter of its size, the head left out so that no halo of it remains: a hole in it is filled
+  // The scene out of focus at a fifth of its size, the head left out so that no halo of it remains: a hole in it is filled
   // from around by drawing the blurred rest over itself until it is opaque.
   blurred(whole, width, height) {
-    const { holed, soft } = this;
-    const [w, h] = [Math.ceil(width / 4), Math.ceil(height / 4)];
-    for (const canvas of [holed, soft]) if (canvas.width !== w || canvas.height !== h) Object.assign(canvas, { width: w, height: h });
-    const [from, to] = [holed.getContext("2d"), soft.getContext("2d")];
-    from.globalCompositeOperation = "copy";
-    from.drawImage(whole, 0, 0, w, h);
-    to.filter = "blur(6px)";
-    to.drawImage(whole, -6, -6, w + 12, h + 12);
+    const { soft, blur } = this, [small] = blur, pen = small.getContext("2d");
+    blur.forEach((canvas, level) => sized(canvas, Math.ceil(width / (5 << level)), Math.ceil(height / (5 << level))));
+    sized(soft, small.width, small.height);
+    replaced(small, whole);
+    defocused(blur);
+    replaced(soft, small);
     if (this.shown.head) {
       const { head, x, y } = this.shown;
-      from.globalCompositeOperation = "destination-out";
+      replaced(small, whole);
+      pen.globalCompositeOperation = "destination-out";
       for (let again = 0; again < 3; again++) {
-        from.drawImage(this.head, 0, 0, head.width, head.height, x / 4 - 1, y / 4 - 1, head.width / 4 + 2, head.height / 4 + 2);
+        pen.drawImage(this.head, 0, 0, head.width, head.height, x / 5 - 1, y / 5 - 1, head.width / 5 + 2, head.height / 5 + 2);
       }
-      for (let again = 0; again < 5; again++) to.drawImage(holed, 0, 0);
+      defocused(blur);
+      for (let again = 0; again < 5; again++) soft.getContext("2d").drawImage(small, 0, 0);
     }
-    to.filter = "none";
     return soft;
   }
 
@@ -222,6 +223,23 @@ function encoded(canvas, then) {
   if (!document.hidden) { canvas.toBlob(then, "image/jpeg", 0.85); return; }
   const data = atob(canvas.toDataURL("image/jpeg", 0.85).split(",")[1]);
   then(Uint8Array.from(data, (letter) => letter.charCodeAt(0)));
+}
+
+function sized(canvas, width, height) {
+  if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
+}
+
+function replaced(canvas, picture) {
+  const pen = canvas.getContext("2d");
+  pen.globalCompositeOperation = "copy";
+  pen.drawImage(picture, 0, 0, canvas.width, canvas.height);
+  pen.globalCompositeOperation = "source-over";
+}
+
+// The first of the canvases blurred, by way of the smaller ones and back. Safari's canvas has no filter for it.
+function defocused(canvases) {
+  for (let at = 1; at < canvases.length; at++) replaced(canvases[at], canvases[at - 1]);
+  for (let at = canvases.length - 1; at; at--) replaced(canvases[at - 1], canvases[at]);
 }
 
 function fitted(width, height) {

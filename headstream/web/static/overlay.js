@@ -1,5 +1,5 @@
 // The head alone on nothing, for an OBS browser source. Empty while nobody is being cut.
-import { connect, unpackCut } from "./wire.js";
+import { connect, newest, unpackCut } from "./wire.js";
 
 const canvas = document.getElementById("head");
 const pen = canvas.getContext("2d");
@@ -10,7 +10,7 @@ function clear() { pen.clearRect(0, 0, canvas.width, canvas.height); }
 
 connect("/ws/overlay", {
   state: () => {},
-  binary: (buffer) => {
+  binary: newest((buffer) => {
     const cut = unpackCut(buffer);
     if (canvas.width !== cut.width || canvas.height !== cut.height) Object.assign(canvas, { width: cut.width, height: cut.height });
     clear();
@@ -18,5 +18,5 @@ connect("/ws/overlay", {
     document.body.dataset.frames = Number(document.body.dataset.frames ?? 0) + 1;
     clearTimeout(stale);
     stale = setTimeout(clear, STALE_MS);
-  },
+  }),
 });

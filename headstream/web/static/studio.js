@@ -69,7 +69,7 @@ function showPeople(people) {
 function changed() {
   for (const name of SLIDERS) document.querySelector(`output[for=${name}]`).textContent = Number($(name).value).toFixed(2);
   live.configure();
-  live.draw();
+  drawBackground();
 }
 // A colour that is chosen is wanted.
 $("colour").addEventListener("input", () => { $("background").value = shownBefore = "colour"; });
@@ -96,11 +96,16 @@ $("view").addEventListener("click", (event) => {
 // --- background from a file ---
 
 let backSource = null, backUrl = "", shownBefore = "transparent";
-$("background").addEventListener("change", () => {
-  if ($("background").value === "file") $("backfile").click();
-  else shownBefore = $("background").value;
+function drawBackground() {
+  $("backchoose").hidden = $("background").value !== "file";
   live.draw();
+}
+$("background").addEventListener("change", () => {
+  if ($("background").value === "file") $("backfile").click(); // WebKit opens nothing here: there the button does
+  else shownBefore = $("background").value;
+  drawBackground();
 });
+$("backchoose").addEventListener("click", () => $("backfile").click());
 $("backfile").addEventListener("cancel", keepBackground);
 $("backfile").addEventListener("change", async () => {
   const [file] = $("backfile").files;
@@ -125,8 +130,11 @@ $("backfile").addEventListener("change", async () => {
 });
 
 function keepBackground() {
-  if (!backSource) $("background").value = shownBefore;
-  live.draw();
+  if (!backSource) {
+    $("background").value = shownBefore;
+    $("background").focus();
+  }
+  drawBackground();
 }
 
 // --- recording and snapshots ---
@@ -149,6 +157,7 @@ $("record").addEventListener("click", () => {
   recorder.onstop = () => {
     $("record").setAttribute("aria-pressed", "false");
     $("record").textContent = "Record";
+    if (!pieces.length) { say("this browser recorded nothing; try another, Chrome or Firefox", true); return; }
     save(new Blob(pieces, { type }), `headstream-${stamp()}.${type.includes("mp4") ? "mp4" : "webm"}`);
     if (!$("message").classList.contains("problem")) say("the recording is among your downloads"); // or why it ended
   };

@@ -17,6 +17,22 @@ export function unpackCut(buffer) {
   return { number, width, height, x, y, head, jpeg };
 }
 
+// A handler of messages that come faster than they can be shown: of those that came meanwhile it shows the newest. Firefox keeps
+// any number for a page that is slow, and pictures would get older and older.
+export function newest(show) {
+  const turn = new MessageChannel(); // comes after the messages that are there already; timers sleep in a page behind another
+  let waiting = null, busy = false;
+  const next = async () => {
+    const buffer = waiting;
+    waiting = null;
+    busy = buffer !== null;
+    if (!busy) return;
+    try { await show(buffer); } finally { turn.port2.postMessage(0); }
+  };
+  turn.port1.onmessage = next;
+  return (buffer) => { waiting = buffer; if (!busy) next(); };
+}
+
 // A WebSocket that comes back. handlers: open(socket), binary(buffer), text(object), state(name, reason).
 // Codes 44xx are refusals: those are final.
 export function connect(path, handlers) {
