@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from fractions import Fraction
@@ -35,11 +36,20 @@ _KEPT_BYTES = 512 << 20
 def _no_leaks(request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     """No test leaves one of our threads behind, or an error in the log that it did not ask for."""
     yield
-    left = [t.name for t in threading.enumerate() if t.name.startswith("headstream") and t.is_alive()]
+    left = _our_threads()
+    for _ in range(100):  # one that was told to end may still be about to
+        if not left:
+            break
+        time.sleep(0.05)
+        left = _our_threads()
     assert not left, f"threads left running: {left}"
     errors = [r.getMessage() for r in caplog.get_records("call") if r.levelno >= logging.ERROR and r.name != "libav"]
     errors = [e for e in errors if not request.node.get_closest_marker("logs_errors")]
     assert not errors, f"logged: {errors}"
+
+
+def _our_threads() -> list[str]:
+    return [t.name for t in threading.enumerate() if t.name.startswith("headstream") and t.is_alive()]
 
 
 @pytest.fixture(scope="session", autouse=True)

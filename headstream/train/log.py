@@ -71,7 +71,10 @@ def plot_curves(log: Path, out: Path) -> None:
     FigureCanvasAgg(figure)
     # A layout that measures every label draws all of it twice.
     figure.subplots_adjust(0.15 / across, 0.16 / down, 1 - 0.04 / across, 1 - 0.1 / down, wspace=0.22, hspace=0.4)
-    for axis, column in zip(figure.subplots(down, across, squeeze=False).flat, columns, strict=False):
+    axes = figure.subplots(down, across, squeeze=False).flat
+    for axis in axes[len(columns) :]:
+        axis.set_axis_off()
+    for axis, column in zip(axes, columns, strict=False):
         points = [(int(r["step"]), float(r[column])) for r in rows if r.get(column)]
         axis.plot(*zip(*points, strict=True), marker=".", linewidth=1.2)
         axis.set_title(column)
