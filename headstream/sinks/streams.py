@@ -122,9 +122,8 @@ class StreamCarrier:
     def _sound_codec(self, name: str) -> str:
         if self._container == "mov" and (name in _LOSSLESS or name.startswith("pcm_")):
             return "alac"
-        if self._container == "matroska" and name.startswith(
-            "pcm_"
-        ):  # telephones', DVDs' and Blu-rays': nothing is lost
+        if self._container == "matroska" and name.startswith("pcm_"):
+            # Telephones', DVDs' and Blu-rays': nothing is lost.
             return "pcm_s16le" if name in _SHORT else "pcm_s24le"
         return _SOUND[self._container]
 
