@@ -130,8 +130,12 @@ def open_sinks(
     *,
     sound: Path | None = None,
     old_sound: bool = False,
+    fields: bool = True,
 ) -> list[VideoSink]:
+    """fields: whether lines are where they are in the film, so that its fields are theirs."""
     clip = replace(clip_of(film), size_px=size_px, sound=sound, old_sound=old_sound)
+    if not fields:
+        clip = replace(clip, top_field_first=None)
     sinks: list[VideoSink] = []
     try:
         for path, kind, what in kinds:

@@ -59,8 +59,7 @@ def cut_video(
 
     The file and the weights are opened at the first step; stop early by closing the generator. The words are those of
     ``cut_image``. rate: of pictures, a second; 25 where it is None. Raises UsageError for what is no path, ``heads``, ``part``
-    and ``rate`` at once; then UsageError, SourceError,
-    ModelError.
+    and ``rate`` at once; then UsageError, SourceError, ModelError.
     """
     if not isinstance(path, (str, os.PathLike)):
         raise UsageError(f"a video is a path, got {type(path).__name__}")

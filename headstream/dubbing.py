@@ -119,7 +119,7 @@ def crop_film(job: CropJob, progress: Progress | None = None) -> DubReport:
                 yield clip
 
         with locked([path for path, _, _ in kinds]):
-            sinks = open_sinks(film, kinds, (job.size, job.size))
+            sinks = open_sinks(film, kinds, (job.size, job.size), fields=False)
             write_all(clips(), sinks, report, len(path), progress)
     return report
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from headstream.errors import SinkError
 from headstream.sinks.clipfile import beside
-from headstream.sinks.partial import make_parents, sink_error
+from headstream.sinks.partial import check_writable, make_parents, sink_error
 
 _LOCKED_BYTE = 1 << 30  # far past what is written: on Windows nobody else can read what is locked
 
@@ -29,7 +29,8 @@ def locked(outputs: Sequence[Path]) -> Iterator[None]:
 
 @contextmanager
 def _locked(place: Path, output: Path) -> Iterator[None]:
-    make_parents(output)
+    check_writable(output)
+    make_parents(place)
     file = _acquired(place, output)
     try:
         file.truncate(0)

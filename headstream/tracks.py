@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -29,6 +30,8 @@ from headstream.sinks.photo import save_png
 from headstream.track.finder import FaceFinder
 from headstream.track.tracker import TrackOptions
 from headstream.types import Cutout, UInt8Array
+
+log = logging.getLogger(__name__)
 
 _COLOURS = ((255, 200, 40), (70, 200, 255), (255, 90, 160), (120, 230, 90), (190, 140, 255))
 _PLOTTED, _PLOT_WIDTH_PX = 40, 960  # shots at most, and how wide each is
@@ -65,6 +68,8 @@ def track_file(
     report = TrackReport(device=segmenter.device, model=segmenter.card.name)
     options = CutOptions(heads="all", track=TrackOptions(look_every=1))
     with FileSource(source, rate=rate) as film, FaceFinder(models_dir()) as finder, locked([out]):
+        if film.assumes_rate:
+            log.warning("%s: taken as %s pictures a second; --rate tells another", source, film.rate)
         header = TrackHeader(source.name, film.size_px, film.rate)
         cutter = file_cutter(segmenter, finder, options)
         with (

@@ -24,6 +24,7 @@ import pytest
 
 from headstream.capture.file import FileSource
 from headstream.errors import SinkError, SourceError
+from headstream.lock import locked
 from headstream.outputs import DirectCut
 from headstream.pipeline import CutOptions, HeadCutter
 from headstream.resume import LongCut
@@ -119,6 +120,10 @@ class TestFailures:
         (tmp_path / ".o.mkv.lock").write_text("1\n")
         cut(film, tmp_path / "o.mkv")
         assert [p.name for p in tmp_path.iterdir()] == ["o.mkv"]
+
+    def test_a_lock_makes_no_folder_of_pictures(self, tmp_path: Path) -> None:
+        with locked([tmp_path / "new" / "frames" / "%06d.png"]):
+            assert not (tmp_path / "new" / "frames").exists()
 
     def test_a_full_disk_costs_the_current_segment_only(self, film: Path, tmp_path: Path) -> None:
         """A limit on file size stands in for it. The source is untouched, nothing half-written is there."""

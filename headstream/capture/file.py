@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from headstream.capture.marks import Mark, Span, checksum
+from headstream.capture.numbered import picture_at
 from headstream.capture.opening import open_film, reason_of, video_stream
 from headstream.capture.unpack import Orientation, Place, colour_of, frame_from_video, orientation
 from headstream.colour import planes_from_rgb
@@ -74,8 +75,6 @@ class FileSource:
         self._span: Span | None = None
         # Where the video starts on the file's own clock.
         self.first_pts_s = Fraction(0) if self._first.pts is None else self._first.pts * Fraction(self._first.time_base)
-        if self.assumes_rate:
-            log.warning("%s: taken as %s pictures a second; --rate tells another", self.path, self.rate)
 
     @property
     def assumes_rate(self) -> bool:
@@ -113,6 +112,8 @@ class FileSource:
     def top_field_first(self) -> bool | None:
         """Of interlaced pictures that are shown as they lie, whether the upper lines are the earlier ones; else None."""
         order = int(self._stream.codec_context.field_order)  # AVFieldOrder
+        if self.codec == "dvvideo":  # which has but one, and does not tell it
+            order = 3
         whole = self.interlaced and self._upright == Orientation() and self.size_px[1] % 2 == 0
         return {2: True, 4: True, 3: False, 5: False}.get(order) if whole else None
 
@@ -264,7 +265,7 @@ class FileSource:
     def _decoded(self) -> Iterator[Any]:
         import av
 
-        clock = Continuity()
+        clock, whole = Continuity(), -1
         try:
             for packet in self._container.demux():
                 clock.follow(packet)
@@ -272,12 +273,19 @@ class FileSource:
                     continue
                 if clock.begun_again:
                     self._warn_once("the clock begins again on the way; what follows comes right after what was before")
+                if whole < 0:  # of numbered pictures, whose clock counts them
+                    whole = packet.pts or 0
                 self._discarded += packet.is_discard  # before an edit list's start: in the index, not in the film
                 try:
-                    yield from packet.decode()
+                    for picture in packet.decode():
+                        whole += 1
+                        yield picture
                 except MemoryError:
                     raise
-                except av.error.FFmpegError:  # each decoder, and each library behind one, has its own word for damage
+                except av.error.FFmpegError as error:
+                    # Each decoder, and each library behind one, has its own word for damage.
+                    if self.of_pictures:  # without it all that follow would have the number of another
+                        raise SourceError(f"{picture_at(self.path, whole)}: cannot be decoded; make it anew") from error
                     self.damaged_packets += 1
                     if packet.size:  # an empty one says that the picture before it stays (Theora)
                         self._warn_once("some packets are damaged; what could not be decoded was skipped")
@@ -313,9 +321,8 @@ class FileSource:
         promised = Fraction(self._stream.duration or 0) * self.time_base
         known = frames + self.damaged_packets + self._discarded
         if self.of_pictures and known < self.frames_expected:
-            raise SourceError(
-                f"{self.path}: ends after {known} of {self.frames_expected} pictures; is one gone or empty?"
-            )
+            what = picture_at(self.path, known)
+            raise SourceError(f"{what}: is gone or damaged: there are {known} of {self.frames_expected} pictures")
         if indexed and ends_early(known, last_s, indexed=indexed, promised_s=promised):
             raise SourceError(
                 f"{self.path}: ends after {frames} of the {indexed} frames its index lists; the file is cut off"

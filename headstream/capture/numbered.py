@@ -64,6 +64,12 @@ def numbered_pictures(path: Path) -> Numbered | None:
     return found
 
 
+def picture_at(path: Path, index: int) -> Path:
+    """The picture of a row that is frame ``index``, from 0."""
+    found = numbered_pictures(path)
+    return path if found is None or index >= len(found.files) else found.folder / found.files[index][0]
+
+
 def _pattern_in(folder: Path) -> str:
     rows: dict[tuple[str, str], list[str]] = {}
     other = ""
@@ -80,6 +86,8 @@ def _pattern_in(folder: Path) -> str:
     width = min(map(len, numbers))
     if len(rows) == 1 and not other and len(numbers) > 1 and all(f"{int(n):0{width}d}" == n for n in numbers):
         return f"{before}%0{width}d{after}"
+    if len(rows) == 1 and not other and len(numbers) == 1:
+        raise SourceError(f"{folder}: is a folder with one picture in it; for photos: headstream image")
     what = "with more in it than one row of" if rows else "without"
     name = f"pictures like '{folder / '%06d.png'}'" if rows else "a video file"
     raise SourceError(
@@ -95,7 +103,10 @@ def _read(folder: Path, pattern: str) -> Numbered | None:
     for name in _names(folder):
         match = named.fullmatch(name)
         if match and f"{int(match[1]):0{width}d}" == match[1]:
-            about = (folder / name).stat()
+            try:
+                about = (folder / name).stat()
+            except OSError as error:  # a link to nothing
+                raise SourceError(f"{folder / name}: cannot be read: {error.strerror}") from error
             files[int(match[1])] = (name, about.st_size, about.st_mtime_ns)
     if not files:
         return None
@@ -128,4 +139,4 @@ def parse_rate(value: str | float | Fraction) -> Fraction:
     if not 0 < rate <= _FASTEST:
         raise UsageError(f"--rate {value}: expected pictures a second, like 24 or 24000/1001")
     short = Fraction(1000 * round(rate), 1001)
-    return short if rate.denominator != 1 and abs(rate - short) < Fraction(1, 200) else rate
+    return short if short and rate.denominator != 1 and abs(rate - short) < Fraction(1, 200) else rate

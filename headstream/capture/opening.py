@@ -30,7 +30,7 @@ def open_film(path: Path, rate: Fraction | None = None) -> Any:
         # In talk-10:30.mp4 alone FFmpeg would see a protocol.
         return av.open(str(path.absolute()), metadata_errors="replace")
     except (av.error.FFmpegError, OSError, ValueError) as error:
-        if _lacks_its_index(path):
+        if path.is_file() and _lacks_its_index(path):
             raise SourceError(
                 f"{path}: is cut off: its index, which stands at the end, is missing; copy it or record it anew"
             ) from error

@@ -18,10 +18,8 @@ from headstream.types import Float32Array, Frame, Plane, Planes, Region, UInt8Ar
 
 _GRID = 64
 _ENOUGH = 80  # grid cells of background beside and above the head
-_VIVID = (
-    22.0,
-    30.0,
-)  # chroma (of 128) from which a colour begins to count as a screen's, and from which it wholly does
+# Chroma (of 128) from which a colour begins to count as a screen's, and from which it wholly does.
+_VIVID = (22.0, 30.0)
 _LIT = (35.0, 50.0)  # luma, likewise: dark blue is in shadows and dark hair too
 _AWAY_FROM_SKIN = -10.0  # red difference under which no skin, lips or hair lie
 _PLAIN = (0.7, 0.85)  # share of the background that has the colour

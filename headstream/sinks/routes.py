@@ -18,6 +18,8 @@ _LAYOUTS = {
     "alac": ("mono", "stereo", "3.0", "4.0", "5.0", "5.1", "6.1(back)", "7.1(wide)"),
     "pcm_s16le": (_PLAIN := ("mono", "stereo", "3.0", "4.0", "5.0", "5.1", "6.1", "7.1")),
     "pcm_s24le": _PLAIN,
+    "pcm_f32le": _PLAIN,
+    "pcm_f64le": _PLAIN,
 }
 # That of a layout which is told by a mask.
 _USUAL_ORDER = (

@@ -124,6 +124,8 @@ class StreamCarrier:
             return "alac"
         if self._container == "matroska" and name.startswith("pcm_"):
             # Telephones', DVDs' and Blu-rays': nothing is lost.
+            if name.startswith("pcm_f"):
+                return "pcm_f64le" if name.startswith("pcm_f64") else "pcm_f32le"
             return "pcm_s16le" if name in _SHORT else "pcm_s24le"
         return _SOUND[self._container]
 

@@ -434,3 +434,12 @@ def test_a_picture_that_is_repeated_is_no_damage(tmp_path: Path) -> None:
     with FileSource(path) as source:
         assert list(source)
         assert not source.warnings
+
+
+def test_dv_has_its_lower_field_first(tmp_path: Path) -> None:
+    """It does not tell: no other is allowed (IEC 61834-2)."""
+    film = [pattern(720, 576, k) for k in range(2)]
+    write_video(tmp_path / "s.avi", film, codec="dvvideo", time_base=Fraction(1, 25))
+    with FileSource(tmp_path / "s.avi") as source:
+        assert source.interlaced
+        assert source.top_field_first is False

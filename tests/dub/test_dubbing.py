@@ -13,6 +13,8 @@ import cv2
 import numpy as np
 import pytest
 
+from headstream.alongtrack import open_sinks
+from headstream.capture.file import FileSource
 from headstream.cli import main
 from headstream.dub.blend import blended
 from headstream.dub.pairing import Length, Paired, pairing_rule
@@ -23,8 +25,9 @@ from headstream.dub.warp import clip_frame, covered, put_back, region_of
 from headstream.dubbing import CropJob, PasteJob, crop_film, paste_film
 from headstream.errors import SinkError, SourceError, UsageError
 from headstream.lock import locked
+from headstream.sinks.formats import output_format
 from headstream.tracks import track_file
-from headstream.types import Colour, Float32Array, Frame, Planes, UInt8Array
+from headstream.types import Colour, Cutout, Float32Array, Frame, Planes, UInt8Array
 from tests.conftest import moving_portrait
 from tests.media import decoded, frame_times, probe, tone, video_stream, write_video
 
@@ -516,6 +519,20 @@ def test_one_at_a_time_for_an_output(film: tuple[Path, Path], tmp_path: Path) ->
             paste_film(PasteJob(source, track, clip, final))
     assert clip.read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["clip.mkv"]
+
+
+@pytest.mark.parametrize("fields", [True, False])
+def test_a_clip_that_is_resampled_has_no_fields(tmp_path: Path, fields: bool) -> None:
+    source = tmp_path / "s.mp4"
+    write_video(source, [np.full((64, 96, 3), 90, np.uint8)] * 3, options={"x264-params": "tff=1"})
+    out = tmp_path / "o.mov"
+    kind = output_format(out)
+    with FileSource(source) as film:
+        (sink,) = open_sinks(film, [(out, kind, "clip")], (96, 64), fields=fields)
+        for frame in film:
+            sink.write(Cutout(frame))
+        sink.close()
+    assert (video_stream(out).get("field_order") == "tb") == fields
 
 
 def test_a_full_place_is_told(film: tuple[Path, Path], tmp_path: Path) -> None:
