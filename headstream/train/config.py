@@ -164,12 +164,15 @@ def load_config(path: Path, **overrides: Any) -> TrainConfig:
 
 
 def only_present(config: TrainConfig, data_root: Path) -> TrainConfig:
-    """Of a configuration's sets those that lie in ``data_root``; of these, the first alone is validated on.
+    """Of a configuration's sets those that lie in ``data_root``; of these one alone is validated on, the first whose truth tells
+    what is to be learnt.
 
     A folder laid out in several ways counts once, as the first of its kinds: what one entry holds out, another would train on.
     Raises UsageError telling what was looked for and what is there.
     """
     from headstream.train.data import lies_in
+    from headstream.train.picture import TARGETS
+    from headstream.train.truth import TOLD
 
     by_folder: dict[str, DataConfig] = {}
     for entry in config.data:
@@ -186,8 +189,10 @@ def only_present(config: TrainConfig, data_root: Path) -> TrainConfig:
             f"--data {data_root}: found none of the sets known by name ({wanted}), with pictures and truth inside; there: "
             f"{found or 'no folder'}. For others, name them in a --config"
         )
-    rest = (dataclasses.replace(entry, validate="") for entry in there[1:])
-    return dataclasses.replace(config, data=(there[0], *rest))
+    wanted = set(TARGETS[config.target])
+    scored = next((entry for entry in there if wanted.intersection(TOLD.get(entry.kind, ()))), there[0])
+    data = (entry if entry is scored else dataclasses.replace(entry, validate="") for entry in there)
+    return dataclasses.replace(config, data=tuple(data))
 
 
 def _build(kind: type[Any], raw: dict[str, Any], path: Path) -> Any:

@@ -235,11 +235,25 @@ class TestWithoutConfig:
         (data / "celebamask" / "images").rename(data / "celebamask" / "CelebA-HQ-img")
         self.known(tmp_path, "celebamask/labels")
         settings = only_present(load_config(DEFAULT), data)
-        assert [(x.kind, x.folder) for x in settings.data] == [("celebamask", "celebamask"), ("hair", "lfw")]
+        assert [(x.kind, x.folder) for x in settings.data] == [("celebamask", "celebamask"), ("lfw-parts", "lfw")]
         opened = open_data(settings, data, tmp_path, tmp_path / "cache")
         held = {(x.root, name) for x in opened.validation for name in x.names}
         assert held
         assert not held & {(x.root, name) for x in opened.train for name in x.names}
+
+    @pytest.mark.parametrize(
+        ("folders", "target", "scored"),
+        [
+            (("celeb_hair/hair", "lfw/labels"), "head", "lfw-parts"),
+            (("celeb_hair/hair", "lfw/labels"), "hair", "hair"),
+            (("lfw/hair", "lfw/labels"), "head", "lfw-parts"),
+        ],
+    )
+    def test_validated_is_a_set_that_tells_the_target(
+        self, tmp_path: Path, folders: tuple[str, ...], target: str, scored: str
+    ) -> None:
+        settings = only_present(load_config(DEFAULT, target=target), self.known(tmp_path, *folders))
+        assert [entry.kind for entry in settings.data if entry.validate] == [scored]
 
     def test_nothing_known_is_an_error(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["train", "--data", str(tmp_path), "--out", str(tmp_path / "o")]) == 2
