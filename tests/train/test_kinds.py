@@ -111,17 +111,19 @@ class TestKinds:
         assert read_names(tmp_path / "names.txt") == {"a", "b"}
         (tmp_path / "names.txt").write_text("my photo 1\r\n images/00012.jpg\nFrame.v2\n", encoding="utf-8-sig")
         assert read_names(tmp_path / "names.txt") == {"my photo 1", "00012", "Frame.v2"}
+        (tmp_path / "names.txt").write_text("# the test\n#\n 00012\t0.87\na.jpg # blurred\nphoto #1\n#2.png\nb.Jpg\n")
+        assert read_names(tmp_path / "names.txt") == {"00012", "a", "photo #1", "#2", "b"}
         with pytest.raises(UsageError, match="does not exist"):
             read_names(tmp_path / "none.txt")
 
     def test_pictures_of_all_endings_and_no_others(self, tmp_path: Path) -> None:
         folders(tmp_path, "images", "masks")
         rgb, _ = face(3)
-        for name in ("a.jpeg", "b.JPG", "c.PNG", "d.jpg", "d.png"):
+        for name in ("a.jpeg", "b.JPG", "c.PNG", "d.jpg", "d.png", "e.Jpg"):
             Image.fromarray(rgb).save(tmp_path / "images" / name)
         (tmp_path / "images" / "._a.jpeg").write_bytes(b"what macOS leaves in archives")
         data = DataSet("pictures", tmp_path)
-        assert data.names == ("a", "b", "c", "d")
+        assert data.names == ("a", "b", "c", "d", "e")
         assert all(data.load(name).rgb.shape == rgb.shape for name in data.names)
 
     def test_masks_of_0_and_1(self, tmp_path: Path) -> None:

@@ -361,13 +361,25 @@ class TestWhatGoesWrong:
         scored = (dataclasses.replace(faces, validate=""), dataclasses.replace(hairs, validate="20%"))
         with pytest.raises(UsageError, match="none of the sets to validate, hairs"):
             open_data(dataclasses.replace(settings, data=scored), sets, tmp_path, tmp_path)
+        assert list(tmp_path.glob("faces-*")) == []  # told before faces are looked for, which may take hours
 
-    def test_names_to_hold_out_that_are_none(self, sets: Path, config: Path, tmp_path: Path) -> None:  # noqa: F811
+    def test_names_to_hold_out_that_are_none(
+        self,
+        sets: Path,  # noqa: F811
+        config: Path,  # noqa: F811
+        tmp_path: Path,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
         (config.parent / "out.txt").write_text("face-00\nface-01\n")
         settings = load_config(config)
         held = dataclasses.replace(settings.data[0], hold_out=("out.txt",), validate="")
         with pytest.raises(UsageError, match="hold_out of faces: none of the 2 names"):
             open_data(dataclasses.replace(settings, data=(held,)), sets, config.parent, tmp_path)
+        (config.parent / "out.txt").write_text("00\nface-01\n")
+        caplog.clear()
+        opened = open_data(dataclasses.replace(settings, data=(held,)), sets, config.parent, tmp_path)
+        assert "00" not in opened.train[0].names
+        assert caplog.messages == ["hold_out of faces: 1 of 2 names are not in it, such as face-01"]
         share = dataclasses.replace(settings.data[0], validate="-5%")
         soft = dataclasses.replace(settings.data[0], pseudo="soft")
         for entry, words in ((share, "validate = '-5%': expected"), (soft, "no folder .*soft")):
@@ -385,6 +397,16 @@ class TestWhatGoesWrong:
         log.add({"step": 1, "loss": 0.5})
         log.add({"step": 2, "loss": None, "head_iou": 0.75})
         assert (tmp_path / "log.csv").read_text().split() == ["step,loss,head_iou", "1,0.5,", "2,,0.75"]
+
+    def test_a_log_with_more_fields_than_its_header_goes_on(self, tmp_path: Path) -> None:
+        (tmp_path / "log.csv").write_text("step,loss\n1,0.5\n2,0.4,0.9,0.1\n")
+        RunLog(tmp_path).add({"step": 3, "loss": 0.25})
+        assert (tmp_path / "log.csv").read_text().split() == ["step,loss", "1,0.5", "2,0.4", "3,0.25"]
+
+    def test_a_run_of_any_seed(self, sets: Path, config: Path) -> None:  # noqa: F811
+        run = trainer(sets, config, seed=2**63 - 1, steps=1)
+        run.run()
+        assert run.step == 1
 
     def test_the_best_of_many_parts_is_that_of_their_mean(self) -> None:
         score = Score({"skin": 0.5, "nose": 0.25, "hair": 0.75, "hat": math.nan}, math.nan)
