@@ -24,7 +24,8 @@ _CHOICES = {
     "amp": ("auto", "off", "bf16", "fp16"),
     "target": ("head", "hair", "face", "parts"),
 }
-_LEAST = {"steps": 1, "batch": 1, "accumulate": 1, "evaluate_every": 1, "patience": 0, "workers": 0, "cache_mb": 0}
+_LEAST = {"steps": 1, "batch": 1, "accumulate": 1, "evaluate_every": 1, "patience": 0, "workers": 0, "cache_mb": 0, "seed": 0}
+_ITEMS: dict[str, type] = {"hold_out": str, "teachers": str, "decoder": int, "plane_weights": float}  # of lists
 
 
 @dataclass(frozen=True)
@@ -115,8 +116,7 @@ class TrainConfig:
         for key, least in _LEAST.items():
             if not isinstance(value := getattr(self, key), int) or value < least:
                 raise UsageError(f"{key} = {value!r}: expected a whole number from {least} on")
-        pairs = all(isinstance(pair, (list, tuple)) and len(pair) == 2 for pair in self.sizes)
-        if not self.sizes or not pairs or self.sizes[0][0] != 0:
+        if not self.sizes or not all(_is_size(pair) for pair in self.sizes) or self.sizes[0][0] != 0:
             raise UsageError(
                 f"sizes = {self.sizes!r}: expected [share of the run, pixels] pairs, the first from 0.0 on"
             )
@@ -156,7 +156,10 @@ def load_config(path: Path, **overrides: Any) -> TrainConfig:
         raise UsageError(f"cannot read configuration {path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} is not TOML: {error}") from error
-    raw["data"] = tuple(_build(DataConfig, entry, path) for entry in raw.get("data", []))
+    tables = raw.get("data", [])
+    if not isinstance(tables, list) or not all(isinstance(entry, dict) for entry in tables):
+        raise UsageError(f"{path}: data is no list of tables; write [[data]], in double brackets, above each set's keys")
+    raw["data"] = tuple(_build(DataConfig, entry, path) for entry in tables)
     config: TrainConfig = _build(TrainConfig, raw, path)
     if not config.data:
         raise UsageError(f"{path} names no data set; add a [[data]] table with kind and folder")
@@ -205,6 +208,8 @@ def _build(kind: type[Any], raw: dict[str, Any], path: Path) -> Any:
     for key, value in raw.items():
         if not _fits(value, known[key].default):
             raise UsageError(f"{path}: {key} = {value!r}: expected {_kind_of(known[key].default)}")
+        if key in _ITEMS and not all(_fits(item, _ITEMS[key]()) for item in value):
+            raise UsageError(f"{path}: {key} = {value!r}: expected a list of which each is {_kind_of(_ITEMS[key]())}")
     try:
         return kind(**{key: _frozen(value) for key, value in raw.items()})
     except UsageError as error:
@@ -223,6 +228,13 @@ def _fits(value: Any, default: Any) -> bool:
     kind = type(default) if type(default) in _KINDS else str
     allowed = {float: (float, int), tuple: (list, tuple)}.get(kind, (kind,))
     return type(value) in allowed
+
+
+def _is_size(pair: Any) -> bool:
+    """Whether it is a share of the run and pixels."""
+    if not isinstance(pair, (list, tuple)) or len(pair) != 2:
+        return False
+    return type(pair[0]) in (int, float) and type(pair[1]) is int and pair[1] > 0
 
 
 def _frozen(value: Any) -> Any:

@@ -71,7 +71,7 @@ class Trainer:
     ) -> None:
         self._log = RunLog(out, tensorboard=config.tensorboard)
         make_parents(out / "last.pt")
-        torch.manual_seed(config.seed)
+        torch.manual_seed(config.seed % 2**63)
         self.config, self.out = config, out
         self.on = on or Hardware(torch.device("cpu"), None)
         self.data = open_data(config, data_root, config_dir, out, looking)

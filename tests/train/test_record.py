@@ -321,7 +321,7 @@ class TestWhatGoesWrong:
             open_data(load_config(config), sets, tmp_path, tmp_path)
 
     def test_settings_that_cannot_be_are_named(self, config: Path) -> None:  # noqa: F811
-        wrong: list[Any] = [(), ((0.5, 256),), (64,), ((0.0,),)]
+        wrong: list[Any] = [(), ((0.5, 256),), (64,), ((0.0,),), ((0.0, "a"),), ((0.0, 64), ("b", 96)), ((0.0, 0),)]
         for sizes in wrong:
             with pytest.raises(UsageError, match="sizes = .*the first from 0.0 on"):
                 dataclasses.replace(load_config(config), sizes=sizes)
@@ -338,13 +338,25 @@ class TestWhatGoesWrong:
             ('teachers = "a.pt"', "teachers = 'a.pt': expected a list"),
             ("init = 5", "init = 5: expected text"),
             ('imagenet = "no"', "imagenet = 'no': expected true or false"),
+            ("teachers = [5]", r"teachers = \[5\]: expected a list of which each is text"),
+            ('decoder = ["a", 1, 2, 3]', "decoder = .*each is a whole number"),
+            ('plane_weights = ["a", 1, 1]', "plane_weights = .*each is a number"),
         ):
             key = line.split()[0]
             config.write_text(line + "\n" + "\n".join(x for x in plain.splitlines() if not x.startswith(f"{key} ")))
             with pytest.raises(UsageError, match=words):
                 load_config(config)
+        for text, words in (
+            (plain.replace('validate = "held.txt"', "hold_out = [5]"), r"hold_out = \[5\]: .*each is text"),
+            ('[data]\nkind = "hair"', r"write \[\[data\]\], in double brackets"),
+            ("data = 5", r"write \[\[data\]\], in double brackets"),
+            ("data = [5]", r"write \[\[data\]\], in double brackets"),
+        ):
+            config.write_text(text)
+            with pytest.raises(UsageError, match=words):
+                load_config(config)
         config.write_text(plain)
-        for key, value in (("evaluate_every", 0), ("steps", 0), ("workers", -1), ("batch", "many")):
+        for key, value in (("evaluate_every", 0), ("seed", -1), ("steps", 0), ("workers", -1), ("batch", "many")):
             with pytest.raises(UsageError, match=f"{key} = {value!r}: expected a whole number from"):
                 load_config(config, **{key: value})
 
