@@ -24,7 +24,16 @@ _CHOICES = {
     "amp": ("auto", "off", "bf16", "fp16"),
     "target": ("head", "hair", "face", "parts"),
 }
-_LEAST = {"steps": 1, "batch": 1, "accumulate": 1, "evaluate_every": 1, "patience": 0, "workers": 0, "cache_mb": 0, "seed": 0}
+_LEAST = {
+    "steps": 1,
+    "batch": 1,
+    "accumulate": 1,
+    "evaluate_every": 1,
+    "patience": 0,
+    "workers": 0,
+    "cache_mb": 0,
+    "seed": 0,
+}
 _ITEMS: dict[str, type] = {"hold_out": str, "teachers": str, "decoder": int, "plane_weights": float}  # of lists
 
 
@@ -158,7 +167,9 @@ def load_config(path: Path, **overrides: Any) -> TrainConfig:
         raise UsageError(f"{path} is not TOML: {error}") from error
     tables = raw.get("data", [])
     if not isinstance(tables, list) or not all(isinstance(entry, dict) for entry in tables):
-        raise UsageError(f"{path}: data is no list of tables; write [[data]], in double brackets, above each set's keys")
+        raise UsageError(
+            f"{path}: data is no list of tables; write [[data]], in double brackets, above each set's keys"
+        )
     raw["data"] = tuple(_build(DataConfig, entry, path) for entry in tables)
     config: TrainConfig = _build(TrainConfig, raw, path)
     if not config.data:

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -30,7 +31,7 @@ from headstream.train.data import DataSet  # noqa: E402
 from headstream.train.export import card_details  # noqa: E402
 from headstream.train.faces import find_faces  # noqa: E402
 from headstream.train.loader import open_data  # noqa: E402
-from headstream.train.log import RunLog  # noqa: E402
+from headstream.train.log import RunLog, plot_curves  # noqa: E402
 from headstream.train.loop import Trainer  # noqa: E402
 from headstream.train.score import Score  # noqa: E402
 from headstream.train.start import build_net  # noqa: E402
@@ -409,6 +410,17 @@ class TestWhatGoesWrong:
         log.add({"step": 1, "loss": 0.5})
         log.add({"step": 2, "loss": None, "head_iou": 0.75})
         assert (tmp_path / "log.csv").read_text().split() == ["step,loss,head_iou", "1,0.5,", "2,,0.75"]
+
+    def test_curves_of_many_parts_lie_in_rows(self, tmp_path: Path) -> None:
+        columns = [f"part_{k}" for k in range(8)]
+        rows = [f"{step}," + ",".join("0.5" for _ in columns[:-1]) + "," for step in (1, 2)]
+        (tmp_path / "log.csv").write_text("\n".join([",".join(["step", *columns]), *rows]) + "\n")
+        plot_curves(tmp_path / "log.csv", tmp_path / "curves.png")
+        with Image.open(tmp_path / "curves.png") as image:
+            drawn = np.asarray(image.convert("L")) < 200
+        height, width = drawn.shape
+        panels = drawn.reshape(2, height // 2, 5, width // 5).any(axis=(1, 3))
+        assert panels.tolist() == [[True] * 5, [True] * 3 + [False] * 2]
 
     def test_a_log_with_more_fields_than_its_header_goes_on(self, tmp_path: Path) -> None:
         (tmp_path / "log.csv").write_text("step,loss\n1,0.5\n2,0.4,0.9,0.1\n")
