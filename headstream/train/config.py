@@ -203,8 +203,8 @@ def only_present(config: TrainConfig, data_root: Path) -> TrainConfig:
             f"--data {data_root}: found none of the sets known by name ({wanted}), with pictures and truth inside; there: "
             f"{found or 'no folder'}. For others, name them in a --config"
         )
-    wanted = set(TARGETS[config.target])
-    scored = next((entry for entry in there if wanted.intersection(TOLD.get(entry.kind, ()))), there[0])
+    planes = set(TARGETS[config.target])
+    scored = next((entry for entry in there if planes.intersection(TOLD.get(entry.kind, ()))), there[0])
     data = (entry if entry is scored else dataclasses.replace(entry, validate="") for entry in there)
     return dataclasses.replace(config, data=tuple(data))
 
