@@ -30,7 +30,7 @@ def train(
         Path | None,
         typer.Option(
             help="TOML file, see configs/ in the repository. Without one: celebamask, fullbody, celeb_hair, figaro and lfw, "
-            "as far as they lie in --data, and a twentieth of the first to validate."
+            "as far as they lie in --data, and a twentieth of one to validate."
         ),
     ] = None,
     net: Annotated[str | None, typer.Option(metavar="lite|unet34|deeplabv3|custom-cnn", help="Network.")] = None,
@@ -98,10 +98,11 @@ def _run(trainer: Trainer, change: bool) -> None:
         def report(progress: Progress) -> None:
             bar(progress.step, progress.steps)
             if on.leads and (progress.score is not None or progress.step % 100 == 0):
+                rate = progress.pictures_per_s
                 scores = f"  {progress.score}" if progress.score is not None else ""
                 say(
                     f"step {progress.step}/{progress.steps}  loss {progress.loss:.4f}  "
-                    f"{progress.pictures_per_s:.3g} pictures/s  {progress.seconds_left / 60:.0f} min left{scores}"
+                    f"{rate:{'.0f' if rate >= 10 else '.2g'}} pictures/s  {progress.seconds_left / 60:.0f} min left{scores}"
                 )
 
         try:

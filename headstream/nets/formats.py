@@ -88,7 +88,8 @@ def _from_lightning(path: Path) -> Network:
     if not isinstance(weights, dict):
         raise ModelError(f"{path} is not a Lightning checkpoint: no state_dict in it")
     settings = settings if isinstance(settings, dict) else {}
-    own = {k.removeprefix(_LIGHTNING_PREFIX): v for k, v in weights.items() if k.startswith(_LIGHTNING_PREFIX)}
+    named = {k: v for k, v in weights.items() if isinstance(k, str)}
+    own = {k.removeprefix(_LIGHTNING_PREFIX): v for k, v in named.items() if k.startswith(_LIGHTNING_PREFIX)}
     encoder = settings.get("encoder_name", "resnet34")
     if encoder != "resnet34":
         raise ModelError(f"{path} has the encoder {encoder}; only resnet34 is known")

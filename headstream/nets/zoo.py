@@ -41,10 +41,14 @@ class NetSpec:
             raise ModelError(f"network {self.net!r} is not known; known: {', '.join(NETS)}")
         if self.encoder not in ENCODERS:
             raise ModelError(f"encoder {self.encoder!r} is not known; known: {', '.join(ENCODERS)}")
-        if len(self.decoder) != _LEVELS:
-            raise ModelError(f"decoder {list(self.decoder)}: expected {_LEVELS} widths")
+        if len(self.decoder) != _LEVELS or not all(type(width) is int and width > 0 for width in self.decoder):
+            raise ModelError(f"decoder {list(self.decoder)}: expected {_LEVELS} widths, in channels")
         if self.output_stride not in STRIDES:
             raise ModelError(f"output_stride {self.output_stride!r}: expected one of {', '.join(map(str, STRIDES))}")
+        if not isinstance(self.outputs, tuple) or not self.outputs or not all(type(x) is str for x in self.outputs):
+            raise ModelError(f"outputs {self.outputs!r}: expected names of planes")
+        if type(self.side) is not int or self.side < 1:
+            raise ModelError(f"side {self.side!r}: expected pixels")
 
     def as_dict(self) -> dict[str, Any]:
         """As kept in checkpoints."""

@@ -24,7 +24,17 @@ _CHOICES = {
     "amp": ("auto", "off", "bf16", "fp16"),
     "target": ("head", "hair", "face", "parts"),
 }
-_LEAST = {"steps": 1, "batch": 1, "accumulate": 1, "evaluate_every": 1, "patience": 0, "workers": 0, "cache_mb": 0}
+_LEAST = {
+    "steps": 1,
+    "batch": 1,
+    "accumulate": 1,
+    "evaluate_every": 1,
+    "patience": 0,
+    "workers": 0,
+    "cache_mb": 0,
+    "seed": 0,
+}
+_ITEMS: dict[str, type] = {"hold_out": str, "teachers": str, "decoder": int, "plane_weights": float}  # of lists
 
 
 @dataclass(frozen=True)
@@ -115,8 +125,7 @@ class TrainConfig:
         for key, least in _LEAST.items():
             if not isinstance(value := getattr(self, key), int) or value < least:
                 raise UsageError(f"{key} = {value!r}: expected a whole number from {least} on")
-        pairs = all(isinstance(pair, (list, tuple)) and len(pair) == 2 for pair in self.sizes)
-        if not self.sizes or not pairs or self.sizes[0][0] != 0:
+        if not self.sizes or not all(_is_size(pair) for pair in self.sizes) or self.sizes[0][0] != 0:
             raise UsageError(
                 f"sizes = {self.sizes!r}: expected [share of the run, pixels] pairs, the first from 0.0 on"
             )
@@ -156,7 +165,12 @@ def load_config(path: Path, **overrides: Any) -> TrainConfig:
         raise UsageError(f"cannot read configuration {path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} is not TOML: {error}") from error
-    raw["data"] = tuple(_build(DataConfig, entry, path) for entry in raw.get("data", []))
+    tables = raw.get("data", [])
+    if not isinstance(tables, list) or not all(isinstance(entry, dict) for entry in tables):
+        raise UsageError(
+            f"{path}: data is no list of tables; write [[data]], in double brackets, above each set's keys"
+        )
+    raw["data"] = tuple(_build(DataConfig, entry, path) for entry in tables)
     config: TrainConfig = _build(TrainConfig, raw, path)
     if not config.data:
         raise UsageError(f"{path} names no data set; add a [[data]] table with kind and folder")
@@ -164,12 +178,15 @@ def load_config(path: Path, **overrides: Any) -> TrainConfig:
 
 
 def only_present(config: TrainConfig, data_root: Path) -> TrainConfig:
-    """Of a configuration's sets those that lie in ``data_root``; of these, the first alone is validated on.
+    """Of a configuration's sets those that lie in ``data_root``; of these one alone is validated on, the first whose truth tells
+    what is to be learnt.
 
     A folder laid out in several ways counts once, as the first of its kinds: what one entry holds out, another would train on.
     Raises UsageError telling what was looked for and what is there.
     """
     from headstream.train.data import lies_in
+    from headstream.train.picture import TARGETS
+    from headstream.train.truth import TOLD
 
     by_folder: dict[str, DataConfig] = {}
     for entry in config.data:
@@ -186,8 +203,10 @@ def only_present(config: TrainConfig, data_root: Path) -> TrainConfig:
             f"--data {data_root}: found none of the sets known by name ({wanted}), with pictures and truth inside; there: "
             f"{found or 'no folder'}. For others, name them in a --config"
         )
-    rest = (dataclasses.replace(entry, validate="") for entry in there[1:])
-    return dataclasses.replace(config, data=(there[0], *rest))
+    planes = set(TARGETS[config.target])
+    scored = next((entry for entry in there if planes.intersection(TOLD.get(entry.kind, ()))), there[0])
+    data = (entry if entry is scored else dataclasses.replace(entry, validate="") for entry in there)
+    return dataclasses.replace(config, data=tuple(data))
 
 
 def _build(kind: type[Any], raw: dict[str, Any], path: Path) -> Any:
@@ -200,6 +219,8 @@ def _build(kind: type[Any], raw: dict[str, Any], path: Path) -> Any:
     for key, value in raw.items():
         if not _fits(value, known[key].default):
             raise UsageError(f"{path}: {key} = {value!r}: expected {_kind_of(known[key].default)}")
+        if key in _ITEMS and not all(_fits(item, _ITEMS[key]()) for item in value):
+            raise UsageError(f"{path}: {key} = {value!r}: expected a list of which each is {_kind_of(_ITEMS[key]())}")
     try:
         return kind(**{key: _frozen(value) for key, value in raw.items()})
     except UsageError as error:
@@ -218,6 +239,13 @@ def _fits(value: Any, default: Any) -> bool:
     kind = type(default) if type(default) in _KINDS else str
     allowed = {float: (float, int), tuple: (list, tuple)}.get(kind, (kind,))
     return type(value) in allowed
+
+
+def _is_size(pair: Any) -> bool:
+    """Whether it is a share of the run and pixels."""
+    if not isinstance(pair, (list, tuple)) or len(pair) != 2:
+        return False
+    return type(pair[0]) in (int, float) and type(pair[1]) is int and pair[1] > 0
 
 
 def _frozen(value: Any) -> Any:

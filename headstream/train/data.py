@@ -6,6 +6,7 @@ fill in the rest (``pseudo``). Nothing is held in memory: a set is a folder and 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,7 +18,8 @@ from headstream.train.picture import BASE_PLANES, HAIR, LARGEST_SIDE_PX, Picture
 from headstream.train.truth import IMAGES, KINDS, TRUTH, fit, has_parts
 from headstream.types import Box, UInt8Array
 
-_PICTURES = (".jpg", ".png", ".jpeg", ".JPG", ".PNG", ".JPEG")
+_PICTURES = (".jpg", ".png", ".jpeg", ".JPG", ".PNG", ".JPEG", ".Jpg", ".Png", ".Jpeg")
+_NO_NAME = re.compile(r"\t|(^|\s)#(\s|$)")  # what ends the name in a line of a list
 
 
 @dataclass(frozen=True)
@@ -159,12 +161,13 @@ def _without_hair(soft: UInt8Array) -> UInt8Array:
 
 
 def read_names(path: Path) -> frozenset[str]:
-    """Stems listed in a file, one a line; folders and pictures' endings are taken off."""
+    """Stems listed in a file, one a line; folders and pictures' endings are taken off, and what follows a tab or a "# "."""
     if not path.is_file():
         raise UsageError(f"list of names {path} does not exist")
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
         raise UsageError(f"list of names {path} is not text in UTF-8; save it as that") from error
-    names = (Path(line.strip()) for line in lines if line.strip())
+    texts = (_NO_NAME.split(line.strip(), maxsplit=1)[0].strip() for line in lines)
+    names = (Path(text) for text in texts if text)
     return frozenset(name.stem if name.suffix in _PICTURES else name.name for name in names)

@@ -53,6 +53,14 @@ class Hardware:
         torch.distributed.broadcast(flag, 0)
         return bool(flag.item())
 
+    def mean(self, value: float) -> float:
+        """The mean over all processes; all must ask at the same step."""
+        if self.world == 1:
+            return value
+        total = torch.tensor(value, dtype=torch.float32, device=self.device)
+        torch.distributed.all_reduce(total)
+        return float(total) / self.world
+
 
 def _precision(amp: Amp, device: torch.device) -> torch.dtype | None:
     if amp == "auto":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import random
 import signal
 from collections.abc import Callable, Iterator
@@ -24,6 +25,8 @@ from headstream.train.faces import find_faces
 from headstream.train.picture import BASE_PLANES, BODY, HEAD, TARGETS, Picture
 from headstream.train.truth import tells
 from headstream.types import UInt8Array
+
+log = logging.getLogger(__name__)
 
 Rng = np.random.Generator
 
@@ -63,26 +66,8 @@ def open_data(
     """
     train: list[DataSet] = []
     validated: list[DataSet | None] = []
-    planes = loaded_planes(config)
     for entry in config.data:
-        held = frozenset[str]().union(*(read_names(config_dir / name) for name in entry.hold_out))
-        pseudo = None if entry.pseudo is None else config_dir / entry.pseudo
-        if pseudo is not None and not pseudo.is_dir():
-            raise UsageError(f"pseudo of {entry.folder}: there is no folder {pseudo}")
-        opened = DataSet(
-            entry.kind,
-            data_root / entry.folder,
-            weight=entry.weight,
-            exclude=held,
-            pseudo=pseudo,
-            pseudo_unsure=entry.pseudo_unsure,
-            plane=entry.plane,
-            planes=planes,
-        )
-        if held and held.isdisjoint(opened.all_names()):
-            raise UsageError(
-                f"hold_out of {entry.folder}: none of the {len(held)} names, such as {min(held)}, is in it"
-            )
+        opened = _opened(entry, loaded_planes(config), data_root, config_dir)
         chosen = _validation_names(entry, opened, config_dir, config.seed)
         scored = None
         if chosen:
@@ -92,13 +77,40 @@ def open_data(
             if not left:
                 raise UsageError(f"{entry.folder}: nothing is left to train on beside the {len(chosen)} validated")
             opened = dataclasses.replace(opened, names=left)
-        validated.append(scored)
         opened.check_truth()
-        faces = find_faces(opened, cache / f"faces-{entry.folder.replace('/', '-')}.json", progress)
-        train.append(dataclasses.replace(opened, faces=faces))
+        validated.append(scored)
+        train.append(opened)
     _check_told(config, train, [data for data in validated if data is not None])
+    for number, (data, entry) in enumerate(zip(train, config.data, strict=True)):  # last: it may take hours
+        faces = find_faces(data, cache / f"faces-{entry.folder.replace('/', '-')}.json", progress)
+        train[number] = dataclasses.replace(data, faces=faces)
     backdrops = [data for data, entry in zip(train, config.data, strict=True) if entry.backdrops]
     return OpenedData(tuple(train), tuple(backdrops), tuple(validated))
+
+
+def _opened(entry: DataConfig, planes: tuple[str, ...], data_root: Path, config_dir: Path) -> DataSet:
+    """A set without what is held out. Raises UsageError where an entry asks for what is not there."""
+    held = frozenset[str]().union(*(read_names(config_dir / name) for name in entry.hold_out))
+    pseudo = None if entry.pseudo is None else config_dir / entry.pseudo
+    if pseudo is not None and not pseudo.is_dir():
+        raise UsageError(f"pseudo of {entry.folder}: there is no folder {pseudo}")
+    opened = DataSet(
+        entry.kind,
+        data_root / entry.folder,
+        weight=entry.weight,
+        exclude=held,
+        pseudo=pseudo,
+        pseudo_unsure=entry.pseudo_unsure,
+        plane=entry.plane,
+        planes=planes,
+    )
+    missing = held.difference(opened.all_names())
+    if held and len(missing) == len(held):
+        raise UsageError(f"hold_out of {entry.folder}: none of the {len(held)} names, such as {min(held)}, is in it")
+    if missing:  # a list may be of several sets
+        told = (entry.folder, len(missing), len(held), min(missing))
+        log.warning("hold_out of %s: %d of %d names are not in it, such as %s", *told)
+    return opened
 
 
 def _check_told(config: TrainConfig, train: list[DataSet], validated: list[DataSet]) -> None:

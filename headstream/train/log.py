@@ -53,7 +53,10 @@ def _rows(log: Path) -> list[dict[str, Any]]:
     if not log.exists():
         return []
     with log.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+        rows: list[dict[Any, Any]] = list(csv.DictReader(file))
+    for row in rows:  # earlier versions wrote fields that their header did not name
+        row.pop(None, None)
+    return rows
 
 
 def plot_curves(log: Path, out: Path) -> None:

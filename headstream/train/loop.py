@@ -71,7 +71,7 @@ class Trainer:
     ) -> None:
         self._log = RunLog(out, tensorboard=config.tensorboard)
         make_parents(out / "last.pt")
-        torch.manual_seed(config.seed)
+        torch.manual_seed(config.seed % 2**63)
         self.config, self.out = config, out
         self.on = on or Hardware(torch.device("cpu"), None)
         self.data = open_data(config, data_root, config_dir, out, looking)
@@ -251,8 +251,9 @@ class Trainer:
 
     def _train_step(self, given: list[Batch], weights: Tensor) -> float:
         self.net.train()
-        # Dropout by the step alone: what was drawn before depends on where the run was taken up.
-        torch.manual_seed(self.config.seed * 1_000_003 + self.step)
+        # Dropout by step and process alone: what was drawn before depends on where the run was taken up.
+        drawn = (self.config.seed * 1_000_003 + self.step) * self.on.world + self.on.rank
+        torch.manual_seed(drawn % 2**63)
         for group in self.optimizer.param_groups:
             group["lr"] = group["base_lr"] * rate_factor(self.step, self.config)
         self.optimizer.zero_grad(set_to_none=True)
@@ -261,6 +262,7 @@ class Trainer:
             loss = self._loss(rgb, target, known, weights) / self.config.accumulate
             self.scaler.scale(loss).backward()
             total += float(loss.detach())
+        total = self.on.mean(total)  # all processes break off together, or none
         if not math.isfinite(total):
             raise ModelError(
                 f"the loss is {total} at step {self.step}: training broke down. Set lower encoder_lr and decoder_lr, or "

@@ -1,7 +1,7 @@
 """A data set in one file: pictures small enough to be read fast, truth, face boxes. An ordinary zip, nothing compressed twice.
 
 NAME.jpg is the picture, NAME.N.png hold the target planes three at a time, NAME.known.N.png where they are known (left out
-where that is everywhere), index.json the planes and the face boxes.
+where that is everywhere), index.json the planes, which of them the truth tells from all else, and the face boxes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ import numpy as np
 
 from headstream.errors import SourceError, UsageError
 from headstream.sinks.partial import whole_file
-from headstream.train.picture import Picture, finished
+from headstream.train.picture import Picture, bounded, finished
+from headstream.train.truth import tells
 
 if TYPE_CHECKING:
     from headstream.train.data import DataSet
@@ -34,7 +35,7 @@ def pack(data: DataSet, out: Path, *, side: int, progress: Callable[[int, int], 
     data = replace(data, largest_px=side)
     with whole_file(out) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as file:
         for number, name in enumerate(data.names, 1):
-            picture = data.load(name)
+            picture = bounded(data.load(name), side)  # a packed set gives its own as large as they are
             boxes[name] = picture.face_px
             file.writestr(f"{name}.jpg", _encoded(".jpg", picture.rgb, cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY))
             for index, planes in enumerate(_threes(picture.target)):
@@ -44,12 +45,20 @@ def pack(data: DataSet, out: Path, *, side: int, progress: Callable[[int, int], 
                     file.writestr(f"{name}.known.{index}.png", _encoded(".png", planes))
             if progress is not None:
                 progress(number, len(data.names))
-        file.writestr("index.json", json.dumps({"planes": data.planes, "faces": boxes}))
+        told = [plane for plane in data.planes if tells(data, plane)]
+        file.writestr("index.json", json.dumps({"planes": data.planes, "told": told, "faces": boxes}))
 
 
 def packed_names(path: Path) -> list[str]:
     """Stems of the pictures in a packed file."""
     return sorted(_opened(str(path))[1]["faces"])
+
+
+def packed_told(path: Path) -> list[str]:
+    """Planes that the truth in a packed file tells from all else, see ``tells``; all where it does not say."""
+    index = _opened(str(path))[1]
+    told: list[str] = index.get("told", index["planes"])
+    return told
 
 
 def load_packed(data: DataSet, name: str) -> Picture:

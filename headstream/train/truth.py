@@ -184,12 +184,23 @@ KINDS: dict[str, _Loader] = {
     "pictures": _pictures,
     "packed": _pictures,
 }
+# Planes that the truth of a kind tells from all else, see ``tells``; of "masks" and "packed" each set says it itself.
+TOLD: dict[str, tuple[str, ...]] = {
+    "celebamask": tuple(PLANE_CLASSES),
+    "celebamask-hq": tuple(PLANE_CLASSES),
+    "hair": ("hair",),
+    "lfw-parts": ("head", "hair"),
+    "fullbody": BASE_PLANES,
+}
 
 
 def tells(data: DataSet, plane: str) -> bool:
     """Whether a set's truth tells a plane from all else. A hair-only set knows some of the head, and nothing that is none: a
     score of it would be a recall, and what learnt from it alone would take everything."""
-    if data.kind in {"celebamask", "celebamask-hq", "packed"} or (data.pseudo and plane in BASE_PLANES):
+    if data.kind == "packed":
+        from headstream.train.packed import packed_told
+
+        return plane in packed_told(data.root)
+    if data.pseudo and plane in BASE_PLANES:
         return True
-    told = {"hair": ("hair",), "masks": (data.plane,), "lfw-parts": ("head", "hair"), "fullbody": BASE_PLANES}
-    return plane in told.get(data.kind, ())
+    return plane in ((data.plane,) if data.kind == "masks" else TOLD.get(data.kind, ()))

@@ -23,8 +23,8 @@ class _NoNews(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
-        known = isinstance(error, (asyncio.CancelledError, UnicodeDecodeError))
-        return not known and not str(record.msg).startswith("Cancel %s running task")
+        known = ("Cancel %s running task", "Invalid UTF-8 sequence received")
+        return not isinstance(error, asyncio.CancelledError) and not str(record.msg).startswith(known)
 
 
 _NO_NEWS = _NoNews()

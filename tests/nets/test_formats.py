@@ -126,7 +126,7 @@ def test_a_lightning_checkpoint_of_the_original_project(tmp_path: Path, state: S
         "epoch": 23,
         "global_step": 1000,
         "pytorch-lightning_version": "1.2.10",
-        "state_dict": {f"neural_net.{k}": v for k, v in state.items()} | {"criterion.weight": torch.ones(2)},
+        "state_dict": {f"neural_net.{k}": v for k, v in state.items()} | {"criterion.weight": torch.ones(2), 5: 5},
         "hparams_name": "kwargs",
         "hyper_parameters": {
             "lr": 1e-4,

@@ -146,8 +146,13 @@ def test_fetched_once_and_known_by_its_commit(hub: Hub, tmp_path: Path) -> None:
             env=environment(tmp_path, hub.address),
             cwd=tmp_path,
         )
-    with process:
-        tells_each_commit(hub, told)
+    limit = threading.Timer(200, process.kill)
+    limit.start()
+    try:
+        with process:
+            tells_each_commit(hub, told)
+    finally:
+        limit.cancel()
 
 
 def tells_each_commit(hub: Hub, told: Callable[[str], Any]) -> None:

@@ -142,6 +142,10 @@ def test_unknown_networks_are_refused() -> None:
         ({"nets": "lite"}, "unexpected keyword argument 'nets'"),
         ({"encoder": "lite9"}, "encoder 'lite9' is not known; known: lite0"),
         ({"decoder": [16, 16]}, r"decoder \[16, 16\]: expected 4 widths"),
+        ({"decoder": ["a", 1, 2, 3]}, r"decoder \['a', 1, 2, 3\]: expected 4 widths"),
+        ({"decoder": [-1, 1, 1, 1]}, r"decoder \[-1, 1, 1, 1\]: expected 4 widths"),
+        ({"outputs": 5}, "outputs 5: expected names of planes"),
+        ({"side": "big"}, "side 'big': expected pixels"),
         ({"net": "deeplabv3", "output_stride": 7}, "output_stride 7: expected one of 8, 16, 32"),
     ],
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -109,17 +111,19 @@ class TestKinds:
         assert read_names(tmp_path / "names.txt") == {"a", "b"}
         (tmp_path / "names.txt").write_text("my photo 1\r\n images/00012.jpg\nFrame.v2\n", encoding="utf-8-sig")
         assert read_names(tmp_path / "names.txt") == {"my photo 1", "00012", "Frame.v2"}
+        (tmp_path / "names.txt").write_text("# the test\n#\n 00012\t0.87\na.jpg # blurred\nphoto #1\n#2.png\nb.Jpg\n")
+        assert read_names(tmp_path / "names.txt") == {"00012", "a", "photo #1", "#2", "b"}
         with pytest.raises(UsageError, match="does not exist"):
             read_names(tmp_path / "none.txt")
 
     def test_pictures_of_all_endings_and_no_others(self, tmp_path: Path) -> None:
         folders(tmp_path, "images", "masks")
         rgb, _ = face(3)
-        for name in ("a.jpeg", "b.JPG", "c.PNG", "d.jpg", "d.png"):
+        for name in ("a.jpeg", "b.JPG", "c.PNG", "d.jpg", "d.png", "e.Jpg"):
             Image.fromarray(rgb).save(tmp_path / "images" / name)
         (tmp_path / "images" / "._a.jpeg").write_bytes(b"what macOS leaves in archives")
         data = DataSet("pictures", tmp_path)
-        assert data.names == ("a", "b", "c", "d")
+        assert data.names == ("a", "b", "c", "d", "e")
         assert all(data.load(name).rgb.shape == rgb.shape for name in data.names)
 
     def test_masks_of_0_and_1(self, tmp_path: Path) -> None:
@@ -184,6 +188,8 @@ class TestPacked:
         again = DataSet("packed", tmp_path / "p.zip", planes=planes).load("a")
         assert (again.known == data.load("a").known).all()
         assert (again.target == data.load("a").target).all()
+        assert not tells(DataSet("packed", tmp_path / "p.zip"), "head")
+        assert tells(DataSet("packed", tmp_path / "p.zip"), "hair")
         pack(replace(data, planes=BASE_PLANES), tmp_path / "q.zip", side=SIDE)
         with pytest.raises(UsageError, match="packed without skin, nose"):
             DataSet("packed", tmp_path / "q.zip", planes=planes).load("a")
@@ -194,7 +200,16 @@ class TestPacked:
         data = DataSet("pictures", tmp_path / "s")
         assert data.load("a").rgb.shape == (320, 640, 3)
         pack(data, tmp_path / "p.zip", side=800)
-        assert DataSet("packed", tmp_path / "p.zip").load("a").rgb.shape == (400, 800, 3)
+        packed = DataSet("packed", tmp_path / "p.zip")
+        assert packed.load("a").rgb.shape == (400, 800, 3)
+        pack(packed, tmp_path / "small.zip", side=200)
+        assert DataSet("packed", tmp_path / "small.zip").load("a").rgb.shape == (100, 200, 3)
+
+    def test_one_of_an_earlier_version_tells_all_it_holds(self, tmp_path: Path) -> None:
+        with zipfile.ZipFile(tmp_path / "p.zip", "w") as file:
+            file.writestr("index.json", json.dumps({"planes": BASE_PLANES, "faces": {"a": None}}))
+        data = DataSet("packed", tmp_path / "p.zip")
+        assert [tells(data, plane) for plane in (*BASE_PLANES, "skin")] == [True, True, True, False]
 
     def test_a_damaged_picture_in_it_is_named(self, hq: Path, tmp_path: Path) -> None:
         pack(DataSet("celebamask-hq", hq), tmp_path / "p.zip", side=SIDE)

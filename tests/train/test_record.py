@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -30,7 +31,7 @@ from headstream.train.data import DataSet  # noqa: E402
 from headstream.train.export import card_details  # noqa: E402
 from headstream.train.faces import find_faces  # noqa: E402
 from headstream.train.loader import open_data  # noqa: E402
-from headstream.train.log import RunLog  # noqa: E402
+from headstream.train.log import RunLog, plot_curves  # noqa: E402
 from headstream.train.loop import Trainer  # noqa: E402
 from headstream.train.score import Score  # noqa: E402
 from headstream.train.start import build_net  # noqa: E402
@@ -235,11 +236,25 @@ class TestWithoutConfig:
         (data / "celebamask" / "images").rename(data / "celebamask" / "CelebA-HQ-img")
         self.known(tmp_path, "celebamask/labels")
         settings = only_present(load_config(DEFAULT), data)
-        assert [(x.kind, x.folder) for x in settings.data] == [("celebamask", "celebamask"), ("hair", "lfw")]
+        assert [(x.kind, x.folder) for x in settings.data] == [("celebamask", "celebamask"), ("lfw-parts", "lfw")]
         opened = open_data(settings, data, tmp_path, tmp_path / "cache")
         held = {(x.root, name) for x in opened.validation for name in x.names}
         assert held
         assert not held & {(x.root, name) for x in opened.train for name in x.names}
+
+    @pytest.mark.parametrize(
+        ("folders", "target", "scored"),
+        [
+            (("celeb_hair/hair", "lfw/labels"), "head", "lfw-parts"),
+            (("celeb_hair/hair", "lfw/labels"), "hair", "hair"),
+            (("lfw/hair", "lfw/labels"), "head", "lfw-parts"),
+        ],
+    )
+    def test_validated_is_a_set_that_tells_the_target(
+        self, tmp_path: Path, folders: tuple[str, ...], target: str, scored: str
+    ) -> None:
+        settings = only_present(load_config(DEFAULT, target=target), self.known(tmp_path, *folders))
+        assert [entry.kind for entry in settings.data if entry.validate] == [scored]
 
     def test_nothing_known_is_an_error(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["train", "--data", str(tmp_path), "--out", str(tmp_path / "o")]) == 2
@@ -307,7 +322,7 @@ class TestWhatGoesWrong:
             open_data(load_config(config), sets, tmp_path, tmp_path)
 
     def test_settings_that_cannot_be_are_named(self, config: Path) -> None:  # noqa: F811
-        wrong: list[Any] = [(), ((0.5, 256),), (64,), ((0.0,),)]
+        wrong: list[Any] = [(), ((0.5, 256),), (64,), ((0.0,),), ((0.0, "a"),), ((0.0, 64), ("b", 96)), ((0.0, 0),)]
         for sizes in wrong:
             with pytest.raises(UsageError, match="sizes = .*the first from 0.0 on"):
                 dataclasses.replace(load_config(config), sizes=sizes)
@@ -324,13 +339,25 @@ class TestWhatGoesWrong:
             ('teachers = "a.pt"', "teachers = 'a.pt': expected a list"),
             ("init = 5", "init = 5: expected text"),
             ('imagenet = "no"', "imagenet = 'no': expected true or false"),
+            ("teachers = [5]", r"teachers = \[5\]: expected a list of which each is text"),
+            ('decoder = ["a", 1, 2, 3]', "decoder = .*each is a whole number"),
+            ('plane_weights = ["a", 1, 1]', "plane_weights = .*each is a number"),
         ):
             key = line.split()[0]
             config.write_text(line + "\n" + "\n".join(x for x in plain.splitlines() if not x.startswith(f"{key} ")))
             with pytest.raises(UsageError, match=words):
                 load_config(config)
+        for text, words in (
+            (plain.replace('validate = "held.txt"', "hold_out = [5]"), r"hold_out = \[5\]: .*each is text"),
+            ('[data]\nkind = "hair"', r"write \[\[data\]\], in double brackets"),
+            ("data = 5", r"write \[\[data\]\], in double brackets"),
+            ("data = [5]", r"write \[\[data\]\], in double brackets"),
+        ):
+            config.write_text(text)
+            with pytest.raises(UsageError, match=words):
+                load_config(config)
         config.write_text(plain)
-        for key, value in (("evaluate_every", 0), ("steps", 0), ("workers", -1), ("batch", "many")):
+        for key, value in (("evaluate_every", 0), ("seed", -1), ("steps", 0), ("workers", -1), ("batch", "many")):
             with pytest.raises(UsageError, match=f"{key} = {value!r}: expected a whole number from"):
                 load_config(config, **{key: value})
 
@@ -347,13 +374,25 @@ class TestWhatGoesWrong:
         scored = (dataclasses.replace(faces, validate=""), dataclasses.replace(hairs, validate="20%"))
         with pytest.raises(UsageError, match="none of the sets to validate, hairs"):
             open_data(dataclasses.replace(settings, data=scored), sets, tmp_path, tmp_path)
+        assert list(tmp_path.glob("faces-*")) == []  # told before faces are looked for, which may take hours
 
-    def test_names_to_hold_out_that_are_none(self, sets: Path, config: Path, tmp_path: Path) -> None:  # noqa: F811
+    def test_names_to_hold_out_that_are_none(
+        self,
+        sets: Path,  # noqa: F811
+        config: Path,  # noqa: F811
+        tmp_path: Path,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
         (config.parent / "out.txt").write_text("face-00\nface-01\n")
         settings = load_config(config)
         held = dataclasses.replace(settings.data[0], hold_out=("out.txt",), validate="")
         with pytest.raises(UsageError, match="hold_out of faces: none of the 2 names"):
             open_data(dataclasses.replace(settings, data=(held,)), sets, config.parent, tmp_path)
+        (config.parent / "out.txt").write_text("00\nface-01\n")
+        caplog.clear()
+        opened = open_data(dataclasses.replace(settings, data=(held,)), sets, config.parent, tmp_path)
+        assert "00" not in opened.train[0].names
+        assert caplog.messages == ["hold_out of faces: 1 of 2 names are not in it, such as face-01"]
         share = dataclasses.replace(settings.data[0], validate="-5%")
         soft = dataclasses.replace(settings.data[0], pseudo="soft")
         for entry, words in ((share, "validate = '-5%': expected"), (soft, "no folder .*soft")):
@@ -371,6 +410,27 @@ class TestWhatGoesWrong:
         log.add({"step": 1, "loss": 0.5})
         log.add({"step": 2, "loss": None, "head_iou": 0.75})
         assert (tmp_path / "log.csv").read_text().split() == ["step,loss,head_iou", "1,0.5,", "2,,0.75"]
+
+    def test_curves_of_many_parts_lie_in_rows(self, tmp_path: Path) -> None:
+        columns = [f"part_{k}" for k in range(8)]
+        rows = [f"{step}," + ",".join("0.5" for _ in columns[:-1]) + "," for step in (1, 2)]
+        (tmp_path / "log.csv").write_text("\n".join([",".join(["step", *columns]), *rows]) + "\n")
+        plot_curves(tmp_path / "log.csv", tmp_path / "curves.png")
+        with Image.open(tmp_path / "curves.png") as image:
+            drawn = np.asarray(image.convert("L")) < 200
+        height, width = drawn.shape
+        panels = drawn.reshape(2, height // 2, 5, width // 5).any(axis=(1, 3))
+        assert panels.tolist() == [[True] * 5, [True] * 3 + [False] * 2]
+
+    def test_a_log_with_more_fields_than_its_header_goes_on(self, tmp_path: Path) -> None:
+        (tmp_path / "log.csv").write_text("step,loss\n1,0.5\n2,0.4,0.9,0.1\n")
+        RunLog(tmp_path).add({"step": 3, "loss": 0.25})
+        assert (tmp_path / "log.csv").read_text().split() == ["step,loss", "1,0.5", "2,0.4", "3,0.25"]
+
+    def test_a_run_of_any_seed(self, sets: Path, config: Path) -> None:  # noqa: F811
+        run = trainer(sets, config, seed=2**63 - 1, steps=1)
+        run.run()
+        assert run.step == 1
 
     def test_the_best_of_many_parts_is_that_of_their_mean(self) -> None:
         score = Score({"skin": 0.5, "nose": 0.25, "hair": 0.75, "hat": math.nan}, math.nan)

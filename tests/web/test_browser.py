@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import shutil
 import subprocess
@@ -14,6 +15,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from PIL import Image
 
 from headstream.capture.cameras import LiveTarget
 from headstream.segment.crops import CropSegmenter
@@ -245,9 +247,14 @@ def test_a_background_that_is_not_chosen_after_all_leaves_the_last(
     assert page.input_value("#background") == "transparent"
 
 
-def test_a_background_is_chosen_where_the_list_opens_no_files(
-    studio: Running, open_page: Callable[..., Any], portrait_file: Path
-) -> None:
+def plain_png(colour: tuple[int, int, int]) -> bytes:
+    """A picture of one colour."""
+    file = io.BytesIO()
+    Image.new("RGB", (64, 64), colour).save(file, "PNG")
+    return file.getvalue()
+
+
+def test_a_background_is_chosen_where_the_list_opens_no_files(studio: Running, open_page: Callable[..., Any]) -> None:
     page = open_page(studio)
     page.evaluate("document.getElementById('backfile').click = () => {}")  # as in WebKit while a list is answered
     assert page.is_hidden("#backchoose")
@@ -261,11 +268,12 @@ def test_a_background_is_chosen_where_the_list_opens_no_files(
     assert page.evaluate("document.activeElement.id") == "background"
     with page.expect_file_chooser():
         page.select_option("#background", "file")
-    for _ in range(2):  # another picture, too
+    begin_camera(page)
+    for colour in ((255, 0, 0), (0, 0, 255)):  # another picture, too
         with page.expect_file_chooser() as asked:
             page.click("#backchoose")
-        asked.value.set_files(portrait_file)
-        page.wait_for_timeout(300)
+        asked.value.set_files({"name": "a.png", "mimeType": "image/png", "buffer": plain_png(colour)})
+        until(page, f"String(({PIXEL})([0.97, 0.03])) === '{','.join(map(str, colour))},255'")
         assert page.input_value("#background") == "file"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import platform
+import sys
 import threading
 from pathlib import Path
 
@@ -42,6 +43,10 @@ def test_what_a_thread_freed_goes_back() -> None:
     assert resident_mb() < kept - 50
 
 
-def test_it_may_be_asked_for_anywhere() -> None:
-    give_back()
-    give_back()
+def test_other_systems_are_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr(ctypes, "CDLL", asked.append)
+    for system in ("win32", "darwin"):
+        monkeypatch.setattr(sys, "platform", system)
+        give_back()
+    assert asked == []

@@ -35,8 +35,9 @@ from headstream.types import Cutout, Frame, UInt8Array
 from headstream.web.address import bound
 from headstream.web.app import create_app
 from headstream.web.cutting import OwnCamera, Stage
+from headstream.web.heap import give_back
 from headstream.web.overlay import OverlaySink
-from headstream.web.server import Background
+from headstream.web.server import _NO_NEWS, Background
 from headstream.web.settings import Settings, parse_settings
 from headstream.web.wire import HEADER, pack, unpack
 from tests.media import alpha_of, video_stream
@@ -187,6 +188,44 @@ def test_text_that_is_no_utf8_is_refused_without_a_traceback(studio: Running, fa
     with connect(f"ws://{studio.host}/ws/page", max_size=None) as socket:
         socket.send(numbered(1, face_jpeg))
         next_cut(socket)
+
+
+def test_of_the_servers_errors_only_its_clients_own_are_kept_quiet() -> None:
+    """A file the application could not read as text is an error to be told, as any other."""
+    quiet = {
+        "Exception in ASGI application\n": False,
+        "Invalid UTF-8 sequence received from client.": True,
+    }
+    log = logging.getLogger("uvicorn.error")
+    for message, expected in quiet.items():
+        try:
+            b"\xff".decode()
+        except UnicodeDecodeError:
+            record = log.makeRecord(log.name, logging.ERROR, "", 0, message, (), sys.exc_info())
+        assert _NO_NEWS.filter(record) is not expected
+
+
+@pytest.fixture
+def given_back(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Set when memory was given back."""
+    given = threading.Event()
+
+    def noted() -> None:
+        give_back()
+        given.set()
+
+    monkeypatch.setattr("headstream.web.cutting.give_back", noted)
+    return given
+
+
+def test_memory_is_given_back_when_a_page_leaves(
+    studio: Running, face_jpeg: bytes, given_back: threading.Event
+) -> None:
+    with connect(f"ws://{studio.host}/ws/page", max_size=None) as socket:
+        socket.send(numbered(1, face_jpeg))
+        next_cut(socket)
+        assert not given_back.is_set()
+    assert given_back.wait(30)
 
 
 def test_a_picture_bomb_is_not_decoded() -> None:
@@ -380,7 +419,9 @@ def test_a_disk_that_fills_up_is_said_and_nothing_stays(studio: Running) -> None
 # --- this machine's camera, and the overlay ---
 
 
-def test_this_machines_camera_is_shown_and_released(start: Callable[..., Running], head_clip: Path) -> None:
+def test_this_machines_camera_is_shown_and_released(
+    start: Callable[..., Running], head_clip: Path, given_back: threading.Event
+) -> None:
     studio = start(camera=LiveTarget("file", "a film", address=str(head_clip)))
     assert studio.ask("GET", "/api/studio").json["camera"] == "a film"
     camera = studio.app.state.studio.camera
@@ -403,6 +444,7 @@ def test_this_machines_camera_is_shown_and_released(start: Callable[..., Running
             pass
         assert next_cut(one)[1].size == 0
     wait_until(lambda: camera._thread is None)
+    assert given_back.wait(30)
 
 
 class OnlyOne:
