@@ -112,8 +112,10 @@ class HeadMatte:
         if options.hair_color is not None and self._hair is not None:
             correction, kept = self._tinted(crop_rgb, correction, options.hair_color), np.zeros_like(kept)
         colours = None if correction is None else _corrected(frame, region, crop_px, correction, kept)
-        screen = find_screen(crop_rgb, alpha, crop_px, frame.size_px) if options.spill else None
-        if screen is not None and not is_hdr(frame.picture):  # an HDR crop is toned: its colours are not the film's
+        # An HDR crop is toned: its colours are not the film's.
+        look = options.spill and not is_hdr(frame.picture)
+        screen = find_screen(crop_rgb, alpha, crop_px, frame.size_px) if look else None
+        if screen is not None:
             full, bare = keyed(full, colours, frame, region, screen)
             colours = bare if options.hair_color is None else colours
         return Layer(region, times_own_alpha(full, frame, region), colours)

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from headstream.colour import upsample_chroma, yuv_from_rgb
-from headstream.types import Float32Array, Frame, Plane, Planes, Region, UInt8Array
+from headstream.types import Float32Array, Frame, Matrix, Plane, Planes, Region, UInt8Array
 
 _GRID = 64
 _ENOUGH = 80  # grid cells of background beside and above the head
@@ -78,7 +78,8 @@ def keyed(
     if frame.planes is None:
         rgb = frame.rgb[y0:y1, x0:x1]
         _, cr, cb = cv2.split(cv2.cvtColor(rgb, cv2.COLOR_RGB2YCrCb))
-        share, light = _screen_share(alpha, cr, cb, 128.0, _differences(screen.rgb), screen.strength)
+        _, u, v = _code(screen, "bt601", full_range=True)  # as OpenCV has them
+        share, light = _screen_share(alpha, cb, cr, 128, (u - 128, v - 128), screen.strength)
         done = rgb if colours is None else np.asarray(colours)
         parts = zip(cv2.split(rgb), cv2.split(done), screen.rgb, strict=True)
         fixed = [_without(own, so_far, back, share, light, (0, 0, 255)) for own, so_far, back in parts]
@@ -88,8 +89,8 @@ def keyed(
     assert isinstance(so_far, Planes)
     black, grey = part.black
     top = (1 << part.bits) - 1
-    code = yuv_from_rgb(part.colour.matrix, part.colour.full_range) @ np.array([*screen.rgb, 1.0])
-    y, u, v = (float(value) * (1 << (part.bits - 8)) for value in code)
+    code = _code(screen, part.colour.matrix, full_range=part.colour.full_range)
+    y, u, v = (value * (1 << (part.bits - 8)) for value in code)
     share, light = _screen_share(alpha, part.u, part.v, grey, (u - grey, v - grey), screen.strength)
     u_plane = _without(part.u, so_far.u, u, share, light, (grey, 0, top))
     v_plane = _without(part.v, so_far.v, v, share, light, (grey, 0, top))
@@ -162,10 +163,9 @@ def _less(alpha: UInt8Array, share: Float32Array) -> UInt8Array:
     return cv2.min(alpha, cv2.convertScaleAbs(share, alpha=-255, beta=255))
 
 
-def _differences(rgb: tuple[float, float, float]) -> tuple[float, float]:
-    """Red and blue difference of a colour."""
-    luma = 0.299 * rgb[0] + 0.587 * rgb[1] + 0.114 * rgb[2]
-    return 0.713 * (rgb[0] - luma), 0.564 * (rgb[2] - luma)
+def _code(screen: Screen, matrix: Matrix, *, full_range: bool) -> list[float]:
+    """Y, U and V of a screen, at 8 bits."""
+    return [float(value) for value in yuv_from_rgb(matrix, full_range) @ np.array([*screen.rgb, 1.0])]
 
 
 def _ramp(value: float, ends: tuple[float, float]) -> float:
