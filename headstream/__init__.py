@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from headstream.api import cut_image, cut_video
     from headstream.errors import HeadstreamError, ModelError, SinkError, SourceError, UsageError
-    from headstream.pipeline import CutOptions, HeadCutter, cut_stream
+    from headstream.pipeline import CutOptions, HeadCutter
     from headstream.segment.load import load_segmenter
+    from headstream.stream import cut_stream
     from headstream.types import Cutout, Frame, Head, Segmenter, Sink, Source
 
 __version__ = "0.1.0"
@@ -23,8 +24,9 @@ __version__ = "0.1.0"
 _HOMES = {
     "headstream.api": ("cut_image", "cut_video"),
     "headstream.errors": ("HeadstreamError", "ModelError", "SinkError", "SourceError", "UsageError"),
-    "headstream.pipeline": ("CutOptions", "HeadCutter", "cut_stream"),
+    "headstream.pipeline": ("CutOptions", "HeadCutter"),
     "headstream.segment.load": ("load_segmenter",),
+    "headstream.stream": ("cut_stream",),
     "headstream.types": ("Cutout", "Frame", "Head", "Segmenter", "Sink", "Source"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

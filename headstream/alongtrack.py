@@ -22,12 +22,12 @@ from headstream.dub.trackfile import TrackReader
 from headstream.errors import SourceError, UsageError
 from headstream.matte.refine import HeadMatte, Layer
 from headstream.outputs import DirectCut, clip_of, frames_beyond, write_out
-from headstream.pipeline import timed
 from headstream.resume import work_folder
 from headstream.segment.crops import CropSegmenter
 from headstream.segment.places import predicted
 from headstream.sinks.formats import OutputFormat
 from headstream.sinks.video import VideoSink, What
+from headstream.stream import timed
 from headstream.timing import StageTimes
 from headstream.tone import as_shown
 from headstream.types import Cutout, Frame

@@ -19,7 +19,8 @@ from headstream.choice import Heads
 from headstream.errors import UsageError
 from headstream.foresight import file_cutter
 from headstream.photos import PhotoCutter
-from headstream.pipeline import CutOptions, cut_stream
+from headstream.pipeline import CutOptions
+from headstream.stream import cut_stream
 from headstream.types import Cutout, Part, Segmenter, UInt8Array
 
 Model = str | Path | Segmenter

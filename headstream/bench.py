@@ -19,10 +19,11 @@ from headstream.colour import planes_from_rgb
 from headstream.demo import PORTRAIT, moved
 from headstream.foresight import file_cutter
 from headstream.live import LiveCutter, LiveStatus, Output, run_live
-from headstream.pipeline import CutOptions, HeadCutter, cut_stream
+from headstream.pipeline import CutOptions, HeadCutter
 from headstream.segment.load import load_segmenter
 from headstream.segment.registry import models_dir
 from headstream.sinks.memory import CountingSink
+from headstream.stream import cut_stream
 from headstream.track.finder import FaceFinder
 from headstream.types import Colour, Cutout, Planes
 

@@ -10,18 +10,18 @@ with the exact crop for a test.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from headstream.pipeline import CutOptions, HeadCutter
+from headstream.pipeline import Begun, CutOptions, HeadCutter
 from headstream.segment.places import looked_at
 from headstream.state import pack, unpack
 from headstream.track.associate import centre
 from headstream.track.faces import Face
 from headstream.track.tracker import REMEMBERED, Evidence, Finder, Tracker
-from headstream.types import Box, Cutout, Float32Array, Frame, Head, Part, Region, Segmenter, UInt8Array
+from headstream.types import Box, Float32Array, Frame, Head, Part, Region, Segmenter, UInt8Array
 
 _MOST_CROPS = 32  # of one run: frames times heads
 
@@ -43,7 +43,7 @@ class _Answer:
 
 
 class BatchCutter(HeadCutter):
-    """A ``HeadCutter`` that asks the network about several frames in one run where it gets them by ``cut_together``.
+    """A ``HeadCutter`` that asks the network about several frames in one run where it gets them by ``begin_together``.
 
     The cut-outs are those of a ``HeadCutter``, to the bit where the network's answer does not depend on what else is in
     the run.  asked, missed: crops the network was asked about, and frames that were foreseen wrongly.
@@ -69,22 +69,21 @@ class BatchCutter(HeadCutter):
         self._last: dict[int, tuple[Box, Evidence]] = {}
         self.asked = self.missed = 0
 
-    def cut_together(self, frames: Sequence[Frame]) -> Iterator[Cutout]:
-        """The next frames, one after the other; each is cut when it is asked for."""
-        self._begin(frames)
+    def begin_together(self, frames: Sequence[Frame]) -> Generator[Begun, None, None]:
+        """The next frames, one after the other; each is begun when it is asked for."""
+        self._take(frames)
         try:
             for frame in frames:
-                yield self.cut(frame)
+                yield self.begin(frame)
         finally:
-            self._begin(())
+            self._take(())
 
-    def cut(self, frame: Frame, *, carry: bool = False) -> Cutout:
-        """One frame; on its own, if it is not of a lot."""
+    def _begun(self, frame: Frame, carry: bool) -> Begun:
         if id(frame) not in self._lot:
-            self._begin([frame])
-        return super().cut(frame, carry=carry)
+            self._take([frame])
+        return super()._begun(frame, carry)
 
-    def _begin(self, frames: Sequence[Frame]) -> None:
+    def _take(self, frames: Sequence[Frame]) -> None:
         """Another lot of frames: what was told of others is forgotten."""
         self._lot = {id(frame): frame for frame in frames}
         self._told.clear()
@@ -100,11 +99,11 @@ class BatchCutter(HeadCutter):
         planes = {part: np.stack([answer.planes[part] for answer in found]) for part in parts}
         return np.stack([answer.crop for answer in found]), planes
 
-    def _observe(self, evidence: dict[int, Evidence]) -> frozenset[int]:
-        boxes = {head.track_id: head.box_px for head in self.people}
+    def _observe(self, people: tuple[Head, ...], evidence: dict[int, Evidence]) -> frozenset[int]:
+        boxes = {head.track_id: head.box_px for head in people}
         self._last = {track_id: last for track_id, last in self._last.items() if track_id in boxes}
         self._last |= {track_id: (boxes[track_id], seen) for track_id, seen in evidence.items()}
-        return super()._observe(evidence)
+        return super()._observe(people, evidence)
 
     def _ask(self, frame: Frame, heads: list[Head]) -> None:
         """Run the network on the heads of this frame and, as far as they can be foreseen, of those to come."""

@@ -16,7 +16,7 @@ from headstream.capture.file import FileSource
 from headstream.errors import SinkError, SourceError
 from headstream.fixes.read import Fix
 from headstream.journal import fingerprint, identity_of
-from headstream.pipeline import HeadCutter, cut_stream
+from headstream.pipeline import HeadCutter
 from headstream.resume import LongCut, Tally, work_folder
 from headstream.segment.crops import CropSegmenter
 from headstream.sinks.background import handed_over, open_background, parse_background
@@ -26,6 +26,7 @@ from headstream.sinks.picture_segments import PictureSegments
 from headstream.sinks.segments import SegmentSink
 from headstream.sinks.threaded import TeeSink, ThreadedSink
 from headstream.sinks.video import ClipInfo, VideoSink
+from headstream.stream import cut_stream
 from headstream.threads import Worker
 from headstream.types import Cutout, Sink
 

@@ -29,11 +29,11 @@ from headstream.errors import HeadstreamError, SourceError
 from headstream.foresight import file_cutter
 from headstream.lookahead import FRAMES, with_look_ahead
 from headstream.outputs import WHOLE_ONLY, clip_of
-from headstream.pipeline import cut_stream
 from headstream.sinks.background import PICTURES, handed_over, open_background, parse_background
 from headstream.sinks.film_segments import FilmSegments
 from headstream.sinks.packets import DamagedError, suffix_for
 from headstream.sinks.threaded import ThreadedSink
+from headstream.stream import cut_stream
 from headstream.track.finder import overlap
 from headstream.track.tracker import TrackOptions
 from headstream.types import Box, Cutout

@@ -1,22 +1,22 @@
 """The life of a frame. Start reading here.
 
-    source -> [grab thread] -> tracker -> segmenter -> matte -> Cutout -> [sink thread] -> sink
+    source -> [grab thread] -> tracker -> segmenter -> [matte thread] -> matte -> Cutout -> [sink thread] -> sink
 
-``HeadCutter.cut`` is one frame's way through the middle rooms; ``cut_stream`` runs a whole source through it.
+``HeadCutter.cut`` is one frame's way through the middle rooms; ``cut_stream``, in ``stream.py``, runs a whole source through it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from headstream.channel import Policy, Producer
 from headstream.choice import Choice, Heads
 from headstream.colour import crop_resized
-from headstream.errors import HeadstreamError, UsageError
+from headstream.errors import UsageError
 from headstream.matte.refine import HeadMatte, Layer, MatteOptions, merged
 from headstream.matte.temporal import MatteState
 from headstream.segment.places import looked_at
@@ -25,9 +25,8 @@ from headstream.timing import StageTimes
 from headstream.track import tracker
 from headstream.track.evidence import evidence_of
 from headstream.track.tracker import Evidence, Finder, Tracker, TrackOptions
-from headstream.types import PARTS, Cutout, Float32Array, Frame, Head, Part, Segmenter, Source, UInt8Array
+from headstream.types import PARTS, Cutout, Float32Array, Frame, Head, Part, Segmenter, UInt8Array
 
-_LOT_BYTES = 192 << 20  # pictures held for one run of the network: eight of 8K, 8 bits
 _REMEMBERED = (*tracker.REMEMBERED, MatteState)
 
 
@@ -65,11 +64,23 @@ class CutOptions:
         return tuple(dict.fromkeys((*evidence, *wanted)))
 
 
+@dataclass(frozen=True)
+class Begun:
+    """A frame whose heads are known; what is left is to make their layers. people: all that were seen, cut or not."""
+
+    frame: Frame
+    heads: tuple[Head, ...]
+    people: tuple[Head, ...]
+    cut_before: bool
+    layers: tuple[Callable[[], Layer], ...]
+    stage: str
+
+
 class HeadCutter:
     """Cuts the heads out of the frames of one clip, in order. Not safe to share between threads.
 
-    times: mean milliseconds of each stage.  people: the heads in the last frame, cut or not.
-    at_once: how many frames ``cut_together`` is best given.
+    times: mean milliseconds of each stage.  people: the heads in the last frame, cut or not.  cut_before: whether the
+    picture changed as a whole before it: another shot.  at_once: how many frames ``begin_together`` is best given.
     """
 
     at_once = 1
@@ -85,11 +96,8 @@ class HeadCutter:
         self._choice = Choice()
         self.times = StageTimes()
         self.people: tuple[Head, ...] = ()
-
-    @property
-    def cut_before(self) -> bool:
-        """Whether the picture changed as a whole before the last frame: another shot."""
-        return self._tracker.cut_before
+        self.cut_before = False
+        self._under_way = 0
 
     def choose(self, heads: Heads) -> None:
         """Whose head is cut from the next frame on."""
@@ -105,7 +113,10 @@ class HeadCutter:
         self._tracker.options = options.track
 
     def snapshot(self) -> Packed:
-        """All that is remembered of the frames so far, put away: who is where, their mattes, whose head is cut."""
+        """All that is remembered of the frames so far, put away: who is where, their mattes, whose head is cut. Raises
+        RuntimeError while there are frames that were begun and did not come out yet."""
+        if self._under_way:
+            raise RuntimeError(f"{self._under_way} frames are under way; see settled of cut_stream")
         mattes = {track_id: matte.snapshot() for track_id, matte in self._mattes.items()}
         remembered = (self._tracker.snapshot(), mattes, self._choice.largest, self._choice.rival)
         return pack(remembered, _REMEMBERED)
@@ -115,6 +126,7 @@ class HeadCutter:
         the bit. Raises ValueError if it is not one; then the cutter must not be used."""
         tracks, mattes, self._choice.largest, self._choice.rival = unpack(snapshot, _REMEMBERED)
         self._tracker.restore(tracks)
+        self.cut_before = self._tracker.cut_before
         self._mattes = {track_id: HeadMatte(self.options.matte) for track_id in mattes}
         for track_id, matte in self._mattes.items():
             matte.restore(mattes[track_id])
@@ -125,38 +137,62 @@ class HeadCutter:
         carry: move the last mattes along with the picture instead of running the network, where there are such mattes.
         Costs about half; mattes age, so run the network again in a frame or two.
         """
-        with self.times.stage("track"):
-            candidates = self._tracker.update(frame)
-        self.people = candidates
-        if self._tracker.cut_before:
-            self._mattes.clear()
-        layers, kept = (carry and self._carried(frame, candidates)) or self._segmented(frame, candidates)
-        self._forget(kept)
-        layer = merged(layers, frame)
-        return Cutout(frame, tuple(kept), layer.region_px, layer.alpha, layer.foreground)
+        begun = self._begun(frame, carry)
+        return self.given(begun, self.finish(begun))
 
-    def cut_together(self, frames: Sequence[Frame]) -> Iterator[Cutout]:
-        """The next frames, one after the other; each is cut when it is asked for."""
+    def begin(self, frame: Frame) -> Begun:
+        """The first half of ``cut``: find the heads of the next frame and ask the network about them."""
+        return self._begun(frame, carry=False)
+
+    def begin_together(self, frames: Sequence[Frame]) -> Generator[Begun, None, None]:
+        """The next frames, one after the other; each is begun when it is asked for."""
         for frame in frames:
-            yield self.cut(frame)
+            yield self.begin(frame)
 
-    def _segmented(self, frame: Frame, candidates: tuple[Head, ...]) -> tuple[list[Layer], list[Head]]:
-        layers: list[Layer] = []
+    def finish(self, begun: Begun) -> Cutout:
+        """The second half: finish the mattes. May be called in another thread than ``begin`` is for the next frames, one at a
+        time, in their order; ``given`` is told of it in the first thread."""
+        with self.times.stage(begun.stage):
+            layer = merged([make() for make in begun.layers], begun.frame)
+        return Cutout(begun.frame, begun.heads, layer.region_px, layer.alpha, layer.foreground)
+
+    def given(self, begun: Begun, cutout: Cutout) -> Cutout:
+        """The cut-out comes out now: from here on, the last frame is this one."""
+        self._under_way -= 1
+        self.people, self.cut_before = begun.people, begun.cut_before
+        return cutout
+
+    def _begun(self, frame: Frame, carry: bool) -> Begun:
+        with self.times.stage("track"):
+            people = self._tracker.update(frame)
+        cut_before = self._tracker.cut_before
+        if cut_before:
+            self._mattes.clear()
+        carried = self._carried(frame, people) if carry else None
+        layers, kept = carried or self._segmented(frame, people)
+        self._forget(kept)
+        self._under_way += 1
+        return Begun(frame, tuple(kept), people, cut_before, tuple(layers), "carry" if carried else "matte")
+
+    def _segmented(self, frame: Frame, candidates: tuple[Head, ...]) -> tuple[list[Callable[[], Layer]], list[Head]]:
+        layers: list[Callable[[], Layer]] = []
         kept: list[Head] = []
+        people = candidates
         while candidates and (wanted := self._choice.of(candidates, self.options.heads, frame.pts)):
             crops, planes = self._answers(frame, wanted)
-            refused = self._observe(evidence_of(planes, self.options.part, wanted))
+            refused = self._observe(people, evidence_of(planes, self.options.part, wanted))
             believed = [k for k, head in enumerate(wanted) if head.track_id not in refused]
             alphas, hair = planes[self.options.part], planes.get("hair", [None] * len(wanted))
-            with self.times.stage("matte"):
-                layers += [self._finish(alphas[k], crops[k], wanted[k], frame, hair[k]) for k in believed]
+            layers += [self._to_finish(alphas[k], crops[k], wanted[k], frame, hair[k]) for k in believed]
             kept += [wanted[k] for k in believed]
             if not refused or self.options.heads == "all":
                 break
             candidates = tuple(h for h in candidates if h.track_id not in refused)  # the next largest may be real
         return layers, kept
 
-    def _carried(self, frame: Frame, candidates: tuple[Head, ...]) -> tuple[list[Layer], list[Head]] | None:
+    def _carried(
+        self, frame: Frame, candidates: tuple[Head, ...]
+    ) -> tuple[list[Callable[[], Layer]], list[Head]] | None:
         """None if a head is wanted that has no matte yet: the network must see it."""
         wanted = self._choice.of(candidates, self.options.heads, frame.pts) if candidates else []
         mattes = [self._mattes.get(head.track_id) for head in wanted]
@@ -166,8 +202,9 @@ class HeadCutter:
             return [], []
         crops = self._crops(frame, wanted)
         self._tracker.still([head.track_id for head in wanted])
-        with self.times.stage("carry"):
-            layers = [m.carry(c, h.crop_px, frame) for m, c, h in zip(mattes, crops, wanted, strict=True) if m]
+        layers: list[Callable[[], Layer]] = [
+            partial(m.carry, c, h.crop_px, frame) for m, c, h in zip(mattes, crops, wanted, strict=True) if m
+        ]
         return layers, wanted
 
     def _answers(self, frame: Frame, heads: list[Head]) -> tuple[UInt8Array, dict[Part, Float32Array]]:
@@ -175,65 +212,21 @@ class HeadCutter:
         places = [(frame.picture, head.crop_px) for head in heads]
         return looked_at(self._segmenter, places, self._planes, self._side, self.times)
 
-    def _observe(self, evidence: dict[int, Evidence]) -> frozenset[int]:
-        """Tell the tracker. Returns the numbers of heads that are not believed."""
+    def _observe(self, people: tuple[Head, ...], evidence: dict[int, Evidence]) -> frozenset[int]:
+        """Tell the tracker what there is to say of ``people``. Returns the numbers of heads that are not believed."""
         return self._tracker.observe(evidence)
 
     def _crops(self, frame: Frame, heads: list[Head]) -> UInt8Array:
         with self.times.stage("crop"):
             return np.stack([crop_resized(frame.picture, head.crop_px, self._side) for head in heads])
 
-    def _finish(self, alpha: Float32Array, crop: Any, head: Head, frame: Frame, hair: Float32Array | None) -> Layer:
+    def _to_finish(
+        self, alpha: Float32Array, crop: Any, head: Head, frame: Frame, hair: Float32Array | None
+    ) -> Callable[[], Layer]:
         matte = self._mattes.setdefault(head.track_id, HeadMatte(self.options.matte))
-        return matte.update(alpha, crop, head.crop_px, frame, hair if self.options.matte.hair_color else None)
+        return partial(matte.update, alpha, crop, head.crop_px, frame, hair if self.options.matte.hair_color else None)
 
     def _forget(self, heads: list[Head]) -> None:
         present = {head.track_id for head in heads}
         for track_id in [t for t in self._mattes if t not in present]:
             del self._mattes[track_id]
-
-
-def cut_stream(
-    source: Source,
-    cutter: HeadCutter,
-    *,
-    policy: Policy = "every",
-    capacity: int = 4,
-    on_stop: Callable[[], None] | None = None,
-) -> Generator[Cutout, None, None]:
-    """Cut-outs of every frame of a source, which is read in a thread of its own. Closing the generator stops it.
-
-    on_stop: ends a source that may be long in coming to its next frame; called from another thread than reads it.
-    """
-    items = timed(source, cutter.times)
-    with Producer(items, name="headstream-grab", capacity=capacity, policy=policy, on_stop=on_stop) as frames:
-        for some in _together(frames, cutter.at_once if policy == "every" else 1):
-            yield from cutter.cut_together(some)
-
-
-def _together(frames: Iterable[Frame], count: int) -> Iterator[list[Frame]]:
-    """Frames in lots of ``count``, fewer where they are large. Where the source breaks off, what came before is good."""
-    some: list[Frame] = []
-    try:
-        for frame in frames:
-            some.append(frame)
-            if len(some) >= min(count, _LOT_BYTES // frame.nbytes):
-                yield some
-                some = []
-    except HeadstreamError:
-        if some:
-            yield some
-        raise
-    if some:
-        yield some
-
-
-def timed(source: Source, times: StageTimes) -> Iterator[Frame]:
-    """A source's frames; what each takes is noted as the stage "decode"."""
-    frames = iter(source)
-    while True:
-        with times.stage("decode"):
-            frame = next(frames, None)
-        if frame is None:
-            return
-        yield frame

@@ -22,12 +22,13 @@ from headstream.capture.file import FileSource
 from headstream.capture.marks import TRAIL, Mark, Trail
 from headstream.errors import HeadstreamError
 from headstream.journal import Journal, Segment, difference, read_journal
-from headstream.pipeline import HeadCutter, cut_stream
+from headstream.pipeline import HeadCutter
 from headstream.sinks.clipfile import beside
 from headstream.sinks.partial import sink_error
 from headstream.sinks.segments import SegmentSink
 from headstream.state import Packed, pack, unpack
-from headstream.types import Cutout
+from headstream.stream import cut_stream
+from headstream.types import Cutout, Frame
 
 log = logging.getLogger(__name__)
 
@@ -144,9 +145,10 @@ class LongCut:
         trail, self._warnings = Trail(), source.warnings
         following = 0
         try:
-            for cutout in cut_stream(source, cutter, on_stop=source.close):
+            stream = cut_stream(source, cutter, on_stop=source.close, settled=lambda frame: not self._ahead(frame))
+            for cutout in stream:
                 following = cutout.frame.index + 1
-                ahead = -(following + self._lead) % self._every  # frames until the next snapshot
+                ahead = self._ahead(cutout.frame)
                 if ahead < TRAIL:
                     trail.add(cutout.frame)
                 if ahead == 0:
@@ -161,6 +163,10 @@ class LongCut:
                 if border > following - self._lead:
                     self._borders.pop(border, None)
             raise
+
+    def _ahead(self, frame: Frame) -> int:
+        """Frames from this one until the next snapshot is taken."""
+        return -(frame.index + 1 + self._lead) % self._every
 
     def write(self, cutout: Cutout) -> None:
         """Take one cut-out; before the first of a new segment, the last one is put on the disk. Raises SinkError."""

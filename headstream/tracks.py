@@ -22,11 +22,12 @@ from headstream.dub.steady import Smoother
 from headstream.dub.trackfile import TrackedFrame, TrackHeader, TrackReader, TrackWriter
 from headstream.foresight import file_cutter
 from headstream.lock import locked
-from headstream.pipeline import CutOptions, cut_stream
+from headstream.pipeline import CutOptions
 from headstream.segment.load import load_segmenter
 from headstream.segment.registry import models_dir
 from headstream.sinks.partial import whole_file
 from headstream.sinks.photo import save_png
+from headstream.stream import cut_stream
 from headstream.track.finder import FaceFinder
 from headstream.track.tracker import TrackOptions
 from headstream.types import Cutout, UInt8Array

@@ -25,9 +25,10 @@ import numpy as np
 
 from headstream.capture.file import FileSource
 from headstream.imagefile import read_image, write_image
-from headstream.pipeline import CutOptions, HeadCutter, cut_stream
+from headstream.pipeline import CutOptions, HeadCutter
 from headstream.segment.load import load_segmenter
 from headstream.segment.registry import models_dir
+from headstream.stream import cut_stream
 from headstream.track.finder import FaceFinder
 from headstream.video import VideoJob, cut_video_file
 

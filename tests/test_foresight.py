@@ -14,8 +14,9 @@ import pytest
 
 from headstream.errors import SourceError
 from headstream.foresight import BatchCutter, file_cutter
-from headstream.pipeline import CutOptions, HeadCutter, cut_stream
+from headstream.pipeline import CutOptions, HeadCutter
 from headstream.segment.crops import CropSegmenter
+from headstream.stream import cut_stream
 from headstream.track.faces import Face
 from headstream.track.finder import FaceFinder
 from headstream.types import Cutout, Float32Array, Frame, Head, Part, Region, UInt8Array
@@ -43,6 +44,11 @@ class Counted:
     def predict_parts(self, rgb: UInt8Array, parts: Sequence[Part]) -> Float32Array:
         self.runs.append(len(rgb))
         return self.inner.predict_parts(rgb, parts)
+
+
+def cut_at_once(cutter: HeadCutter, frames: list[Frame]) -> list[Cutout]:
+    """The cut-outs of one lot of frames."""
+    return [cutter.given(begun, cutter.finish(begun)) for begun in cutter.begin_together(frames)]
 
 
 @dataclass
@@ -169,7 +175,7 @@ class TestSame:
         pictures = moving_portrait(portrait, 24)
         single = told(list(cut_stream(ListSource(pictures), HeadCutter(segmenter, finder))))
         cutter = BatchCutter(segmenter, finder, at_once=8)
-        stream = cut_stream(ListSource(pictures), cutter)
+        stream = cut_stream(ListSource(pictures), cutter, settled=lambda frame: frame.index == 10)
         for _ in range(11):
             next(stream)
         snapshot = cutter.snapshot()
@@ -177,7 +183,7 @@ class TestSame:
         other = BatchCutter(segmenter, finder, at_once=8)
         other.restore(snapshot)
         frames = list(ListSource(pictures))
-        assert told(list(other.cut_together(frames[11:]))) == single[11:]
+        assert told(cut_at_once(other, frames[11:])) == single[11:]
 
     def test_frame_by_frame_it_is_a_cutter_like_others(
         self, portrait: UInt8Array, segmenter: CropSegmenter, finder: FaceFinder
@@ -199,7 +205,7 @@ class TestSame:
         frames = list(ListSource(moving_portrait(portrait, 12)))
         most = 0
         for k in (0, 4, 8):
-            for _ in cutter.cut_together(frames[k : k + 4]):
+            for _ in cutter.begin_together(frames[k : k + 4]):
                 most = max(most, len(cutter._told))
             assert not cutter._told
             assert not cutter._seen._found

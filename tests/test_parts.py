@@ -24,6 +24,7 @@ from headstream.train.picture import PLANE_CLASSES
 from headstream.types import Cutout, Frame, Part, UInt8Array
 from tests.conftest import moving_portrait
 from tests.media import alpha_of, frame_times, pattern
+from tests.test_foresight import cut_at_once
 
 onnx = pytest.importorskip("onnx")
 
@@ -121,10 +122,10 @@ def test_many_frames_at_once_are_those_of_one_at_a_time(
     single = HeadCutter(loaded("hair"), finder, options)
     expected = [single.cut(frame) for frame in frames]
     many = BatchCutter(loaded("hair"), finder, options, at_once=4)
-    got = list(many.cut_together(frames[:6]))
+    got = cut_at_once(many, frames[:6])
     again = BatchCutter(loaded("hair"), finder, options, at_once=4)
     again.restore(many.snapshot())
-    got += again.cut_together(frames[6:])
+    got += cut_at_once(again, frames[6:])
     for a, b in zip(got, expected, strict=True):
         assert a.heads[0].crop_px == b.heads[0].crop_px
         assert np.abs(a.alpha.astype(int) - b.alpha).max() <= 2  # a batch's last bits

@@ -16,8 +16,9 @@ import pytest
 import headstream
 from headstream.capture.file import FileSource
 from headstream.errors import SourceError, UsageError
-from headstream.pipeline import CutOptions, HeadCutter, cut_stream
+from headstream.pipeline import CutOptions, HeadCutter
 from headstream.segment.crops import CropSegmenter
+from headstream.stream import cut_stream
 from headstream.track.finder import FaceFinder
 from headstream.types import Cutout, Float32Array, Frame, Part, UInt8Array
 from headstream.video import VideoJob, check_job, cut_video_file

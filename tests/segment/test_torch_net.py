@@ -19,10 +19,10 @@ from headstream.errors import ModelError
 from headstream.foresight import BatchCutter, file_cutter
 from headstream.nets.formats import Network
 from headstream.nets.zoo import NetSpec, build
-from headstream.pipeline import cut_stream
 from headstream.segment.device_crops import DeviceCrops, plan, scaling
 from headstream.segment.recorded import Net, Play, RecordedNet
 from headstream.segment.torch_net import TorchSegmenter
+from headstream.stream import cut_stream
 from headstream.track.finder import FaceFinder
 from headstream.types import Colour, Planes, UInt8Array
 from tests.conftest import moving_portrait
