@@ -43,7 +43,8 @@ _OPTIONAL = {
     "ray": "batches on a cluster: pip install 'headstream[cluster]'",
 }
 _ENCODERS = {
-    "prores_ks": ".mov with alpha (ProRes 4444)",
+    "prores_aw": ".mov with alpha (ProRes 4444)",
+    "prores_ks": ".mov of odd widths",
     "libvpx-vp9": ".webm with alpha (VP9)",
     "ffv1": ".mkv with alpha, lossless (FFV1)",
     "libx264": ".mp4 over a background (H.264)",

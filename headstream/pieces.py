@@ -42,7 +42,7 @@ from headstream.video import Tools, VideoJob, cautions, check_job
 _RUN_UP_S = TrackOptions().hold_s + 1  # a head unseen since before it is given up by then, in the whole film too
 _COMPARED = 8  # frames on each side of a border
 _SAME_HEAD = 0.3  # overlap of the boxes of one head, found anew
-_SAME_BY_MANY = {"prores_ks", "ffv1"}  # encoders that give the same bytes whatever their threads; others get one
+_SAME_BY_MANY = {"prores_aw", "ffv1"}  # encoders that give the same bytes whatever their threads; others get one
 
 
 class Indivisible(HeadstreamError):

@@ -210,14 +210,14 @@ print(main(["video", {str(film)!r}, "--out", {str(tmp_path / "o.mov")!r}, "--seg
     ) -> None:
         more: dict[str, Any] = {"segment_s": 16 / 25, "look_ahead": True}
         with monkeypatch.context() as patch:
-            real = HeadCutter.cut
+            real = HeadCutter.begin
 
             def broken(self: HeadCutter, frame: Any) -> Any:
                 if frame.index == 40:
                     raise SourceError("cut off")
                 return real(self, frame)
 
-            patch.setattr(HeadCutter, "cut", broken)
+            patch.setattr(HeadCutter, "begin", broken)
             with pytest.raises(SourceError, match="cut off.*goes on from frame 16"):
                 cut(film, tmp_path / "o.mkv", **more)
         assert len(frame_times(tmp_path / "o.partial.mkv")) == 40
@@ -286,14 +286,14 @@ print(main(["video", {str(film)!r}, "--out", {str(tmp_path / "o.mov")!r}, "--seg
         self, film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         with monkeypatch.context() as patch:
-            real = HeadCutter.cut
+            real = HeadCutter.begin
 
             def broken(self: HeadCutter, frame: Any) -> Any:
                 if frame.index == 33:
                     raise RuntimeError("out of memory")
                 return real(self, frame)
 
-            patch.setattr(HeadCutter, "cut", broken)
+            patch.setattr(HeadCutter, "begin", broken)
             with pytest.raises(RuntimeError, match="out of memory"):
                 cut(film, tmp_path / "o.webm")
         assert [p.name for p in tmp_path.iterdir()] == [".o.webm.work"]

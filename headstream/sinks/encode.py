@@ -32,7 +32,7 @@ _RGB = replace(RGB_AS_YUV, full_range=True, matrix_code=0)
 _UNCODED = {"bgra": _RGB, "bgr0": _RGB, "gray": replace(RGB_AS_YUV, full_range=True)}
 # Codecs that keep two fields in one frame, with AV_CODEC_FLAG_INTERLACED_DCT where they code them apart; and AVFieldOrder's
 # names, as muxers read them, for lines that lie as they are shown, the upper or the lower field being the earlier one.
-_FIELD_CODECS = {"prores_ks": 1 << 18, "ffv1": 0}
+_FIELD_CODECS = {"prores_aw": 1 << 18, "prores_ks": 1 << 18, "ffv1": 0}
 _INTERLEAVED_TOP, _INTERLEAVED_BOTTOM = 4, 5
 What = Literal["cutout", "matte", "film", "clip"]
 
@@ -84,7 +84,7 @@ class PictureEncoder:
     ) -> None:
         if not kind.alpha and background is None and what == "cutout":
             raise UsageError(f"{path}: {kind.name} has no transparency; choose a background")
-        self._kind, self._clip, self._what, self._background = kind, clip, what, background
+        self._kind, self._clip, self._what, self._background = kind.for_width(clip.size_px[0]), clip, what, background
         self.picture: Picture | None = None
         self.last_pts = -1
         self.left_out = 0
@@ -149,13 +149,15 @@ class PictureEncoder:
     def _timed(self, packets: list[Any]) -> list[Any]:
         for packet in packets:
             packet.duration = self._durations.pop(packet.pts, packet.duration)
+            if self._kind.codec == "prores_aw" and self.picture and self.picture.tags:
+                _tell_colour(packet, self.picture.tags)
         return packets
 
     def _pixel_format(self, first: Cutout) -> str:
         if self._what == "matte":
-            return {"ffv1": "gray", "png": "gray", "libvpx-vp9": "yuv420p", "prores_ks": "yuv444p10le"}.get(
-                self._kind.codec, "yuv420p"
-            )
+            if self._kind.layout == "prores":
+                return "yuv444p10le"
+            return {"ffv1": "gray", "png": "gray"}.get(self._kind.codec, "yuv420p")
         if self._what == "film":
             return film_pixels(first.frame, self._kind.codec)
         layouts = {"opaque": "yuv420p", "palette": "pal8", "rgba": "bgra" if self._kind.container == "webp" else "rgba"}
@@ -238,6 +240,12 @@ def _repeatable(kind: OutputFormat) -> dict[str, str]:
     if kind.codec == "libx264" and all(cv2.checkHardwareSupport(feature) for feature in _AVX512_AND_AVX2):
         return {"x264-params": "asm=avx2"}
     return {}
+
+
+def _tell_colour(packet: Any, tags: dict[str, int]) -> None:
+    """Put all colour codes into a ProRes frame's header (SMPTE RDD 36), where decoders look for them first: this encoder puts 0
+    for those it does not list, BT.601's transfer and the matrix of 625 lines among them."""
+    memoryview(packet)[22:25] = bytes((tags["color_primaries"], tags["color_trc"], tags["colorspace"]))
 
 
 def _set(target: Any, tags: dict[str, int]) -> None:

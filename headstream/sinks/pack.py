@@ -20,7 +20,7 @@ _FFV1_DEPTHS = {8: "", 10: "10le", 12: "12le", 16: "16le"}
 
 def planes_format(frame: Frame, codec: str) -> str:
     """The alpha pixel format that holds a source's planes as they are, as far as ``codec`` has it."""
-    if codec == "prores_ks":
+    if codec.startswith("prores"):
         return "yuva444p10le"
     planes = frame.planes
     if codec == "libvpx-vp9":
@@ -39,7 +39,7 @@ def film_pixels(frame: Frame, codec: str) -> str:
     planes = frame.planes
     if codec == "png":
         return "rgb24"
-    if codec == "prores_ks":
+    if codec.startswith("prores"):
         return "yuv422p10le"  # of 422 HQ; players look at the profile, not at the planes
     if codec != "ffv1":
         return "yuv420p"

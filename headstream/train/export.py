@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from headstream.nets.zoo import NetSpec, alpha_of, as_called
 from headstream.sinks.partial import whole_file
 from headstream.train.card import making_of
+from headstream.train.faster import make_faster
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,7 @@ def export_onnx(
             opset_version=17,
             dynamo=False,
         )
+        make_faster(part)
         if half:
             _store_weights_in_half(part)
 

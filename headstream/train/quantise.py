@@ -25,6 +25,7 @@ from headstream.train.augment import head_middle
 from headstream.train.data import DataSet
 from headstream.train.export import Finish, export_onnx
 from headstream.train.faces import find_faces
+from headstream.train.faster import make_faster
 from headstream.types import UInt8Array
 
 _ZOOMS = (1.8, 2.4, 2.4, 3.0)
@@ -120,6 +121,7 @@ def export_int8(
         )
         if bytes_as_they_are:
             _feed_bytes(part, first)
+        make_faster(part)
 
 
 @contextmanager

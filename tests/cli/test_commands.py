@@ -332,7 +332,7 @@ class TestVideo:
         def interrupted(*arguments: object) -> None:
             raise KeyboardInterrupt
 
-        monkeypatch.setattr("headstream.pipeline.HeadCutter.cut", interrupted)
+        monkeypatch.setattr("headstream.pipeline.HeadCutter.begin", interrupted)
         assert run("video", head_clip, "--out", tmp_path / "o.mkv", "--review", tmp_path / "r.html") == 130
         assert not list(tmp_path.iterdir())
         assert "wrote" not in capsys.readouterr().err
@@ -459,7 +459,7 @@ class TestOthers:
         assert result["ok"]
         states = {(f["topic"], f["name"]): f["state"] for f in result["findings"]}
         assert states["model", "lite"] == "ok"
-        assert states["encoder", "prores_ks"] == "ok"
+        assert states["encoder", "prores_aw"] == "ok"
         assert states["run", "portrait"] == "ok"
         assert run("doctor") == 0
         assert "all that the main job needs is here" in capsys.readouterr().out
