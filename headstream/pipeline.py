@@ -126,7 +126,7 @@ class HeadCutter:
         the bit. Raises ValueError if it is not one; then the cutter must not be used."""
         tracks, mattes, self._choice.largest, self._choice.rival = unpack(snapshot, _REMEMBERED)
         self._tracker.restore(tracks)
-        self.cut_before = self._tracker.cut_before
+        self.cut_before, self._under_way = self._tracker.cut_before, 0
         self._mattes = {track_id: HeadMatte(self.options.matte) for track_id in mattes}
         for track_id, matte in self._mattes.items():
             matte.restore(mattes[track_id])
@@ -138,11 +138,15 @@ class HeadCutter:
         Costs about half; mattes age, so run the network again in a frame or two.
         """
         begun = self._begun(frame, carry)
-        return self.given(begun, self.finish(begun))
+        cutout = self.finish(begun)
+        self.people, self.cut_before = begun.people, begun.cut_before
+        return cutout
 
     def begin(self, frame: Frame) -> Begun:
         """The first half of ``cut``: find the heads of the next frame and ask the network about them."""
-        return self._begun(frame, carry=False)
+        begun = self._begun(frame, carry=False)
+        self._under_way += 1
+        return begun
 
     def begin_together(self, frames: Sequence[Frame]) -> Generator[Begun, None, None]:
         """The next frames, one after the other; each is begun when it is asked for."""
@@ -152,8 +156,11 @@ class HeadCutter:
     def finish(self, begun: Begun) -> Cutout:
         """The second half: finish the mattes. May be called in another thread than ``begin`` is for the next frames, one at a
         time, in their order; ``given`` is told of it in the first thread."""
-        with self.times.stage(begun.stage):
-            layer = merged([make() for make in begun.layers], begun.frame)
+        layers = []
+        if begun.layers:
+            with self.times.stage(begun.stage):
+                layers = [make() for make in begun.layers]
+        layer = merged(layers, begun.frame)
         return Cutout(begun.frame, begun.heads, layer.region_px, layer.alpha, layer.foreground)
 
     def given(self, begun: Begun, cutout: Cutout) -> Cutout:
@@ -161,6 +168,10 @@ class HeadCutter:
         self._under_way -= 1
         self.people, self.cut_before = begun.people, begun.cut_before
         return cutout
+
+    def give_up(self, frames: int) -> None:
+        """So many frames that were begun will not come out: what is remembered is ahead of what was given by them."""
+        self._under_way -= frames
 
     def _begun(self, frame: Frame, carry: bool) -> Begun:
         with self.times.stage("track"):
@@ -171,7 +182,6 @@ class HeadCutter:
         carried = self._carried(frame, people) if carry else None
         layers, kept = carried or self._segmented(frame, people)
         self._forget(kept)
-        self._under_way += 1
         return Begun(frame, tuple(kept), people, cut_before, tuple(layers), "carry" if carried else "matte")
 
     def _segmented(self, frame: Frame, candidates: tuple[Head, ...]) -> tuple[list[Callable[[], Layer]], list[Head]]:

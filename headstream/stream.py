@@ -8,16 +8,15 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 
-from headstream.channel import Policy, Producer
-from headstream.errors import HeadstreamError
+from headstream.channel import Channel, Policy, Producer
 from headstream.pipeline import Begun, HeadCutter
 from headstream.timing import StageTimes
 from headstream.types import Cutout, Frame, Source
 
 _PATIENCE_S = 0.05  # before a cut-out comes out without the next frame having been begun
+_AHEAD = 1  # frames that are begun while one is finished
 _LOT_BYTES = 192 << 20  # pictures held for one run of the network: eight of 8K, 8 bits
 
 
@@ -56,27 +55,37 @@ def _begun(cutter: HeadCutter, frames: Iterable[Frame | None]) -> Generator[Begu
 
 
 def _overlapped(
-    cutter: HeadCutter, begun: Iterable[Begun | None], settled: Callable[[Frame], bool]
+    cutter: HeadCutter, begun: Iterator[Begun | None], settled: Callable[[Frame], bool]
 ) -> Generator[Cutout, None, None]:
     """Each frame finished in a thread while the next is begun, or waited for in vain. Where one cannot be begun, those before
     it are good."""
-    waiting: deque[tuple[Begun, Future[Cutout]]] = deque()
+    waiting: deque[Begun] = deque()
+    todo: Channel[Begun] = Channel(_AHEAD + 1)
+    made = Producer(map(cutter.finish, todo), name="headstream-matte", capacity=_AHEAD + 1, on_stop=todo.close)
+    finished = iter(made)
 
     def out(most: int) -> Iterator[Cutout]:
         while len(waiting) > most:
-            first, future = waiting.popleft()
-            yield cutter.given(first, future.result())
+            cutout = next(finished)
+            yield cutter.given(waiting.popleft(), cutout)
 
-    with ThreadPoolExecutor(1, "headstream-matte") as pool:
-        try:
-            for each in begun:
-                if each is not None:
-                    waiting.append((each, pool.submit(cutter.finish, each)))
-                yield from out(0 if each is None or settled(each.frame) else 1)
-        except HeadstreamError:
-            yield from out(0)
-            raise
+    try:
+        while True:
+            try:
+                each = next(begun)
+            except StopIteration:
+                break
+            except Exception:
+                yield from out(0)
+                raise
+            if each is not None:
+                waiting.append(each)
+                todo.put(each)
+            yield from out(0 if each is None or settled(each.frame) else _AHEAD)
         yield from out(0)
+    finally:
+        cutter.give_up(len(waiting))
+        made.close()
 
 
 def _together(frames: Iterable[Frame | None], count: int) -> Iterator[list[Frame]]:
@@ -92,7 +101,7 @@ def _together(frames: Iterable[Frame | None], count: int) -> Iterator[list[Frame
             if len(some) >= min(count, _LOT_BYTES // frame.nbytes):
                 yield some
                 some = []
-    except HeadstreamError:
+    except Exception:
         if some:
             yield some
         raise

@@ -16,6 +16,7 @@ from headstream.stream import cut_stream
 from headstream.track.finder import FaceFinder
 from headstream.types import Cutout, Float32Array, Frame, Part, UInt8Array
 from tests.conftest import moving_portrait
+from tests.media import pattern
 from tests.test_foresight import told
 from tests.test_pipeline import ListSource, two_people
 
@@ -117,23 +118,58 @@ def test_a_network_that_fails_half_way_costs_no_frame_before(
     assert all(c.heads for c in got)
 
 
-def test_a_matte_that_fails_is_raised_with_its_frame_and_stops_the_threads(
-    portrait: UInt8Array, segmenter: CropSegmenter, finder: FaceFinder, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("error", [MemoryError("no room for the matte"), ModelError("no room for the matte")])
+def test_a_matte_that_fails_is_raised_in_its_place_and_stops_the_threads(
+    portrait: UInt8Array,
+    segmenter: CropSegmenter,
+    finder: FaceFinder,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
 ) -> None:
     update, calls = HeadMatte.update, []
 
     def breaks(self: HeadMatte, *args: object) -> object:
         calls.append(1)
         if len(calls) == 4:
-            raise MemoryError("no room for the matte")
+            raise error
         return update(self, *args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(HeadMatte, "update", breaks)
-    got: list[Cutout] = []
-    with pytest.raises(MemoryError, match="no room"):
-        got.extend(cut_stream(ListSource(moving_portrait(portrait, 30)), HeadCutter(segmenter, finder)))
-    assert len(got) == 3
+    got: list[int] = []
+    cutter = HeadCutter(segmenter, finder)
+    with monkeypatch.context() as patch:
+        patch.setattr(HeadMatte, "update", breaks)
+        with pytest.raises(type(error), match="no room"):
+            got.extend(c.frame.index for c in cut_stream(ListSource(moving_portrait(portrait, 30)), cutter))
+    assert got == [0, 1, 2]
     assert not any(thread.name.startswith("headstream-") for thread in threading.enumerate())
+    cutter.snapshot()  # nothing is under way any more
+    assert len(list(cut_stream(ListSource(moving_portrait(portrait, 3)), cutter))) == 3
+    cutter.snapshot()
+
+
+@pytest.mark.parametrize("at_once", [1, 4])
+def test_a_source_of_ones_own_that_fails_in_its_own_way_costs_no_frame_before(
+    portrait: UInt8Array, segmenter: CropSegmenter, finder: FaceFinder, at_once: int
+) -> None:
+    class Breaks(ListSource):
+        def __iter__(self) -> Iterator[Frame]:
+            for frame in super().__iter__():
+                if frame.index == 6:
+                    raise OSError("the cable")
+                yield frame
+
+    got: list[int] = []
+    source = Breaks(moving_portrait(portrait, 9))
+    cutter = BatchCutter(segmenter, finder, at_once=at_once) if at_once > 1 else HeadCutter(segmenter, finder)
+    with pytest.raises(OSError, match="the cable"):
+        got.extend(cutout.frame.index for cutout in cut_stream(source, cutter))
+    assert got == list(range(6))
+
+
+def test_frames_without_a_head_do_not_count_among_the_mattes(segmenter: CropSegmenter, finder: FaceFinder) -> None:
+    cutter = HeadCutter(segmenter, finder)
+    assert not any(c.heads for c in cut_stream(ListSource([pattern(64, 48, k) for k in range(3)]), cutter))
+    assert set(cutter.times.mean_ms()) == {"decode", "track"}
 
 
 def test_of_the_newest_frames_each_comes_out_before_the_next_is_begun(

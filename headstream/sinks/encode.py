@@ -84,7 +84,7 @@ class PictureEncoder:
     ) -> None:
         if not kind.alpha and background is None and what == "cutout":
             raise UsageError(f"{path}: {kind.name} has no transparency; choose a background")
-        self._kind, self._clip, self._what, self._background = kind.for_width(clip.size_px[0]), clip, what, background
+        self._kind, self._clip, self._what, self._background = kind.for_size(clip.size_px), clip, what, background
         self.picture: Picture | None = None
         self.last_pts = -1
         self.left_out = 0

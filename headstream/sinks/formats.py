@@ -7,6 +7,7 @@ from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from headstream.cores import cores_here
 from headstream.errors import UsageError
 
 Layout = Literal["planes", "prores", "rgba", "palette", "opaque"]
@@ -39,18 +40,25 @@ class OutputFormat:
         options = tuple((key, str(threads) if key == "threads" else value) for key, value in self.options)
         return replace(self, options=options)
 
-    def for_width(self, width: int) -> OutputFormat:
-        """The same, for pictures so wide: the faster of FFmpeg's encoders of ProRes takes even widths only."""
-        if self.codec != "prores_aw" or width % 2 == 0:
-            return self
-        options = dict(self.options) | ({"alpha_bits": "16"} if self.alpha else {}) | {"thread_type": "slice"}
-        return replace(self, codec="prores_ks", options=tuple(options.items()))
+    def for_size(self, size_px: tuple[int, int]) -> OutputFormat:
+        """The same, for pictures of that size: as many at once as fit into memory, and for ProRes of odd widths the slower of
+        FFmpeg's encoders, as the other takes even ones only."""
+        options = dict(self.options)
+        if self.codec == "prores_aw" and size_px[0] % 2:
+            options |= ({"alpha_bits": "16"} if self.alpha else {}) | {"thread_type": "slice"}
+            return replace(self, codec="prores_ks", options=tuple(options.items()))
+        if dict(_FRAMES_AT_ONCE).items() <= options.items():
+            fit = _AT_ONCE_BYTES // (_BYTES_A_PIXEL * size_px[0] * size_px[1])
+            return self.with_threads(max(1, min(cores_here(), _MOST_AT_ONCE, fit)))
+        return self
 
 
 # Without this the Matroska muxer gives each file and stream a random number, and no two runs the same bytes.
 _SAME_BYTES = (("fflags", "+bitexact"),)
-# For encoders that know no threads within a frame, which are all that PyAV asks for.
+# For encoders that know no threads within a frame, which are all that PyAV asks for; and how many that may be at most: of
+# ProRes each takes 18 bytes a pixel.
 _FRAMES_AT_ONCE = (("threads", "auto"), ("thread_type", "frame"))
+_MOST_AT_ONCE, _AT_ONCE_BYTES, _BYTES_A_PIXEL = 8, 600_000_000, 18
 
 _PRORES = OutputFormat(
     "ProRes 4444",

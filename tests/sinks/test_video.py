@@ -632,3 +632,14 @@ def test_ffv1_takes_every_odd_size(tmp_path: Path, size: tuple[int, int], planes
     x0, y0, x1, y1 = REGION
     for alpha, cutout in zip(alpha_of(tmp_path / "o.mkv"), made, strict=True):
         assert np.abs(alpha[y0:y1, x0:x1].astype(int) - cutout.region_alpha).max() <= 1
+
+
+def test_frames_are_encoded_side_by_side_as_far_as_memory_allows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("headstream.sinks.formats.cores_here", lambda: 64)
+    kind = output_format(Path("o.mov"))
+    threads = [dict(kind.for_size(size).options)["threads"] for size in ((64, 64), (3840, 2160), (15360, 8640))]
+    assert threads == ["8", "4", "1"]
+    assert kind.with_threads(1).for_size((64, 64)).options == kind.with_threads(1).options
+    assert kind.for_size((63, 64)).codec == "prores_ks"
+    webm = output_format(Path("o.webm"))
+    assert webm.for_size((63, 64)) is webm

@@ -116,3 +116,50 @@ def test_only_what_doubles_bytes_as_they_are_is_copied(tmp_path: Path, more: dic
     make_faster(path)
     assert kinds(path)["Resize"] == left
     np.testing.assert_array_equal(answer(path, fed), expected)
+
+
+def shuffled(path: Path, after: list[Any], *, mode: str = "CRD", planes: int = 3) -> Path:
+    """A file of a DepthToSpace and ``after``, nodes from its output ``d`` to ``out``."""
+    nodes = [
+        helper.make_node("Identity", ["in"], ["x"]),
+        helper.make_node("Mul", ["in", "in"], ["side"]),
+        helper.make_node("DepthToSpace", ["x"], ["d"], blocksize=2, mode=mode),
+        *after,
+    ]
+    arrays = {"from": np.array([1]), "to": np.array([3]), "axis": np.array([1]), "step": np.array([1])}
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("in", TensorProto.FLOAT, ["n", 4 * planes, 3, 5])],
+        [helper.make_tensor_value_info("out", TensorProto.FLOAT, ["n", None, 6, 10])],
+        [numpy_helper.from_array(value, name) for name, value in arrays.items()],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), str(path))
+    return path
+
+
+SLICED = [helper.make_node("Slice", ["d", "from", "to", "axis", "step"], ["out"])]
+OF_TWO = [
+    helper.make_node("DepthToSpace", ["side"], ["other"], blocksize=2, mode="CRD"),
+    helper.make_node("Add", ["d", "other"], ["out"]),
+]
+ONE_OFF_ALL = [
+    helper.make_node("Slice", ["d", "from", "to", "axis", "step"], ["some"]),
+    helper.make_node("Slice", ["some", "from", "to", "axis", "step"], ["one"]),
+    helper.make_node("Sub", ["d", "one"], ["out"]),
+]
+
+
+@pytest.mark.parametrize(
+    ("after", "mode", "left"),
+    [(SLICED, "CRD", 0), (SLICED, "DCR", 1), (OF_TWO, "CRD", None), (ONE_OFF_ALL, "CRD", None)],
+)
+def test_whatever_comes_after_a_shuffle_the_answer_stays(
+    tmp_path: Path, after: list[Any], mode: str, left: int | None
+) -> None:
+    path = shuffled(tmp_path / "s.onnx", after, mode=mode)
+    fed = np.random.default_rng(0).normal(size=(2, 12, 3, 5)).astype(np.float32)
+    expected = answer(path, fed)
+    make_faster(path)
+    np.testing.assert_array_equal(answer(path, fed), expected)
+    assert left is None or kinds(path)["DepthToSpace"] == left
