@@ -169,7 +169,7 @@ def cut_video_file(
 
 def cautions(source: FileSource, kind: OutputFormat) -> list[str]:
     """What does not look as one might expect in an output of that kind: notes for who ordered it."""
-    found = []
+    found = source.left_out if kind.streams else []
     if source.assumes_rate:
         found.append(f"the pictures are taken as {source.rate} a second; --rate tells another")
     if source.interlaced:

@@ -23,7 +23,7 @@ from headstream.track.finder import FaceFinder
 from headstream.types import Cutout, Float32Array, Frame, Part, UInt8Array
 from headstream.video import VideoJob, check_job, cut_video_file
 from tests.conftest import moving_portrait
-from tests.media import alpha_of, frame_times, pattern, probe, write_video
+from tests.media import alpha_of, frame_times, needs_ffmpeg, pattern, probe, write_video
 
 
 class ListSource:
@@ -249,6 +249,25 @@ class TestPythonInterface:
     def test_source_protocol(self, head_clip: Path) -> None:
         with FileSource(head_clip) as source:
             assert isinstance(source, headstream.Source)
+
+
+def test_what_no_output_takes_over_is_told(tmp_path: Path) -> None:
+    """Cover art, a second camera's picture; not the track of the timecode, which is carried."""
+    needs_ffmpeg()
+    film = write_video(tmp_path / "f.mp4", [pattern(64, 48, k) for k in range(4)])
+    cover = tmp_path / "c.jpg"
+    cv2.imwrite(str(cover), pattern(32, 32, 0))
+    both = tmp_path / "b.mov"
+    maps = [word for number in range(3) for word in ("-map", str(number))]
+    ffmpeg: list[str | Path] = ["ffmpeg", "-v", "error", "-i", film, "-i", film, "-i", cover, *maps, "-c", "copy"]
+    told = ["-disposition:v:2", "attached_pic", "-timecode", "01:00:00:00"]
+    subprocess.run([*ffmpeg, *told, "-f", "mp4", both], check=True)
+    for name in ("o.mkv", "o.webm"):
+        notes = cut_video_file(VideoJob(both, tmp_path / name)).notes
+        assert [note for note in notes if "left out" in note] == [
+            "video 1: another picture left out",
+            next(note for note in notes if "cover art left out" in note),
+        ]
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ from typing import Any
 
 from headstream.capture.marks import Mark, Span, checksum
 from headstream.capture.numbered import picture_at
-from headstream.capture.opening import open_film, reason_of, video_stream
+from headstream.capture.opening import beside_the_picture, open_film, reason_of, video_stream
 from headstream.capture.unpack import Orientation, Place, colour_of, frame_from_video, orientation
 from headstream.colour import planes_from_rgb
 from headstream.continuity import Continuity
@@ -116,6 +116,11 @@ class FileSource:
             order = 3
         whole = self.interlaced and self._upright == Orientation() and self.size_px[1] % 2 == 0
         return {2: True, 4: True, 3: False, 5: False}.get(order) if whole else None
+
+    @property
+    def left_out(self) -> list[str]:
+        """What else there is in the file that no output takes over, in words."""
+        return beside_the_picture(self._container, self._stream)
 
     @property
     def timecode(self) -> str:

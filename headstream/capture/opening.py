@@ -78,6 +78,19 @@ def video_stream(container: Any, path: Path) -> Any:
     return stream
 
 
+def beside_the_picture(container: Any, stream: Any) -> list[str]:
+    """What a film holds that no output takes over, in words: other pictures, and data such as a camera's sensors write."""
+    found = []
+    for other in container.streams:
+        tags = {key.lower(): value for key, value in other.metadata.items()}
+        if other.type == "video" and other is not stream:
+            kind = "cover art" if _is_cover(other) else "another picture"
+            found.append(f"video {other.index}: {kind} left out")
+        elif other.type == "data" and "timecode" not in tags:  # that one is carried over as such
+            found.append(f"data {other.index}: {tags.get('handler_name', '').strip() or 'data'} left out")
+    return found
+
+
 def _is_cover(stream: Any) -> bool:
     """Cover art of a song or film is a video stream of one picture; it is not the video."""
     import av
