@@ -46,10 +46,10 @@ def _rewritten(file: bytes) -> bytes:
     graph = _Graph(model)
     for node in graph.nodes("Resize"):
         _copies_for(node, graph)
-    for node in graph.nodes("DepthToSpace"):
-        if _attributes(node).get("mode") == b"CRD":
-            _shuffle_last(node, graph)
-            _transposes_for(node, graph)
+    for change in (_shuffle_last, _transposes_for):
+        for node in graph.nodes("DepthToSpace"):
+            if _attributes(node).get("mode") == b"CRD":
+                change(node, graph)
     graph.tidy()
     onnx.checker.check_model(model)
     written: bytes = model.SerializeToString()
@@ -220,9 +220,7 @@ def _shuffle_last(shuffle: Any, graph: _Graph) -> None:
 
 def _transposes_for(shuffle: Any, graph: _Graph) -> None:
     """Pairs of neighbours first, then rows, in place of a DepthToSpace."""
-    shuffle = next((node for node in graph.nodes("DepthToSpace") if node.output[0] == shuffle.output[0]), None)
-    said = _attributes(shuffle)
-    size, out = said["blocksize"], shuffle.output[0]
+    size, out = _attributes(shuffle)["blocksize"], shuffle.output[0]
     source, shape = graph.maker(shuffle.input[0]), graph.shape(out)
     if source is None or shuffle.input[0] != source.output[0] or len(shape) != 4 or 0 in shape[1:]:
         return
