@@ -35,6 +35,12 @@ def train(
     ] = None,
     net: Annotated[str | None, typer.Option(metavar="lite|unet34|deeplabv3|custom-cnn", help="Network.")] = None,
     target: Annotated[str | None, typer.Option(metavar="head|hair|face|parts", help="What to learn.")] = None,
+    init: Annotated[
+        str | None,
+        typer.Option(
+            metavar="lite|FILE", help="Weights to start from: those that ship, a checkpoint .pt, an .onnx of export."
+        ),
+    ] = None,
     steps: Annotated[int | None, typer.Option(help="Updates.")] = None,
     batch: Annotated[int | None, typer.Option(help="Pictures an update.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed.")] = None,
@@ -53,7 +59,7 @@ def train(
     from headstream.train.hardware import hardware
     from headstream.train.loop import Trainer
 
-    overrides = {"net": net, "target": target, "steps": steps, "batch": batch, "seed": seed}
+    overrides = {"net": net, "target": target, "init": init, "steps": steps, "batch": batch, "seed": seed}
     settings = load_config(config or DEFAULT, **overrides)
     if not data.is_dir():
         raise UsageError(f"--data {data}: no such folder")

@@ -14,10 +14,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from headstream.nets.zoo import NetSpec, alpha_of, as_called
+from headstream.nets.zoo import NetSpec, alpha_of, as_called, narrowed
 from headstream.sinks.partial import whole_file
 from headstream.train.card import making_of
 from headstream.train.faster import make_faster
+from headstream.train.picture import BASE_PLANES
+
+PLANES_KEY = "planes"  # of an .onnx file's own notes: what its last convolution gives, in order
+_NO_HEAD = frozenset({"background", "body", "necklace", "neck", "cloth"})
 
 
 @dataclass(frozen=True)
@@ -64,8 +68,10 @@ class Deployed(nn.Module):
 
 
 def shipped_planes(spec: NetSpec) -> tuple[str, ...]:
-    """The outputs worth exporting: the body is only there to teach the head what it is not."""
-    return tuple(name for name in spec.outputs if name not in {"body", "background"})
+    """The outputs worth exporting. What is no part of a head is only there to teach the head what it is not."""
+    if "head" not in spec.outputs:
+        return tuple(name for name in spec.outputs if name != "background")
+    return tuple(name for name in spec.outputs if name not in _NO_HEAD)
 
 
 def export_onnx(
@@ -83,7 +89,10 @@ def export_onnx(
     planes: the outputs to keep; none named keeps ``shipped_planes``.  finish: what is done to the logits last.
     Raises SinkError.
     """
-    model = Deployed(net, spec, planes or shipped_planes(spec), finish).eval()
+    planes = planes or shipped_planes(spec)
+    if "background" not in spec.outputs:  # there each plane depends on all
+        net, spec = narrowed(net, spec, tuple(name for name in spec.outputs if name in {*planes, *BASE_PLANES}))
+    model = Deployed(net, spec, planes, finish).eval()
     example = torch.zeros((1, spec.side, spec.side, 3), dtype=torch.uint8)
     with whole_file(out) as part, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter's notes on its own future
@@ -98,18 +107,19 @@ def export_onnx(
             dynamo=False,
         )
         make_faster(part)
-        if half:
-            _store_weights_in_half(part)
+        _store(part, spec.outputs, half=half)
 
 
-def _store_weights_in_half(path: Path) -> None:
-    """Halve the file: large float32 initialisers become float16 with a Cast behind, which any runtime folds at load."""
+def _store(path: Path, planes: tuple[str, ...], *, half: bool) -> None:
+    """Note the planes, and halve the file if asked to: large float32 initialisers become float16 with a Cast behind, which any
+    runtime folds at load."""
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
     model = onnx.load(str(path))
+    helper.set_model_props(model, {PLANES_KEY: ",".join(planes)})
     casts = []
-    for tensor in model.graph.initializer:
+    for tensor in model.graph.initializer if half else ():
         if tensor.data_type != TensorProto.FLOAT:
             continue
         values = numpy_helper.to_array(tensor)

@@ -14,6 +14,7 @@ import headstream
 from headstream.train.config import DataConfig, TrainConfig
 from headstream.train.data import DataSet
 from headstream.train.loader import OpenedData
+from headstream.train.start import initial_file
 
 Record = dict[str, Any]
 Differences = dict[str, tuple[Any, Any]]  # setting -> what it was, what it is
@@ -29,7 +30,7 @@ def record_of(config: TrainConfig, data: OpenedData, device: torch.device) -> Re
         "torch": str(torch.__version__),
         "device": device.type,
         "config": _plain(config),
-        "init_sha256": None if config.init is None else _sha256(config.init),
+        "init_sha256": None if config.init is None else _sha256(initial_file(config.init)),
         "teachers_sha256": [_sha256(path) for path in config.teachers],
         "data": [_pictures_of(*sets) for sets in zip(data.train, data.validated, strict=True)],
     }
@@ -90,7 +91,7 @@ def _fingerprint(data: DataSet) -> str:
     return f"{len(data.names)} pictures, sha256 {hashlib.sha256(chr(10).join(lines).encode()).hexdigest()}"
 
 
-def _sha256(path: str) -> str:
+def _sha256(path: str | Path) -> str:
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 

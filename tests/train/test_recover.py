@@ -1,0 +1,225 @@
+"""A run that starts from an exported network: the same answers, norms that saw pictures, planes that are new, wrong files."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from headstream.cli import main  # noqa: E402
+from headstream.errors import ModelError, UsageError  # noqa: E402
+from headstream.nets.checkpoint import load_checkpoint  # noqa: E402
+from headstream.nets.zoo import NetSpec, as_called, build, narrowed  # noqa: E402
+from headstream.segment.load import load_segmenter  # noqa: E402
+from headstream.segment.registry import models_dir  # noqa: E402
+from headstream.train.config import TrainConfig, load_config  # noqa: E402
+from headstream.train.export import Finish, export_onnx  # noqa: E402
+from headstream.train.loop import Trainer  # noqa: E402
+from headstream.train.quantise import export_int8  # noqa: E402
+from headstream.train.recover import read_exported, unfold  # noqa: E402
+from headstream.train.start import build_net, initial_file  # noqa: E402
+from tests.train.test_training import CONFIG, SMALL, config, saved, sets  # noqa: E402, F401
+
+CROPS = np.random.default_rng(0).integers(0, 256, (4, 64, 64, 3), dtype=np.uint8)
+BATCH = torch.from_numpy(CROPS).permute(0, 3, 1, 2)
+
+
+def trained_looking(spec: NetSpec = SMALL) -> Any:
+    """A network whose norms are not as they start."""
+    torch.manual_seed(3)
+    net = build(spec)
+    for module in net.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.uniform_(module.weight, 0.5, 2.0)
+            torch.nn.init.uniform_(module.bias, -0.5, 0.5)
+            torch.nn.init.uniform_(module.running_mean, -0.3, 0.3)
+            torch.nn.init.uniform_(module.running_var, 0.3, 3.0)
+    return net.eval()
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path]:
+    net, path = trained_looking(), tmp_path_factory.mktemp("start") / "n.onnx"
+    export_onnx(net, SMALL, path, half=False, finish=Finish(2.0, 1.0))
+    return net, path
+
+
+def answers(net: Any, spec: NetSpec) -> Any:
+    with torch.no_grad():
+        said: Any = as_called(net, spec)(BATCH.float())
+    return said
+
+
+class TestUnfold:
+    def test_the_same_answers_and_norms_that_saw_the_pictures(self, exported: tuple[Any, Path]) -> None:
+        net, path = exported
+        again = build(SMALL).eval()
+        unfold(again, SMALL, read_exported(path), [BATCH])
+        truth = answers(net, SMALL)
+        assert (answers(again, SMALL) - truth).abs().max() < 1e-3 * truth.abs().max()
+        # In training, norms go by the batch: of the pictures they were measured on, they say the same.
+        again.train()
+        assert (answers(again, SMALL) - truth).abs().mean() < 0.05 * truth.abs().mean()
+        stem = again.encoder._bn0
+        assert stem.running_var.numpy() == pytest.approx(np.ones(32), abs=0.1)
+
+    def test_new_planes_start_anew_behind_the_old(self, exported: tuple[Any, Path]) -> None:
+        net, path = exported
+        wider = dataclasses.replace(SMALL, outputs=(*SMALL.outputs, "face"))
+        again = build(wider).eval()
+        before = again.decoder.head.weight[12:].clone()
+        unfold(again, wider, read_exported(path), [BATCH])
+        assert (answers(again, wider)[:, :3] - answers(net, SMALL)).abs().max() < 0.05
+        assert torch.equal(again.decoder.head.weight[12:], before)
+
+    def test_a_silent_channel_stays_silent(self, tmp_path: Path) -> None:
+        net = trained_looking()
+        with torch.no_grad():
+            net.encoder._conv_stem.weight[5] = 0
+        export_onnx(net, SMALL, tmp_path / "n.onnx", half=False, finish=Finish(against_body=1.0))
+        again = build(SMALL).eval()
+        unfold(again, SMALL, read_exported(tmp_path / "n.onnx"), [BATCH])
+        assert all(torch.isfinite(value).all() for value in again.state_dict().values())
+        assert (answers(again, SMALL) - answers(net, SMALL)).abs().max() < 0.05
+
+    def test_the_shipped_weights_come_back(self) -> None:
+        path = models_dir() / "lite.onnx"
+        spec = NetSpec()
+        net = build(spec).eval()
+        rgb = np.random.default_rng(1).integers(0, 256, (2, 256, 256, 3), dtype=np.uint8)
+        batch = torch.from_numpy(rgb).permute(0, 3, 1, 2)
+        unfold(net, spec, read_exported(path), [batch])
+        card = load_segmenter("lite").card.details["finish"]
+        with torch.no_grad():
+            logits = Finish(**card)(as_called(net, spec)(batch.float()), spec.outputs)
+        shipped = load_segmenter("lite").predict(rgb)
+        assert np.abs(torch.sigmoid(logits)[:, 0].numpy() - shipped).max() < 2e-3
+
+    def test_another_network_is_told(self, exported: tuple[Any, Path]) -> None:
+        _, path = exported
+        for spec in (
+            NetSpec(),
+            NetSpec(net="custom-cnn", outputs=("head",)),
+            dataclasses.replace(SMALL, outputs=("nose",)),
+        ):
+            other = build(spec)
+            with pytest.raises(ModelError, match="another network than this run's"):
+                unfold(other, spec, read_exported(path), [BATCH])
+
+    def test_what_is_no_export_is_told(self, tmp_path: Path) -> None:
+        (tmp_path / "text.onnx").write_text("not a network")
+        with pytest.raises(ModelError, match=r"text\.onnx cannot be read as ONNX"):
+            read_exported(tmp_path / "text.onnx")
+        export_int8(trained_looking(), dataclasses.replace(SMALL, side=64), tmp_path / "q.onnx", CROPS)
+        with pytest.raises(ModelError, match="8 bits.*full precision"):
+            read_exported(tmp_path / "q.onnx")
+
+
+class TestInit:
+    def test_by_name_by_file_and_not_at_all(self, tmp_path: Path) -> None:
+        assert initial_file("lite") == models_dir() / "lite.onnx"
+        (tmp_path / "a.pt").write_bytes(b"")
+        assert initial_file(str(tmp_path / "a.pt")) == tmp_path / "a.pt"
+        with pytest.raises(UsageError, match="no such file"):
+            initial_file(str(tmp_path / "b.onnx"))
+        with pytest.raises(UsageError, match="'light' is not known; shipped: lite"):
+            initial_file("light")
+
+    def test_a_run_starts_from_an_export_and_goes_on(
+        self,
+        sets: Path,  # noqa: F811
+        config: Path,  # noqa: F811
+        tmp_path: Path,
+        exported: tuple[Any, Path],
+    ) -> None:
+        net, path = exported
+        settings = load_config(config, init=str(path))
+
+        def trainer(out: str) -> Trainer:
+            return Trainer(settings, data_root=sets, config_dir=config.parent, out=tmp_path / out)
+
+        first = trainer("a")
+        assert (answers(first.ema, SMALL) - answers(net, SMALL)).abs().max() < 0.05
+        first.run()
+        again = trainer("a")
+        assert again.resume()
+        assert again.step == 8
+        with pytest.raises(UsageError, match="init"):
+            other = Trainer(
+                dataclasses.replace(settings, init=None), data_root=sets, config_dir=config.parent, out=tmp_path / "a"
+            )
+            other.resume()
+        told = load_checkpoint(tmp_path / "a" / "last.pt")["history"]["record"]
+        assert told["config"]["init"] == str(path)
+        assert len(told["init_sha256"]) == 64
+
+    def test_the_command(
+        self,
+        sets: Path,  # noqa: F811
+        config: Path,  # noqa: F811
+        tmp_path: Path,
+        exported: tuple[Any, Path],
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        words = ["train", "--config", str(config), "--data", str(sets), "--out", str(tmp_path / "r"), "--steps", "2"]
+        assert main([*words, "--init", "lite"]) == 1  # of another width than the configuration's
+        assert "another network than this run's" in capsys.readouterr().err
+        assert main([*words, "--init", str(exported[1])]) == 0
+        assert load_segmenter(tmp_path / "r" / "model.onnx").parts == ("head", "hair")
+
+    def test_a_checkpoint_gets_new_planes(self, tmp_path: Path) -> None:
+        net = trained_looking()
+        path = saved(net, tmp_path)
+        wider = build_net(
+            TrainConfig(decoder=SMALL.decoder, beside=("face", "neck"), init=str(path), sizes=((0.0, 64),))
+        )
+        spec = dataclasses.replace(SMALL, outputs=("head", "hair", "body", "face", "neck"))
+        assert torch.equal(answers(wider.eval(), spec)[:, :3], answers(net, SMALL))
+
+
+class TestBeside:
+    def test_planes_are_learnt_and_the_parts_of_a_head_shipped(
+        self,
+        sets: Path,  # noqa: F811
+        config: Path,  # noqa: F811
+        tmp_path: Path,
+    ) -> None:
+        text = CONFIG.format(steps=4).replace("plane_weights", 'beside = ["face", "neck"]\n# plane_weights')
+        config.write_text(text)
+        words = ["train", "--config", str(config), "--data", str(sets), "--out", str(tmp_path / "r")]
+        assert main(words) == 0
+        state = load_checkpoint(tmp_path / "r" / "last.pt")
+        assert state["spec"]["outputs"] == ("head", "hair", "body", "face", "neck")
+        assert {"face_iou", "neck_iou"} <= state["history"]["scores"].keys()
+        assert load_segmenter(tmp_path / "r" / "model.onnx").parts == ("head", "hair", "face")
+
+    def test_weights_and_words(self) -> None:
+        assert TrainConfig(beside=("face",)).weights == (1.0, 0.5, 0.25, 0.1)
+        for beside in (("head",), ("chin",), ("face", "face")):
+            with pytest.raises(UsageError, match=r"beside = .*expected each once of"):
+                TrainConfig(beside=beside)
+        with pytest.raises(UsageError, match="only net lite with target head"):
+            TrainConfig(net="unet34", beside=("face",))
+
+    def test_teachers_tell_nothing_of_them(self, sets: Path, config: Path, tmp_path: Path) -> None:  # noqa: F811
+        teacher = saved(trained_looking(), tmp_path)
+        settings = dataclasses.replace(
+            load_config(config, steps=2), beside=("face",), plane_weights=(), teachers=(str(teacher),)
+        )
+        run = Trainer(settings, data_root=sets, config_dir=config.parent, out=tmp_path / "r")
+        run.run()
+        assert run.step == 2
+
+
+def test_fewer_planes_of_a_network_say_the_same() -> None:
+    spec = dataclasses.replace(SMALL, outputs=("head", "hair", "body", "face", "neck"))
+    net = trained_looking(spec)
+    small, fewer = narrowed(net, spec, ("head", "face"))
+    assert fewer.outputs == ("head", "face")
+    assert (answers(small, fewer) - answers(net, spec)[:, [0, 3]]).abs().max() < 1e-5
+    assert not small.training
