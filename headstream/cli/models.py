@@ -25,7 +25,7 @@ def list_models(json: JsonOption = False) -> None:
         return
     for card in cards:
         size = card.file.stat().st_size / 1e6 if card.file.exists() else 0.0
-        mark = {DEFAULT_MODEL: "  (default)", DEFAULT_FAST_MODEL: "  (default for video)"}.get(card.name, "")
+        mark = {DEFAULT_MODEL: "  (default for photos)", DEFAULT_FAST_MODEL: "  (default for video)"}.get(card.name, "")
         print(f"{card.name:40} {card.kind:14} {size:5.1f} MB  {card.licence}{mark}")
 
 

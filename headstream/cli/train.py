@@ -147,7 +147,11 @@ def _tell_data(data: OpenedData, *, look: bool) -> None:
 
 def export(
     checkpoints: Annotated[
-        list[Path], typer.Argument(metavar="CHECKPOINT...", help="best.pt or last.pt; of several, the mean is written.")
+        list[Path],
+        typer.Argument(
+            metavar="CHECKPOINT...",
+            help="best.pt or last.pt; of several, the mean is written. Or one network that was exported: an .onnx, lite.",
+        ),
     ],
     out: Annotated[
         Path, typer.Option("--out", "-o", help="The .onnx file, its card beside it; or a .pt to train on from.")
@@ -167,17 +171,16 @@ def export(
     from headstream.nets.checkpoint import load_averaged
     from headstream.train.card import making_of
     from headstream.train.export import Finish, card_details, export_onnx, write_card
+    from headstream.train.recover import load_exported
     from headstream.train.saving import save_trained
 
-    for checkpoint in checkpoints:
-        if not checkpoint.is_file():
-            raise UsageError(f"{checkpoint}: no such checkpoint")
+    checkpoints = [_exportable(path, len(checkpoints)) for path in checkpoints]
     if int8 and not calibrate:
         raise UsageError("--int8 needs --calibrate FOLDER, with a hundred pictures of people or so")
     finish = Finish(gain, against_body)
-    _check_export(out, int8=int8, finish=finish)
+    _check_export(checkpoints[0], out, int8=int8, finish=finish)
     check_apart(checkpoints, [out])
-    net, spec = load_averaged(checkpoints)
+    net, spec = load_exported(checkpoints[0]) if checkpoints[0].suffix == ".onnx" else load_averaged(checkpoints)
     if out.suffix == ".pt":
         save_trained(net, spec, making_of(checkpoints), out)
         say(f"wrote {out}; name it as `init` in a training configuration")
@@ -198,12 +201,27 @@ def export(
     say(f"wrote {out} and {card.name}; use it with --model {out}")
 
 
-def _check_export(out: Path, *, int8: bool, finish: Finish) -> None:
+def _exportable(path: Path, count: int) -> Path:
+    """The file of a network to export. Raises UsageError where it is none, or one of several that cannot be averaged."""
+    from headstream.train.start import initial_file
+
+    if path.suffix != ".pt":
+        path = initial_file(str(path))
+        if count > 1:
+            raise UsageError(f"{path}: only checkpoints (.pt) can be averaged; an exported network is written alone")
+    if not path.is_file():
+        raise UsageError(f"{path}: no such checkpoint")
+    return path
+
+
+def _check_export(source: Path, out: Path, *, int8: bool, finish: Finish) -> None:
     """Raise UsageError where ``out`` is no file that an export can be, or one that cannot hold what is asked for."""
     from headstream.train.export import Finish
 
     if out.suffix not in {".onnx", ".pt"}:
         raise UsageError(f"--out {out}: expected a file named .onnx, or .pt to train on from")
+    if out.suffix == ".pt" and source.suffix == ".onnx":
+        raise UsageError(f"--out {out}: to train on from {source.name}, name it as init (headstream train --init)")
     if out.suffix == ".pt" and (int8 or finish != Finish()):
         raise UsageError(
             f"--out {out}: --int8, --gain and --against-body are of .onnx files; a .pt is to train on from"

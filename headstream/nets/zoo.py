@@ -16,7 +16,7 @@ from headstream.nets.deeplab import STRIDES, DeepLabV3
 from headstream.nets.head_unet import HeadUNet
 from headstream.nets.lite import ENCODERS, LiteSpec, LiteUNet
 
-_LEVELS = 4  # of the lite decoder
+LEVELS = 4  # of the lite decoder
 _HALF = ((127.5,) * 3, (127.5,) * 3)
 _IMAGENET = ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))  # of 0..255
 
@@ -41,8 +41,8 @@ class NetSpec:
             raise ModelError(f"network {self.net!r} is not known; known: {', '.join(NETS)}")
         if self.encoder not in ENCODERS:
             raise ModelError(f"encoder {self.encoder!r} is not known; known: {', '.join(ENCODERS)}")
-        if len(self.decoder) != _LEVELS or not all(type(width) is int and width > 0 for width in self.decoder):
-            raise ModelError(f"decoder {list(self.decoder)}: expected {_LEVELS} widths, in channels")
+        if len(self.decoder) != LEVELS or not all(type(width) is int and width > 0 for width in self.decoder):
+            raise ModelError(f"decoder {list(self.decoder)}: expected {LEVELS} widths, in channels")
         if self.output_stride not in STRIDES:
             raise ModelError(f"output_stride {self.output_stride!r}: expected one of {', '.join(map(str, STRIDES))}")
         if not isinstance(self.outputs, tuple) or not self.outputs or not all(type(x) is str for x in self.outputs):

@@ -8,13 +8,30 @@ from pathlib import Path
 from typing import Any
 
 from headstream.nets.checkpoint import load_checkpoint
+from headstream.segment.registry import read_card
 
 _UNKNOWN = "unknown: that of its training data and of its initial weights"
+# What a card tells of its file alone.
+_OF_THE_FILE = {
+    "file",
+    "sha256",
+    "kind",
+    "side",
+    "outputs",
+    "parameters",
+    "network",
+    "precision",
+    "finish",
+    "time_a_crop",
+}
 _UNRECORDED = "not recorded: the checkpoint is of a version that kept no settings"
 
 
 def making_of(checkpoints: Sequence[Path]) -> dict[str, Any]:
-    """Data, splits, seed, steps, scores, commands, settings of one checkpoint; of several, of each that is in the mean."""
+    """Data, splits, seed, steps, scores, commands, settings of one checkpoint; of several, of each that is in the mean; of an
+    exported file, what its card tells of that."""
+    if [path.suffix for path in checkpoints] == [".onnx"]:
+        return _of_card(checkpoints[0])
     if len(checkpoints) == 1:
         return _making(load_checkpoint(checkpoints[0]))
     states = [load_checkpoint(path) for path in checkpoints]
@@ -25,6 +42,15 @@ def making_of(checkpoints: Sequence[Path]) -> dict[str, Any]:
         "trained_steps": int(states[-1]["step"]),
         "mean_of": [{"checkpoint": name} | part for name, part in zip(named, parts, strict=True)],
     }
+
+
+def _of_card(file: Path) -> dict[str, Any]:
+    """Of a file that is exported in another way: what holds of both."""
+    card = read_card(file.with_suffix(".json"))
+    kept = {
+        key: value for key, value in card.details.items() if key not in _OF_THE_FILE and not key.startswith("scores")
+    }
+    return {"made_from": f"{file.name}, sha256 {card.sha256}"} | kept
 
 
 def _making(state: dict[str, Any]) -> dict[str, Any]:

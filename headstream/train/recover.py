@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,22 +18,25 @@ import torch
 from torch import Tensor, nn
 
 from headstream.errors import ModelError
-from headstream.nets.zoo import NetSpec, as_called
+from headstream.nets.lite import ENCODERS
+from headstream.nets.zoo import LEVELS, NetSpec, as_called, build
 from headstream.train.export import PLANES_KEY
 from headstream.train.picture import BASE_PLANES
 
 _LEAST_VARIANCE = 1e-4  # of a channel; less is silence, and would be blown up
+_DIMENSIONS = 4  # of a batch of pictures
 _LAST = "decoder.head"  # of the lite net: what gives its planes, four rows each
 
 
 @dataclass(frozen=True)
 class Exported:
     """What an .onnx file of ``export_onnx`` holds. weights: and biases, of its convolutions, by their names in the network.
-    planes: what its last convolution gives, in order."""
+    planes: what its last convolution gives, in order.  side: pixels of the crops it takes."""
 
     path: Path
     weights: dict[str, Tensor]
     planes: tuple[str, ...]
+    side: int
 
 
 def read_exported(path: Path) -> Exported:
@@ -52,8 +56,9 @@ def read_exported(path: Path) -> Exported:
     graph = model.graph
     told = {prop.key: prop.value for prop in model.metadata_props}
     arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
-    # Stored in half precision, see export_onnx.
-    arrays |= {n.output[0]: arrays[n.input[0]] for n in graph.node if n.op_type == "Cast" and n.input[0] in arrays}
+    for node in graph.node:  # stored in half precision, see export_onnx; or one array for two that are equal
+        if node.op_type in {"Cast", "Identity"} and node.input[0] in arrays:
+            arrays[node.output[0]] = arrays[node.input[0]]
     found: dict[str, Tensor] = {}
     for node in (n for n in graph.node if n.op_type == "Conv"):
         for kind, name in zip(("weight", "bias"), node.input[1:], strict=False):
@@ -62,7 +67,26 @@ def read_exported(path: Path) -> Exported:
                     f"{path} is in 8 bits, or not of headstream export; start from full precision, such as lite"
                 )
             found[f"{_module_of(node.name)}.{kind}"] = torch.from_numpy(arrays[name].astype(np.float32))
-    return Exported(path, found, tuple(told[PLANES_KEY].split(",")) if PLANES_KEY in told else BASE_PLANES)
+    sizes = [size.dim_value for size in graph.input[0].type.tensor_type.shape.dim] if graph.input else []
+    if not found or len(sizes) != _DIMENSIONS:
+        raise ModelError(f"{path} is not of headstream export")
+    return Exported(path, found, tuple(told.get(PLANES_KEY, ",".join(BASE_PLANES)).split(",")), sizes[1])
+
+
+def load_exported(path: Path) -> tuple[nn.Module, NetSpec]:
+    """The lite net of an .onnx file, ready to be exported in another way; its norms do nothing. To train on from a file, see
+    ``unfold``. Raises ModelError where it is none."""
+    exported = read_exported(path)
+    widths = [exported.weights.get(f"decoder.blocks.{k}.0.weight") for k in range(LEVELS)]
+    if all(width is not None for width in widths):
+        decoder = tuple(len(width) for width in widths if width is not None)
+        for encoder in ENCODERS:
+            spec = NetSpec(outputs=exported.planes, encoder=encoder, decoder=decoder, side=exported.side)
+            net = build(spec)
+            with suppress(ModelError):
+                unfold(net, spec, exported, ())
+                return net.eval(), spec
+    raise ModelError(f"{path} holds no lite net")
 
 
 def _module_of(node: str) -> str:
@@ -80,7 +104,8 @@ def _module_of(node: str) -> str:
 def unfold(net: nn.Module, spec: NetSpec, exported: Exported, rgb: Iterable[Tensor]) -> None:
     """Fill ``net`` with exported weights, its norms measured on some batches.
 
-    rgb: batches (N, 3, S, S) of 0..255, as it will be trained on.  Planes of a lite net that the file lacks keep their start.
+    rgb: batches (N, 3, S, S) of 0..255, as it will be trained on; without any, the norms do nothing.  Planes of a lite net
+    that the file lacks keep their start.
     Raises ModelError where the file is of another network.
     """
     convolutions = {name: module for name, module in net.named_modules() if isinstance(module, nn.Conv2d)}
@@ -99,7 +124,7 @@ def unfold(net: nn.Module, spec: NetSpec, exported: Exported, rgb: Iterable[Tens
             norm.running_var.fill_(1 - norm.eps)
             norm.weight.fill_(1)
             _put(norm.bias, bias, None, exported.path)
-    for module, (mean, variance) in _measured(list(norms), as_called(net, spec), rgb).items():
+    for module, (mean, variance) in _measured(list(norms), as_called(net, spec), rgb):
         norm, scale = norms[module], variance.clamp_min(_LEAST_VARIANCE).sqrt()
         module.weight.div_(scale.view(-1, 1, 1, 1))
         norm.running_mean.copy_(mean / scale)
@@ -139,7 +164,7 @@ def _with_norms(net: nn.Module) -> Iterator[tuple[nn.Conv2d, nn.BatchNorm2d]]:
 
 def _measured(
     convolutions: list[nn.Conv2d], called: nn.Module, rgb: Iterable[Tensor]
-) -> dict[nn.Conv2d, tuple[Tensor, Tensor]]:
+) -> Iterator[tuple[nn.Conv2d, tuple[Tensor, Tensor]]]:
     """Mean and variance of each channel of what some convolutions say of some batches."""
     sums: dict[nn.Conv2d, list[Tensor]] = {module: [] for module in convolutions}
 
@@ -155,8 +180,7 @@ def _measured(
     called.train(was_training)
     for hook in hooks:
         hook.remove()
-    found = {}
     for module, said in sums.items():
-        mean, square = torch.stack(said).mean(0)
-        found[module] = (mean.float(), (square - mean.square()).clamp_min(0).float())
-    return found
+        if said:
+            mean, square = torch.stack(said).mean(0)
+            yield module, (mean.float(), (square - mean.square()).clamp_min(0).float())

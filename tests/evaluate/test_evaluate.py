@@ -154,7 +154,8 @@ class TestCommand:
         assert main([*arguments, "--out", str(tmp_path)]) == 0
         told = json.loads(capsys.readouterr().out)
         assert [m["model"] for m in told["models"]] == ["lite", "default"]
-        assert told["models"][0]["iou"] == told["models"][1]["iou"] > 0.6
+        assert told["models"][0]["iou"] == pytest.approx(told["models"][1]["iou"], abs=0.005)
+        assert min(model["iou"] for model in told["models"]) > 0.6
         assert told["models"][0]["n"] == 4
         assert told["models"][0]["file_mb"] > 1
         with (tmp_path / "lite" / "pictures.csv").open() as file:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,10 @@ from headstream.nets.zoo import NetSpec, as_called, build, narrowed  # noqa: E40
 from headstream.segment.load import load_segmenter  # noqa: E402
 from headstream.segment.registry import models_dir  # noqa: E402
 from headstream.train.config import TrainConfig, load_config  # noqa: E402
-from headstream.train.export import Finish, export_onnx  # noqa: E402
+from headstream.train.export import Deployed, Finish, export_onnx, write_card  # noqa: E402
 from headstream.train.loop import Trainer  # noqa: E402
 from headstream.train.quantise import export_int8  # noqa: E402
-from headstream.train.recover import read_exported, unfold  # noqa: E402
+from headstream.train.recover import load_exported, read_exported, unfold  # noqa: E402
 from headstream.train.start import build_net, initial_file  # noqa: E402
 from tests.train.test_training import CONFIG, SMALL, config, saved, sets  # noqa: E402, F401
 
@@ -223,3 +224,56 @@ def test_fewer_planes_of_a_network_say_the_same() -> None:
     assert fewer.outputs == ("head", "face")
     assert (answers(small, fewer) - answers(net, spec)[:, [0, 3]]).abs().max() < 1e-5
     assert not small.training
+
+
+class TestExport:
+    def test_an_exported_network_in_another_way(
+        self, exported: tuple[Any, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        net, path = exported
+        write_card(
+            path, {"kind": "segmenter", "licence": "mine", "side": 256, "outputs": ["head", "hair"], "scores": "1"}
+        )
+        assert main(["export", str(path), "--out", str(tmp_path / "soft.onnx")]) == 0
+        rgb = np.random.default_rng(2).integers(0, 256, (2, 256, 256, 3), dtype=np.uint8)
+        with torch.no_grad():
+            truth = Deployed(net, SMALL, ("head",))(torch.from_numpy(rgb)).numpy()[:, 0]  # without that file's finish
+        soft = load_segmenter(tmp_path / "soft.onnx")
+        assert np.abs(soft.predict(rgb) - truth).max() < 2e-3
+        card = soft.card.details
+        assert (card["licence"], card["made_from"].split(",")[0]) == ("mine", "n.onnx")
+        assert "scores" not in card
+        for words, arguments in (
+            ("only checkpoints", [str(path), str(path), "--out", str(tmp_path / "b.onnx")]),
+            ("name it as init", [str(path), "--out", str(tmp_path / "b.pt")]),
+            ("'nix' is not known", ["nix", "--out", str(tmp_path / "b.onnx")]),
+            ("no such checkpoint", ["nix.pt", "--out", str(tmp_path / "b.onnx")]),
+            ("different files", [str(path), "--out", str(path)]),
+        ):
+            assert main(["export", *arguments]) == 2
+            assert re.search(words, capsys.readouterr().err)
+
+    def test_a_file_without_a_lite_net_is_told(self, tmp_path: Path) -> None:
+        spec = NetSpec(net="custom-cnn", outputs=("head",))
+        export_onnx(build(spec).eval(), spec, tmp_path / "c.onnx")
+        with pytest.raises(ModelError, match="holds no lite net"):
+            load_exported(tmp_path / "c.onnx")
+
+
+@pytest.mark.parametrize("path", sorted(models_dir().glob("*int8.onnx")), ids=lambda path: path.stem)
+def test_eight_bits_say_the_same_on_every_processor(path: Path) -> None:
+    """Where two products of a byte and a weight are added in 16 bits, weights over 64 may clip: x86 without VNNI."""
+    import onnx
+    from onnx import numpy_helper
+
+    graph = onnx.load(str(path)).graph
+    arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    made_from = {node.output[0]: node.input[0] for node in graph.node if node.op_type == "DequantizeLinear"}
+    largest = {}
+    for node in (node for node in graph.node if node.op_type == "Conv"):
+        groups = next(a.i for a in node.attribute if a.name == "group")
+        weights = arrays.get(made_from.get(node.input[1], ""))
+        if weights is not None and groups == 1:
+            largest[node.name] = int(np.abs(weights.astype(int)).max())
+    assert len(largest) == 34  # all but the depthwise ones, and the last
+    assert max(largest.values()) * 2 * 255 <= 32767
