@@ -205,7 +205,7 @@ class TestPhotosThatFail:
         assert [Path(photo["input"]).name for photo in told["done"]] == ["b.jpg", "c.jpg"]
         assert told["failed"][0]["input"] == str(folder / "a.avif")
         assert f"{folder / 'a.avif'}: damaged or cut off" in err
-        assert "lite on cpu" in err
+        assert "lite-photo-int8 on cpu" in err
 
     @pytest.mark.parametrize(
         ("error", "words"),
