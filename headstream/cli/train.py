@@ -205,12 +205,9 @@ def _exportable(path: Path, count: int) -> Path:
     """The file of a network to export. Raises UsageError where it is none, or one of several that cannot be averaged."""
     from headstream.train.start import initial_file
 
-    if path.suffix != ".pt":
-        path = initial_file(str(path))
-        if count > 1:
-            raise UsageError(f"{path}: only checkpoints (.pt) can be averaged; an exported network is written alone")
-    if not path.is_file():
-        raise UsageError(f"{path}: no such checkpoint")
+    path = initial_file(str(path))
+    if path.suffix == ".onnx" and count > 1:
+        raise UsageError(f"{path}: only checkpoints can be averaged; an exported network is written alone")
     return path
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -80,19 +80,6 @@ NETS: dict[str, tuple[Callable[[NetSpec], nn.Module], tuple[tuple[float, ...], t
 def build(spec: NetSpec) -> nn.Module:
     """A new network."""
     return NETS[spec.net][0](spec)
-
-
-def narrowed(net: nn.Module, spec: NetSpec, outputs: tuple[str, ...]) -> tuple[nn.Module, NetSpec]:
-    """A trained lite net that gives only some of its planes, the others' weights left out; other networks as they are."""
-    if not isinstance(net, LiteUNet) or outputs == spec.outputs:
-        return net, spec
-    fewer = replace(spec, outputs=outputs)
-    rows = torch.tensor([4 * spec.outputs.index(name) + k for name in outputs for k in range(4)])  # of a pixel shuffle
-    state = net.state_dict()
-    state |= {name: value[rows] for name, value in state.items() if name.startswith("decoder.head.")}
-    small = build(fewer)
-    small.load_state_dict(state)
-    return small.train(net.training), fewer
 
 
 class Sees(nn.Module):

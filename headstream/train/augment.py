@@ -18,7 +18,7 @@ import numpy as np
 
 from headstream.track.framing import ROOM
 from headstream.train.disturb import Rng, backdrop_crop, camera, occlude
-from headstream.train.picture import BASE_PLANES, BODY, HEAD, Picture, by_planes
+from headstream.train.picture import BODY, HEAD, Picture, by_planes
 from headstream.types import UInt8Array
 
 PAD = 127  # what lies beyond a picture's border: 0 once normalised, like a convolution's own padding
@@ -218,11 +218,9 @@ def with_body_below(picture: Picture, share: float = 0.7) -> Picture:
     body = np.maximum(below[..., BODY], below[..., HEAD])  # hair cut by the border goes on as body, not as head
     below[:] = 0
     below[..., BODY] = body
-    known = longer(picture.known)
-    known[-rows:, :, len(BASE_PLANES) :] = 0  # whether it is neck or clothes, nobody said
     rgb = longer(picture.rgb)
     rgb[-rows:] = cv2.blur(rgb[-rows:], (9, 1))
-    return Picture(rgb, target, known, longer(picture.person), picture.face_px)
+    return Picture(rgb, target, longer(picture.known), longer(picture.person), picture.face_px)
 
 
 def below_picture(matrix: Matrix, size: int, rows: int) -> Mask:

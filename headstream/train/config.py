@@ -34,14 +34,7 @@ _LEAST = {
     "cache_mb": 0,
     "seed": 0,
 }
-_ITEMS: dict[str, type] = {
-    "hold_out": str,
-    "teachers": str,
-    "beside": str,
-    "decoder": int,
-    "plane_weights": float,
-}  # of lists
-_BESIDE = 0.1  # weight of a plane that is only there to teach
+_ITEMS: dict[str, type] = {"hold_out": str, "teachers": str, "decoder": int, "plane_weights": float}  # of lists
 
 
 @dataclass(frozen=True)
@@ -82,10 +75,7 @@ class TrainConfig:
     l1_weight: of the mean |alpha - truth| beside cross-entropy and Dice: firmer edges.
     teachers: checkpoints of trained networks that tell the student what they see in each crop.  teacher_weight: how much
     of the loss that is, 0 to 1; the rest is the truth's.
-    beside: further planes of CelebAMask-HQ's labels, such as "face" and "neck", that the lite net for heads learns along: what
-    it sees of them helps with the head. Those that are parts of a head are exported too.
-    plane_weights: of the outputs in the loss, then of ``beside``; empty means 1, 0.5, 0.25 for head, hair, body, 0.1 for what is
-    learnt beside them, and 1 for all else.
+    plane_weights: of the outputs in the loss; empty means 1, 0.5, 0.25 for head, hair, body and 1 for all else.
     workers: processes that make samples.  cache_mb: decoded pictures each of them may keep in memory.
     amp: reduced precision; "auto" is bf16 on a GPU that has it, fp16 on one that has not, off on a CPU.
     """
@@ -109,7 +99,6 @@ class TrainConfig:
     weight_decay: float = 1e-2
     warmup: int = 200
     ema: float = 0.998
-    beside: tuple[str, ...] = ()
     plane_weights: tuple[float, ...] = ()
     neck_weight: float = 0.0
     l1_weight: float = 0.0
@@ -142,26 +131,15 @@ class TrainConfig:
             raise UsageError(
                 f"sizes = {self.sizes!r}: expected [share of the run, pixels] pairs, the first from 0.0 on"
             )
-        self._check_beside()
         if self.batch % self.accumulate:
             raise UsageError(f"batch = {self.batch} cannot be shared out over accumulate = {self.accumulate}")
 
-    def _check_beside(self) -> None:
-        from headstream.train.picture import BASE_PLANES, PLANE_CLASSES
-
-        known = [plane for plane in PLANE_CLASSES if plane not in BASE_PLANES]
-        for plane in self.beside:
-            if plane not in known or self.beside.count(plane) > 1:
-                raise UsageError(f"beside = {list(self.beside)}: expected each once of {', '.join(known)}")
-        if self.beside and (self.net, self.target) != ("lite", "head"):
-            raise UsageError(f"beside = {list(self.beside)}: only net lite with target head learns planes beside")
-
     @property
     def outputs(self) -> tuple[str, ...]:
-        """Names of the planes the network is trained to give. The lite net learns hair and body with the head."""
+        """Names of the planes the network is trained to give. The lite net learns hair and body beside the head."""
         from headstream.train.picture import BASE_PLANES, TARGETS
 
-        return (*BASE_PLANES, *self.beside) if (self.net, self.target) == ("lite", "head") else TARGETS[self.target]
+        return BASE_PLANES if (self.net, self.target) == ("lite", "head") else TARGETS[self.target]
 
     @property
     def weights(self) -> tuple[float, ...]:
@@ -170,8 +148,7 @@ class TrainConfig:
             if len(self.plane_weights) != len(self.outputs):
                 raise UsageError(f"plane_weights has {len(self.plane_weights)} numbers for {len(self.outputs)} outputs")
             return self.plane_weights
-        usual = {"head": 1.0, "hair": 0.5, "body": 0.25} | dict.fromkeys(self.beside, _BESIDE)
-        usual = usual if len(self.outputs) > 2 and self.target == "head" else {}
+        usual = {"head": 1.0, "hair": 0.5, "body": 0.25} if len(self.outputs) == 3 else {}
         return tuple(usual.get(plane, 1.0) for plane in self.outputs)
 
     def size_at(self, step: int) -> int:

@@ -14,14 +14,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from headstream.nets.zoo import NetSpec, alpha_of, as_called, narrowed
+from headstream.nets.zoo import NetSpec, alpha_of, as_called
 from headstream.sinks.partial import whole_file
 from headstream.train.card import making_of
 from headstream.train.faster import make_faster
-from headstream.train.picture import BASE_PLANES
 
 PLANES_KEY = "planes"  # of an .onnx file's own notes: what its last convolution gives, in order
-_NO_HEAD = frozenset({"background", "body", "necklace", "neck", "cloth"})
 
 
 @dataclass(frozen=True)
@@ -68,10 +66,8 @@ class Deployed(nn.Module):
 
 
 def shipped_planes(spec: NetSpec) -> tuple[str, ...]:
-    """The outputs worth exporting. What is no part of a head is only there to teach the head what it is not."""
-    if "head" not in spec.outputs:
-        return tuple(name for name in spec.outputs if name != "background")
-    return tuple(name for name in spec.outputs if name not in _NO_HEAD)
+    """The outputs worth exporting: the body is only there to teach the head what it is not."""
+    return tuple(name for name in spec.outputs if name not in {"body", "background"})
 
 
 def export_onnx(
@@ -89,10 +85,7 @@ def export_onnx(
     planes: the outputs to keep; none named keeps ``shipped_planes``.  finish: what is done to the logits last.
     Raises SinkError.
     """
-    planes = planes or shipped_planes(spec)
-    if "background" not in spec.outputs:  # there each plane depends on all
-        net, spec = narrowed(net, spec, tuple(name for name in spec.outputs if name in {*planes, *BASE_PLANES}))
-    model = Deployed(net, spec, planes, finish).eval()
+    model = Deployed(net, spec, planes or shipped_planes(spec), finish).eval()
     example = torch.zeros((1, spec.side, spec.side, 3), dtype=torch.uint8)
     with whole_file(out) as part, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter's notes on its own future

@@ -26,18 +26,10 @@ from headstream.train.interrupts import held_interrupts
 from headstream.train.loader import batches, open_data
 from headstream.train.log import RunLog
 from headstream.train.losses import matte_loss
-from headstream.train.picture import BASE_PLANES
 from headstream.train.record import record_of, validation_changed
 from headstream.train.saving import write_checkpoint
 from headstream.train.score import Score, score
-from headstream.train.start import (
-    build_net,
-    fill_from_onnx,
-    initial_file,
-    parameter_groups,
-    rate_factor,
-    spec_of,
-)
+from headstream.train.start import build_net, initial_file, parameter_groups, rate_factor, spec_of
 from headstream.train.teachers import Teachers
 from headstream.types import Float32Array, UInt8Array
 
@@ -82,17 +74,15 @@ class Trainer:
         torch.manual_seed(config.seed % 2**63)
         self.config, self.out = config, out
         self.on = on or Hardware(torch.device("cpu"), None)
+        if config.init is not None:
+            initial_file(config.init)  # a wrong one is told now: the search for faces may take hours
         self.data = open_data(config, data_root, config_dir, out, looking)
         self.spec = spec_of(config)
-        self._taught = config.outputs[: len(config.outputs) - len(config.beside)]
-        net = build_net(config)
-        if config.init is not None and not (out / "last.pt").exists() and initial_file(config.init).suffix == ".onnx":
-            fill_from_onnx(net, config, self.data)
-        self.net = net.to(self.on.device, memory_format=torch.channels_last)
+        self.net = build_net(config, self.data).to(self.on.device, memory_format=torch.channels_last)
         self.ema = copy.deepcopy(self.net).eval().requires_grad_(False)
         self._called = self.on.spread(as_called(self.net, self.spec).to(self.on.device))
         self._averaged = as_called(self.ema, self.spec).to(self.on.device)
-        self._teachers = Teachers([Path(path) for path in config.teachers], self._taught, self.on.device)
+        self._teachers = Teachers([Path(path) for path in config.teachers], config.outputs, self.on.device)
         self.optimizer = self._adamw(config)
         self.scaler = self.on.scaler()
         self.step, self.best, self._best_step = 0, 0.0, 0
@@ -292,7 +282,7 @@ class Trainer:
         rgb = rgb.float().contiguous(memory_format=torch.channels_last)
         with self.on.autocast():
             logits = self._called(rgb).float()
-        neck = self.config.neck_weight if self._taught == BASE_PLANES else 0.0
+        neck = self.config.neck_weight if self.config.outputs == ("head", "hair", "body") else 0.0
         truth, sure = target.float() / 255, (known > 0).float()
         l1, share = self.config.l1_weight, self.config.teacher_weight
         loss = matte_loss(logits, truth, sure, weights, neck_weight=neck, l1_weight=l1)
@@ -300,11 +290,8 @@ class Trainer:
             return loss
         with self.on.autocast():
             told = self._teachers(rgb)
-        count = len(self._taught)
         # Teachers know all pixels; the neck's own term stays with the truth, which is surer of it than they are.
-        return (1 - share) * loss + share * matte_loss(
-            logits[:, :count], told, torch.ones_like(told), weights[:count], l1_weight=l1
-        )
+        return (1 - share) * loss + share * matte_loss(logits, told, torch.ones_like(told), weights, l1_weight=l1)
 
     @torch.no_grad()
     def _average(self) -> None:

@@ -40,7 +40,7 @@ def masked_l1(logits: Tensor, target: Tensor, known: Tensor) -> Tensor:
 
 
 def below_loss(logits: Tensor, target: Tensor, known: Tensor) -> Tensor:
-    """Cross-entropy of the head plane (the first) where the body (the third) is, the mean over pictures: a scalar.
+    """Cross-entropy of the head plane (the first) where the body (the last) is, the mean over pictures: a scalar.
 
     Each picture counts the same: the sliver of neck in a close-up as much as the shoulders of a half-length portrait,
     which would drown it pixel for pixel. Pixels beside hair (the second plane) are left out: this is about jaw and neck,
@@ -49,7 +49,7 @@ def below_loss(logits: Tensor, target: Tensor, known: Tensor) -> Tensor:
     beside = 2 * round(_BESIDE_HAIR * logits.shape[-1] / 2) + 1
     hair = F.max_pool2d(target[:, 1:2], (beside, 1), stride=1, padding=(beside // 2, 0))
     hair = F.max_pool2d(hair, (1, beside), stride=1, padding=(0, beside // 2))[:, 0]
-    below = target[:, 2] * known[:, 2] * known[:, 0] * (hair < 0.5)
+    below = target[:, -1] * known[:, -1] * known[:, 0] * (hair < 0.5)
     loss = F.binary_cross_entropy_with_logits(logits[:, 0], target[:, 0], reduction="none") * below
     pixels = below.sum((1, 2))
     present = (pixels > 8).float()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import math
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -31,51 +32,42 @@ def spec_of(config: TrainConfig) -> NetSpec:
     )
 
 
-def build_net(config: TrainConfig) -> nn.Module:
-    """That network, with ImageNet or checkpoint weights where asked for. Those of an .onnx file need pictures, see
-    ``fill_from_onnx``."""
+def build_net(config: TrainConfig, data: OpenedData) -> nn.Module:
+    """That network, with ImageNet weights, or those of a checkpoint or an exported network, where asked for.
+
+    data: what the run learns from; the norms of an exported network are measured on its crops.
+    Raises ModelError, UsageError for weights that it cannot start from; SourceError for a damaged picture.
+    """
     net = build(spec_of(config))
-    if config.init is not None and (path := initial_file(config.init)).suffix != ".onnx":
-        fill(net, _with_new_planes(load_checkpoint(path)["ema"], net), path)
-    elif config.init is None and config.imagenet and isinstance(net, LiteUNet):
+    if config.init is not None:
+        path = initial_file(config.init)
+        if path.suffix == ".onnx":
+            unfold(net, spec_of(config), read_exported(path), _first_crops(config, data))
+        else:
+            fill(net, load_checkpoint(path)["ema"], path)
+    elif config.imagenet and isinstance(net, LiteUNet):
         net.encoder.load_imagenet(imagenet_state(config.encoder))
     return net
 
 
 def initial_file(init: str) -> Path:
-    """The file behind ``init`` of a configuration: a checkpoint, an .onnx file, or the name of shipped weights.
+    """The file behind ``init`` of a configuration: a checkpoint, an .onnx file, or that of shipped weights.
 
     Raises UsageError where it is none of these.
     """
     path = Path(init)
-    if path.suffix in {".pt", ".onnx"}:
-        if not path.is_file():
-            raise UsageError(f"init = {init!r}: no such file")
+    if path.is_file():
         return path
+    if path.suffix or len(path.parts) > 1:
+        raise UsageError(f"{init}: no such checkpoint or .onnx file")
     return find_model(init).file
 
 
-def fill_from_onnx(net: nn.Module, config: TrainConfig, data: OpenedData) -> None:
-    """Fill ``net`` with the weights of the .onnx file that is ``config.init``, its norms measured on the run's own crops.
-
-    Raises ModelError, UsageError for a file that it cannot start from; SourceError for a damaged picture.
-    """
-    assert config.init is not None
-    path = initial_file(config.init)
+def _first_crops(config: TrainConfig, data: OpenedData) -> Iterator[Tensor]:
+    """Batches (N, 3, S, S) of what the run sees first."""
     count = max(1, _MEASURED // config.batch)
     drawn = batches(replace(config, workers=0, accumulate=1, steps=max(count, config.steps)), data, first_step=0)
-    rgb = (parts[0].contiguous(memory_format=torch.channels_last) for parts in islice(drawn, count))
-    unfold(net, spec_of(config), read_exported(path), rgb)
-
-
-def _with_new_planes(state: dict[str, Tensor], net: nn.Module) -> dict[str, Tensor]:
-    """A lite net's weights with those of the planes that only ``net`` has, as they start there."""
-    own = net.state_dict()
-    for name in ("decoder.head.weight", "decoder.head.bias"):
-        have, want = state.get(name), own.get(name)
-        if have is not None and want is not None and have.shape[1:] == want.shape[1:] and len(have) < len(want):
-            state = state | {name: torch.cat([have, want[len(have) :]])}
-    return state
+    return (rgb.contiguous(memory_format=torch.channels_last) for rgb, _, _ in islice(drawn, count))
 
 
 def imagenet_state(encoder: str) -> dict[str, Tensor]:

@@ -621,7 +621,7 @@ class TestWhatGoesWrong:
     def test_initial_weights_of_another_network(self, done: Trainer, config: Path) -> None:  # noqa: F811
         settings = dataclasses.replace(load_config(config), init=str(done.out / "last.pt"))
         with pytest.raises(ModelError, match="last.pt does not fit the network"):
-            build_net(settings)
+            build_net(settings, done.data)
 
 
 @pytest.mark.slow

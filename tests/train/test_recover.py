@@ -15,15 +15,15 @@ torch = pytest.importorskip("torch")
 from headstream.cli import main  # noqa: E402
 from headstream.errors import ModelError, UsageError  # noqa: E402
 from headstream.nets.checkpoint import load_checkpoint  # noqa: E402
-from headstream.nets.zoo import NetSpec, as_called, build, narrowed  # noqa: E402
+from headstream.nets.zoo import NetSpec, as_called, build  # noqa: E402
 from headstream.segment.load import load_segmenter  # noqa: E402
 from headstream.segment.registry import models_dir  # noqa: E402
-from headstream.train.config import TrainConfig, load_config  # noqa: E402
+from headstream.train.config import load_config  # noqa: E402
 from headstream.train.export import Deployed, Finish, export_onnx, write_card  # noqa: E402
 from headstream.train.loop import Trainer  # noqa: E402
 from headstream.train.quantise import export_int8  # noqa: E402
 from headstream.train.recover import load_exported, read_exported, unfold  # noqa: E402
-from headstream.train.start import build_net, initial_file  # noqa: E402
+from headstream.train.start import initial_file  # noqa: E402
 from tests.train.test_training import CONFIG, SMALL, config, saved, sets  # noqa: E402, F401
 
 CROPS = np.random.default_rng(0).integers(0, 256, (4, 64, 64, 3), dtype=np.uint8)
@@ -126,7 +126,9 @@ class TestInit:
         assert initial_file("lite") == models_dir() / "lite.onnx"
         (tmp_path / "a.pt").write_bytes(b"")
         assert initial_file(str(tmp_path / "a.pt")) == tmp_path / "a.pt"
-        with pytest.raises(UsageError, match="no such file"):
+        (tmp_path / "named").write_bytes(b"")
+        assert initial_file(str(tmp_path / "named")) == tmp_path / "named"
+        with pytest.raises(UsageError, match="no such checkpoint or"):
             initial_file(str(tmp_path / "b.onnx"))
         with pytest.raises(UsageError, match="'light' is not known; shipped: lite"):
             initial_file("light")
@@ -159,6 +161,19 @@ class TestInit:
         assert told["config"]["init"] == str(path)
         assert len(told["init_sha256"]) == 64
 
+    def test_a_wrong_one_is_told_before_faces_are_looked_for(
+        self,
+        sets: Path,  # noqa: F811
+        config: Path,  # noqa: F811
+        tmp_path: Path,
+        capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr("headstream.train.loop.open_data", lambda *_: pytest.fail("looked for faces"))
+        words = ["train", "--config", str(config), "--data", str(sets), "--out", str(tmp_path / "r")]
+        assert main([*words, "--init", str(tmp_path / "none.pt")]) == 2
+        assert "none.pt: no such checkpoint" in capsys.readouterr().err
+
     def test_the_command(
         self,
         sets: Path,  # noqa: F811
@@ -172,58 +187,6 @@ class TestInit:
         assert "another network than this run's" in capsys.readouterr().err
         assert main([*words, "--init", str(exported[1])]) == 0
         assert load_segmenter(tmp_path / "r" / "model.onnx").parts == ("head", "hair")
-
-    def test_a_checkpoint_gets_new_planes(self, tmp_path: Path) -> None:
-        net = trained_looking()
-        path = saved(net, tmp_path)
-        wider = build_net(
-            TrainConfig(decoder=SMALL.decoder, beside=("face", "neck"), init=str(path), sizes=((0.0, 64),))
-        )
-        spec = dataclasses.replace(SMALL, outputs=("head", "hair", "body", "face", "neck"))
-        assert torch.equal(answers(wider.eval(), spec)[:, :3], answers(net, SMALL))
-
-
-class TestBeside:
-    def test_planes_are_learnt_and_the_parts_of_a_head_shipped(
-        self,
-        sets: Path,  # noqa: F811
-        config: Path,  # noqa: F811
-        tmp_path: Path,
-    ) -> None:
-        text = CONFIG.format(steps=4).replace("plane_weights", 'beside = ["face", "neck"]\n# plane_weights')
-        config.write_text(text)
-        words = ["train", "--config", str(config), "--data", str(sets), "--out", str(tmp_path / "r")]
-        assert main(words) == 0
-        state = load_checkpoint(tmp_path / "r" / "last.pt")
-        assert state["spec"]["outputs"] == ("head", "hair", "body", "face", "neck")
-        assert {"face_iou", "neck_iou"} <= state["history"]["scores"].keys()
-        assert load_segmenter(tmp_path / "r" / "model.onnx").parts == ("head", "hair", "face")
-
-    def test_weights_and_words(self) -> None:
-        assert TrainConfig(beside=("face",)).weights == (1.0, 0.5, 0.25, 0.1)
-        for beside in (("head",), ("chin",), ("face", "face")):
-            with pytest.raises(UsageError, match=r"beside = .*expected each once of"):
-                TrainConfig(beside=beside)
-        with pytest.raises(UsageError, match="only net lite with target head"):
-            TrainConfig(net="unet34", beside=("face",))
-
-    def test_teachers_tell_nothing_of_them(self, sets: Path, config: Path, tmp_path: Path) -> None:  # noqa: F811
-        teacher = saved(trained_looking(), tmp_path)
-        settings = dataclasses.replace(
-            load_config(config, steps=2), beside=("face",), plane_weights=(), teachers=(str(teacher),)
-        )
-        run = Trainer(settings, data_root=sets, config_dir=config.parent, out=tmp_path / "r")
-        run.run()
-        assert run.step == 2
-
-
-def test_fewer_planes_of_a_network_say_the_same() -> None:
-    spec = dataclasses.replace(SMALL, outputs=("head", "hair", "body", "face", "neck"))
-    net = trained_looking(spec)
-    small, fewer = narrowed(net, spec, ("head", "face"))
-    assert fewer.outputs == ("head", "face")
-    assert (answers(small, fewer) - answers(net, spec)[:, [0, 3]]).abs().max() < 1e-5
-    assert not small.training
 
 
 class TestExport:
