@@ -12,12 +12,12 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from headstream.capture.decoding import Decoding, ends_early
 from headstream.capture.marks import Mark, Span, checksum
 from headstream.capture.numbered import picture_at
-from headstream.capture.opening import beside_the_picture, open_film, reason_of, video_stream
+from headstream.capture.opening import beside_the_picture
 from headstream.capture.unpack import Orientation, Place, colour_of, frame_from_video, orientation
 from headstream.colour import planes_from_rgb
-from headstream.continuity import Continuity
 from headstream.errors import SourceError
 from headstream.tone import HDR_TRANSFERS
 from headstream.types import Colour, Frame
@@ -25,7 +25,7 @@ from headstream.types import Colour, Frame
 log = logging.getLogger(__name__)
 
 _MAX_PIXELS = 8192 * 8192
-_SECOND_TRY_S = 15  # further back, for key frames that do not start from nothing
+_TRIES_S = (0, 15)  # sought before a place; the second for key frames that do not start from nothing
 
 
 class FileSource:
@@ -46,17 +46,13 @@ class FileSource:
         self.path, self._asked_rate = Path(path), rate
         self._lock = threading.Lock()
         self._closed = False
-        self._threads = threads or 0
-        self.damaged_packets = self._discarded = 0
-        self.warnings: list[str] = []
-        self._container = open_film(self.path, rate)
-        self.of_pictures = not self.path.is_file()
+        self._film = Decoding(self.path, rate, threads or 0)
+        self.of_pictures = self._film.of_pictures
         try:
-            self._stream = self._opened_stream()
-            self._decoder = self._decoded()
+            self._pictures = self._film.pictures()
             self._first = self._first_picture()
         except BaseException:
-            self._container.close()
+            self._film.close()
             raise
         self._upright = orientation(self._first)
         self._colour = colour_of(self._first)
@@ -65,12 +61,13 @@ class FileSource:
         self._coded_size_px = (self._first.width, self._first.height)
         turned = self._upright.transpose
         self.size_px = self._coded_size_px[::-1] if turned else self._coded_size_px
-        self.rate = Fraction(self._stream.average_rate or self._stream.guessed_rate or 25)
-        self.time_base = Fraction(self._stream.time_base)
-        self.codec = self._stream.codec_context.name
-        aspect = Fraction(self._stream.sample_aspect_ratio or 1)
+        stream = self._film.stream
+        self.rate = Fraction(stream.average_rate or stream.guessed_rate or 25)
+        self.time_base = self._film.time_base
+        self.codec = stream.codec_context.name
+        aspect = Fraction(stream.sample_aspect_ratio or 1)
         self.sample_aspect_ratio = 1 / aspect if turned else aspect
-        self.frames_expected = int(self._stream.frames) or self._frames_by_duration()
+        self.frames_expected = int(stream.frames) or self._frames_by_duration()
         self._mark: Mark | None = None
         self._span: Span | None = None
         # Where the video starts on the file's own clock.
@@ -81,37 +78,41 @@ class FileSource:
         """Whether nobody has told how many pictures a second these are."""
         return self.of_pictures and self._asked_rate is None
 
-    def _opened_stream(self) -> Any:
-        stream = video_stream(self._container, self.path)
-        stream.thread_type = "AUTO"
-        stream.codec_context.thread_count = self._threads
-        return stream
+    @property
+    def damaged_packets(self) -> int:
+        """How many were skipped until now."""
+        return self._film.damaged_packets
+
+    @property
+    def warnings(self) -> list[str]:
+        """What was met on the way until now, each kind once."""
+        return self._film.warnings
 
     def _first_picture(self) -> Any:
-        context = self._stream.codec_context
+        context = self._film.stream.codec_context
         width, height = context.width, context.height
         if width * height > _MAX_PIXELS or min(width, height) < 2:
             raise SourceError(
                 f"{self.path}: {width}x{height} is not a video size headstream can cut (2x2 to 8192x8192)"
             )
-        for picture in self._decoder:
+        for picture in self._pictures:
             return picture
         raise SourceError(f"{self.path}: no picture in it can be decoded ({context.name}); the file may be damaged")
 
     def _frames_by_duration(self) -> int:
-        if self._container.duration is None:
+        if self._film.container.duration is None:
             return 0
-        return round(Fraction(self._container.duration, 1_000_000) * self.rate)
+        return round(Fraction(self._film.container.duration, 1_000_000) * self.rate)
 
     @property
     def hides_alpha(self) -> bool:
         """Whether there is transparency in the file that FFmpeg's decoder of it does not give: VP9's."""
-        return self.codec == "vp9" and self._stream.metadata.get("alpha_mode") == "1"
+        return self.codec == "vp9" and self._film.stream.metadata.get("alpha_mode") == "1"
 
     @property
     def top_field_first(self) -> bool | None:
         """Of interlaced pictures that are shown as they lie, whether the upper lines are the earlier ones; else None."""
-        order = int(self._stream.codec_context.field_order)  # AVFieldOrder
+        order = int(self._film.stream.codec_context.field_order)  # AVFieldOrder
         if self.codec == "dvvideo":  # which has but one, and does not tell it
             order = 3
         whole = self.interlaced and self._upright == Orientation() and self.size_px[1] % 2 == 0
@@ -120,13 +121,13 @@ class FileSource:
     @property
     def left_out(self) -> list[str]:
         """What else there is in the file that no output takes over, in words."""
-        return beside_the_picture(self._container, self._stream)
+        return beside_the_picture(self._film.container, self._film.stream)
 
     @property
     def timecode(self) -> str:
         """What the camera's clock said of the first frame, where a track of its own or a tag tells it; else ""."""
-        others = [stream.metadata for stream in self._container.streams]
-        for tags in (self._stream.metadata, self._container.metadata, *others):
+        others = [stream.metadata for stream in self._film.container.streams]
+        for tags in (self._film.stream.metadata, self._film.container.metadata, *others):
             for key, value in tags.items():
                 if key.lower() == "timecode":
                     return str(value)
@@ -135,7 +136,7 @@ class FileSource:
     @property
     def start_s(self) -> Fraction:
         """Where the file's clock starts: the earliest time of any of its streams, in seconds."""
-        start = self._container.start_time
+        start = self._film.container.start_time
         return Fraction(0) if start is None else Fraction(start, 1_000_000)
 
     def begin_at(self, mark: Mark) -> None:
@@ -158,7 +159,7 @@ class FileSource:
         last = first - step
         index = begin = 0
         end = sys.maxsize
-        pictures: Iterator[Any] = itertools.chain([self._first], self._decoder)
+        pictures: Iterator[Any] = itertools.chain([self._first], self._pictures)
         self._first = None
         if self._mark is not None:
             begin = self._mark.index
@@ -167,7 +168,7 @@ class FileSource:
                 if sought is not None:
                     pictures, index, last = sought, begin, first + self._mark.trail[-1][0]
                 elif not self._closed:
-                    pictures = self._from_the_start()
+                    pictures = self._film.anew()
         elif self._span is not None:
             begin, end = self._span.first, self._span.end
             if self._span.key:
@@ -178,7 +179,9 @@ class FileSource:
                 return
             when = last + step if decoded.pts is None else decoded.pts * Fraction(decoded.time_base)
             if when <= last:  # a broken clock must not cost a frame: the next tick is the nearest true thing
-                self._warn_once("some timestamps repeat or run backwards; those frames follow one tick after another")
+                self._film.warn_once(
+                    "some timestamps repeat or run backwards; those frames follow one tick after another"
+                )
                 when = last + self.time_base
             last = when
             if index >= begin:
@@ -204,20 +207,16 @@ class FileSource:
 
     def _sought(self, mark: Mark) -> Iterator[Any] | None:
         """Pictures from a mark on by seeking to a key frame before it, or None where that does not lead there."""
-        import av
-
         if mark.mended or not mark.trail:
             return None
-        target = self.first_pts_s + mark.trail[0][0]
-        for early_s in (0, _SECOND_TRY_S):
+        ticks = int((self.first_pts_s + mark.trail[0][0]) / self.time_base)
+        for place in self._places_before(ticks):
             try:
-                ticks = int((target - early_s) / self.time_base)
-                self._container.seek(ticks, stream=self._stream, backward=True)
-                pictures = self._decoded()
+                pictures = self._film.sought(place)
                 if self._passes(pictures, mark):
                     return pictures
-            except (av.error.FFmpegError, OSError, SourceError) as error:
-                log.info("%s: seeking failed: %s", self.path, error)
+            except SourceError as error:
+                log.info("%s", error)
         return None
 
     def _passes(self, pictures: Iterator[Any], mark: Mark) -> bool:
@@ -238,71 +237,31 @@ class FileSource:
     def _from_key(self, ticks: int) -> Iterator[Any]:
         """Pictures from a key frame on. Those before it in time are left out, also where they follow it in the file: what
         they refer to may not have been decoded."""
-        import av
-
-        begins, failed = int(self.first_pts_s / self.time_base), None
-        before = list(self.warnings), self.damaged_packets, self._discarded
-        for early_s in (0, _SECOND_TRY_S):
-            self.warnings[:], self.damaged_packets, self._discarded = before
+        failed = None
+        for place in self._places_before(ticks):
             try:
-                sought = max(begins, ticks - int(early_s / self.time_base))
-                self._container.seek(sought, stream=self._stream, backward=True)
-                pictures = self._decoded()
+                pictures = self._film.sought(place)
                 for decoded in pictures:
                     if decoded.pts == ticks:
                         return itertools.chain([decoded], pictures)
                     if decoded.pts is None or decoded.pts > ticks:
                         break
-            except (av.error.FFmpegError, OSError, SourceError) as error:
-                log.info("%s: seeking failed: %s", self.path, error)
+            except SourceError as error:
+                log.info("%s", error)
                 failed = error
-        place = f"{float(ticks * self.time_base):.3f} s"
-        raise SourceError(f"{self.path}: seeking to {place} does not lead there") from failed
+        raise SourceError(
+            f"{self.path}: seeking to {float(ticks * self.time_base):.3f} s does not lead there"
+        ) from failed
 
-    def _from_the_start(self) -> Iterator[Any]:
-        self._container.close()
-        self._container = open_film(self.path, self._asked_rate)
-        self._stream = self._opened_stream()
-        self.damaged_packets = self._discarded = 0
-        self.warnings.clear()
-        return self._decoded()
-
-    def _decoded(self) -> Iterator[Any]:
-        import av
-
-        clock, whole = Continuity(), -1
-        try:
-            for packet in self._container.demux():
-                clock.follow(packet)
-                if packet.stream.index != self._stream.index:
-                    continue
-                if clock.begun_again:
-                    self._warn_once("the clock begins again on the way; what follows comes right after what was before")
-                if whole < 0:  # of numbered pictures, whose clock counts them
-                    whole = packet.pts or 0
-                self._discarded += packet.is_discard  # before an edit list's start: in the index, not in the film
-                try:
-                    for picture in packet.decode():
-                        whole += 1
-                        yield picture
-                except MemoryError:
-                    raise
-                except av.error.FFmpegError as error:
-                    # Each decoder, and each library behind one, has its own word for damage.
-                    if self.of_pictures:  # without it all that follow would have the number of another
-                        raise SourceError(f"{picture_at(self.path, whole)}: cannot be decoded; make it anew") from error
-                    self.damaged_packets += 1
-                    if packet.size:  # an empty one says that the picture before it stays (Theora)
-                        self._warn_once("some packets are damaged; what could not be decoded was skipped")
-        except (av.error.FFmpegError, OSError) as error:
-            raise SourceError(
-                f"{self.path}: reading failed part-way ({reason_of(error)}); the file is cut off or damaged"
-            ) from error
+    def _places_before(self, ticks: int) -> list[int]:
+        """Where to seek to, on the stream's clock."""
+        begins = int(self.first_pts_s / self.time_base)
+        return [max(begins, ticks - int(early_s / self.time_base)) for early_s in _TRIES_S]
 
     def _at_first_size(self, decoded: Any) -> Any:
         if (decoded.width, decoded.height) == self._coded_size_px:
             return decoded
-        self._warn_once("the picture's size changes on the way; later frames are scaled to the first size")
+        self._film.warn_once("the picture's size changes on the way; later frames are scaled to the first size")
         scaled = decoded.reformat(width=self._coded_size_px[0], height=self._coded_size_px[1])
         scaled.pts, scaled.time_base = decoded.pts, decoded.time_base
         return scaled
@@ -312,7 +271,7 @@ class FileSource:
         planes, first = frame.planes, self._colour
         if planes is None or (own.matrix, own.full_range) == (first.matrix, first.full_range):
             return frame
-        self._warn_once("the coding of colours changes on the way; later frames are turned into the first one")
+        self._film.warn_once("the coding of colours changes on the way; later frames are turned into the first one")
         seen = Frame(planes=replace(planes, colour=own))
         turned = planes_from_rgb(seen.rgb, first, bits=planes.bits, sub=(planes.sub_w, planes.sub_h))
         return Frame(
@@ -322,9 +281,9 @@ class FileSource:
     def _check_complete(self, frames: int, last_s: Fraction) -> None:
         if self._closed:
             return
-        indexed = int(self._stream.frames)
-        promised = Fraction(self._stream.duration or 0) * self.time_base
-        known = frames + self.damaged_packets + self._discarded
+        indexed = int(self._film.stream.frames)
+        promised = Fraction(self._film.stream.duration or 0) * self.time_base
+        known = frames + self.damaged_packets + self._film.discarded
         if self.of_pictures and known < self.frames_expected:
             what = picture_at(self.path, known)
             raise SourceError(f"{what}: is gone or damaged: there are {known} of {self.frames_expected} pictures")
@@ -333,31 +292,18 @@ class FileSource:
                 f"{self.path}: ends after {frames} of the {indexed} frames its index lists; the file is cut off"
             )
         if not indexed and last_s + 2 < promised:
-            self._warn_once(f"video ends at {float(last_s):.1f} s of {float(promised):.1f} s; the file may be cut off")
-
-    def _warn_once(self, message: str) -> None:
-        if message not in self.warnings:
-            self.warnings.append(message)
-            log.warning("%s: %s", self.path, message)
+            self._film.warn_once(
+                f"video ends at {float(last_s):.1f} s of {float(promised):.1f} s; the file may be cut off"
+            )
 
     def close(self) -> None:
         """Free the decoder. Safe to call again, and while another thread iterates, which then comes to its end."""
         self._closed = True
         with self._lock:
-            self._container.close()
+            self._film.close()
 
     def __enter__(self) -> FileSource:
         return self
 
     def __exit__(self, *exc: object) -> None:
         self.close()
-
-
-def ends_early(frames: int, last_s: Fraction, *, indexed: int, promised_s: Fraction) -> bool:
-    """Whether a film ends before its index says so. An index may list more than is shown, places of dropped frames (AVI) or
-    what an edit list leaves out: where the last frame is due when it comes, nothing is missing.
-
-    last_s: when the last frame comes, from the first.  promised_s: how long the film is to be, or 0 if it does not tell.
-    """
-    share = Fraction(98, 100) - Fraction(2, indexed)
-    return frames < share * indexed and (not promised_s or last_s < share * promised_s)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from headstream.capture.file import ends_early
+from headstream.capture.decoding import ends_early
 from headstream.capture.opening import open_film, video_stream
 from headstream.continuity import Continuity
 from headstream.errors import SourceError

@@ -12,14 +12,12 @@ from headstream.colour import crop_resized
 from headstream.track.appearance import SIDE_PX, describe, likeness
 from headstream.track.associate import best_pairs, blended, centre, distinct, is_rest_of, steady_crop
 from headstream.track.cuts import another_shot, thumbnail
+from headstream.track.departed import Departed, Gone
 from headstream.track.faces import Face
 from headstream.track.finder import crop_square, overlap
 from headstream.track.framing import ROOM, Framing, framing_of
 from headstream.track.kalman import BoxFilter, Quantity
 from headstream.types import Box, Float32Array, Frame, Head, Region
-
-# Likeness of one person to themselves is over 0.87 in 99 of 100 pairs of frames, of two people under 0.84 in 95 of 100.
-_SAME, _SAME_NEAR = 0.87, 0.82
 
 
 class Finder(Protocol):
@@ -80,16 +78,7 @@ class _Track:
     matte_offset: tuple[float, float] | None = None
     looks: Float32Array | None = None
     box: Box = (0.0, 0.0, 0.0, 0.0)
-    was: _Gone | None = None  # of somebody who returned
-
-
-@dataclass
-class _Gone:
-    track_id: int
-    box: Box
-    looks: Float32Array | None
-    left_s: float
-    everywhere: bool = False
+    was: Gone | None = None  # of somebody who returned
 
 
 @dataclass
@@ -106,7 +95,7 @@ class _Now:
 
 
 # The classes a snapshot of a tracker is made of.
-REMEMBERED = (_Track, _Gone, _Refused, BoxFilter, Quantity, Face, Framing)
+REMEMBERED = (_Track, Departed, Gone, _Refused, BoxFilter, Quantity, Face, Framing)
 
 
 class Tracker:
@@ -124,7 +113,7 @@ class Tracker:
     def reset(self) -> None:
         """Forget everything; numbers start at 1 again."""
         self._tracks: list[_Track] = []
-        self._gone: list[_Gone] = []
+        self._gone = Departed(self.options.remember_s)
         self._refused: list[_Refused] = []
         self._next_id = 1
         self._frames = 0
@@ -252,7 +241,7 @@ class Tracker:
         self._refused = [r for r in self._refused if r.until_s > now.time_s]
         if any(overlap(face.box_px, refused.box) > 0.3 for refused in self._refused):
             return
-        was = self._returning(face, looks, now)
+        was = self._gone.returning(face.box_px, looks, now.time_s)
         if was is None:
             known, self._next_id = self._next_id, self._next_id + 1
         else:
@@ -261,24 +250,6 @@ class Tracker:
         track = _Track(known, start, face, self._frames, now.time_s, now.time_s, framing)
         track.box, track.looks, track.was = track.filter.box, looks, was
         self._tracks.append(track)
-
-    def _returning(self, face: Face, looks: Float32Array | None, now: _Now) -> _Gone | None:
-        """Someone who left and looks like this, if there is one; gone no longer."""
-        self._gone = [g for g in self._gone if now.time_s - g.left_s < self.options.remember_s]
-        best: tuple[float, _Gone] | None = None
-        for gone in self._gone:
-            if looks is None or gone.looks is None:
-                continue
-            side = gone.box[2] - gone.box[0]
-            away = float(np.hypot(*(centre(face.box_px) - centre(gone.box)))) / max(side, 1.0)
-            near = not gone.everywhere and away < 0.7
-            score = likeness(looks, gone.looks)
-            if score > (_SAME_NEAR if near else _SAME) and (best is None or score > best[0]):
-                best = (score, gone)
-        if best is None:
-            return None
-        self._gone.remove(best[1])
-        return best[1]
 
     def _drop_lost(self, now: _Now) -> None:
         options = self.options
@@ -292,7 +263,7 @@ class Tracker:
 
     def _leave(self, tracks: list[_Track], now: _Now, *, everywhere: bool = False) -> None:
         for track in tracks:
-            self._gone.append(_Gone(track.track_id, track.box, track.looks, now.time_s, everywhere))
+            self._gone.add(Gone(track.track_id, track.box, track.looks, now.time_s, everywhere))
             self._tracks.remove(track)
 
     def _refuse(self, track: _Track) -> None:
@@ -300,7 +271,7 @@ class Tracker:
         self._tracks.remove(track)
         self._refused.append(_Refused(track.box, track.seen_s + 1.0))
         if track.was is not None:
-            self._gone.append(track.was)  # the number stays theirs
+            self._gone.add(track.was)  # the number stays theirs
         elif track.track_id == self._next_id - 1:
             self._next_id -= 1
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from headstream.capture.decoding import Decoding
 from headstream.capture.file import FileSource
 from headstream.capture.marks import Mark, Trail, checksum
 from headstream.types import Frame
@@ -36,13 +37,13 @@ def whole(path: Path) -> tuple[Seen, dict[int, Mark], list[str]]:
 def resumed(path: Path, mark: Mark, monkeypatch: pytest.MonkeyPatch) -> tuple[Seen, list[str], bool]:
     """The rest, the warnings, and whether it was found by seeking."""
     starts = []
-    restart = FileSource._from_the_start
+    anew = Decoding.anew
 
-    def noted(source: FileSource) -> Any:
-        starts.append(source)
-        return restart(source)
+    def noted(decoding: Decoding) -> Any:
+        starts.append(decoding)
+        return anew(decoding)
 
-    monkeypatch.setattr(FileSource, "_from_the_start", noted)
+    monkeypatch.setattr(Decoding, "anew", noted)
     with FileSource(path) as source:
         source.begin_at(mark)
         return seen(list(source)), source.warnings, not starts

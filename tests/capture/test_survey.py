@@ -71,16 +71,16 @@ def test_a_second_seek_starts_afresh(film: Path, monkeypatch: pytest.MonkeyPatch
     with FileSource(film) as source:
         frames = [(frame.index, frame.pts, checksum(frame)) for frame in source]
     with FileSource(film) as source:
-        real, tries = source._decoded, list[int]()
+        real, tries = source._film.pictures, list[int]()
 
         def decoded() -> Iterator[Any]:
             tries.append(1)
             if len(tries) == 1:
-                source._warn_once("some packets are damaged")
+                source._film.warn_once("some packets are damaged")
                 raise SourceError("what is before the key frame cannot be read")
             yield from real()
 
-        monkeypatch.setattr(source, "_decoded", decoded)
+        monkeypatch.setattr(source._film, "pictures", decoded)
         source.only(Span(key, key + 5, key, int(found.ticks[key])))
         assert [(frame.index, frame.pts, checksum(frame)) for frame in source] == frames[key : key + 5]
         assert not source.warnings
