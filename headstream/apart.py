@@ -26,7 +26,7 @@ def check_apart(reads: Iterable[Path], writes: Iterable[Path]) -> None:
     for read in (path for named in reads for path in _read(named)):
         for output in outputs:
             if _takes(output, read):
-                raise UsageError(f"{output}: is read, too ({read}); inputs and outputs must be different files")
+                raise UsageError(f"{output}: is an input, too ({read}); inputs and outputs must be different files")
             if _same(incomplete_name(_replaced(output)), read):
                 raise UsageError(
                     f"{read}: a film that breaks off goes by this name where the output is {output}; choose another output"

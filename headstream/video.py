@@ -66,7 +66,8 @@ class VideoJob:
 class VideoReport:
     """What became of a job. heads: person's number -> frames they are in.  notes: sound, subtitles, chapters, warnings.
 
-    Counts are of the whole film; resumed_from_frame: how many frames of it an earlier run had done.  seconds: of this run.
+    Counts are of the whole film; resumed_from_frame: how many frames of it an earlier run had done.  frames_expected: how many
+    the film promises, 0 if it does not tell.  seconds: of this run.
     doubts: where a review was asked for, what it found.
     """
 
@@ -81,6 +82,7 @@ class VideoReport:
     outputs: list[Path] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     viewers: str = ""
+    frames_expected: int = 0
     interrupted: bool = False
     resumed_from_frame: int = 0
     doubts: Review | None = None
@@ -171,7 +173,7 @@ def cautions(source: FileSource, kind: OutputFormat) -> list[str]:
     """What does not look as one might expect in an output of that kind: notes for who ordered it."""
     found = source.left_out if kind.streams else []
     if source.assumes_rate:
-        found.append(f"the pictures are taken as {source.rate} a second; --rate tells another")
+        found.append(f"assuming {source.rate} pictures a second; set another with --rate")
     if source.interlaced:
         found.append(
             "marked as interlaced: each frame is cut as it is, both fields in one; "
@@ -268,6 +270,6 @@ def _run(
 
     report.interrupted = write_out(cutouts, outputs, count)
     report.frames_in, report.frames_with_head, report.heads = done.frames, done.with_head, done.heads
-    report.frames_out = outputs.tally.frames
+    report.frames_out, report.frames_expected = outputs.tally.frames, source.frames_expected
     report.outputs = outputs.joined
     report.seconds = time.monotonic() - started

@@ -78,7 +78,7 @@ class Join:
 
     pieces: tuple[Piece, ...]
     made: tuple[Made, ...]
-    thumbnail: str = ""
+    thumbnail: str = field(default="", repr=False)
     seconds: float = 0.0
     length_s: float = 0.0
 
@@ -151,7 +151,7 @@ class Outcome:
     tries: int = 1
     notes: list[str] = field(default_factory=list)
     identity: dict[str, Any] = field(default_factory=dict)
-    thumbnail: str = ""
+    thumbnail: str = field(default="", repr=False)
     finished: str = ""
     length_s: float = 0.0
     again: bool = False

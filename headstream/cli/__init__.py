@@ -70,7 +70,10 @@ def _explained(error: BaseException) -> tuple[int, str]:
         return 2, str(error)
     if hasattr(error, "format_message"):  # typer's own errors of usage
         command = getattr(getattr(error, "ctx", None), "command_path", "headstream")
-        return 2, f"headstream: {_one_line(error.format_message())} (see: {command} --help)"
+        message = _one_line(error.format_message())
+        if message.startswith("Missing option '--out'"):  # where others take the output as a second name
+            message += " The output is named so: --out NAME"
+        return 2, f"headstream: {message} (see: {command} --help)"
     if os.environ.get("HEADSTREAM_DEBUG"):
         raise error
     if isinstance(error, ImportError) and not (error.name or "").startswith("headstream"):

@@ -45,7 +45,7 @@ app = typer.Typer(
 
 @app.callback(invoke_without_command=True)
 def _main(
-    version: bool = typer.Option(False, "--version", help="Show the version and exit.", is_eager=True),
+    version: bool = typer.Option(False, "--version", "-V", help="Show the version and exit.", is_eager=True),
 ) -> None:
     if version:
         from headstream import __version__

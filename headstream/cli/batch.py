@@ -13,19 +13,21 @@ import typer
 
 from headstream.cli.console import cut_result, emit_json, say
 from headstream.cli.options import (
+    CodecOption,
     DeviceOption,
     HairColorOption,
     HeadsOption,
     JsonOption,
     ModelOption,
     PartOption,
+    completing,
 )
 
 if TYPE_CHECKING:
     from headstream.batch.job import BatchProgress, BatchReport
 
 _TELL_EVERY_S = 60.0  # where there is no terminal to draw on
-_FAILURES_SHOWN = 20
+_SHOWN = 20
 
 
 def batch(
@@ -38,16 +40,29 @@ def batch(
     ],
     out: Annotated[str, typer.Option("--out", "-o", help="Folder for the results, here or s3://, gs://, ...")],
     format: Annotated[
-        str, typer.Option("--format", metavar="mov|webm|mkv|mp4|png|webp|apng|gif", help="What videos are cut into.")
+        str,
+        typer.Option(
+            "--format",
+            metavar="mov|webm|mkv|mp4|png|webp|apng|gif",
+            help="What videos are cut into.",
+            autocompletion=completing("mov", "webm", "mkv", "mp4", "png", "webp", "apng", "gif"),
+        ),
     ] = "mov",
     background: Annotated[
-        str, typer.Option(metavar="transparent|'#rrggbb'|blur|FILE", help="What is behind the head in videos.")
+        str,
+        typer.Option(
+            metavar="transparent|'#rrggbb'|blur|FILE",
+            help="What is behind the head in videos.",
+            autocompletion=completing("transparent", "blur"),
+        ),
     ] = "transparent",
-    codec: Annotated[str | None, typer.Option(metavar="prores|vp9|ffv1|h264", help="Another codec than usual.")] = None,
+    codec: CodecOption = None,
     matte: Annotated[
         str | None,
         typer.Option(
-            metavar="mov|webm|mkv|mp4|png", help="Also write each video's matte as a grey video: STEM.matte.EXT."
+            metavar="mov|webm|mkv|mp4|png",
+            help="Also write each video's matte as a grey video: STEM.matte.EXT.",
+            autocompletion=completing("mov", "webm", "mkv", "mp4", "png"),
         ),
     ] = None,
     stages: Annotated[bool, typer.Option("--stages", help="Also write a figure of all stages of each photo.")] = False,
@@ -143,16 +158,21 @@ def as_json(report: BatchReport) -> dict[str, Any]:
 
 def _tell(report: BatchReport, out: str, page: Path | None) -> None:
     failed = [outcome for outcome in report.outcomes if outcome.state == "failed"]
-    for outcome in failed[:_FAILURES_SHOWN]:
+    for outcome in failed[:_SHOWN]:
         say(f"headstream: {' '.join(outcome.reason.split())}")
-    if len(failed) > _FAILURES_SHOWN:
-        say(f"headstream: ... and {len(failed) - _FAILURES_SHOWN} more; see {report.results}")
+    if len(failed) > _SHOWN:
+        say(f"headstream: ... and {len(failed) - _SHOWN} more; see {report.results}")
     counts = [
         (report.count("done"), "cut"),
         (report.count("skipped"), "done before"),
         (report.count("no_head"), "without a head"),
         (len(failed), "failed"),
     ]
+    headless = [outcome.input for outcome in report.outcomes if outcome.state == "no_head"]
+    for name in headless[:_SHOWN]:
+        say(f"headstream: {name}: no head found")
+    if len(headless) > _SHOWN:
+        say(f"headstream: ... and {len(headless) - _SHOWN} more without a head; see {report.results}")
     said = ", ".join(f"{count} {word}" for count, word in counts if count)
     ran = sorted({f"{o.model} on {o.device}" for o in report.outcomes if o.device})
     networks = f"; {', '.join(ran)}" if ran else ""

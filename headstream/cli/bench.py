@@ -83,4 +83,5 @@ def _show(result: dict[str, Any], as_json: bool) -> None:
         emit_json(result)
         return
     for key, value in result.items():
-        print(f"{key:18} {value}")
+        told = ", ".join(f"{name} {figure}" for name, figure in value.items()) if isinstance(value, dict) else value
+        print(f"{key:18} {told}")

@@ -52,6 +52,15 @@ def cut_result(
     } | more
 
 
+def broken_off(outputs: Sequence[Path], done: int, expected: int = 0) -> str:
+    """What an interrupt left behind. expected: how many frames the film has, 0 if it does not tell."""
+    if not outputs:
+        return "interrupted; nothing was written"
+    names = " and ".join(path.name for path in outputs)
+    verb = "holds" if len(outputs) == 1 else "hold"
+    return f"interrupted: {names} {verb} the first {done} frames" + (f" of {expected}" if expected > done else "")
+
+
 def network(model: str, device: str) -> str:
     """The end of a summary: what cut, and on what; "" where no network ran."""
     return f"; {model} on {device}" if device else ""

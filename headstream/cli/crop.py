@@ -7,19 +7,22 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from headstream.cli.console import cut_result, emit_json, network, progress_bar, say
-from headstream.cli.options import DeviceOption, JsonOption, ModelOption
+from headstream.cli.console import broken_off, cut_result, emit_json, network, progress_bar, say
+from headstream.cli.options import CodecOption, DeviceOption, JsonOption, ModelOption, completing
 from headstream.words import one_of
 
 if TYPE_CHECKING:
     from headstream.dubbing import DubReport
 
 TrackOption = Annotated[Path, typer.Option("--track", help="What `headstream track` wrote for this film.")]
-HeadOption = Annotated[int | None, typer.Option("--head", metavar="ID", help="Whose head; the only one if left out.")]
+HeadOption = Annotated[
+    int | None, typer.Option("--head", metavar="ID", help="Whose head; needed only if the track has several.")
+]
 StabiliseOption = Annotated[
     str,
     typer.Option(
         metavar="full|position|none",
+        autocompletion=completing("full", "position", "none"),
         help="What the clip's square follows: place, size and lean; the place alone; nothing, it stands still.",
     ),
 ]
@@ -41,7 +44,7 @@ def crop(
     stabilise: StabiliseOption = "full",
     alpha: Annotated[bool, typer.Option("--alpha", help="The head's matte as the clip's transparency.")] = False,
     matte: Annotated[Path | None, typer.Option(help="The head's matte as a video of its own.")] = None,
-    codec: Annotated[str | None, typer.Option(metavar="prores|vp9|ffv1|h264", help="Another codec than usual.")] = None,
+    codec: CodecOption = None,
     model: ModelOption = "default",
     device: DeviceOption = "auto",
     json: JsonOption = False,
@@ -66,16 +69,11 @@ def crop(
     )
     with progress_bar(source.name) as progress:
         report = crop_film(job, progress)
-    if not json and not report.interrupted:
-        say(
-            f"{report.frames} frames, head #{report.head} in {report.with_head}; "
-            f"{report.seconds:.1f} s{network(report.model, report.device)}"
-        )
     return tell(report, json)
 
 
-def tell(report: DubReport, json: bool) -> int:
-    """Say what became of it; the exit status."""
+def tell(report: DubReport, json: bool, what: str = "") -> int:
+    """Say what became of it; the exit status. what: was done with the frames, to go into the summary."""
     if json:
         emit_json(
             cut_result(
@@ -97,9 +95,13 @@ def tell(report: DubReport, json: bool) -> int:
     else:
         for note in report.notes:
             say(f"  {note}")
+        say(
+            f"{report.frames} frames, head #{report.head} in {report.with_head}{what}; "
+            f"{report.seconds:.1f} s{network(report.model, report.device)}"
+        )
         for path in report.outputs:
             say(f"wrote {path}")
     if report.interrupted:
-        say("headstream: interrupted" + ("" if report.outputs else "; nothing was written"))
+        say(f"headstream: {broken_off(report.outputs, report.frames)}")
         return 130
     return 0

@@ -9,7 +9,7 @@ from headstream.cli.options import JsonOption
 
 
 def doctor(json: JsonOption = False) -> int:
-    """Show what is here, and what is missing. Versions, devices, codecs, weights with their checksums; how to get the rest."""
+    """Check this installation and say what is missing. Versions, devices, codecs, weights with their checksums."""
     from headstream import __version__
     from headstream.doctor import examine
 

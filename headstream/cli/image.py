@@ -44,7 +44,12 @@ class _Tally:
 
 def image(
     inputs: Annotated[list[str], typer.Argument(metavar="IN...", help="Photos, folders of photos, or patterns.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder; each photo gets DIR/STEM/.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out", "-o", help="A folder; each photo gets DIR/STEM/. Of one photo, also FILE.png: the head alone."
+        ),
+    ],
     stages: Annotated[bool, typer.Option("--stages", help="Also write a figure of all stages.")] = False,
     heads: HeadsOption = "largest",
     part: PartOption = "head",
@@ -53,23 +58,31 @@ def image(
     device: DeviceOption = "auto",
     json: JsonOption = False,
 ) -> int:
-    """Cut the head out of photos. Writes DIR/STEM/head_only.png (transparent), full_mask.png and head_mask_crop.png."""
+    """Cut the head out of photos.
+
+    Writes DIR/STEM/head_only.png (transparent), full_mask.png and head_mask_crop.png. A folder stands for all photos in
+    it and below.
+    """
     from headstream.capture.photo import find_photos
     from headstream.photos import PhotoCutter
     from headstream.segment.load import load_segmenter
     from headstream.segment.registry import models_dir
-    from headstream.sinks.photo import check_folder
+    from headstream.sinks.photo import check_folder, names_a_file
     from headstream.track.finder import FaceFinder
 
     options = cut_options(heads, part, hair_color, stability=0.0)
-    check_folder(out)
+    alone = names_a_file(out)
+    if not alone:
+        check_folder(out)
     photos, problems = find_photos(inputs, out)
+    if alone:
+        _check_alone(photos, out, stages=stages)
     tally = _Tally(failed=[{"input": str(path), "error": message} for path, message in problems])
     started = time.monotonic()
     segmenter = load_segmenter(model, device=device)
     with FaceFinder(models_dir()) as finder, progress_bar("photos", unit="photos") as progress:
         cutter = PhotoCutter(segmenter, finder, options)
-        _cut_all(photos, cutter, out, tally, progress, stages=stages)
+        _cut_all(photos, cutter, out, tally, progress, stages=stages, alone=alone)
     seconds = time.monotonic() - started
     _tell(tally, out, f"{seconds:.1f} s{network(segmenter.card.name, segmenter.device)}", whose(heads))
     if json:
@@ -99,6 +112,18 @@ def image(
     return 0 if tally.done else 3
 
 
+def _check_alone(photos: list[Path], out: Path, *, stages: bool) -> None:
+    """Raise UsageError unless one photo's head goes into the file ``out``, and nothing else."""
+    from headstream.errors import UsageError
+
+    if len(photos) > 1:
+        raise UsageError(f"--out {out} is one file, and there are {len(photos)} photos; name a folder")
+    if stages:
+        raise UsageError(f"--out {out} holds the head alone; for --stages, name a folder")
+    if photos and out.exists() and out.samefile(photos[0]):
+        raise UsageError(f"--out {out} is the photo itself; name another")
+
+
 def _cut_all(
     photos: list[Path],
     cutter: PhotoCutter,
@@ -107,13 +132,14 @@ def _cut_all(
     progress: Callable[[int, int], None],
     *,
     stages: bool,
+    alone: bool,
 ) -> None:
     """One after the other, until one fails in a way in which all others would, or Ctrl-C; what is done stays done."""
     taken: set[str] = set()
     tried = 0
     try:
         for path in photos:
-            _cut_one(path, cutter, out, taken, tally, stages=stages)
+            _cut_one(path, cutter, out, taken, tally, stages=stages, alone=alone)
             tried += 1
             progress(tried, len(photos))
             if tally.stopped:
@@ -123,13 +149,15 @@ def _cut_all(
     tally.left = len(photos) - tried
 
 
-def _cut_one(path: Path, cutter: PhotoCutter, out: Path, taken: set[str], tally: _Tally, *, stages: bool) -> None:
+def _cut_one(
+    path: Path, cutter: PhotoCutter, out: Path, taken: set[str], tally: _Tally, *, stages: bool, alone: bool
+) -> None:
     """One photo; whatever is wrong with it is noted and the next one goes on."""
     from headstream.batch.patience import ends_all, in_words
     from headstream.errors import HeadstreamError, SourceError
 
     try:
-        _cut(path, cutter, out, taken, tally, stages=stages)
+        _cut(path, cutter, out, taken, tally, stages=stages, alone=alone)
     except Exception as error:  # whatever one odd file brings about, the others go on
         foreseen = isinstance(error, (HeadstreamError, OSError, MemoryError))
         if not foreseen and os.environ.get("HEADSTREAM_DEBUG"):
@@ -141,10 +169,12 @@ def _cut_one(path: Path, cutter: PhotoCutter, out: Path, taken: set[str], tally:
             tally.stopped = "stopped"
 
 
-def _cut(path: Path, cutter: PhotoCutter, out: Path, taken: set[str], tally: _Tally, *, stages: bool) -> None:
+def _cut(
+    path: Path, cutter: PhotoCutter, out: Path, taken: set[str], tally: _Tally, *, stages: bool, alone: bool
+) -> None:
     from headstream.capture.photo import read_photo
     from headstream.errors import SourceError
-    from headstream.sinks.photo import RESULT, result_folder, stages_figure, write_photo
+    from headstream.sinks.photo import RESULT, result_folder, stages_figure, write_cutout, write_photo
 
     folder = result_folder(out, path, taken)
     if RESULT.fullmatch(path.name) and path.resolve().parent == folder.resolve():
@@ -168,7 +198,10 @@ def _cut(path: Path, cutter: PhotoCutter, out: Path, taken: set[str], tally: _Ta
     figure = stages_figure(photo.rgb, list(result.heads), result.searched_px, cutout) if stages else None
     crops = [stage.crop_alpha for stage in result.heads]
     with cutter.times.stage("write"):
-        files = write_photo(folder, cutout, crops, icc=photo.icc, figure=figure)
+        if alone:
+            files = [write_cutout(out, cutout, photo.icc)]
+        else:
+            files = write_photo(folder, cutout, crops, icc=photo.icc, figure=figure)
     tally.done.append({"input": str(path), "heads": len(result.heads), "outputs": [str(f) for f in files]})
 
 
@@ -179,7 +212,8 @@ def _for_all(path: Path) -> str:
 
 def _tell(tally: _Tally, out: Path, how: str, who: str) -> None:
     if tally.done:
-        say(f"{len(tally.done)} photo{'s' if len(tally.done) != 1 else ''} cut into {out}/; {how}")
+        place = f"{out}/" if out.is_dir() else out
+        say(f"{len(tally.done)} photo{'s' if len(tally.done) != 1 else ''} cut into {place}; {how}")
     for note in tally.notes:
         say(f"headstream: {note}")
     for name in tally.without_head:

@@ -20,6 +20,7 @@ from headstream.cli.options import (
     ModelOption,
     PartOption,
     SizeOption,
+    completing,
     parse_size,
 )
 from headstream.cli.studio import need_studio
@@ -41,7 +42,12 @@ def live(
     size: SizeOption = "1280x720",
     fps: Annotated[float, typer.Option(min=1, max=240, help="Frames a second to ask the webcam for.")] = 30.0,
     background: Annotated[
-        str, typer.Option(metavar="transparent|'#rrggbb'|blur|FILE", help="What is behind the head.")
+        str,
+        typer.Option(
+            metavar="transparent|'#rrggbb'|blur|FILE",
+            help="What is behind the head.",
+            autocompletion=completing("transparent", "blur"),
+        ),
     ] = "transparent",
     virtual_camera: Annotated[
         str | None,
@@ -104,8 +110,8 @@ def live(
     check_live_job(job)
     if overlay is not None:
         need_studio()
-    say("headstream: starting" + (f"; keys in the window: {KEYS}" if job.preview else "; Ctrl-C ends it"))
-    with _status_line() as report:
+    say("headstream: starting")
+    with _status_line(f"keys in the window: {KEYS}" if job.preview else "running; Ctrl-C ends it") as report:
         status, outputs = run_session(job, notice=lambda line: say(f"headstream: {line}"), report=report)
     files = [
         output.sink.final_path
@@ -161,14 +167,17 @@ def as_json(status: LiveStatus, shown_on: list[Output], files: list[Path]) -> di
 
 
 @contextmanager
-def _status_line() -> Iterator[Callable[[LiveStatus, list[Output]], None]]:
-    """On a terminal, one line that is kept up to date."""
+def _status_line(how: str) -> Iterator[Callable[[LiveStatus, list[Output]], None]]:
+    """On a terminal, one line that is kept up to date. how: to control it, said once there is something to control."""
     from headstream.live import describe_line
 
-    last = 0.0
+    last, told = 0.0, False
 
     def report(status: LiveStatus, outputs: list[Output]) -> None:
-        nonlocal last
+        nonlocal last, told
+        if not told:
+            told = True
+            say(f"headstream: {how}")
         if sys.stderr.isatty() and time.monotonic() - last > 0.5:
             last = time.monotonic()
             sys.stderr.write(f"\r\x1b[2K{describe_line(status)}")

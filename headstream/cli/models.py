@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from headstream.cli.console import emit_json
-from headstream.cli.options import JsonOption
+from headstream.cli.options import JsonOption, shipped_names
 
 app = typer.Typer(help="The weights that come with headstream.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -18,20 +18,33 @@ def list_models(json: JsonOption = False) -> None:
     from headstream.segment.registry import DEFAULT_FAST_MODEL, DEFAULT_MODEL, shipped_models
 
     cards = shipped_models()
+    cards.sort(key=lambda card: card.kind != "segmenter")  # what --model takes comes first
+    defaults = {DEFAULT_MODEL: "photos", DEFAULT_FAST_MODEL: "video"}
     if json:
-        emit_json(
-            {"models": [{"name": c.name, "kind": c.kind, "file": str(c.file), "licence": c.licence} for c in cards]}
-        )
+        told = [
+            {
+                "name": c.name,
+                "kind": c.kind,
+                "file": str(c.file),
+                "licence": c.licence,
+                "default_for": defaults.get(c.name),
+            }
+            for c in cards
+        ]
+        emit_json({"models": told})
         return
     for card in cards:
         size = card.file.stat().st_size / 1e6 if card.file.exists() else 0.0
-        mark = {DEFAULT_MODEL: "  (default for photos)", DEFAULT_FAST_MODEL: "  (default for video)"}.get(card.name, "")
-        print(f"{card.name:40} {card.kind:14} {size:5.1f} MB  {card.licence}{mark}")
+        mark = f"  (default for {defaults[card.name]})" if card.name in defaults else ""
+        print(f"{card.name:34} {card.kind:14} {size:5.1f} MB  {card.licence}{mark}")
 
 
 @app.command("info")
 def info(
-    name: Annotated[str, typer.Argument(help="A name from `headstream models list`, or an .onnx file.")] = "default",
+    name: Annotated[
+        str,
+        typer.Argument(help="A name from `headstream models list`, or an .onnx file.", autocompletion=shipped_names),
+    ] = "default",
     json: JsonOption = False,
 ) -> None:
     """Show the card of one model and check its file against it."""

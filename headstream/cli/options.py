@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from fractions import Fraction
 from typing import Annotated
 
@@ -10,8 +11,39 @@ import typer
 
 from headstream.errors import UsageError
 
+
+def completing(*words: str) -> Callable[[str], list[str]]:
+    """For an option's ``autocompletion``: these values, beside others that it takes."""
+
+    def complete(incomplete: str) -> list[str]:
+        return [word for word in words if word.startswith(incomplete)]
+
+    return complete
+
+
+def shipped_names(incomplete: str) -> list[str]:
+    """Names of weights, for Tab."""
+    from headstream.segment.registry import shipped_models
+
+    return [card.name for card in shipped_models() if card.kind == "segmenter" and card.name.startswith(incomplete)]
+
+
 HeadsOption = Annotated[
-    str, typer.Option("--heads", metavar="largest|all|ID", help="Whose head: the largest, all, or a person's number.")
+    str,
+    typer.Option(
+        "--heads",
+        metavar="largest|all|ID",
+        help="Whose head: the largest, all, or a person's number.",
+        autocompletion=completing("largest", "all"),
+    ),
+]
+CodecOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="prores|vp9|ffv1|h264",
+        help="A codec other than the format's own.",
+        autocompletion=completing("prores", "vp9", "ffv1", "h264"),
+    ),
 ]
 PartOption = Annotated[
     str,
@@ -19,6 +51,7 @@ PartOption = Annotated[
         "--part",
         metavar="head|hair|...",
         help="The whole head, the hair alone, or another part that the network of --model knows.",
+        autocompletion=completing("head", "hair", "face"),
     ),
 ]
 ModelOption = Annotated[
@@ -27,6 +60,7 @@ ModelOption = Annotated[
         "--model",
         help="Weights by name (see: headstream models list); an .onnx file with its card beside it; with torch also .pt, "
         ".safetensors, .ckpt, a folder, or owner/name on the hub.",
+        autocompletion=shipped_names,
     ),
 ]
 DeviceOption = Annotated[
@@ -35,6 +69,7 @@ DeviceOption = Annotated[
         "--device",
         metavar="auto|cpu|cuda|...",
         help="Where the network runs; also tensorrt, coreml, directml (ONNX) and mps (torch).",
+        autocompletion=completing("auto", "cpu", "cuda", "tensorrt", "coreml", "directml", "mps"),
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object with the result on stdout.")]

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from headstream.cli.console import network, progress_bar, say
+from headstream.cli.console import progress_bar
 from headstream.cli.crop import HeadOption, StabiliseOption, TrackOption, tell
-from headstream.cli.options import DeviceOption, JsonOption, ModelOption
+from headstream.cli.options import CodecOption, DeviceOption, JsonOption, ModelOption, completing
 from headstream.words import one_of
 
 
@@ -26,7 +26,12 @@ def paste(
     head: HeadOption = None,
     stabilise: StabiliseOption = "full",
     region: Annotated[
-        str, typer.Option(metavar="head|face|mouth", help="Which part of the head takes the clip.")
+        str,
+        typer.Option(
+            metavar="head|face|mouth",
+            help="Which part of the head takes the clip.",
+            autocompletion=completing("head", "face", "mouth"),
+        ),
     ] = "head",
     audio: Annotated[Path | None, typer.Option(help="New sound, in place of the film's.")] = None,
     keep_audio: Annotated[bool, typer.Option("--keep-audio", help="Keep the film's sound after the new one.")] = False,
@@ -37,12 +42,15 @@ def paste(
         bool, typer.Option("--match-colour", "--match-color", help="Bring the clip's colours to the film's.")
     ] = False,
     grain: Annotated[bool, typer.Option("--grain/--no-grain", help="Give changed parts the film's grain.")] = True,
-    codec: Annotated[str | None, typer.Option(metavar="prores|vp9|ffv1|h264", help="Another codec than usual.")] = None,
+    codec: CodecOption = None,
     model: ModelOption = "default",
     device: DeviceOption = "auto",
     json: JsonOption = False,
 ) -> int:
-    """Put a processed head clip back into its film. What the clip left alone stays the film's own, bit for bit."""
+    """Put a processed head clip back into its film.
+
+    What the clip left alone, within its codec's noise, stays the film's own, bit for bit.
+    """
     from headstream.dub.path import STABILISE
     from headstream.dub.regions import HEAD_REGIONS
     from headstream.dubbing import PasteJob, paste_film
@@ -68,9 +76,4 @@ def paste(
     )
     with progress_bar(source.name) as progress:
         report = paste_film(job, progress)
-    if not json and not report.interrupted:
-        say(
-            f"{report.frames} frames, head #{report.head} in {report.with_head}, changed {report.changed}; "
-            f"{report.seconds:.1f} s{network(report.model, report.device)}"
-        )
-    return tell(report, json)
+    return tell(report, json, f", changed {report.changed}")

@@ -13,12 +13,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from headstream.cli.console import progress_bar, say
+from headstream.cli.options import completing
 from headstream.errors import UsageError
 
 if TYPE_CHECKING:
     from headstream.train.export import Finish
     from headstream.train.loader import OpenedData
     from headstream.train.loop import Progress, Trainer
+
+_TARGETS = ("head", "hair", "face", "parts")
 
 
 def train(
@@ -33,18 +36,35 @@ def train(
             "as far as they lie in --data, and a twentieth of one to validate."
         ),
     ] = None,
-    net: Annotated[str | None, typer.Option(metavar="lite|unet34|deeplabv3|custom-cnn", help="Network.")] = None,
-    target: Annotated[str | None, typer.Option(metavar="head|hair|face|parts", help="What to learn.")] = None,
+    net: Annotated[
+        str | None,
+        typer.Option(
+            metavar="lite|unet34|deeplabv3|custom-cnn",
+            help="Which network.",
+            autocompletion=completing("lite", "unet34", "deeplabv3", "custom-cnn"),
+        ),
+    ] = None,
+    target: Annotated[
+        str | None,
+        typer.Option(metavar="head|hair|face|parts", help="What to learn.", autocompletion=completing(*_TARGETS)),
+    ] = None,
     init: Annotated[
         str | None,
         typer.Option(
             metavar="lite|FILE", help="Weights to start from: those that ship, a checkpoint .pt, an .onnx of export."
         ),
     ] = None,
-    steps: Annotated[int | None, typer.Option(help="Updates.")] = None,
-    batch: Annotated[int | None, typer.Option(help="Pictures an update.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed.")] = None,
-    device: Annotated[str, typer.Option(metavar="auto|cpu|cuda|mps", help="Where to train.")] = "auto",
+    steps: Annotated[
+        int | None, typer.Option(help="How many updates; the configuration says, as the next two.")
+    ] = None,
+    batch: Annotated[int | None, typer.Option(help="Pictures in an update.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of all that is drawn by chance.")] = None,
+    device: Annotated[
+        str,
+        typer.Option(
+            metavar="auto|cpu|cuda|mps", help="Where to train.", autocompletion=completing("auto", "cpu", "cuda", "mps")
+        ),
+    ] = "auto",
     change: Annotated[
         bool, typer.Option("--change", help="Go on in --out with other settings or data than before; the card tells.")
     ] = False,
@@ -229,7 +249,10 @@ def pack(
     data: Annotated[str, typer.Argument(metavar="KIND:FOLDER", help="A data set as a configuration names it.")],
     out: Annotated[Path, typer.Option("--out", "-o", help='The packed file (.zip); use it as kind = "packed".')],
     side: Annotated[int, typer.Option(help="Longer side of the pictures in it, in pixels.")] = 512,
-    target: Annotated[str, typer.Option(metavar="head|hair|face|parts", help="What it is to teach.")] = "head",
+    target: Annotated[
+        str,
+        typer.Option(metavar="head|hair|face|parts", help="What it is to teach.", autocompletion=completing(*_TARGETS)),
+    ] = "head",
 ) -> None:
     """Put a data set into one file. Pictures scaled down once, truth and face boxes: it reads several times faster."""
     import tempfile

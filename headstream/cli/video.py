@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from headstream.cli.console import cut_result, emit_json, network, progress_bar, say
+from headstream.cli.console import broken_off, cut_result, emit_json, network, progress_bar, say
 from headstream.cli.options import (
+    CodecOption,
     DeviceOption,
     HairColorOption,
     HeadsOption,
@@ -16,6 +17,7 @@ from headstream.cli.options import (
     ModelOption,
     PartOption,
     RateOption,
+    completing,
     parse_rate,
     whose,
 )
@@ -40,7 +42,12 @@ def video(
         ),
     ],
     background: Annotated[
-        str, typer.Option(metavar="transparent|'#rrggbb'|blur|FILE", help="What is behind the head.")
+        str,
+        typer.Option(
+            metavar="transparent|'#rrggbb'|blur|FILE",
+            help="What is behind the head.",
+            autocompletion=completing("transparent", "blur"),
+        ),
     ] = "transparent",
     matte: Annotated[Path | None, typer.Option(help="Also write the matte as its own grey video.")] = None,
     fixes: Annotated[
@@ -59,7 +66,7 @@ def video(
             help="Fill in heads that are lost for a moment from frames before and after.",
         ),
     ] = True,
-    codec: Annotated[str | None, typer.Option(metavar="prores|vp9|ffv1|h264", help="Another codec than usual.")] = None,
+    codec: CodecOption = None,
     heads: HeadsOption = "largest",
     part: PartOption = "head",
     hair_color: HairColorOption = None,
@@ -105,7 +112,7 @@ def video(
         if review is not None and report.doubts is not None and report.doubts.frames:
             say(f"wrote {review}: {found(report.doubts)}")
     if report.interrupted:
-        say("headstream: interrupted" + ("" if report.outputs else "; nothing was written"))
+        say(f"headstream: {broken_off(report.outputs, report.frames_out, report.frames_expected)}")
         return 130
     if not report.frames_with_head:
         say(f"headstream: {source}: no head{whose(heads)} was found in any of its {report.frames_in} frames")

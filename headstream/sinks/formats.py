@@ -71,7 +71,7 @@ _PRORES = OutputFormat(
     # and in alpha by nothing where that is by up to 1.
     options=(("profile", "4"), ("vendor", "apl0"), *_FRAMES_AT_ONCE),
     muxer_options=(("movflags", "+write_colr"),),
-    viewers="Final Cut, Premiere, DaVinci Resolve, After Effects, QuickTime, Blender, OBS; VLC and browsers do not",
+    viewers="Final Cut, Premiere, DaVinci Resolve, After Effects, QuickTime, Blender, OBS; not in VLC or browsers",
 )
 _VP9 = OutputFormat(
     "VP9 with alpha",
@@ -91,7 +91,7 @@ _VP9 = OutputFormat(
         ("threads", "auto"),
     ),
     muxer_options=_SAME_BYTES,
-    viewers="Chrome, Edge, Firefox, OBS; Blender, mpv, VLC and Safari ignore the alpha",
+    viewers="Chrome, Edge, Firefox, OBS; not in Blender, mpv, VLC or Safari",
 )
 _FFV1 = OutputFormat(
     "FFV1",

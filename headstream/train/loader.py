@@ -236,8 +236,10 @@ class SampleDataset(Dataset[tuple[Tensor, Tensor, Tensor]]):
 
 
 def _one_thread(worker: int) -> None:
-    if hasattr(signal, "SIGHUP"):  # of a terminal that is closed: the process that trains decides, after its step
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    # A terminal that is closed, or a service that is stopped: the process that trains decides, after its step.
+    for name in ("SIGHUP", "SIGTERM"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
 

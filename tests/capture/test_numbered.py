@@ -199,7 +199,7 @@ def test_they_are_cut(shot: Path, tmp_path: Path) -> None:
     assert report.frames_out == report.frames_with_head == 24
     assert frame_times(tmp_path / "o.mov") == pytest.approx([k / float(RATE) for k in range(24)], abs=1e-4)
     report = cut_video_file(VideoJob(shot, tmp_path / "o.mkv"))
-    assert "the pictures are taken as 25 a second; --rate tells another" in report.notes
+    assert "assuming 25 pictures a second; set another with --rate" in report.notes
     assert frame_times(tmp_path / "o.mkv")[-1] == pytest.approx(23 / 25, abs=2e-3)
     assert len(list(headstream.cut_video(shot, rate=12))) == 24
 

@@ -80,7 +80,34 @@ class TestImage:
         Image.fromarray(pattern(200, 150, 0)).save(tmp_path / "nobody.png")
         assert run("image", tmp_path / "nobody.png", "--out", tmp_path / "cut") == 3
         assert run("image", tmp_path / "missing.png", "--out", tmp_path / "cut") == 2
-        assert run("image", tmp_path / "nobody.png", "--out", tmp_path / "nobody.png") == 1
+        (tmp_path / "file").write_text("not a folder")
+        assert run("image", tmp_path / "nobody.png", "--out", tmp_path / "file") == 1
+
+    def test_one_photo_into_one_file(self, photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        out = tmp_path / "new" / "me.png"
+        assert run("image", photo, "--out", out, "--json") == 0
+        assert json.loads(capsys.readouterr().out)["outputs"] == [str(out)]
+        with Image.open(out) as cut, Image.open(photo) as whole:
+            assert (cut.mode, cut.size) == ("RGBA", whole.size)
+            assert cut.getchannel("A").getextrema() == (0, 255)
+        assert list(out.parent.iterdir()) == [out]
+
+    def test_one_file_is_for_one_photo_alone(
+        self, photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        twin = tmp_path / "twin.png"
+        Image.open(photo).save(twin)
+        before = twin.read_bytes()
+        for arguments, told in (
+            ((photo, twin, "--out", tmp_path / "a.png"), "is one file, and there are 2 photos"),
+            ((photo, "--out", tmp_path / "a.png", "--stages"), "for --stages, name a folder"),
+            ((photo, "--out", tmp_path / "a.jpg"), "a cut-out is a .png"),
+            ((twin, "--out", twin), "is the photo itself"),
+        ):
+            assert run("image", *arguments) == 2
+            assert told in capsys.readouterr().err
+        assert twin.read_bytes() == before
+        assert not (tmp_path / "a.png").exists()
 
     def test_what_is_no_photo_or_not_there_is_told(
         self, photo: Path, plain_clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -501,7 +528,7 @@ class TestOthers:
         assert run("bench", "model", "--json") == 0
         assert {"crop_ms", "threads", "parameters"} <= json.loads(capsys.readouterr().out).keys()
         assert run("bench", "live", "--size", "320x240", "--fps", "10", "--seconds", "1") == 0
-        assert "latency_ms         {'p50': " in (out := capsys.readouterr().out)
+        assert "latency_ms         p50 " in (out := capsys.readouterr().out)
         assert "np." not in out
 
     def test_demo(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -539,6 +566,28 @@ class TestOthers:
     def test_completion_is_offered(self, capsys: pytest.CaptureFixture[str]) -> None:
         run("--help")
         assert "--install-completion" in capsys.readouterr().out
+
+    @pytest.mark.parametrize(
+        ("line", "found"),
+        [
+            ("video a.mp4 --codec p", ["prores"]),
+            ("batch a --format web", ["webm", "webp"]),
+            ("image a.jpg --model lite-", ["lite-int8", "lite-photo-int8"]),
+            ("models info lite-i", ["lite-int8"]),
+            ("live --device te", ["tensorrt"]),
+        ],
+    )
+    def test_tab_completes_values(self, line: str, found: list[str]) -> None:
+        asked = {"_HEADSTREAM_COMPLETE": "complete_bash", "COMP_WORDS": f"headstream {line}"}
+        script = "import sys; sys.argv = ['headstream']; from headstream.cli import main; main()"
+        answered = subprocess.run(
+            [sys.executable, "-c", script],
+            env=os.environ | asked | {"COMP_CWORD": str(len(line.split()))},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert answered.stdout.split() == found
 
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
     def test_ctrl_c_in_a_finalizer_is_not_lost(
