@@ -87,7 +87,7 @@ def check_sound(path: Path) -> None:
     check_file(path)
     try:
         with av.open(str(path.absolute())) as container:
-            if container.streams.audio:
+            if any(stream.codec_context is not None for stream in container.streams.audio):
                 return
     except (av.error.FFmpegError, OSError) as error:
         raise SourceError(f"{path}: not a sound file headstream can read ({error.strerror or error})") from error

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from headstream.pipeline import Begun, CutOptions, HeadCutter
+from headstream.pipeline import Answers, Begun, CutOptions, HeadCutter
 from headstream.segment.places import looked_at
 from headstream.state import pack, unpack
 from headstream.track.associate import centre
@@ -90,24 +90,28 @@ class BatchCutter(HeadCutter):
         self._asked_of.clear()
         self._seen.forget()
 
-    def _answers(self, frame: Frame, heads: list[Head]) -> tuple[UInt8Array, dict[Part, Float32Array]]:
+    def _answers(self, frame: Frame, heads: list[Head], *, once_more: bool = False) -> Answers:
         parts = self._planes
         keys = [(id(frame), head.crop_px, parts) for head in heads]
         if any(key not in self._told for key in keys):
-            self._ask(frame, heads)
+            self._ask(frame, heads, once_more=once_more)
         found = [self._told[key] for key in keys]
         planes = {part: np.stack([answer.planes[part] for answer in found]) for part in parts}
         return np.stack([answer.crop for answer in found]), planes
 
-    def _observe(self, people: tuple[Head, ...], evidence: dict[int, Evidence]) -> frozenset[int]:
+    def _observe(
+        self, people: tuple[Head, ...], evidence: dict[int, Evidence], *, once_more: bool = False
+    ) -> frozenset[int]:
         boxes = {head.track_id: head.box_px for head in people}
         self._last = {track_id: last for track_id, last in self._last.items() if track_id in boxes}
         self._last |= {track_id: (boxes[track_id], seen) for track_id, seen in evidence.items()}
-        return super()._observe(people, evidence)
+        return super()._observe(people, evidence, once_more=once_more)
 
-    def _ask(self, frame: Frame, heads: list[Head]) -> None:
+    def _ask(self, frame: Frame, heads: list[Head], *, once_more: bool) -> None:
         """Run the network on the heads of this frame and, as far as they can be foreseen, of those to come."""
-        if id(frame) in self._asked_of:  # foreseen wrongly: look less far, until it goes well again
+        if once_more:  # how far the heads reach is known when this is answered, and not before
+            pass
+        elif id(frame) in self._asked_of:  # foreseen wrongly: look less far, until it goes well again
             self.missed += 1
             self._asked_of.clear()
             self._reach = 1
@@ -115,7 +119,7 @@ class BatchCutter(HeadCutter):
             self._reach = min(self.at_once, 2 * self._reach)
         places = [(frame, head.crop_px) for head in heads]
         self._asked_of.add(id(frame))
-        for coming, regions in self._foreseen(frame, heads):
+        for coming, regions in () if once_more else self._foreseen(frame, heads):
             if len(places) + len(regions) > _MOST_CROPS:
                 break
             places += [(coming, region) for region in regions]

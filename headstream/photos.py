@@ -17,15 +17,17 @@ from headstream.matte.refine import HeadMatte, MatteOptions, merged
 from headstream.pipeline import CutOptions
 from headstream.segment.places import predicted
 from headstream.timing import StageTimes
-from headstream.track.evidence import evidence_of
+from headstream.track.evidence import cut_sides, evidence_of
 from headstream.track.faces import Face
 from headstream.track.finder import FaceFinder, crop_square, is_far, overlap, top_part
 from headstream.track.framing import framing_of
+from headstream.track.tracker import Evidence
 from headstream.types import Box, Cutout, Float32Array, Frame, Head, Part, Region, Segmenter, UInt8Array
 
 # Mean alpha over the face box for a face that only tiles showed. Of 729 such faces 98 % have 0.83; most hands, bags and
 # wheels have less.
 _FILL_IN_GROUP = 0.8
+_LOOKS = 3  # at a head, besides the first: on, as long as hair goes on beyond the crop
 
 
 @dataclass(frozen=True)
@@ -127,20 +129,34 @@ class PhotoCutter:
         crop_px = crop_square(face.box_px, self.options.track.padding)
         crop, planes = self._segment(frame, crop_px)
         head = Head(number, face.box_px, crop_px, face.landmarks_px, face.score)
-        seen = evidence_of({part: alpha[None] for part, alpha in planes.items()}, self.options.part, [head]).get(number)
-        if seen is not None and seen.fill < min_fill:
-            return None
-        if seen is not None and seen.seen_px is not None:
-            track = self.options.track
-            crop_px = framing_of(seen.seen_px, face.box_px, track.max_padding, track.room).square(face.box_px)
+        for look in range(_LOOKS):
+            several = {part: alpha[None] for part, alpha in planes.items()}
+            seen = evidence_of(several, self.options.part, [head]).get(number)
+            if look == 0 and seen is not None and seen.fill < min_fill:
+                return None
+            crop_px = self._better_crop(head, seen) if look == 0 or self._is_cut(head, planes, frame) else head.crop_px
+            if crop_px == head.crop_px:
+                break
             head = replace(head, crop_px=crop_px)
             crop, planes = self._segment(frame, crop_px)
         hair = planes["hair"] if self.options.matte.hair_color is not None else None
         alpha = planes[self.options.part]
         with self.times.stage("matte", frames=0):
-            layer = HeadMatte(self.options.matte).update(alpha, crop, crop_px, frame, hair)
+            matte = HeadMatte(self.options.matte, solid=self.options.part == "head")
+            layer = matte.update(alpha, crop, head.crop_px, frame, hair)
         cutout = Cutout(frame, (head,), layer.region_px, layer.alpha, layer.foreground)
         return HeadStages(head, crop, alpha, cutout)
+
+    def _better_crop(self, head: Head, seen: Evidence | None) -> Region:
+        """The crop that suits what the matte showed of a head; the one it had where it showed nothing."""
+        if seen is None or seen.seen_px is None:
+            return head.crop_px
+        track = self.options.track
+        return framing_of(seen.seen_px, head.box_px, track.max_padding, track.room).square(head.box_px)
+
+    def _is_cut(self, head: Head, planes: dict[Part, Float32Array], frame: Frame) -> bool:
+        """Whether the head, or what is cut of it, goes on beyond its crop."""
+        return any(cut_sides(planes.get("head", planes[self.options.part]), head.crop_px, frame.size_px))
 
     def _segment(self, frame: Frame, crop_px: Region) -> tuple[UInt8Array, dict[Part, Float32Array]]:
         """The crop and its mattes: the mean of those of the crop and of its mirror image."""

@@ -23,11 +23,14 @@ from headstream.segment.places import looked_at
 from headstream.state import Packed, pack, unpack
 from headstream.timing import StageTimes
 from headstream.track import tracker
-from headstream.track.evidence import evidence_of
+from headstream.track.evidence import cut_sides, evidence_of
 from headstream.track.tracker import Evidence, Finder, Tracker, TrackOptions
-from headstream.types import PARTS, Cutout, Float32Array, Frame, Head, Part, Segmenter, UInt8Array
+from headstream.types import PARTS, Cutout, Float32Array, Frame, Head, Part, Region, Segmenter, UInt8Array
 
 _REMEMBERED = (*tracker.REMEMBERED, MatteState)
+_LOOKS = 2  # at heads whose first crop did not suit them, besides the first
+
+Answers = tuple[UInt8Array, dict[Part, Float32Array]]
 
 
 @dataclass(frozen=True)
@@ -127,7 +130,7 @@ class HeadCutter:
         tracks, mattes, self._choice.largest, self._choice.rival = unpack(snapshot, _REMEMBERED)
         self._tracker.restore(tracks)
         self.cut_before, self._under_way = self._tracker.cut_before, 0
-        self._mattes = {track_id: HeadMatte(self.options.matte) for track_id in mattes}
+        self._mattes = {track_id: self._new_matte() for track_id in mattes}
         for track_id, matte in self._mattes.items():
             matte.restore(mattes[track_id])
 
@@ -191,6 +194,7 @@ class HeadCutter:
         while candidates and (wanted := self._choice.of(candidates, self.options.heads, frame.pts)):
             crops, planes = self._answers(frame, wanted)
             refused = self._observe(people, evidence_of(planes, self.options.part, wanted))
+            self._look_again(frame, people, wanted, (crops, planes), refused)
             believed = [k for k, head in enumerate(wanted) if head.track_id not in refused]
             alphas, hair = planes[self.options.part], planes.get("hair", [None] * len(wanted))
             layers += [self._to_finish(alphas[k], crops[k], wanted[k], frame, hair[k]) for k in believed]
@@ -199,6 +203,30 @@ class HeadCutter:
                 break
             candidates = tuple(h for h in candidates if h.track_id not in refused)  # the next largest may be real
         return layers, kept
+
+    def _look_again(
+        self, frame: Frame, people: tuple[Head, ...], heads: list[Head], answers: Answers, refused: frozenset[int]
+    ) -> None:
+        """Ask once more, in this very frame, about newcomers, in crops that suit their mattes, and about heads that go on beyond
+        their crops, in wider ones; ``heads`` and ``answers`` are changed in place."""
+        crops, planes = answers
+        for looks in range(_LOOKS):
+            shown = planes.get("head", planes[self.options.part])
+            better: dict[int, Region] = {}
+            for k, head in enumerate(heads):
+                cut = cut_sides(shown[k], head.crop_px, frame.size_px)
+                wanted = self._tracker.better_crop(head, cut, anew=looks == 0)
+                if wanted is not None and head.track_id not in refused:
+                    better[k] = wanted
+            if not better:
+                return
+            again = [replace(heads[k], crop_px=crop_px) for k, crop_px in better.items()]
+            more, more_planes = self._answers(frame, again, once_more=True)
+            for n, k in enumerate(better):
+                heads[k], crops[k] = again[n], more[n]
+                for part, alphas in planes.items():
+                    alphas[k] = more_planes[part][n]
+            self._observe(people, evidence_of(more_planes, self.options.part, again), once_more=True)
 
     def _carried(
         self, frame: Frame, candidates: tuple[Head, ...]
@@ -217,14 +245,17 @@ class HeadCutter:
         ]
         return layers, wanted
 
-    def _answers(self, frame: Frame, heads: list[Head]) -> tuple[UInt8Array, dict[Part, Float32Array]]:
-        """The crops (N, S, S, 3) of heads, and what the network says of them: part -> alpha (N, S, S)."""
+    def _answers(self, frame: Frame, heads: list[Head], *, once_more: bool = False) -> Answers:
+        """The crops (N, S, S, 3) of heads, and what the network says of them: part -> alpha (N, S, S). once_more: whether it
+        said something of these heads before, in other crops of this frame."""
         places = [(frame.picture, head.crop_px) for head in heads]
         return looked_at(self._segmenter, places, self._planes, self._side, self.times)
 
-    def _observe(self, people: tuple[Head, ...], evidence: dict[int, Evidence]) -> frozenset[int]:
+    def _observe(
+        self, people: tuple[Head, ...], evidence: dict[int, Evidence], *, once_more: bool = False
+    ) -> frozenset[int]:
         """Tell the tracker what there is to say of ``people``. Returns the numbers of heads that are not believed."""
-        return self._tracker.observe(evidence)
+        return self._tracker.observe(evidence, once_more=once_more)
 
     def _crops(self, frame: Frame, heads: list[Head]) -> UInt8Array:
         with self.times.stage("crop"):
@@ -233,8 +264,11 @@ class HeadCutter:
     def _to_finish(
         self, alpha: Float32Array, crop: Any, head: Head, frame: Frame, hair: Float32Array | None
     ) -> Callable[[], Layer]:
-        matte = self._mattes.setdefault(head.track_id, HeadMatte(self.options.matte))
+        matte = self._mattes.setdefault(head.track_id, self._new_matte())
         return partial(matte.update, alpha, crop, head.crop_px, frame, hair if self.options.matte.hair_color else None)
+
+    def _new_matte(self) -> HeadMatte:
+        return HeadMatte(self.options.matte, solid=self.options.part == "head")
 
     def _forget(self, heads: list[Head]) -> None:
         present = {head.track_id for head in heads}

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from headstream.capture.numbered import picture_at
-from headstream.capture.opening import open_film, reason_of, video_stream
+from headstream.capture.opening import open_film, reason_of, tells_no_times, video_stream
 from headstream.continuity import Continuity
 from headstream.errors import SourceError
 
@@ -65,6 +66,7 @@ class Decoding:
         import av
 
         clock, whole = Continuity(), -1
+        ticks: deque[int] | None = deque() if tells_no_times(self.container) else None
         try:
             for packet in self.container.demux():
                 clock.follow(packet)
@@ -75,14 +77,20 @@ class Decoding:
                 if whole < 0:  # of numbered pictures, whose clock counts them
                     whole = packet.pts or 0
                 self.discarded += packet.is_discard
+                if ticks is not None and packet.size and packet.dts is not None:
+                    ticks.append(packet.dts)
                 try:
                     for picture in packet.decode():
                         whole += 1
+                        if ticks:
+                            picture.pts = ticks.popleft()
                         yield picture
                 except MemoryError:
                     raise
                 except av.error.FFmpegError as error:
                     self._damaged(packet, whole, error)
+                    if ticks and packet.size:
+                        ticks.pop()
         except (av.error.FFmpegError, OSError) as error:
             raise SourceError(
                 f"{self.path}: reading failed part-way ({reason_of(error)}); the file is cut off or damaged"

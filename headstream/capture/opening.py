@@ -78,6 +78,12 @@ def video_stream(container: Any, path: Path) -> Any:
     return stream
 
 
+def tells_no_times(container: Any) -> bool:
+    """Whether a file does not tell when its pictures are shown, only in which order they are decoded, a tick each: FFmpeg's
+    guess for what was reordered is wrong there. The k-th that is shown then has the time of the k-th that is decoded."""
+    return bool(container.format.name == "avi")
+
+
 def beside_the_picture(container: Any, stream: Any) -> list[str]:
     """What a film holds that no output takes over, in words: other pictures, and data such as a camera's sensors write."""
     found = []

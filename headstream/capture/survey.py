@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from headstream.capture.decoding import ends_early
-from headstream.capture.opening import open_film, video_stream
+from headstream.capture.opening import open_film, tells_no_times, video_stream
 from headstream.continuity import Continuity
 from headstream.errors import SourceError
 
@@ -83,7 +83,7 @@ def survey(path: Path) -> Survey:
     keys: list[bool] = []
     clock = Continuity()
     with open_film(path) as container:
-        stream = video_stream(container, path)
+        stream, in_order = video_stream(container, path), tells_no_times(container)
         try:
             for packet in container.demux():
                 clock.follow(packet)
@@ -93,7 +93,7 @@ def survey(path: Path) -> Survey:
                     continue
                 if packet.is_corrupt or packet.is_discard:
                     fault = fault or ("some packets are damaged" if packet.is_corrupt else "an edit list hides frames")
-                times.append(packet.pts)
+                times.append(packet.dts if in_order else packet.pts)
                 keys.append(packet.is_keyframe)
         except (av.error.FFmpegError, OSError) as error:
             raise SourceError(f"{path}: reading failed part-way ({error})") from error

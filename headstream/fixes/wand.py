@@ -51,13 +51,14 @@ def clicked_piece(cutout: Cutout, click: Click, head: Head | None) -> tuple[Regi
 
 
 def _square(cutout: Cutout, click: Click, head: Head | None) -> Region:
-    if head is None:
-        half = 2 * round(0.1 * min(cutout.frame.size_px))
-        x, y = 2 * round(click.x / 2), 2 * round(click.y / 2)
-        return x - half, y - half, x + half, y + half
-    x0, y0, x1, y1 = head.crop_px
-    more = 2 * round((_ROOM - 1) * (x1 - x0) / 4)
-    return x0 - more, y0 - more, x1 + more, y1 + more
+    if head is not None:
+        x0, y0, x1, y1 = head.crop_px
+        more = 2 * round((_ROOM - 1) * (x1 - x0) / 4)
+        if x0 - more <= click.x < x1 + more and y0 - more <= click.y < y1 + more:
+            return x0 - more, y0 - more, x1 + more, y1 + more
+    half = 2 * round(0.1 * min(cutout.frame.size_px))
+    x, y = 2 * round(click.x / 2), 2 * round(click.y / 2)
+    return x - half, y - half, x + half, y + half
 
 
 def _core(head: Head, square: Region, cell: float) -> tuple[int, int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import cv2
@@ -50,3 +51,21 @@ def brought_up(plane: Float32Array, grid_from_pixel: Any, size_px: tuple[int, in
     return cv2.warpAffine(
         plane, grid_from_pixel, size_px, flags=flags, borderMode=cv2.BORDER_CONSTANT, borderValue=(0.0,)
     )
+
+
+def continued(grid: Any, crop_px: Region, size_px: tuple[int, int]) -> Any:
+    """``grid`` (S, S) or (S, S, 3) over ``crop_px`` with its cells beyond the picture's border made those at the border: a head
+    does not end there, and what crops are filled up with is no background."""
+    side = grid.shape[0]
+    cell = (crop_px[2] - crop_px[0]) / side
+    (x0, x1), (y0, y1) = (
+        _within(start, length, cell, side) for start, length in zip(crop_px[:2], size_px, strict=True)
+    )
+    if (x0, y0, x1, y1) == (0, 0, side, side) or x0 >= x1 or y0 >= y1:
+        return grid
+    return cv2.copyMakeBorder(grid[y0:y1, x0:x1], y0, side - y1, x0, side - x1, cv2.BORDER_REPLICATE)
+
+
+def _within(start: int, length: int, cell: float, side: int) -> tuple[int, int]:
+    """Along one axis: the first cell that lies wholly in the picture, and the one after the last."""
+    return max(0, math.ceil(-start / cell)), min(side, int((length - start) / cell))

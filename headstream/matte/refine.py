@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 
 from headstream.colour import LUMA_WEIGHTS, to_8_bits, yuv_from_rgb
-from headstream.matte.clean import largest_piece
-from headstream.matte.grid import brought_up, grid_from_region, visible_region
+from headstream.matte.clean import largest_piece, without_holes
+from headstream.matte.grid import brought_up, continued, grid_from_region, visible_region
 from headstream.matte.guided import guide_coefficients, levels
 from headstream.matte.motion import comparable
 from headstream.matte.screen import find_screen, keyed
@@ -49,10 +49,13 @@ class Layer:
 
 
 class HeadMatte:
-    """Finishes the mattes of one head, in order. ``reset`` forgets the past (a cut, a head that was lost)."""
+    """Finishes the mattes of one head, in order. ``reset`` forgets the past (a cut, a head that was lost).
 
-    def __init__(self, options: MatteOptions | None = None) -> None:
-        self.options = options or MatteOptions()
+    solid: whether nothing shows through in the middle: of a head, that is; in the middle of hair there may be a face.
+    """
+
+    def __init__(self, options: MatteOptions | None = None, *, solid: bool = True) -> None:
+        self.options, self._solid = options or MatteOptions(), solid
         self._stabiliser = Stabiliser(self.options.stability)
         self.reset()
 
@@ -80,9 +83,13 @@ class HeadMatte:
     ) -> Layer:
         """Finish one matte. alpha: (S, S) float32 over ``crop_px`` of ``frame``; crop_rgb: (S, S, 3), what it was made of;
         hair: (S, S), where its colour is to change."""
+        crop_rgb = continued(crop_rgb, crop_px, frame.size_px)
         luma = _luma(crop_rgb, _matrix(frame))
-        self._state = self._stabiliser.update(largest_piece(alpha), luma, crop_px, self._state)
+        alpha = largest_piece(alpha)
+        alpha = continued(without_holes(alpha) if self._solid else alpha, crop_px, frame.size_px)
+        self._state = self._stabiliser.update(alpha, luma, crop_px, self._state)
         if hair is not None:
+            hair = continued(hair, crop_px, frame.size_px)
             self._hair = self._stabiliser.update(hair, luma, crop_px, self._hair)
         return self._finished(self._state, crop_rgb, frame)
 
@@ -95,6 +102,7 @@ class HeadMatte:
         time to run the network on every frame. Only where ``can_carry``; raises ValueError otherwise."""
         if self._state is None or not self.can_carry(crop_px):
             raise ValueError("there is no last matte to carry to this crop")
+        crop_rgb = continued(crop_rgb, crop_px, frame.size_px)
         luma = _luma(crop_rgb, _matrix(frame))
         self._state = self._stabiliser.carried(luma, crop_px, self._state)
         if self._hair is not None:

@@ -14,12 +14,16 @@ from headstream.types import Float32Array, UInt8Array
 
 _RADIUS = 4  # of the halved grid
 _TINY = 1e-4
+_MIXED, _OWN = (
+    0.75,
+    0.87,
+)  # alpha from which less is corrected, and nothing: before pixels count as solid, so that no step shows
 
 
 def spill_correction(rgb: UInt8Array, alpha: Float32Array) -> Float32Array:
     """(S/2, S/2, 3) float32 to add to a picture's R'G'B' (0..255) so that its soft edge shows no background.
 
-    rgb: (S, S, 3) uint8.  alpha: (S, S) float32, 0..1. Zero where alpha is 1. Half the grid is enough for anything as
+    rgb: (S, S, 3) uint8.  alpha: (S, S) float32, 0..1. Zero where alpha is nearly 1. Half the grid is enough for anything as
     smooth as this, and a quarter of the work.
     """
     half = (rgb.shape[1] // 2, rgb.shape[0] // 2)
@@ -33,5 +37,5 @@ def spill_correction(rgb: UInt8Array, alpha: Float32Array) -> Float32Array:
     back = (cv2.blur(colour, window) - lit_mean) / (1 - share + _TINY)
     corrected = front + a * (colour - a * front - (1 - a) * back)
     correction: Float32Array = np.clip(corrected, 0, 255) - colour
-    correction *= np.clip((1 - a) * 20, 0, 1) * (a > 0.02)
+    correction *= np.clip((_OWN - a) / (_OWN - _MIXED), 0, 1) * (a > 0.02)
     return correction

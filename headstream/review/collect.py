@@ -128,9 +128,11 @@ class Review:
         present = {head.track_id: head.crop_px for head in cutout.heads}
         for track_id in [k for k in self._away if k in present]:
             self._lost(self._away.pop(track_id).gap)
-        if len(present) < len(self._present):
+        lost = set(self._present) - set(present)
+        # Where all are others at once, it is the choice that fell on somebody else.
+        if lost and (len(present) < len(self._present) or set(present) & set(self._present)):
             here = place(cutout.frame)
-            for track_id in set(self._present) - set(present):
+            for track_id in lost:
                 self._away.setdefault(track_id, _Away(Entry(here, here), now_s))
         for track_id, away in list(self._away.items()):
             if now_s - away.since_s > _LONGEST_GAP_S:

@@ -70,7 +70,7 @@ class Sound(Route):
     def __init__(self, stream: Any, output: Any, codec: str, length_s: Fraction) -> None:
         import av
 
-        context = stream.codec_context
+        self._decoder = context = stream.codec_context
         self._order = _in_order(context)
         rate, self._layout = _rate(codec, context.sample_rate), _layout(codec, context)
         self.codec = codec.removeprefix("lib")
@@ -95,6 +95,9 @@ class Sound(Route):
             frames = packet.decode()
         except av.error.FFmpegError:  # of damage there are many kinds; what comes after it keeps its time
             return
+        yield from self._heard(frames, start_s)
+
+    def _heard(self, frames: Iterable[Any], start_s: Fraction) -> Iterator[Any]:
         for frame in frames:
             if self._order:
                 frame = _reordered(frame, self._order)
@@ -138,10 +141,17 @@ class Sound(Route):
         return packets
 
     def flush(self) -> list[Any]:
-        """The resampler's rest and the encoder's."""
+        """The decoder's rest, the resampler's and the encoder's."""
+        import av
+
         made: list[Any] = []
         if self._next is None:
             return made
+        try:
+            rest = self._decoder.decode(None)  # WMA's keeps a frame back
+        except av.error.FFmpegError:
+            rest = []
+        made += self._heard(rest, Fraction(0))
         self._end_resampling()
         while (piece := self._samples.read(self._frame_size, partial=True)) is not None:
             made += self._encode(piece)
@@ -237,10 +247,15 @@ class Text(Route):
         self.out.time_base = self.out.codec_context.time_base = Fraction(1, 1000)
 
     def convert(self, packet: Any, start_s: Fraction) -> list[Any]:
-        subtitles = self._decoder.decode2(packet)
-        if subtitles is None or not len(subtitles):
+        import av
+
+        try:
+            subtitles = self._decoder.decode2(packet)
+            if subtitles is None or not len(subtitles):
+                return []
+            made = self.out.codec_context.encode_subtitle(subtitles)
+        except av.error.FFmpegError:  # a line that is no UTF-8, or damaged, must not cost the film
             return []
-        made = self.out.codec_context.encode_subtitle(subtitles)
         when = round((Fraction(packet.pts) * packet.time_base - start_s) * 1000)
         made.stream, made.time_base = self.out, Fraction(1, 1000)
         made.pts = made.dts = when

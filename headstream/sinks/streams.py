@@ -103,6 +103,8 @@ class StreamCarrier:
         import av
 
         try:
+            if stream.codec_context is None:  # a phone's spatial sound, for one
+                raise ValueError("its codec is not known here")
             if stream.type == "audio":
                 length_s = Fraction(self._input.duration, 1_000_000) if self._input.duration else _LONGEST_GAP_S
                 route: Route = Sound(stream, self._output, self._sound_codec(name), length_s)
@@ -177,11 +179,27 @@ class StreamCarrier:
             self._write(packet)
 
     def _write(self, packet: Any) -> None:
-        route = self._routes[packet.stream.index]
+        import av
+
+        index, kind = packet.stream.index, packet.stream.type
+        route = self._routes[index]
         for made in route.convert(packet, self._start_s):
-            if isinstance(route, Copy) and made.dts is not None:
+            if not isinstance(route, Copy):
+                self._output.mux(made)
+                continue
+            if made.dts is not None:
                 self._keep_order(made)
-            self._output.mux(made)
+            try:
+                self._output.mux(made)
+            except av.error.FFmpegError as error:  # damaged, as on the way from a broadcaster: the rest is good
+                if isinstance(error, OSError):  # of the disk
+                    raise
+                self._note_once(f"{kind} {index}: damaged packets left out")
+
+    def _note_once(self, note: str) -> None:
+        if note not in self.notes:
+            log.warning(note)
+            self.notes.append(note)
 
     def _keep_order(self, packet: Any) -> None:
         """A muxer refuses time that stands still or runs backwards, by its own ticks: keep order, lose nothing."""

@@ -53,3 +53,14 @@ def framing_of(seen: Box, box: Box, widest: float, room: float = ROOM) -> Framin
     reach = _OFF_CENTRE * side  # further away, the face would no longer be what the crop is about
     dx, dy = (min(max((seen[k] + seen[k + 2] - box[k] - box[k + 2]) / 2 / unit, -reach), reach) for k in (0, 1))
     return Framing(side, dx, dy)
+
+
+def widened(crop_px: Region, cut: tuple[bool, bool, bool, bool]) -> Region:
+    """A square an eighth larger, its corners even, that goes on where the head does: left, top, right, bottom of ``cut``."""
+    more = (crop_px[2] - crop_px[0]) // 16 * 2
+    x0, y0 = (
+        start - (more // 4 * 2 if before == after else more if before else 0)
+        for start, before, after in ((crop_px[0], cut[0], cut[2]), (crop_px[1], cut[1], cut[3]))
+    )
+    side = crop_px[2] - crop_px[0] + more
+    return x0, y0, x0 + side, y0 + side

@@ -15,6 +15,7 @@ _ACCELERATION = 1.4  # box sides / s^1.5: how much speed changes by chance withi
 _SIZE_ACCELERATION = 0.4  # natural log of size / s^1.5
 _MEASURED = 0.025  # box sides: jitter of the detector on a still face
 _SIZE_MEASURED = 0.03
+_LONGEST_S = 1.0  # how far ahead movement is taken on: over a hole in a film or a lost camera, growth would have no end
 
 
 class Quantity:
@@ -27,7 +28,7 @@ class Quantity:
     def predict(self, dt: float, acceleration: float) -> None:
         f = np.array([[1.0, dt], [0.0, 1.0]])
         q = acceleration**2 * np.array([[dt**3 / 3, dt**2 / 2], [dt**2 / 2, dt]])
-        self.value += self.rate * dt
+        self.value += self.rate * min(dt, _LONGEST_S)
         self._p = f @ self._p @ f.T + q
 
     def correct(self, measured: float, sigma: float) -> None:

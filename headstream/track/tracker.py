@@ -15,7 +15,7 @@ from headstream.track.cuts import another_shot, thumbnail
 from headstream.track.departed import Departed, Gone
 from headstream.track.faces import Face
 from headstream.track.finder import crop_square, overlap
-from headstream.track.framing import ROOM, Framing, framing_of
+from headstream.track.framing import ROOM, Framing, framing_of, widened
 from headstream.track.kalman import BoxFilter, Quantity
 from headstream.types import Box, Float32Array, Frame, Head, Region
 
@@ -81,6 +81,10 @@ class _Track:
     was: Gone | None = None  # of somebody who returned
 
 
+# Of the widest crops that heads are followed with, for one look at a head that left its crop.
+_WIDEST = 1.25
+
+
 @dataclass
 class _Refused:
     box: Box
@@ -138,9 +142,8 @@ class Tracker:
         resized = self._size_px not in (None, frame.size_px)  # a phone that is turned: nothing is where it was
         self._size_px = frame.size_px
         self.cut_before = resized or another_shot(before, self._thumbnail)
-        if resized:
-            self._refused.clear()
         if self.cut_before:
+            self._refused.clear()
             self._leave(list(self._tracks), now, everywhere=True)
             self._scan_due = True
         for track in self._tracks:
@@ -150,15 +153,21 @@ class Tracker:
         self._frames += 1
         return tuple(self._head(track) for track in sorted(self._tracks, key=lambda t: t.track_id))
 
-    def observe(self, evidence: Mapping[int, Evidence]) -> frozenset[int]:
-        """Take in what the mattes of the last frame were like. Returns the numbers of heads that are not believed."""
+    def observe(self, evidence: Mapping[int, Evidence], *, once_more: bool = False) -> frozenset[int]:
+        """Take in what the mattes of the last frame were like. Returns the numbers of heads that are not believed.
+
+        once_more: whether these heads, all believed, were looked at in better crops: only how far they reach is new then.
+        """
         doubted = set()
         for track in list(self._tracks):
             seen = evidence.get(track.track_id)
             if seen is None:
                 continue
+            if once_more:
+                self._frame(track, seen)
+                continue
             if seen.fill < self.options.min_fill:
-                if track.born == self._frames - 1:
+                if self._is_new(track):
                     self._refuse(track)
                     doubted.add(track.track_id)
                 elif seen.fill < 0.5 * self.options.min_fill:
@@ -166,11 +175,32 @@ class Tracker:
                 continue
             track.supported_s = track.filter.time_s
             self._follow_matte(track, seen)
-            if seen.seen_px is not None:
-                wanted = framing_of(seen.seen_px, track.box, self.options.max_padding, self.options.room)
-                newborn = track.born == self._frames - 1
-                track.framing = wanted if newborn else track.framing.towards(wanted)
+            self._frame(track, seen)
         return frozenset(doubted)
+
+    def _frame(self, track: _Track, seen: Evidence) -> None:
+        if seen.seen_px is not None:
+            wanted = framing_of(seen.seen_px, track.box, self.options.max_padding, self.options.room)
+            track.framing = wanted if self._is_new(track) else track.framing.towards(wanted)
+
+    def _is_new(self, track: _Track) -> bool:
+        return track.born == self._frames - 1
+
+    def better_crop(self, head: Head, cut: tuple[bool, bool, bool, bool], *, anew: bool) -> Region | None:
+        """Where to look once more at a head of the last frame, after ``observe``; None where the crop it had suits it.
+
+        cut: the sides of that crop, left, top, right and bottom, beyond which the head goes on.  anew: a newcomer's crop was
+        made from the face alone: another look is worth it, cut off or not.
+        """
+        track = next((track for track in self._tracks if track.track_id == head.track_id), None)
+        if track is None or not (any(cut) or (anew and self._is_new(track))):
+            return None
+        if self._is_new(track):
+            track.crop_px = track.framing.square(track.box)
+            return None if track.crop_px == head.crop_px else track.crop_px
+        wanted = widened(head.crop_px, cut)
+        most = _WIDEST * self.options.max_padding * (head.box_px[2] - head.box_px[0])
+        return wanted if wanted[2] - wanted[0] <= most else None
 
     def still(self, track_ids: Collection[int]) -> None:
         """The mattes of these heads were carried into the last frame: nothing new, and nothing against them."""

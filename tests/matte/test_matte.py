@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headstream.colour import crop_resized, planes_from_rgb, rgb_from_planes
-from headstream.matte.clean import largest_piece
-from headstream.matte.grid import brought_up, grid_from_region, visible_region
+from headstream.matte.clean import largest_piece, without_holes
+from headstream.matte.grid import brought_up, continued, grid_from_region, visible_region
 from headstream.matte.guided import guide_coefficients, levels
 from headstream.matte.refine import HeadMatte, Layer, MatteOptions, merged
 from headstream.matte.spill import spill_correction
@@ -227,6 +227,29 @@ class TestHeadMatte:
         assert isinstance(layer.foreground, Planes)
         assert max(int(p.max()) for p in (layer.foreground.y, layer.foreground.u, layer.foreground.v)) <= 1023
 
+    def test_a_head_at_the_pictures_border_is_whole_up_to_it(self) -> None:
+        frame = Frame(np.full((160, 200, 3), (60, 40, 30), np.uint8))
+        crop_px = (30, -30, 170, 110)  # a fifth of it is above the picture
+        seen = np.zeros((S, S), np.float32)
+        seen[round(S * 30 / 140) :, S // 4 : -S // 4] = 1  # what is not there is no head
+        layer = HeadMatte(MatteOptions(stability=0.0)).update(seen, crop_resized(frame.rgb, crop_px, S), crop_px, frame)
+        assert layer.region_px[1] == 0
+        middle = layer.alpha.shape[1] // 2
+        assert (layer.alpha[:6, middle - 20 : middle + 20] == 255).all()
+        assert isinstance(layer.foreground, np.ndarray)
+        assert (layer.foreground[:6, middle - 20 : middle + 20] == (60, 40, 30)).all()
+
+    def test_a_hole_in_a_face_is_filled_and_one_in_hair_is_not(self) -> None:
+        rgb, _ = soft_head()
+        seen = np.zeros((S, S), np.float32)
+        cv2.circle(seen, (S // 2, S // 2), S // 3, 1.0, -1)
+        cv2.circle(seen, (S // 2, S // 2), S // 20, 0.3, -1)
+        for solid, shows in ((True, False), (False, True)):
+            matte = HeadMatte(MatteOptions(stability=0.0), solid=solid)
+            layer = matte.update(seen, crop_resized(rgb, self.crop, S), self.crop, Frame(rgb))
+            middle = layer.alpha[layer.alpha.shape[0] // 2, layer.alpha.shape[1] // 2]
+            assert (middle < 255) == shows
+
     def test_the_sources_own_transparency_stays(self) -> None:
         rgb, _ = soft_head()
         own = np.full((160, 200), 255, np.uint8)
@@ -262,3 +285,21 @@ def test_two_layers_merge_into_their_union(planar: bool) -> None:
     assert out is not None
     assert np.abs(out[5, 5].astype(int) - (200, 40, 40)).max() <= 3
     assert np.abs(out[-2, -2].astype(int) - 90).max() <= 1
+
+
+def test_cells_beyond_the_picture_repeat_those_at_its_border() -> None:
+    grid = np.arange(64, dtype=np.float32).reshape(8, 8)
+    out = continued(grid, (-20, 0, 60, 80), (50, 200))  # cells of 10 px: two before the picture, one after
+    assert (out[:, :2] == out[:, 2:3]).all()
+    assert (out[:, 7] == out[:, 6]).all()
+    assert (out[:, 2:7] == grid[:, 2:7]).all()
+    assert continued(grid, (0, 0, 80, 80), (80, 80)) is grid
+    assert continued(grid, (100, 0, 180, 80), (50, 200)) is grid  # all of it is beyond
+
+
+def test_gaps_near_the_outline_are_no_holes() -> None:
+    alpha = np.zeros((S, S), np.float32)
+    cv2.circle(alpha, (S // 2, S // 2), S // 3, 1.0, -1)
+    assert without_holes(alpha) is alpha
+    cv2.circle(alpha, (S // 2 + S // 3 - 6, S // 2), 3, 0.0, -1)  # behind an earring
+    assert without_holes(alpha) is alpha
