@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from headstream.api import cut_image, cut_video
+    from headstream.api import cut_image, cut_video, head_cutter
     from headstream.errors import HeadstreamError, ModelError, SinkError, SourceError, UsageError
     from headstream.pipeline import CutOptions, HeadCutter
     from headstream.segment.load import load_segmenter
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "headstream.api": ("cut_image", "cut_video"),
+    "headstream.api": ("cut_image", "cut_video", "head_cutter"),
     "headstream.errors": ("HeadstreamError", "ModelError", "SinkError", "SourceError", "UsageError"),
     "headstream.pipeline": ("CutOptions", "HeadCutter"),
     "headstream.segment.load": ("load_segmenter",),
@@ -49,6 +49,7 @@ __all__ = [
     "cut_image",
     "cut_stream",
     "cut_video",
+    "head_cutter",
     "load_segmenter",
 ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Generator
 from dataclasses import replace
@@ -14,13 +15,15 @@ import numpy as np
 from headstream import kept
 from headstream.capture.file import FileSource
 from headstream.capture.numbered import parse_rate
-from headstream.capture.photo import photo_from_image, read_photo
+from headstream.capture.photo import photo_in, read_photo
 from headstream.choice import Heads
 from headstream.errors import UsageError
 from headstream.foresight import file_cutter
 from headstream.photos import PhotoCutter
-from headstream.pipeline import CutOptions
+from headstream.pipeline import CutOptions, HeadCutter
+from headstream.segment.registry import models_dir
 from headstream.stream import cut_stream
+from headstream.track.finder import FaceFinder
 from headstream.types import Cutout, Part, Segmenter, UInt8Array
 
 Model = str | Path | Segmenter
@@ -31,9 +34,11 @@ def cut_image(
 ) -> list[Cutout]:
     """Cut the heads out of one picture: one ``Cutout`` for each, the largest first; an empty list if there is none.
 
-    picture: (H, W, 3) or (H, W, 4) uint8 RGB(A), a PIL image, or a path.  heads: "largest", "all" or a number from 1 on.
+    picture: (H, W, 3) or (H, W, 4) uint8 RGB(A) or (H, W) grey, a PIL image, a path, or a photo's bytes or binary file. OpenCV's
+    are BGR: ``cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)``.  heads: "largest", "all" or a number from 1 on.
     part: what the network knows, such as "hair".  model: what ``load_segmenter`` takes, or what it gave; then ``device`` is
-    left alone. The last network and the detectors are kept for the next call, which may come from any thread.
+    left alone; a loaded "default" is the one for photos.
+    The last network and the detectors are kept for the next call, which may come from any thread.
     Raises SourceError for a file that is no photo, UsageError for something else than a picture and for words that are
     not known, ModelError.
     """
@@ -66,6 +71,17 @@ def cut_video(
         raise UsageError(f"a video is a path, got {type(path).__name__}")
     asked = None if rate is None else parse_rate(rate)
     return _cut_video(path, CutOptions(heads=heads, part=part), model, device, asked)
+
+
+def head_cutter(
+    *, heads: Heads = "largest", part: Part = "head", model: Model = "default", device: str = "auto"
+) -> HeadCutter:
+    """For frames of your own, one at a time, as of a camera that you read: ``head_cutter().cut(Frame(rgb, pts=seconds))``.
+
+    One for each clip or camera, for one thread at a time. The words are those of ``cut_video``. ``cut`` heeds the times: give
+    each frame its own, in seconds. Raises UsageError, ModelError.
+    """
+    return HeadCutter(_network(model, device, fast=True), FaceFinder(models_dir()), CutOptions(heads=heads, part=part))
 
 
 def _cut_video(
@@ -101,8 +117,14 @@ def _read(picture: Any) -> tuple[UInt8Array, UInt8Array | None]:
         if picture.dtype == np.uint8 and picture.ndim == 3 and picture.shape[2] in (3, 4):
             alpha = np.ascontiguousarray(picture[..., 3]) if picture.shape[2] == 4 else None
             return np.ascontiguousarray(picture[..., :3]), alpha
-        raise UsageError(f"a picture is (H, W, 3) or (H, W, 4) uint8, got {picture.shape} {picture.dtype}")
-    if hasattr(picture, "convert") and hasattr(picture, "size"):
-        photo = photo_from_image(picture)
+        if picture.dtype == np.uint8 and (picture.ndim == 2 or picture.shape[2:] == (1,)):
+            return np.repeat(picture.reshape(*picture.shape[:2], 1), 3, axis=2), None
+        hint = "; for values of 0 to 1: (255 * x).astype(np.uint8)" if picture.dtype.kind == "f" else ""
+        told = f"{picture.shape} {picture.dtype}"
+        raise UsageError(f"a picture is (H, W, 3), (H, W, 4) or (H, W) uint8, got {told}{hint}")
+    if isinstance(picture, (bytes, bytearray, memoryview)):
+        picture = io.BytesIO(picture)
+    if hasattr(picture, "read") or (hasattr(picture, "convert") and hasattr(picture, "size")):
+        photo = photo_in(picture)
         return photo.rgb, photo.alpha
-    raise UsageError(f"a picture is an array, a PIL image or a path, got {type(picture).__name__}")
+    raise UsageError(f"a picture is an array, a PIL image, a path or a photo's bytes, got {type(picture).__name__}")

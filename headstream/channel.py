@@ -6,10 +6,13 @@ oldest item that was not taken is dropped and counted (live).
 
 from __future__ import annotations
 
+import atexit
+import os
 import threading
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from typing import Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from headstream.threads import Worker
 
@@ -105,6 +108,7 @@ class Producer(Generic[Item]):
         self._items, self._on_stop, self._patience_s = items, on_stop, patience_s
         self._thread = Worker(target=self._run, name=name, daemon=True)
         self._thread.start()
+        _running.add(self)
 
     @property
     def dropped(self) -> int:
@@ -140,8 +144,29 @@ class Producer(Generic[Item]):
         self.stop()
         self._thread.join(self._patience_s)
 
+    def end(self, seconds: float) -> None:
+        """Stop the thread, and wait so long for it at most."""
+        self.stop()
+        self._thread.join(seconds if self._patience_s is None else min(seconds, self._patience_s))
+
     def __enter__(self) -> Producer[Item]:
         return self
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+
+_running: weakref.WeakSet[Producer[Any]] = weakref.WeakSet()
+_AT_EXIT_S = 5.0
+
+
+def _end_all() -> None:
+    """Where the interpreter goes down with an iteration half-way: while threads still run. Later they stand still, holding what
+    they hold, and whoever waits for one, as a generator does that is collected then, waits for ever."""
+    for producer in list(_running):
+        producer.end(_AT_EXIT_S)
+
+
+atexit.register(_end_all)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_running.clear)  # they run in the parent

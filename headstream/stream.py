@@ -11,6 +11,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 
 from headstream.channel import Channel, Policy, Producer
+from headstream.errors import SourceError
 from headstream.pipeline import Begun, HeadCutter
 from headstream.timing import StageTimes
 from headstream.types import Cutout, Frame, Source
@@ -114,7 +115,10 @@ def timed(source: Source, times: StageTimes) -> Iterator[Frame]:
     frames = iter(source)
     while True:
         with times.stage("decode"):
-            frame = next(frames, None)
-        if frame is None:
-            return
+            try:
+                frame = next(frames)
+            except StopIteration:
+                return
+        if not isinstance(frame, Frame):
+            raise SourceError(f"{type(source).__name__} gives {type(frame).__name__}, expected Frame")
         yield frame

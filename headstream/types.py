@@ -98,7 +98,8 @@ class Planes:
 
 
 class Frame:
-    """One picture of a source, with its place in time. Immutable.
+    """One picture of a source, with its place in time. Immutable; ``rgb`` is not copied: whoever fills one buffer again and again
+    gives a copy of it.
 
     index: counts the frames the source made, from 0.  pts: Fraction, seconds from the first frame.
     duration_s: Fraction or None, how long it is shown, where the source says so.
@@ -314,6 +315,7 @@ class Source(Protocol):
 class Segmenter(Protocol):
     """Says which pixels of a crop belong to the head in its middle.
 
+    What it answers is checked: a wrong shape, NaN or values beyond 0..1 are a ModelError.
     One that has ``parts``, the names of what it knows, is asked for nothing else; others are asked for "head", too.
     """
 

@@ -142,6 +142,21 @@ def tone(seconds: float, rate: int = 48000) -> list[Any]:
     return pieces
 
 
+def sound_nobody_knows(path: Path, known: int = 0) -> Path:
+    """An MP4 of ``known`` sounds and one of a codec FFmpeg has no name for, as a phone's spatial sound."""
+    with av.open(str(path), "w") as container:
+        for stream in [container.add_stream("aac", rate=48000, layout="mono") for _ in range(known + 1)]:
+            for piece in tone(0.5):
+                container.mux(stream.encode(piece))
+            container.mux(stream.encode(None))
+    data = bytearray(path.read_bytes())
+    for name, other in ((b"mp4a", b"apac"), (b"esds", b"dapa")):
+        at = data.rindex(name)
+        data[at : at + 4] = other
+    path.write_bytes(data)
+    return path
+
+
 def probe(path: Path) -> dict[str, Any]:
     """What ffprobe says of a file's streams and format."""
     needs_ffmpeg()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
+import itertools
 import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from PIL import Image
 
 import headstream
 from headstream import kept
-from headstream.errors import SourceError, UsageError
+from headstream.errors import ModelError, SourceError, UsageError
 from headstream.segment.crops import CropSegmenter
 from headstream.segment.registry import find_model
 from headstream.types import Float32Array, Part, UInt8Array
@@ -235,3 +237,98 @@ class TestOnesOwnSegmenter:
         (cutout,) = headstream.cut_image(portrait, model=Mine())
         assert cutout.alpha[100:160, 200:260].mean() > 250
         assert next(headstream.cut_video(head_clip, model=Mine())).heads
+
+    @pytest.mark.parametrize(
+        ("answer", "told"),
+        [
+            (lambda alpha: alpha * np.float32(255), "answers 0 to 255; expected alpha, 0 to 1"),
+            (lambda alpha: np.where(alpha > 0.5, np.nan, alpha), "answers nan to nan"),
+            (lambda alpha: alpha[:, None], r"answers \(\d, 1, 256, 256\) to \d crops"),
+            (lambda alpha: list(alpha), "answers list to"),
+        ],
+    )
+    def test_what_is_no_alpha_is_told(
+        self, segmenter: CropSegmenter, portrait: UInt8Array, answer: Callable[[Any], Any], told: str
+    ) -> None:
+        class Mine:
+            def predict(self, rgb: UInt8Array, part: Part = "head") -> Float32Array:
+                wrong: Float32Array = answer(segmenter.predict(rgb, part))
+                return wrong
+
+        with pytest.raises(ModelError, match=f"Mine.predict {told}"):
+            headstream.cut_image(portrait, model=Mine())
+
+    def test_numpys_own_floats_will_do(self, segmenter: CropSegmenter, portrait: UInt8Array) -> None:
+        class Mine:
+            def predict(self, rgb: UInt8Array, part: Part = "head") -> Any:
+                return segmenter.predict(rgb, part).astype(np.float64)
+
+        (cutout,) = headstream.cut_image(portrait, model=Mine())
+        assert np.array_equal(cutout.alpha, headstream.cut_image(portrait, model=segmenter)[0].alpha)
+
+
+class TestPictures:
+    def test_grey_arrays_bytes_and_files(self, portrait: UInt8Array) -> None:
+        grey = portrait.mean(axis=2).astype(np.uint8)
+        written = io.BytesIO()
+        Image.fromarray(portrait).save(written, "PNG")
+        (expected,) = headstream.cut_image(portrait)
+        for picture in (written.getvalue(), io.BytesIO(written.getvalue()), bytearray(written.getvalue())):
+            assert np.array_equal(headstream.cut_image(picture)[0].alpha, expected.alpha)
+        (flat,) = headstream.cut_image(grey)
+        assert np.array_equal(flat.alpha, headstream.cut_image(grey[..., None])[0].alpha)
+        assert flat.alpha[100:160, 200:260].mean() > 250
+
+    def test_a_damaged_upload_is_a_source_error(self, portrait: UInt8Array) -> None:
+        written = io.BytesIO()
+        Image.fromarray(portrait).save(written, "JPEG")
+        half = written.getvalue()[: len(written.getvalue()) // 2]
+        for picture in (half, io.BytesIO(half), Image.open(io.BytesIO(half)), b"not a picture", b""):
+            with pytest.raises(SourceError, match="cannot be read"):
+                headstream.cut_image(picture)
+        with pytest.raises(UsageError, match="255 \\* x"):
+            headstream.cut_image(portrait / 255)
+
+
+class TestFramesOfOnesOwn:
+    def test_as_cut_video_does(self, head_clip: Path) -> None:
+        cutter = headstream.head_cutter()
+        for expected in itertools.islice(headstream.cut_video(head_clip), 6):
+            cutout = cutter.cut(headstream.Frame(planes=expected.frame.planes, pts=expected.frame.pts))
+            assert np.array_equal(cutout.alpha, expected.alpha)
+
+    def test_its_words_are_checked(self) -> None:
+        with pytest.raises(UsageError, match="heads is 'larget'"):
+            headstream.head_cutter(heads="larget")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("end", ["", "raise SystemExit(0)", "raise RuntimeError('mine')"])
+def test_a_program_may_end_with_a_film_half_cut(head_clip: Path, end: str) -> None:
+    code = f"import headstream\nframes = headstream.cut_video({str(head_clip)!r})\nassert next(frames).heads\n{end}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100)
+    assert done.returncode == (1 if "mine" in end else 0), done.stderr
+    assert ("RuntimeError: mine" in done.stderr) == ("mine" in end)
+    assert "FATAL" not in done.stderr
+
+
+def test_ctrl_c_while_the_detector_is_loaded_leaves_it_loadable() -> None:
+    code = """
+import importlib.abc, sys, headstream
+from headstream.demo import PORTRAIT
+
+class Interrupts(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name == "mediapipe.tasks":
+            sys.meta_path.remove(self)
+            raise KeyboardInterrupt
+
+sys.meta_path.insert(0, Interrupts())
+try:
+    headstream.cut_image(PORTRAIT)
+except KeyboardInterrupt:
+    assert len(headstream.cut_image(PORTRAIT)) == 1
+else:
+    raise SystemExit("was not interrupted")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stderr

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from typing import Any
 
+import numpy as np
 import pytest
 
 from headstream.errors import ModelError, SourceError
@@ -105,7 +107,7 @@ def test_a_network_that_fails_half_way_costs_no_frame_before(
 
         def predict(self, rgb: UInt8Array, part: Part = "head") -> Float32Array:
             self.runs += 1
-            if self.runs > 4:
+            if self.runs > 5:  # the first frame has two
                 raise ModelError("the card fell off the bus")
             return segmenter.predict(rgb, part)
 
@@ -205,3 +207,15 @@ def test_a_source_that_breaks_off_at_once_gives_nothing_but_its_error(
 ) -> None:
     with pytest.raises(SourceError, match="unplugged"):
         next(cut_stream(ListSource(moving_portrait(portrait, 2), fail_at=0), HeadCutter(segmenter, finder)))
+
+
+@pytest.mark.parametrize("given", [None, "a picture"])
+def test_a_source_that_gives_something_else_is_told(segmenter: CropSegmenter, finder: FaceFinder, given: Any) -> None:
+    class Mine(ListSource):
+        def __iter__(self) -> Iterator[Frame]:
+            yield from super().__iter__()
+            yield given
+
+    pictures: list[UInt8Array] = [np.zeros((64, 64, 3), np.uint8)] * 3
+    with pytest.raises(SourceError, match=f"Mine gives {type(given).__name__}, expected Frame"):
+        list(cut_stream(Mine(pictures), HeadCutter(segmenter, finder)))

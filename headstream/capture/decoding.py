@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections import deque
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -30,6 +29,8 @@ class Decoding:
         self.path, self._rate, self._threads = path, rate, threads
         self.warnings: list[str] = []
         self._known: tuple[list[str], int, int] | None = None  # what was met before anything was sought
+        self._delay: int | None = None  # of pictures that are untimed, in ticks
+        self._shown, self._gap = -1, 1  # when the last such was, and how long after the one before
         self._open()
         self.of_pictures = not path.is_file()
 
@@ -45,6 +46,7 @@ class Decoding:
         self.stream.thread_type = "AUTO"
         self.stream.codec_context.thread_count = self._threads
         self.time_base = Fraction(self.stream.time_base)
+        self._untimed = tells_no_times(self.container, self.stream)
 
     def close(self) -> None:
         """Free the decoder. Safe to call again."""
@@ -66,7 +68,7 @@ class Decoding:
         import av
 
         clock, whole = Continuity(), -1
-        ticks: deque[int] | None = deque() if tells_no_times(self.container) else None
+        first: int | None = None
         try:
             for packet in self.container.demux():
                 clock.follow(packet)
@@ -77,24 +79,31 @@ class Decoding:
                 if whole < 0:  # of numbered pictures, whose clock counts them
                     whole = packet.pts or 0
                 self.discarded += packet.is_discard
-                if ticks is not None and packet.size and packet.dts is not None:
-                    ticks.append(packet.dts)
+                first = packet.dts if first is None else first
                 try:
                     for picture in packet.decode():
                         whole += 1
-                        if ticks:
-                            picture.pts = ticks.popleft()
+                        if self._untimed:
+                            self._time(picture, first)
                         yield picture
                 except MemoryError:
                     raise
                 except av.error.FFmpegError as error:
                     self._damaged(packet, whole, error)
-                    if ticks and packet.size:
-                        ticks.pop()
         except (av.error.FFmpegError, OSError) as error:
             raise SourceError(
                 f"{self.path}: reading failed part-way ({reason_of(error)}); the file is cut off or damaged"
             ) from error
+
+    def _time(self, picture: Any, first: int | None) -> None:
+        """Pictures come a constant number of packets after the one whose turn it is: that one's time is theirs. The last ones
+        come when there are no more packets, each as far from the one before as others are."""
+        if picture.dts is None or first is None:
+            picture.pts = self._shown + self._gap
+        else:
+            self._delay = picture.dts - first if self._delay is None else self._delay
+            picture.pts = picture.dts - self._delay
+        self._shown, self._gap = picture.pts, max(picture.pts - self._shown, 1)
 
     def _damaged(self, packet: Any, whole: int, error: Exception) -> None:
         """Each decoder, and each library behind one, has its own word for damage."""

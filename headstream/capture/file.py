@@ -291,7 +291,7 @@ class FileSource:
             raise SourceError(
                 f"{self.path}: ends after {frames} of the {indexed} frames its index lists; the file is cut off"
             )
-        if not indexed and last_s + 2 < promised:
+        if not indexed and last_s + max(Fraction(2), 2 / self.rate) < promised:  # the last picture has a length, too
             self._film.warn_once(
                 f"video ends at {float(last_s):.1f} s of {float(promised):.1f} s; the file may be cut off"
             )

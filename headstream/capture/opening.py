@@ -78,10 +78,11 @@ def video_stream(container: Any, path: Path) -> Any:
     return stream
 
 
-def tells_no_times(container: Any) -> bool:
-    """Whether a file does not tell when its pictures are shown, only in which order they are decoded, a tick each: FFmpeg's
-    guess for what was reordered is wrong there. The k-th that is shown then has the time of the k-th that is decoded."""
-    return bool(container.format.name == "avi")
+def tells_no_times(container: Any, stream: Any) -> bool:
+    """Whether a file does not tell when its pictures are shown, only when they are decoded, and FFmpeg's guess is wrong: of H.264
+    with B-frames in AVI."""
+    context = stream.codec_context
+    return bool(container.format.name == "avi" and context.name == "h264" and context.has_b_frames)
 
 
 def beside_the_picture(container: Any, stream: Any) -> list[str]:

@@ -67,6 +67,23 @@ def read_photo(path: Path) -> Photo:
         raise SourceError(f"{path}: damaged or cut off: {error}") from error
 
 
+def photo_in(picture: Any) -> Photo:
+    """The photo in an open binary file, or in a Pillow image, which may not have been read yet. Raises SourceError."""
+    from PIL import Image
+
+    _register_heif()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return photo_from_image(Image.open(picture) if hasattr(picture, "read") else picture)
+    except Image.DecompressionBombError as error:
+        raise SourceError(
+            f"a picture of more than {_MAX_PIXELS / 1e6:.0f} megapixels; make it smaller first"
+        ) from error
+    except (OSError, ValueError, SyntaxError, EOFError, RuntimeError) as error:  # UnidentifiedImageError is an OSError
+        raise SourceError(f"a picture that cannot be read, damaged or cut off: {error}") from error
+
+
 def pictures_in(path: Path) -> int:
     """How many pictures there are to look at; small versions of the same one (TIFF, MPO) are none. In an opening of its own:
     going through the pages leaves their profiles behind, and damage the page it was met on."""

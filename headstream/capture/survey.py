@@ -83,7 +83,8 @@ def survey(path: Path) -> Survey:
     keys: list[bool] = []
     clock = Continuity()
     with open_film(path) as container:
-        stream, in_order = video_stream(container, path), tells_no_times(container)
+        stream = video_stream(container, path)
+        untimed = tells_no_times(container, stream)
         try:
             for packet in container.demux():
                 clock.follow(packet)
@@ -93,13 +94,14 @@ def survey(path: Path) -> Survey:
                     continue
                 if packet.is_corrupt or packet.is_discard:
                     fault = fault or ("some packets are damaged" if packet.is_corrupt else "an edit list hides frames")
-                times.append(packet.dts if in_order else packet.pts)
+                times.append(packet.pts)
                 keys.append(packet.is_keyframe)
         except (av.error.FFmpegError, OSError) as error:
             raise SourceError(f"{path}: reading failed part-way ({error})") from error
         base, rate = Fraction(stream.time_base), Fraction(stream.average_rate or stream.guessed_rate or 25)
         promised, indexed = Fraction(stream.duration or 0) * base, int(stream.frames)
     fault = "the clock begins again on the way" if clock.begun_again else fault
+    fault = fault or ("its frames have no times of their own" if untimed else "")
     fault = fault or ("some frames have no time" if None in times else "")
     ticks = np.array([0 if tick is None else tick for tick in times], np.int64)
     order = np.argsort(ticks, kind="stable")

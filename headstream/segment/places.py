@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from headstream.colour import crop_resized
+from headstream.errors import ModelError
 from headstream.timing import StageTimes
 from headstream.tone import as_shown, is_hdr
 from headstream.types import Float32Array, Part, Planes, Region, Segmenter, UInt8Array
@@ -19,7 +20,20 @@ def predicted(segmenter: Segmenter, crops: UInt8Array, parts: Sequence[Part]) ->
     together = getattr(segmenter, "predict_parts", None)
     if together is not None:
         return dict(zip(parts, together(crops, parts), strict=True))
-    return {part: segmenter.predict(crops, part) for part in parts}
+    return {part: _checked(segmenter.predict(crops, part), crops.shape[:3], segmenter) for part in parts}
+
+
+def _checked(alpha: object, shape: tuple[int, ...], segmenter: Segmenter) -> Float32Array:
+    """What somebody's own segmenter answers, as float32. Raises ModelError where it is not what ``Segmenter`` promises."""
+    name = type(segmenter).__name__
+    if not isinstance(alpha, np.ndarray) or alpha.shape != shape:
+        told = f"{alpha.shape}" if isinstance(alpha, np.ndarray) else type(alpha).__name__
+        raise ModelError(f"{name}.predict answers {told} to {shape[0]} crops; expected an array {shape}")
+    found = np.ascontiguousarray(alpha, np.float32)
+    low, high = float(found.min()), float(found.max())
+    if not (low >= -0.02 and high <= 1.02):  # so is NaN
+        raise ModelError(f"{name}.predict answers {low:.3g} to {high:.3g}; expected alpha, 0 to 1")
+    return found
 
 
 def looked_at(

@@ -254,6 +254,8 @@ class Text(Route):
             if subtitles is None or not len(subtitles):
                 return []
             made = self.out.codec_context.encode_subtitle(subtitles)
+        except MemoryError:
+            raise
         except av.error.FFmpegError:  # a line that is no UTF-8, or damaged, must not cost the film
             return []
         when = round((Fraction(packet.pts) * packet.time_base - start_s) * 1000)

@@ -192,7 +192,7 @@ class StreamCarrier:
             try:
                 self._output.mux(made)
             except av.error.FFmpegError as error:  # damaged, as on the way from a broadcaster: the rest is good
-                if isinstance(error, OSError):  # of the disk
+                if isinstance(error, (OSError, MemoryError)):  # of the disk, of this machine
                     raise
                 self._note_once(f"{kind} {index}: damaged packets left out")
 

@@ -117,6 +117,10 @@ def load_mediapipe() -> Any:
         sys.meta_path.insert(0, _DrawingLater)
         try:
             import mediapipe
+        except BaseException:  # Ctrl-C in it: what is half there would fail at the next import
+            for name in [name for name in sys.modules if name.partition(".")[0] == "mediapipe"]:
+                del sys.modules[name]
+            raise
         finally:
             sys.meta_path.remove(_DrawingLater)
     except (ImportError, OSError) as error:

@@ -15,7 +15,10 @@ _ACCELERATION = 1.4  # box sides / s^1.5: how much speed changes by chance withi
 _SIZE_ACCELERATION = 0.4  # natural log of size / s^1.5
 _MEASURED = 0.025  # box sides: jitter of the detector on a still face
 _SIZE_MEASURED = 0.03
-_LONGEST_S = 1.0  # how far ahead movement is taken on: over a hole in a film or a lost camera, growth would have no end
+# How far ahead movement is taken on, and how much growth (natural log) at once: over a hole in a film, or where a camera was
+# away, there would be no end to either.
+_LONGEST_S = 1.0
+_MOST_GROWTH = 0.4
 
 
 class Quantity:
@@ -25,10 +28,12 @@ class Quantity:
         self.value, self.rate = value, 0.0
         self._p = np.array([[sigma**2, 0.0], [0.0, (20 * sigma) ** 2]])  # may move right away
 
-    def predict(self, dt: float, acceleration: float) -> None:
+    def predict(self, dt: float, acceleration: float, most: float = np.inf) -> None:
+        """Move on by ``dt`` seconds; the value by ``most`` at most."""
         f = np.array([[1.0, dt], [0.0, 1.0]])
         q = acceleration**2 * np.array([[dt**3 / 3, dt**2 / 2], [dt**2 / 2, dt]])
-        self.value += self.rate * min(dt, _LONGEST_S)
+        step = self.rate * min(dt, _LONGEST_S)
+        self.value += min(max(step, -most), most)
         self._p = f @ self._p @ f.T + q
 
     def correct(self, measured: float, sigma: float) -> None:
@@ -57,7 +62,7 @@ class BoxFilter:
             grown = float(np.exp(self._size.value))
             self._x.predict(dt, _ACCELERATION * grown)
             self._y.predict(dt, _ACCELERATION * grown)
-            self._size.predict(dt, _SIZE_ACCELERATION)
+            self._size.predict(dt, _SIZE_ACCELERATION, _MOST_GROWTH)
             self.time_s = time_s
         return self.box
 

@@ -31,7 +31,8 @@ class Finder(Protocol):
 class TrackOptions:
     """How heads are followed. Times are the clip's own seconds.
 
-    look_every, scan_every: frames between looks around each head, and between scans of the whole picture.
+    look_every, scan_every: frames between looks around each head, and between scans of the whole picture.  look_within_s:
+    and the longest between looks, where frames are few.
     hold_s: how long a head neither detector sees is held where its matte goes on; doubted_s: and where it does not.
     remember_s: how long someone who left keeps their number.  max_heads: more than these are not followed.
     min_fill: mean alpha a matte must have over its face box for the box to be believed.
@@ -40,6 +41,7 @@ class TrackOptions:
     """
 
     look_every: int = 3
+    look_within_s: float = 0.21
     scan_every: int = 15
     hold_s: float = 3.0
     doubted_s: float = 0.25
@@ -121,6 +123,7 @@ class Tracker:
         self._refused: list[_Refused] = []
         self._next_id = 1
         self._frames = 0
+        self._looked_s = 0.0
         self._scan_due = True
         self._thumbnail: Float32Array | None = None
         self._size_px: tuple[int, int] | None = None
@@ -148,6 +151,9 @@ class Tracker:
             self._scan_due = True
         for track in self._tracks:
             track.box = track.filter.predict(now.time_s)
+            self._scan_due |= (
+                now.time_s - track.seen_s > self.options.hold_s
+            )  # a pause, or pictures seconds apart: look first
         self._detect(now)
         self._drop_lost(now)
         self._frames += 1
@@ -209,7 +215,9 @@ class Tracker:
                 track.supported_s = track.filter.time_s
 
     def _detect(self, now: _Now) -> None:
-        due = self._frames % self.options.look_every == 0
+        few = now.time_s - self._looked_s > self.options.look_within_s
+        due = few or self._frames % self.options.look_every == 0
+        self._looked_s = now.time_s if due else self._looked_s
         missing = False
         for track in self._tracks:
             if due or track.unseen_frames:

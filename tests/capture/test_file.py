@@ -77,6 +77,20 @@ def test_b_frames_come_in_display_order(tmp_path: Path) -> None:
     assert (np.diff(squares) > 2).all()  # the square moves right, 4 px a frame
 
 
+def test_b_frames_of_an_avi_come_a_tick_each(tmp_path: Path) -> None:
+    """It has no place for when they are shown."""
+    needs_ffmpeg()
+    film = write_video(tmp_path / "b.mp4", frames_of(20), options={"bf": "3", "g": "20"})
+    path = tmp_path / "b.avi"
+    subprocess.run(["ffmpeg", "-v", "error", "-i", str(film), "-c", "copy", str(path)], check=True)
+    with FileSource(film) as expected, FileSource(path) as source:
+        for frame, other in zip(source, expected, strict=True):
+            assert frame.pts == Fraction(frame.index, 25)
+            assert (frame.rgb == other.rgb).all()
+        assert source.first_pts_s == 0
+        assert source.warnings == []
+
+
 def turned(path: Path, degrees: int, out: Path) -> Path:
     """The file with a display matrix, written into the track header: the way phones do it."""
     matrices = {90: (0, 1, -1, 0), 180: (-1, 0, 0, -1), 270: (0, -1, 1, 0)}

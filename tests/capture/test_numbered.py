@@ -255,3 +255,11 @@ def test_pictures_get_the_sound_they_are_given(shot: Path, head_clip: Path, tmp_
     assert any("audio" in note and "copied" in note for note in report.notes)
     with av.open(str(final)) as container:
         assert len(container.streams.audio) == 1
+
+
+def test_slow_rows_are_whole(tmp_path: Path) -> None:
+    for k in range(5):
+        Image.fromarray(pattern(64, 48, k)).save(tmp_path / f"{k}.png")
+    with FileSource(tmp_path, rate=Fraction(1, 4)) as source:
+        assert [float(frame.pts) for frame in source] == [0, 4, 8, 12, 16]
+        assert source.warnings == []

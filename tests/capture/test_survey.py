@@ -106,6 +106,9 @@ def test_what_packets_do_not_tell(tmp_path: Path) -> None:
 
     assert "an edit list hides frames" in survey(made("edited.mp4", "-ss", "0.7")).fault
     assert "some frames have no time" in survey(made("raw.h264")).fault
+    turned = write_video(tmp_path / "b.mp4", frames, options={"g": "10", "bf": "2"})
+    subprocess.run(["ffmpeg", "-v", "error", "-i", turned, "-c", "copy", tmp_path / "b.avi"], check=True)
+    assert "no times of their own" in survey(tmp_path / "b.avi").fault
     half = tmp_path / "half.mp4"
     half.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
     assert "damaged" in survey(half).fault  # the last one there is

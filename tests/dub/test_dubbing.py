@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
-from headstream.alongtrack import open_sinks
+from headstream.alongtrack import check_sound, open_sinks
 from headstream.capture.file import FileSource
 from headstream.cli import main
 from headstream.dub.blend import blended
@@ -29,7 +29,7 @@ from headstream.sinks.formats import output_format
 from headstream.tracks import track_file
 from headstream.types import Colour, Cutout, Float32Array, Frame, Planes, UInt8Array
 from tests.conftest import moving_portrait
-from tests.media import decoded, frame_times, probe, tone, video_stream, write_video
+from tests.media import decoded, frame_times, probe, sound_nobody_knows, tone, video_stream, write_video
 
 pytestmark = pytest.mark.usefixtures("answers_kept")
 
@@ -485,6 +485,12 @@ def test_bad_input_is_one_clear_line(
     assert "must be as long as the film" in usage(*paste, short, capsys=capsys)
     assert not out.exists()
     assert [p for p in tmp_path.iterdir() if p.name.startswith(".")] == []
+
+
+def test_a_sound_file_nobody_can_decode_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="holds no sound"):
+        check_sound(sound_nobody_knows(tmp_path / "s.m4a"))
+    check_sound(sound_nobody_knows(tmp_path / "t.m4a", known=1))
 
 
 def test_a_track_of_another_film_leaves_no_output(film: tuple[Path, Path], tmp_path: Path) -> None:

@@ -367,6 +367,16 @@ class TestClicks:
         after, _ = fixed([Cutout(frame_at(0, colourful(0)))], Fix(1, 0.0, 0, click=Click(*at, "head")))
         assert after[0].alpha[at[1], at[0]] > 128
 
+    @pytest.mark.parametrize("at", [(10, 10), (215, 150), (315, 235)])
+    def test_a_click_far_from_the_head_it_names_is_about_its_own_place(self, at: tuple[int, int]) -> None:
+        before = disc(260, 180, 20)
+        cutout = cutout_of(frame_at(0, colourful(0)), before, head_at(260, 180, 20))
+        (after,), outcome = fixed([cutout], Fix(1, 0.0, 0, click=Click(*at, "head"), head=1))
+        assert outcome.notes == []
+        assert after.alpha[at[1], at[0]] > 128
+        ys, xs = np.nonzero(after.alpha != before)
+        assert max(np.abs(xs - at[0]).max(), np.abs(ys - at[1]).max()) <= 50
+
 
 class TestVideo:
     def test_from_end_to_end(self, head_clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -142,6 +142,15 @@ class TestReview:
             film.append(cutout_of(frame_at(k), np.max(mattes[:count], axis=0), *heads[:count]))
         assert review_of(film).counts == {"head_lost": 3}
 
+    def test_who_is_lost_while_somebody_else_comes(self) -> None:
+        film = []
+        for k in range(12):
+            away = 4 <= k < 7
+            second = head_at(160, 60, 30, track_id=3) if away else head_at(230, 120, 40, track_id=2)
+            mattes = disc(90, 120, 40), disc(160, 60, 30) if away else disc(230, 120, 40)
+            film.append(cutout_of(frame_at(k), np.max(mattes, axis=0), head_at(90, 120, 40), second))
+        assert review_of(film).counts["head_lost"] == 3
+
     def test_it_can_be_put_aside_half_way(self) -> None:
         film = [plain(k, radius=50 if k % 15 else 40) for k in range(40)]
         first = review_of(film[:23])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import subprocess
 from collections.abc import Callable, Iterable
 from fractions import Fraction
 from pathlib import Path
@@ -15,7 +16,7 @@ import pytest
 from headstream.sinks.routes import Sound
 from headstream.sinks.streams import StreamCarrier
 from headstream.types import Float32Array
-from tests.media import pattern
+from tests.media import needs_ffmpeg, pattern, probe, sound_nobody_knows
 
 RATE = 48000
 PIECE = 960  # samples of a packet, 20 ms
@@ -302,3 +303,52 @@ def test_matroska_gets_pcm_it_does_not_take_without_loss(tmp_path: Path, codec: 
     with av.open(str(out)) as container:
         assert container.streams.audio[0].codec_context.name == becomes
     assert (sounds[0] == sounds[1]).all()
+
+
+@pytest.mark.parametrize("name", ["o.mov", "o.mkv", "o.mp4", "o.webm"])
+def test_sound_of_an_unknown_codec_is_left_out_and_told(tmp_path: Path, name: str) -> None:
+    source = sound_nobody_knows(tmp_path / "s.mp4", known=1)
+    with av.open(str(tmp_path / name), "w") as container:
+        carrier = StreamCarrier(source, container)
+        carrier.finish()
+        carrier.close()
+    assert [note for note in carrier.notes if "left out" in note and note.startswith("audio 1: ")] == carrier.notes[1:]
+    assert len(carrier.notes) == 2
+    (sound,) = probe(tmp_path / name)["streams"]
+    assert float(sound.get("duration") or probe(tmp_path / name)["format"]["duration"]) == pytest.approx(0.5, abs=0.05)
+
+
+def packets_of(path: Path) -> list[bytes]:
+    with av.open(str(path)) as container:
+        return [bytes(packet) for packet in container.demux(audio=0) if packet.size]
+
+
+@pytest.mark.parametrize("name", ["o.mov", "o.mkv", "o.mp4"])
+def test_of_sound_that_is_copied_what_is_not_damaged_is_kept(tmp_path: Path, name: str) -> None:
+    source = tones(tmp_path / "s.ts", "aac", "stereo")
+    packets, data = packets_of(source), bytearray(source.read_bytes())
+    data[data.index(packets[40][:16], len(data) // 2)] = (
+        0  # of a header; FFmpeg loses some packets in looking for another
+    )
+    source.write_bytes(data)
+    good = [packet[7:] for packet in packets_of(source) if packet in packets]  # without the header each has there
+    assert 70 < len(good) < len(packets)
+    with av.open(str(tmp_path / name), "w") as container:
+        carrier = StreamCarrier(source, container)
+        carrier.finish()
+        carrier.close()
+    assert carrier.notes == ["audio 0: aac copied", "audio 0: damaged packets left out"]
+    assert [packet for packet in packets_of(tmp_path / name) if packet in good] == good
+    (sound,) = probe(tmp_path / name)["streams"]
+    assert sound["codec_name"] == "aac"
+
+
+@pytest.mark.parametrize("name", ["o.webm", "o.mkv"])
+def test_what_a_decoder_keeps_back_is_heard_at_the_end(tmp_path: Path, name: str) -> None:
+    needs_ffmpeg()
+    sound = tones(tmp_path / "s.wav", "pcm_s16le", "stereo")
+    source = tmp_path / "s.wma"
+    subprocess.run(["ffmpeg", "-v", "error", "-i", str(sound), "-c:a", "wmav2", str(source)], check=True)
+    heard, whole = loudness(carried(source, tmp_path / name)), loudness(source)
+    assert len(heard) == len(whole)
+    assert heard[-5:] == pytest.approx(whole[-5:], abs=0.02)

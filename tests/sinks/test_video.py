@@ -575,6 +575,23 @@ def test_subtitles_chapters_tags_and_several_languages(tmp_path: Path) -> None:
         assert "00:00:01,2" in shown
 
 
+@pytest.mark.parametrize("suffix", [".mov", ".webm"])
+def test_a_line_that_is_not_utf8_costs_no_film(tmp_path: Path, suffix: str) -> None:
+    base = source_with(tmp_path / "s.mp4", 50)
+    probe(base)  # skips without ffmpeg
+    told = "1\n00:00:00,200 --> 00:00:00,900\nGrüße\n\n2\n00:00:01,200 --> 00:00:01,900\nBye\n"
+    (tmp_path / "t.srt").write_text(told, encoding="latin-1")
+    rich, out = tmp_path / "rich.mkv", tmp_path / f"o{suffix}"
+    command = ["ffmpeg", "-v", "error", "-i", base, "-i", tmp_path / "t.srt", "-c", "copy", rich]
+    subprocess.run([str(part) for part in command], check=True)
+    cut_all(rich, out)
+    assert len(frame_times(out)) == 50
+    command = ["ffmpeg", "-v", "error", "-i", out, "-map", "0:s:0", "-f", "srt", "-"]
+    shown = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=True).stdout
+    assert "00:00:01,2" in shown
+    assert "Bye" in shown
+
+
 def test_a_late_picture_stays_in_step_with_the_sound(tmp_path: Path) -> None:
     """In a transport stream nothing starts at 0; picture and sound keep their distance."""
     base = source_with(tmp_path / "s.mp4", 30)

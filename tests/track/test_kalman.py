@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from headstream.track.kalman import BoxFilter
 from headstream.types import Box
@@ -66,3 +67,18 @@ def test_size_is_followed_in_proportion() -> None:
         boxes.correct(box_at(200, 200, 50 * 1.02**k))
     x0, _, x1, _ = boxes.box
     assert abs((x1 - x0) / (50 * 1.02**60) - 1) < 0.05
+
+
+def test_a_hole_in_time_does_not_blow_up_the_box() -> None:
+    boxes = BoxFilter(box_at(200, 200, 50), 0.0)
+    for k in range(1, 61):
+        boxes.predict(k / 30)
+        boxes.correct(box_at(200 + 4 * k, 200, 50 * 1.02**k))
+    before = boxes.box
+    x0, y0, x1, y1 = boxes.predict(2 + 120)
+    assert x1 - x0 < 2.5 * (before[2] - before[0])
+    assert abs((x0 + x1) / 2 - 440) < 3 * 4 * 30
+    assert abs((y0 + y1) / 2 - 200) < 5
+    x0, _, x1, _ = boxes.correct(box_at(300, 200, 120))  # whoever is found then is believed
+    assert (x0 + x1) / 2 == pytest.approx(300, abs=5)
+    assert x1 - x0 == pytest.approx(120, rel=0.05)

@@ -256,6 +256,37 @@ def test_a_cut_is_seen_at_once() -> None:
         assert abs(centre(heads[0])[0] - next(iter(scene(index).values()))[0]) < 5
 
 
+@pytest.mark.parametrize("hole_s", [2.5, 120])
+def test_a_hole_in_time_does_not_blow_up_what_is_looked_at(hole_s: float) -> None:
+    sides = []
+
+    class Finder(StageFinder):
+        def look(self, frame: Frame, region: Region) -> list[Face]:
+            sides.append(region[2] - region[0])
+            return super().look(frame, region)
+
+    finder = Finder(lambda i: {"ann": (320, 170, 40 * 1.04 ** min(i, 41))})
+    tracker = Tracker(finder)
+    for index in range(48):
+        frame = finder.frame(index)
+        pts = frame.pts + (Fraction(hole_s) if index >= 42 else 0)
+        heads = tracker.update(Frame(frame.rgb, index=index, pts=pts))
+        sides += [head.crop_px[2] - head.crop_px[0] for head in heads]
+        tracker.observe({head.track_id: Evidence(0.9, centre(head)) for head in heads})
+    assert len(heads) == 1
+    assert max(sides) < 2000
+
+
+def test_after_a_cut_nobody_is_refused_for_what_was_there_before() -> None:
+    finder = StageFinder(lambda i: {"ann": (200, 150, 80)})
+    tracker = Tracker(finder)
+    for index in range(10):  # a poster, which no matte fills
+        tracker.observe({head.track_id: Evidence(0.1, (0, 0)) for head in tracker.update(finder.frame(index))})
+    heads = tracker.update(Frame(finder.frame(10).rgb // 3, index=10, pts=Fraction(10, 30)))
+    assert tracker.cut_before
+    assert len(heads) == 1
+
+
 def test_who_is_in_a_picture_of_another_size_is_looked_for_anew() -> None:
     class Finder:  # whoever is there fills the middle: a phone that is turned shows the same, elsewhere
         def scan(self, frame: Frame) -> list[Face]:
@@ -389,3 +420,18 @@ def test_somebody_beside_a_head_at_the_border_is_somebody() -> None:
         heads = tracker.update(frame)
         tracker.observe({h.track_id: Evidence(0.9, centre(h)) for h in heads})
     assert len(heads) == 2
+
+
+@pytest.mark.parametrize("apart_s", [1, 4, 10])
+def test_pictures_seconds_apart_are_each_looked_at(apart_s: int) -> None:
+    def scene(index: int) -> dict[str, tuple[float, float, float]]:
+        return {"ann": (200.0 + 10 * index, 160.0, 80.0)}
+
+    finder = StageFinder(scene)
+    tracker = Tracker(finder)
+    for index in range(12):
+        frame = finder.frame(index).timed(pts=Fraction(index * apart_s))
+        (head,) = tracker.update(frame)
+        assert head.track_id == 1
+        assert abs((head.box_px[0] + head.box_px[2]) / 2 - scene(index)["ann"][0]) < 12
+        tracker.observe({1: Evidence(1.0, (200.0 + 10 * index, 160.0))})
