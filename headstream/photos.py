@@ -142,7 +142,7 @@ class PhotoCutter:
         hair = planes["hair"] if self.options.matte.hair_color is not None else None
         alpha = planes[self.options.part]
         with self.times.stage("matte", frames=0):
-            matte = HeadMatte(self.options.matte, solid=self.options.part == "head")
+            matte = HeadMatte(replace(self.options.matte, bare=True), solid=self.options.part == "head")
             layer = matte.update(alpha, crop, head.crop_px, frame, hair)
         cutout = Cutout(frame, (head,), layer.region_px, layer.alpha, layer.foreground)
         return HeadStages(head, crop, alpha, cutout)

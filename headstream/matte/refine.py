@@ -17,6 +17,7 @@ from headstream.matte.screen import find_screen, keyed
 from headstream.matte.spill import spill_correction
 from headstream.matte.temporal import MatteState, Stabiliser
 from headstream.matte.tint import Rgb, hair_luma, hair_share, tint_correction
+from headstream.matte.wall import Wall, find_wall, without_wall
 from headstream.tone import is_hdr
 from headstream.types import Float32Array, Frame, Matrix, Planes, Region, UInt8Array
 
@@ -28,6 +29,7 @@ class MatteOptions:
     stability: 0..1, share of the moved last matte in the new one; 0 for single pictures.
     guide_radius, guide_epsilon: see ``guide_coefficients``.  low, high: alpha that becomes 0 and 1.
     spill: whether background colour is taken out of the soft edge.  hair_color: R'G'B' that hair becomes, or None.
+    bare: whether a plain wall that shows between dark curls is taken out, of RGB frames: for single pictures, it is not steady.
     """
 
     stability: float = 0.7
@@ -37,6 +39,7 @@ class MatteOptions:
     high: float = 0.85
     spill: bool = True
     hair_color: Rgb | None = None
+    bare: bool = False
 
 
 @dataclass(frozen=True)
@@ -126,6 +129,8 @@ class HeadMatte:
         if screen is not None:
             full, bare = keyed(full, colours, frame, region, screen)
             colours = bare if options.hair_color is None else colours
+        elif look and options.bare and options.hair_color is None and frame.planes is None:
+            full, colours = _bare(full, colours, frame, (region, crop_px), find_wall(crop_rgb, np.clip(alpha, 0, 1)))
         return Layer(region, times_own_alpha(full, frame, region), colours)
 
     def _tinted(self, crop_rgb: UInt8Array, correction: Float32Array | None, colour: Rgb) -> Float32Array:
@@ -217,6 +222,17 @@ def _added(plane: Any, step: Float32Array, lift: Any, solid: Any, bits: int) -> 
     if bits == 8:
         return cv2.add(plane, more, dtype=cv2.CV_8U)
     return np.minimum(cv2.add(plane, more, dtype=cv2.CV_16U), (1 << bits) - 1)
+
+
+def _bare(
+    full: UInt8Array, colours: Any, frame: Frame, place: tuple[Region, Region], wall: Wall | None
+) -> tuple[UInt8Array, Any]:
+    """The matte of an RGB frame, and its colours, without the ``wall`` behind dark hair."""
+    if wall is None:
+        return full, colours
+    x0, y0, x1, y1 = place[0]
+    own = frame.rgb[y0:y1, x0:x1]
+    return without_wall(full, own if colours is None else colours, own, place, wall)
 
 
 def times_own_alpha(alpha: UInt8Array, frame: Frame, region: Region) -> UInt8Array:

@@ -1,0 +1,112 @@
+"""Plain walls behind dark hair: made heads with known gaps between their curls."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from headstream.colour import planes_from_rgb
+from headstream.matte.refine import HeadMatte, Layer, MatteOptions
+from headstream.matte.wall import find_wall
+from headstream.types import Colour, Float32Array, Frame, UInt8Array
+
+S = 256
+WHOLE = (0, 0, S, S)
+HAIR, SKIN, WALL = (38, 30, 26), (205, 160, 135), (228, 226, 222)
+
+
+def curly(hair: tuple[int, int, int] = HAIR, wall: tuple[int, int, int] = WALL) -> tuple[UInt8Array, Float32Array]:
+    """A head of curls before a wall, and how much of it is head: notches all along its outline, a face in the middle."""
+    truth = np.zeros((S, S), np.float32)
+    cv2.circle(truth, (S // 2, S // 2), 84, 1.0, -1)
+    for angle in np.arange(0, 2 * np.pi, 0.14):
+        way = np.array([np.cos(angle), np.sin(angle)])
+        ends = [tuple(int(v) for v in S // 2 + r * way) for r in (79, 90)]
+        cv2.line(truth, ends[0], ends[1], 0.0, 3)
+    truth = cv2.GaussianBlur(truth, (0, 0), 0.8)
+    rgb = truth[..., None] * np.array(hair, np.float32) + (1 - truth[..., None]) * np.array(wall, np.float32)
+    cv2.circle(rgb, (S // 2, S // 2), 50, SKIN, -1)
+    noise = np.random.default_rng(1).normal(0, 2, (S, S, 1))
+    return np.clip(rgb + noise, 0, 255).astype(np.uint8), truth
+
+
+def seen() -> Float32Array:
+    """What a network says of it: a smooth disc."""
+    alpha = np.zeros((S, S), np.float32)
+    cv2.circle(alpha, (S // 2, S // 2), 84, 1.0, -1)
+    return cv2.GaussianBlur(alpha, (0, 0), 2.0)
+
+
+def cut(frame: Frame, rgb: UInt8Array, *, bare: bool) -> Layer:
+    return HeadMatte(MatteOptions(stability=0.0, bare=bare)).update(seen(), rgb, WHOLE, frame)
+
+
+def shown(layer: Layer, rgb: UInt8Array) -> Float32Array:
+    """(S, S, 3) float32: the cut-out over black."""
+    out = np.zeros((S, S, 3), np.float32)
+    x0, y0, x1, y1 = layer.region_px
+    colours = rgb[y0:y1, x0:x1] if layer.foreground is None else np.asarray(layer.foreground)
+    out[y0:y1, x0:x1] = colours * (layer.alpha[..., None] / np.float32(255))
+    return out
+
+
+def test_what_shows_between_dark_curls_is_taken_out() -> None:
+    rgb, truth = curly()
+    plain, bare = (shown(cut(Frame(rgb), rgb, bare=on), rgb) for on in (False, True))
+    want = truth[..., None] * np.array(HAIR, np.float32)
+    ring = np.zeros((S, S), np.uint8)
+    cv2.circle(ring, (S // 2, S // 2), 92, 1, 18)
+    errors = [float(np.abs(got - want)[ring > 0].mean()) for got in (plain, bare)]
+    assert errors[1] < 0.5 * errors[0]
+
+
+def test_the_face_and_the_hair_further_in_stay() -> None:
+    rgb, _ = curly()
+    plain, bare = (cut(Frame(rgb), rgb, bare=on) for on in (False, True))
+    inner = np.zeros((S, S), np.uint8)
+    cv2.circle(inner, (S // 2, S // 2), 66, 1, -1)
+    assert (np.abs(shown(plain, rgb) - shown(bare, rgb))[inner > 0] < 1).all()
+
+
+@pytest.mark.parametrize(
+    ("hair", "wall"),
+    [(HAIR, (60, 60, 60)), ((215, 190, 150), WALL), (WALL, HAIR)],
+    ids=["before a dark wall", "fair hair", "white hair before a dark wall"],
+)
+def test_other_hair_and_walls_are_left_alone(hair: tuple[int, int, int], wall: tuple[int, int, int]) -> None:
+    rgb, _ = curly(hair, wall)
+    plain, bare = (shown(cut(Frame(rgb), rgb, bare=on), rgb) for on in (False, True))
+    assert np.abs(plain - bare).max() < 2
+
+
+def test_an_uneven_background_is_no_wall() -> None:
+    rgb, _ = curly()
+    checks = ((np.indices((S, S)) // 6).sum(axis=0) % 2 * 150)[..., None].astype(np.uint8)
+    rgb = np.where(seen()[..., None] < 0.02, checks + 60, rgb).astype(np.uint8)
+    plain, bare = (shown(cut(Frame(rgb), rgb, bare=on), rgb) for on in (False, True))
+    assert np.abs(plain - bare).mean() < 0.05
+
+
+def test_a_light_strand_within_the_band_is_no_hole() -> None:
+    rgb, _ = curly()
+    cv2.ellipse(
+        rgb, (S // 2, S // 2), (75, 75), 0, 200, 250, WALL, 2
+    )  # a lit curl, a little further in than the notches
+    layer = cut(Frame(rgb), rgb, bare=True)
+    x0, y0, _, _ = layer.region_px
+    for angle in (205, 225, 245):
+        way = np.array([np.cos(np.radians(angle)), np.sin(np.radians(angle))])
+        x, y = (S // 2 + 75 * way).round().astype(int)
+        assert layer.alpha[y - y0, x - x0] == 255
+
+
+def test_films_are_left_alone() -> None:
+    rgb, _ = curly()
+    planes = planes_from_rgb(rgb, Colour("bt709"), sub=(2, 2))
+    plain, bare = (cut(Frame(planes=planes), rgb, bare=on) for on in (False, True))
+    assert (plain.alpha == bare.alpha).all()
+
+
+def test_nothing_seen_is_no_wall() -> None:
+    assert find_wall(np.full((S, S, 3), 200, np.uint8), np.zeros((S, S), np.float32)) is None
