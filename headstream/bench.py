@@ -19,6 +19,7 @@ from headstream.colour import planes_from_rgb
 from headstream.demo import PORTRAIT, moved
 from headstream.foresight import file_cutter
 from headstream.live import LiveCutter, LiveStatus, Output, run_live
+from headstream.pace import Pace
 from headstream.pipeline import CutOptions, HeadCutter
 from headstream.segment.load import load_segmenter
 from headstream.segment.registry import models_dir
@@ -68,6 +69,7 @@ def bench_live(
     rate: Fraction = Fraction(30),
     seconds: float = 20.0,
     warm_up_s: float = 2.0,
+    every: int = 1,
     model: str = "default",
     device: str = "auto",
     options: CutOptions | None = None,
@@ -77,7 +79,7 @@ def bench_live(
 
     All counts, fps and latency are of the ``seconds`` after ``warm_up_s``. Latency is from the moment a frame was due until
     a sink has it, by the stamp in its pixels; dropped counts the stamps that never came. cpu_percent is of one core.
-    progress: of the frames that the webcam shows, after each that is cut.
+    every: see ``Pace.least``.  progress: of the frames that the webcam shows, after each that is cut.
     """
     segmenter = load_segmenter(model, device=device, fast=True)
     camera = SyntheticCamera(swaying_portrait(size_px), rate, warm_up_s + seconds)
@@ -107,7 +109,7 @@ def bench_live(
                 progress(cutout.frame.index + 1, round((warm_up_s + seconds) * rate))
             return True
 
-        live = LiveCutter(camera, cutter)
+        live = LiveCutter(camera, cutter, pace=Pace(1 / float(rate), least=every))
         run_live(live, [Output("counter", Stamps())], each=each)
         took_s, used_s = time.monotonic() - since_s, time.process_time() - used_s
     counted = [number for number in range(first, camera.made) if number in arrived]

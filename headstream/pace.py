@@ -11,17 +11,20 @@ _WARMING = 3  # frames at the start that take longer than all others and say not
 class Pace:
     """Decides for each frame whether the network runs, or the last matte is carried along, from what both have cost.
 
-    interval_s: seconds between two frames.  most: the network runs at least on every ``most``-th frame.
+    interval_s: seconds between two frames.  most: the network runs at least on every ``most``-th frame.  least: and on no more
+    than every ``least``-th, for a quiet machine.
     every: on every which frame it runs now.  No thread, no clock: ``spent`` brings the times.
     """
 
-    def __init__(self, interval_s: float, *, most: int = 3) -> None:
-        if interval_s <= 0 or most < 1:
-            raise ValueError(f"interval must be positive and most at least 1, got {interval_s}, {most}")
-        self._interval_s, self._most = interval_s, most
+    def __init__(self, interval_s: float, *, least: int = 1, most: int = 3) -> None:
+        if interval_s <= 0 or not 1 <= least <= most:
+            raise ValueError(
+                f"interval and least must be positive, most at least {least}, got {interval_s}, {least}, {most}"
+            )
+        self._interval_s, self._least, self._most = interval_s, least, most
         self._whole_s: float | None = None
         self._carried_s: float | None = None
-        self.every = 1
+        self.every = least
         self._since = 0
         self._told = 0
 
@@ -42,7 +45,7 @@ class Pace:
         if self._mean_s(self.every) > _FILL * self._interval_s and self.every < self._most:
             self.every += 1
             self._carried_s = None  # of another load; measured anew
-        elif self.every > 1 and self._mean_s(self.every - 1) < _EASE * self._interval_s:
+        elif self.every > self._least and self._mean_s(self.every - 1) < _EASE * self._interval_s:
             self.every -= 1
 
     def _mean_s(self, every: int) -> float:

@@ -16,6 +16,7 @@ from headstream.choice import Heads
 from headstream.errors import SinkError, UsageError
 from headstream.live import Controls, LiveCutter, LiveStatus, Output, describe_line, run_live
 from headstream.lock import locked
+from headstream.pace import Pace
 from headstream.pipeline import CutOptions, HeadCutter
 from headstream.segment.load import load_segmenter
 from headstream.segment.registry import models_dir
@@ -48,6 +49,7 @@ class LiveJob:
     size_px, rate: what a webcam is asked for; it may answer with another.  background: as of a video.
     virtual_camera_name: None for the first there is.  overlay_port: of the overlay's page; 0 for
     any free one.  record: a file.  seconds: stop after that long; None for never.
+    every: on which frames the network runs at most, 1 to 3: every one, every second, every third.
     """
 
     target: LiveTarget
@@ -63,6 +65,7 @@ class LiveJob:
     mirror: bool = False
     loop: bool = False
     seconds: float | None = None
+    every: int = 1
     options: CutOptions = field(default_factory=CutOptions)
     model: str = "default"
     device: str = "auto"
@@ -102,7 +105,9 @@ def run_session(
             LiveSource(job.target, size_px=job.size_px, rate=job.rate, loop=job.loop, notice=notice)
         )
         notice(_opening(source, f"{segmenter.card.name} on {segmenter.device}"))
-        cutter = LiveCutter(source, HeadCutter(segmenter, finder, job.options), controls=Controls(mirror=job.mirror))
+        pace = Pace(1 / float(source.rate), least=job.every)
+        heads = HeadCutter(segmenter, finder, job.options)
+        cutter = LiveCutter(source, heads, pace=pace, controls=Controls(mirror=job.mirror))
         cutter.status.device, cutter.status.model = segmenter.device, segmenter.card.name
         choice = Choice()
         if job.record is not None:

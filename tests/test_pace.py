@@ -55,7 +55,16 @@ def test_one_slow_frame_changes_nothing() -> None:
     assert pace.every == 1
 
 
-@pytest.mark.parametrize(("interval", "most"), [(0.0, 3), (-1.0, 3), (0.04, 0)])
-def test_what_cannot_be_is_refused(interval: float, most: int) -> None:
+def test_a_quiet_machine_carries_every_other_frame_however_fast_it_is() -> None:
+    pace = Pace(1 / 30, least=2)
+    assert sum(run(pace, 200, 0.022, 0.012)) == 100
+    assert sum(run(pace, 300, 0.080, 0.012)[-60:]) == 40
+    assert sum(run(pace, 300, 0.004, 0.002)[-60:]) == 30
+
+
+@pytest.mark.parametrize(
+    ("interval", "least", "most"), [(0.0, 1, 3), (-1.0, 1, 3), (0.04, 1, 0), (0.04, 0, 3), (0.04, 3, 2)]
+)
+def test_what_cannot_be_is_refused(interval: float, least: int, most: int) -> None:
     with pytest.raises(ValueError, match="must be"):
-        Pace(interval, most=most)
+        Pace(interval, least=least, most=most)

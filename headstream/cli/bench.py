@@ -55,6 +55,7 @@ def bench_live(
     size: SizeOption = "1280x720",
     fps: Annotated[float, typer.Option(min=1, max=240, help="Frames a second of the synthetic webcam.")] = 30.0,
     seconds: Annotated[float, typer.Option(min=1, help="How long, after two seconds of warming up.")] = 20.0,
+    every: Annotated[int, typer.Option(min=1, max=3, help="As of `headstream live`.")] = 1,
     model: ModelOption = "default",
     device: DeviceOption = "auto",
     json: JsonOption = False,
@@ -64,7 +65,7 @@ def bench_live(
 
     size_px, rate = parse_size(size), Fraction(fps).limit_denominator(1001)
     with progress_bar("webcam") as progress:
-        result = run(size_px, rate=rate, seconds=seconds, model=model, device=device, progress=progress)
+        result = run(size_px, rate=rate, seconds=seconds, every=every, model=model, device=device, progress=progress)
     _show_cut(result, result["frames"] + result["dropped"], json)
     if not result["frames_with_head"]:
         say("headstream: no head was found in any frame of the synthetic webcam")

@@ -74,6 +74,14 @@ def live(
     mirror: Annotated[bool, typer.Option("--mirror", help="Left and right exchanged, as in a mirror.")] = False,
     loop: Annotated[bool, typer.Option("--loop", help="A file starts again when it ends.")] = False,
     seconds: Annotated[float | None, typer.Option(min=0.1, help="Stop by itself after this long.")] = None,
+    every: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            max=3,
+            help="Run the network on every 2nd or 3rd frame only, for a quiet machine; the matte follows the motion between.",
+        ),
+    ] = 1,
     list_: Annotated[bool, typer.Option("--list", help="List the cameras and stop.")] = False,
     heads: HeadsOption = "largest",
     part: PartOption = "head",
@@ -103,6 +111,7 @@ def live(
         mirror=mirror,
         loop=loop,
         seconds=seconds,
+        every=every,
         options=cut_options(heads, part, hair_color),
         model=model,
         device=device,

@@ -527,8 +527,9 @@ class TestOthers:
         assert {"fps", "frames", "seconds", "rss_mb", "stages_ms"} <= result.keys()
         assert run("bench", "model", "--json") == 0
         assert {"crop_ms", "threads", "parameters"} <= json.loads(capsys.readouterr().out).keys()
-        assert run("bench", "live", "--size", "320x240", "--fps", "10", "--seconds", "1") == 0
+        assert run("bench", "live", "--size", "320x240", "--fps", "10", "--seconds", "1", "--every", "2") == 0
         assert "latency_ms         p50 " in (out := capsys.readouterr().out)
+        assert "network_every      2" in out
         assert "np." not in out
 
     def test_demo(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
