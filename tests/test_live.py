@@ -117,7 +117,7 @@ def test_a_slow_network_runs_less_often_and_latency_does_not_grow(
     assert everys[-1] == 1  # and it recovers by itself
     assert slow.calls < len(heads) == 45
     assert all(heads[2:])
-    assert max(latencies) < 0.2
+    assert max(latencies[1:]) < 0.2  # a newcomer is looked at twice
     assert latencies[-1] == pytest.approx(0.0)
 
 
