@@ -109,8 +109,8 @@ class BatchCutter(HeadCutter):
 
     def _ask(self, frame: Frame, heads: list[Head], *, once_more: bool) -> None:
         """Run the network on the heads of this frame and, as far as they can be foreseen, of those to come."""
-        if once_more:  # how far the heads reach is known when this is answered, and not before
-            pass
+        if once_more:
+            pass  # no guess was wrong; and none can be made: how far the heads reach is known when this is answered
         elif id(frame) in self._asked_of:  # foreseen wrongly: look less far, until it goes well again
             self.missed += 1
             self._asked_of.clear()

@@ -28,9 +28,8 @@ class Gone:
 
 @dataclass
 class Departed:
-    """Those who left and may return. remember_s: how long, in the clip's own seconds."""
+    """Those who left and may return."""
 
-    remember_s: float
     people: list[Gone] = field(default_factory=list)
 
     def __bool__(self) -> bool:
@@ -39,9 +38,10 @@ class Departed:
     def add(self, gone: Gone) -> None:
         self.people.append(gone)
 
-    def returning(self, box: Box, looks: Float32Array | None, now_s: float) -> Gone | None:
-        """The one that a face is most like, if it is like one; they are gone no longer."""
-        self.people = [gone for gone in self.people if now_s - gone.left_s < self.remember_s]
+    def returning(self, box: Box, looks: Float32Array | None, now_s: float, remember_s: float) -> Gone | None:
+        """The one that a face is most like, if it is like one; they are gone no longer. Who left more than ``remember_s`` ago is
+        forgotten."""
+        self.people = [gone for gone in self.people if now_s - gone.left_s < remember_s]
         best: tuple[float, Gone] | None = None
         for gone in self.people:
             if looks is None or gone.looks is None:

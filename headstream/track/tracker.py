@@ -83,10 +83,6 @@ class _Track:
     was: Gone | None = None  # of somebody who returned
 
 
-# Of the widest crops that heads are followed with, for one look at a head that left its crop.
-_WIDEST = 1.25
-
-
 @dataclass
 class _Refused:
     box: Box
@@ -119,7 +115,7 @@ class Tracker:
     def reset(self) -> None:
         """Forget everything; numbers start at 1 again."""
         self._tracks: list[_Track] = []
-        self._gone = Departed(self.options.remember_s)
+        self._gone = Departed()
         self._refused: list[_Refused] = []
         self._next_id = 1
         self._frames = 0
@@ -151,9 +147,8 @@ class Tracker:
             self._scan_due = True
         for track in self._tracks:
             track.box = track.filter.predict(now.time_s)
-            self._scan_due |= (
-                now.time_s - track.seen_s > self.options.hold_s
-            )  # a pause, or pictures seconds apart: look first
+            # After a pause, or where pictures are seconds apart: look, before anybody counts as lost.
+            self._scan_due |= now.time_s - track.seen_s > self.options.hold_s
         self._detect(now)
         self._drop_lost(now)
         self._frames += 1
@@ -204,9 +199,9 @@ class Tracker:
         if self._is_new(track):
             track.crop_px = track.framing.square(track.box)
             return None if track.crop_px == head.crop_px else track.crop_px
-        wanted = widened(head.crop_px, cut)
-        most = _WIDEST * self.options.max_padding * (head.box_px[2] - head.box_px[0])
-        return wanted if wanted[2] - wanted[0] <= most else None
+        if track.framing.side >= self.options.max_padding:
+            return None  # hair that goes on for ever: it would be looked at twice in every frame
+        return widened(head.crop_px, cut)
 
     def still(self, track_ids: Collection[int]) -> None:
         """The mattes of these heads were carried into the last frame: nothing new, and nothing against them."""
@@ -279,7 +274,7 @@ class Tracker:
         self._refused = [r for r in self._refused if r.until_s > now.time_s]
         if any(overlap(face.box_px, refused.box) > 0.3 for refused in self._refused):
             return
-        was = self._gone.returning(face.box_px, looks, now.time_s)
+        was = self._gone.returning(face.box_px, looks, now.time_s, self.options.remember_s)
         if was is None:
             known, self._next_id = self._next_id, self._next_id + 1
         else:
