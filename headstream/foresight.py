@@ -20,7 +20,8 @@ from headstream.segment.places import looked_at
 from headstream.state import pack, unpack
 from headstream.track.associate import centre
 from headstream.track.faces import Face
-from headstream.track.tracker import REMEMBERED, Evidence, Finder, Tracker
+from headstream.track.terms import Evidence, Finder
+from headstream.track.tracker import REMEMBERED, Tracker
 from headstream.types import Box, Float32Array, Frame, Head, Part, Region, Segmenter, UInt8Array
 
 _MOST_CROPS = 32  # of one run: frames times heads

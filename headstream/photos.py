@@ -21,7 +21,7 @@ from headstream.track.evidence import cut_sides, evidence_of
 from headstream.track.faces import Face
 from headstream.track.finder import FaceFinder, crop_square, is_far, overlap, top_part
 from headstream.track.framing import framing_of
-from headstream.track.tracker import Evidence
+from headstream.track.terms import Evidence
 from headstream.types import Box, Cutout, Float32Array, Frame, Head, Part, Region, Segmenter, UInt8Array
 
 # Mean alpha over the face box for a face that only tiles showed. Of 729 such faces 98 % have 0.83; most hands, bags and

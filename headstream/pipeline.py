@@ -24,7 +24,8 @@ from headstream.state import Packed, pack, unpack
 from headstream.timing import StageTimes
 from headstream.track import tracker
 from headstream.track.evidence import cut_sides, evidence_of
-from headstream.track.tracker import Evidence, Finder, Tracker, TrackOptions
+from headstream.track.terms import Evidence, Finder, TrackOptions
+from headstream.track.tracker import Tracker
 from headstream.types import PARTS, Cutout, Float32Array, Frame, Head, Part, Region, Segmenter, UInt8Array
 
 _REMEMBERED = (*tracker.REMEMBERED, MatteState)

@@ -29,7 +29,7 @@ from headstream.sinks.partial import whole_file
 from headstream.sinks.photo import save_png
 from headstream.stream import cut_stream
 from headstream.track.finder import FaceFinder
-from headstream.track.tracker import TrackOptions
+from headstream.track.terms import TrackOptions
 from headstream.types import Cutout, UInt8Array
 
 log = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from headstream.track.finder import overlap
-from headstream.track.tracker import Evidence
+from headstream.track.terms import Evidence
 from headstream.types import Box, Float32Array, Head, Part, Region
 
 _STRAY = 4  # cells along a crop's border that are no head cut off yet

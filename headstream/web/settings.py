@@ -13,7 +13,7 @@ from headstream.colour import parse_colour
 from headstream.errors import UsageError
 from headstream.matte.refine import MatteOptions
 from headstream.pipeline import CutOptions
-from headstream.track.tracker import TrackOptions
+from headstream.track.terms import TrackOptions
 from headstream.types import Part
 
 

@@ -15,7 +15,8 @@ from headstream.track.associate import best_pairs, steady_crop
 from headstream.track.faces import Face
 from headstream.track.finder import overlap
 from headstream.track.framing import Framing, framing_of
-from headstream.track.tracker import REMEMBERED, Evidence, Tracker, TrackOptions
+from headstream.track.terms import Evidence, TrackOptions
+from headstream.track.tracker import REMEMBERED, Tracker
 from headstream.types import Box, Frame, Head, Region, UInt8Array
 
 SIZE = (640, 360)
