@@ -100,6 +100,12 @@ def test_a_head_that_leaves_its_crop_is_looked_at_again_in_the_same_frame() -> N
     assert network.calls == 6 + 1 + 1  # once more for the newcomer, and for what grew
 
 
+def test_hair_without_end_is_not_looked_at_again_in_every_frame() -> None:
+    network = Reds()
+    film(lambda k: painted(790), 40, network)
+    assert network.calls < 40 + 3 * 8
+
+
 def test_heads_within_their_crops_cost_no_further_look() -> None:
     network = Reds()
     film(lambda k: painted(220), 8, network)

@@ -67,6 +67,8 @@ class Decoding:
         """Pictures from where the file is read now, in display order. Raises SourceError where reading fails."""
         import av
 
+        # By names of its own: where the interpreter ends with this half-way, modules are gone before generators.
+        damage = av.error.FFmpegError
         clock, whole = Continuity(), -1
         first: int | None = None
         try:
@@ -88,9 +90,9 @@ class Decoding:
                         yield picture
                 except MemoryError:
                     raise
-                except av.error.FFmpegError as error:
+                except damage as error:
                     self._damaged(packet, whole, error)
-        except (av.error.FFmpegError, OSError) as error:
+        except (damage, OSError) as error:
             raise SourceError(
                 f"{self.path}: reading failed part-way ({reason_of(error)}); the file is cut off or damaged"
             ) from error

@@ -79,7 +79,7 @@ def live(
         typer.Option(
             min=1,
             max=3,
-            help="Run the network on every 2nd or 3rd frame only, for a quiet machine; the matte follows the motion between.",
+            help="Run the network on every 2nd or 3rd frame at most, for a quiet machine; the matte follows the motion between.",
         ),
     ] = 1,
     list_: Annotated[bool, typer.Option("--list", help="List the cameras and stop.")] = False,

@@ -35,7 +35,13 @@ class _Track:
     matte_offset: tuple[float, float] | None = None
     looks: Float32Array | None = None
     box: Box = (0.0, 0.0, 0.0, 0.0)
+    cut_frames: int = 0  # in a row, whose crop cut the head off
     was: Gone | None = None  # of somebody who returned
+
+
+# Frames in a row whose crop cut a head off. What a quick movement did is made good by then; hair that goes on for ever would be
+# looked at anew in every one.
+_HOPELESS = 8
 
 
 @dataclass
@@ -149,13 +155,17 @@ class Tracker:
         made from the face alone: another look is worth it, cut off or not.
         """
         track = next((track for track in self._tracks if track.track_id == head.track_id), None)
-        if track is None or not (any(cut) or (anew and self._is_new(track))):
+        if track is None:
+            return None
+        if anew:
+            track.cut_frames = track.cut_frames + 1 if any(cut) else 0
+        if not (any(cut) or (anew and self._is_new(track))):
             return None
         if self._is_new(track):
             track.crop_px = track.framing.square(track.box)
             return None if track.crop_px == head.crop_px else track.crop_px
-        if track.framing.side >= self.options.max_padding:
-            return None  # hair that goes on for ever: it would be looked at twice in every frame
+        if track.cut_frames > _HOPELESS:
+            return None
         return widened(head.crop_px, cut)
 
     def still(self, track_ids: Collection[int]) -> None:
