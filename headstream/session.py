@@ -80,6 +80,8 @@ def check_live_job(job: LiveJob) -> None:
             raise UsageError(f"{job.record}: a background needs an opaque output; name it .mp4")
     if not (job.preview or job.virtual_camera or job.record or job.overlay_port is not None):
         raise UsageError("nothing to show it on; choose a preview, a virtual camera, an overlay or a file")
+    if not 1 <= job.every <= 3:
+        raise UsageError(f"every is {job.every}; expected 1, 2 or 3")
     if job.record is not None:
         reads = [Path(job.target.address)] if job.target.kind == "file" else []
         reads += [background] if isinstance(background, Path) else []

@@ -315,7 +315,7 @@ class Source(Protocol):
 class Segmenter(Protocol):
     """Says which pixels of a crop belong to the head in its middle.
 
-    What it answers is checked: a wrong shape, NaN or values beyond 0..1 are a ModelError.
+    What ``predict`` answers is checked: a wrong shape, NaN or values beyond 0..1 are a ModelError.
     One that has ``parts``, the names of what it knows, is asked for nothing else; others are asked for "head", too.
     """
 

@@ -258,6 +258,22 @@ class TestOnesOwnSegmenter:
         with pytest.raises(ModelError, match=f"Mine.predict {told}"):
             headstream.cut_image(portrait, model=Mine())
 
+    def test_one_buffer_for_all_answers_and_answers_that_are_read_only(
+        self, segmenter: CropSegmenter, head_clip: Path
+    ) -> None:
+        class Mine:
+            buffer = np.zeros((4, 256, 256), np.float32)
+
+            def predict(self, rgb: UInt8Array, part: Part = "head") -> Float32Array:
+                self.buffer.flags.writeable = True
+                self.buffer[: len(rgb)] = segmenter.predict(rgb, part)
+                self.buffer.flags.writeable = False
+                return self.buffer[: len(rgb)]
+
+        mine, expected = headstream.cut_video(head_clip, model=Mine()), headstream.cut_video(head_clip, model=segmenter)
+        for one, other in itertools.islice(zip(mine, expected, strict=True), 4):
+            assert np.array_equal(one.alpha, other.alpha)
+
     def test_numpys_own_floats_will_do(self, segmenter: CropSegmenter, portrait: UInt8Array) -> None:
         class Mine:
             def predict(self, rgb: UInt8Array, part: Part = "head") -> Any:

@@ -25,6 +25,7 @@ from headstream.types import Colour, Frame
 log = logging.getLogger(__name__)
 
 _MAX_PIXELS = 8192 * 8192
+_PATIENCE_S = 5.0
 _TRIES_S = (0, 15)  # sought before a place; the second for key frames that do not start from nothing
 
 
@@ -299,8 +300,11 @@ class FileSource:
     def close(self) -> None:
         """Free the decoder. Safe to call again, and while another thread iterates, which then comes to its end."""
         self._closed = True
-        with self._lock:
-            self._film.close()
+        if self._lock.acquire(timeout=_PATIENCE_S):  # a read that hangs holds it for ever
+            try:
+                self._film.close()
+            finally:
+                self._lock.release()
 
     def __enter__(self) -> FileSource:
         return self

@@ -76,6 +76,8 @@ def image(
         check_folder(out)
     photos, problems = find_photos(inputs, out)
     if alone:
+        if len(photos) > 1:  # an earlier result in a folder that holds one photo
+            photos = [path for path in photos if str(path) in inputs or path.resolve() != out.resolve()]
         _check_alone(photos, out, stages=stages)
     tally = _Tally(failed=[{"input": str(path), "error": message} for path, message in problems])
     started = time.monotonic()

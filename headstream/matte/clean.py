@@ -33,15 +33,17 @@ def without_holes(alpha: Float32Array) -> Float32Array:
     count, labels, stats, _ = cv2.connectedComponentsWithStats(low, connectivity=4)
     if count <= 2:  # the head, and what is around it
         return alpha
-    outside = 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))
-    inside = (labels != outside).astype(np.uint8)
+    outside = np.zeros(count, bool)  # what is around the head may be in several pieces
+    outside[np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])] = True
+    outside[0] = False
+    inside = (~outside[labels]).astype(np.uint8)
     depth = cv2.distanceTransform(inside, cv2.DIST_L2, 3)
     deep = _DEEP * float(np.count_nonzero(inside)) ** 0.5
     holes = np.zeros_like(low)
     for label in range(1, count):
         x, y, w, h = stats[label, :4]
         here = labels[y : y + h, x : x + w] == label
-        if label != outside and depth[y : y + h, x : x + w][here].min() > deep:
+        if not outside[label] and depth[y : y + h, x : x + w][here].min() > deep:
             holes[y : y + h, x : x + w][here] = 255
     if not holes.any():
         return alpha

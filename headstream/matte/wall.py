@@ -77,6 +77,7 @@ def without_wall(
     corrected already; rgb: as they were.  place: their region of the frame, and the crop's."""
     lower, bare = alpha.copy(), colours.copy()
     (x0, y0, x1, y1), crop_px = place
+    touched: list[slice] = []
     for top in range(0, y1 - y0, _STRIP):
         rows = slice(top, min(top + _STRIP, y1 - y0))
         lift = grid_from_region((x0, y0 + rows.start, x1, y0 + rows.stop), crop_px, found.wall.shape[0])
@@ -84,12 +85,17 @@ def without_wall(
         rest = brought_up(found.rest, lift, size)
         where = rest[..., 2] > 0
         if where.any():
+            touched.append(rows)
             wall, to_hair = (brought_up(field, lift, size)[where] for field in (found.wall, found.to_hair))
             lower[rows][where], bare[rows][where] = _bared(
                 alpha[rows][where], colours[rows][where], rgb[rows][where], (wall, to_hair, rest[where])
             )
     open_to = _open_to_the_outside(alpha, lower)
-    return np.where(open_to, lower, alpha), np.where(open_to[..., None], bare, colours)
+    for rows in touched:
+        closed = ~open_to[rows]
+        np.copyto(lower[rows], alpha[rows], where=closed)
+        np.copyto(bare[rows], colours[rows], where=closed[..., None])
+    return lower, bare
 
 
 def _bared(

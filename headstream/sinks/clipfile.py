@@ -87,7 +87,9 @@ class ClipFile:
         that fails, unless it is the name alone: see ``PartialFile.keep``."""
         try:
             for carrier in self._carriers:
+                said = len(carrier.notes)
                 carrier.finish(until_s)
+                self.notes += carrier.notes[said:]
             self.container.close()
             if self._kind.codec == "ffv1":
                 write_old_name(self.place.path)

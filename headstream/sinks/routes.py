@@ -31,10 +31,12 @@ _SILENCE = 4800  # samples of it at a time
 
 
 class Route(ABC):
-    """How one stream's packets come into the output."""
+    """How one stream's packets come into the output. taken, lost: of those that are copied, how many the output took, and how
+    many were damaged."""
 
     out: Any
     codec: str = ""
+    taken = lost = 0
 
     @abstractmethod
     def convert(self, packet: Any, start_s: Fraction) -> Iterable[Any]:
@@ -257,6 +259,7 @@ class Text(Route):
         except MemoryError:
             raise
         except av.error.FFmpegError:  # a line that is no UTF-8, or damaged, must not cost the film
+            self.lost += 1
             return []
         when = round((Fraction(packet.pts) * packet.time_base - start_s) * 1000)
         made.stream, made.time_base = self.out, Fraction(1, 1000)

@@ -31,6 +31,7 @@ _QUICKTIME_NAMES = {
     **{"hye": "arm", "eus": "baq", "cym": "wel", "kat": "geo", "msa": "may", "mya": "bur", "bod": "tib"},
     **{"fre": "fra", "rum": "ron", "cze": "ces", "slo": "slk", "nob": "nor", "nno": "nor"},
 }
+_MOST_DAMAGED = 50  # packets more than were taken: past that, a muxer is taken to refuse the stream
 _LONGEST_GAP_S = Fraction(3600)  # of files that do not know their length; what is longer is a broken time
 STREAMS = frozenset({"audio", "subtitle", "attachment"})  # all there may be beside the picture
 
@@ -181,8 +182,7 @@ class StreamCarrier:
     def _write(self, packet: Any) -> None:
         import av
 
-        index, kind = packet.stream.index, packet.stream.type
-        route = self._routes[index]
+        route = self._routes[packet.stream.index]
         for made in route.convert(packet, self._start_s):
             if not isinstance(route, Copy):
                 self._output.mux(made)
@@ -191,15 +191,13 @@ class StreamCarrier:
                 self._keep_order(made)
             try:
                 self._output.mux(made)
+                route.taken += 1
             except av.error.FFmpegError as error:  # damaged, as on the way from a broadcaster: the rest is good
                 if isinstance(error, (OSError, MemoryError)):  # of the disk, of this machine
                     raise
-                self._note_once(f"{kind} {index}: damaged packets left out")
-
-    def _note_once(self, note: str) -> None:
-        if note not in self.notes:
-            log.warning(note)
-            self.notes.append(note)
+                route.lost += 1
+                if route.lost > _MOST_DAMAGED + route.taken:
+                    raise  # no damage: the muxer does not take such a stream
 
     def _keep_order(self, packet: Any) -> None:
         """A muxer refuses time that stands still or runs backwards, by its own ticks: keep order, lose nothing."""
@@ -217,9 +215,14 @@ class StreamCarrier:
     def finish(self, until_s: Fraction | None = None) -> None:
         """Write the rest, or the rest before ``until_s``, and flush the encoders."""
         self.advance(Fraction(10**9) if until_s is None else until_s)
-        for route in self._routes.values():
+        for index, route in self._routes.items():
             for made in route.flush():
                 self._output.mux(made)
+            if route.lost:
+                kind = self._input.streams[index].type
+                what = "1 damaged packet" if route.lost == 1 else f"{route.lost} damaged packets"
+                self.notes.append(f"{kind} {index}: {what} left out")
+                log.warning(self.notes[-1])
 
     def close(self) -> None:
         """Free the source. Safe to call again."""

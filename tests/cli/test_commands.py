@@ -92,6 +92,13 @@ class TestImage:
             assert cut.getchannel("A").getextrema() == (0, 255)
         assert list(out.parent.iterdir()) == [out]
 
+    def test_the_result_beside_the_photo_is_no_photo(self, photo: Path, tmp_path: Path) -> None:
+        folder = tmp_path / "alone"
+        folder.mkdir()
+        Image.open(photo).save(folder / "a.png")
+        for _ in range(2):
+            assert run("image", folder, "--out", folder / "head.png") == 0
+
     def test_one_file_is_for_one_photo_alone(
         self, photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:

@@ -303,3 +303,9 @@ def test_gaps_near_the_outline_are_no_holes() -> None:
     assert without_holes(alpha) is alpha
     cv2.circle(alpha, (S // 2 + S // 3 - 6, S // 2), 3, 0.0, -1)  # behind an earring
     assert without_holes(alpha) is alpha
+
+
+def test_what_the_head_divides_is_no_hole() -> None:
+    alpha = np.zeros((S, S), np.float32)
+    alpha[S // 3 : 2 * S // 3] = 1  # hair from one side of the crop to the other
+    assert without_holes(alpha) is alpha
