@@ -91,24 +91,28 @@ def train(
         on = held.enter_context(hardware(device, settings.amp))
         if on.leads:
             held.enter_context(locked([out / "last.pt"]))
-        with progress_bar("looking for faces", unit="pictures", quiet=not on.leads) as looking:
-            trainer = Trainer(
-                settings,
-                data_root=data,
-                config_dir=(config or DEFAULT).resolve().parent,
-                out=out,
-                on=on,
-                command=f"{command} --data DATA --out RUN",
-                looking=looking,
-            )
-        _run(trainer, change)
+
+        def trainer() -> Trainer:
+            with progress_bar("looking for faces", unit="pictures", quiet=not on.leads) as looking:
+                return Trainer(
+                    settings,
+                    data_root=data,
+                    config_dir=(config or DEFAULT).resolve().parent,
+                    out=out,
+                    on=on,
+                    command=f"{command} --data DATA --out RUN",
+                    looking=looking,
+                )
+
+        # Nothing else holds the trainer: what it shares with other processes is gone before they part.
+        result = _run(trainer(), change)
         if on.leads:
-            export([trainer.result], out / "model.onnx")
+            export([result], out / "model.onnx")
     return 0
 
 
-def _run(trainer: Trainer, change: bool) -> None:
-    """Take the run up if there is one, and train to the end, telling how it goes."""
+def _run(trainer: Trainer, change: bool) -> Path:
+    """Take the run up if there is one, and train to the end, telling how it goes. Returns the checkpoint to take."""
     settings, on, quiet = trainer.config, trainer.on, not trainer.on.leads
     resumed = trainer.resume(change=change)
     if on.leads:
@@ -137,6 +141,7 @@ def _run(trainer: Trainer, change: bool) -> None:
             if on.leads:
                 _tell_stopped(trainer)
             raise
+    return trainer.result
 
 
 def _tell_stopped(trainer: Trainer) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -86,6 +87,8 @@ def hardware(wanted: str = "auto", amp: Amp = "auto") -> Iterator[Hardware]:
     try:
         yield Hardware(device, _precision(amp, device), rank, world)
     finally:
+        # Networks that are spread over the processes hold their group, whose threads must be gone before Python is.
+        gc.collect()
         torch.distributed.destroy_process_group()
 
 
