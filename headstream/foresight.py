@@ -110,16 +110,15 @@ class BatchCutter(HeadCutter):
 
     def _ask(self, frame: Frame, heads: list[Head], *, once_more: bool) -> None:
         """Run the network on the heads of this frame and, as far as they can be foreseen, of those to come."""
-        if once_more:
-            pass  # no guess was wrong; and none can be made: how far the heads reach is known when this is answered
-        elif id(frame) in self._asked_of:  # foreseen wrongly: look less far, until it goes well again
+        if id(frame) in self._asked_of and not once_more:  # foreseen wrongly: look less far, until it goes well again
             self.missed += 1
             self._asked_of.clear()
             self._reach = 1
-        else:
+        elif not once_more:
             self._reach = min(self.at_once, 2 * self._reach)
         places = [(frame, head.crop_px) for head in heads]
         self._asked_of.add(id(frame))
+        # Of a second look nothing can be foreseen: how far the heads reach is known when it is answered.
         for coming, regions in () if once_more else self._foreseen(frame, heads):
             if len(places) + len(regions) > _MOST_CROPS:
                 break

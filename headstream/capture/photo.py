@@ -179,8 +179,8 @@ def _register_heif() -> None:
 def find_photos(inputs: list[str], out: Path) -> tuple[list[Path], list[tuple[Path, str]]]:
     """All photos that files, folders and glob patterns name, sorted within each, each once; and what could not be found.
 
-    A folder stands for all photos in it and below, but for hidden ones and those in the output folder ``out``. A pattern the
-    shell did not expand is expanded here; what it finds in the output folder counts where it was looked for there.
+    A folder stands for all photos in it and below, but for hidden ones and those in the output ``out``, a folder or file. A
+    pattern the shell did not expand is expanded here; what it finds in the output counts where it was looked for there.
     """
     import glob
 
@@ -190,7 +190,8 @@ def find_photos(inputs: list[str], out: Path) -> tuple[list[Path], list[tuple[Pa
         path = Path(text)
         if os.path.isdir(text):
             unread: list[OSError] = []
-            below = sorted(map(Path, files_below(text, SUFFIXES, unread, leave_out=str(out))))
+            files = files_below(text, SUFFIXES, unread, leave_out=str(out))
+            below = sorted(Path(file) for file in files if os.path.realpath(file) != os.path.realpath(out))
             problems += [(Path(error.filename), unread_folder(error)) for error in unread]
             named_by_pattern = len(inputs) > 1 and inside(text, str(out))  # by the shell, with the photos beside it
             if not below and not unread and not named_by_pattern:

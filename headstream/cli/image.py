@@ -67,17 +67,15 @@ def image(
     from headstream.photos import PhotoCutter
     from headstream.segment.load import load_segmenter
     from headstream.segment.registry import models_dir
-    from headstream.sinks.photo import check_folder, names_a_file
+    from headstream.sinks.photo import check_folder
     from headstream.track.finder import FaceFinder
 
     options = cut_options(heads, part, hair_color, stability=0.0)
-    alone = names_a_file(out)
+    alone = _names_a_file(out)
     if not alone:
         check_folder(out)
     photos, problems = find_photos(inputs, out)
     if alone:
-        if len(photos) > 1:  # an earlier result in a folder that holds one photo
-            photos = [path for path in photos if str(path) in inputs or path.resolve() != out.resolve()]
         _check_alone(photos, out, stages=stages)
     tally = _Tally(failed=[{"input": str(path), "error": message} for path, message in problems])
     started = time.monotonic()
@@ -112,6 +110,19 @@ def image(
     if tally.failed:
         return 1 if tally.done or tally.without_head else tally.status
     return 0 if tally.done else 3
+
+
+def _names_a_file(out: Path) -> bool:
+    """Whether ``out`` is meant for one picture and not for a folder. Raises UsageError for one that has no transparency."""
+    from headstream.capture.photo import SUFFIXES
+    from headstream.errors import UsageError
+
+    kind = out.suffix.lower()
+    if kind not in SUFFIXES or (out.exists() and (out.is_dir() or kind != ".png")):
+        return False
+    if kind != ".png":
+        raise UsageError(f"--out {out}: a cut-out is a .png (RGBA); name one, or a folder for its masks, too")
+    return True
 
 
 def _check_alone(photos: list[Path], out: Path, *, stages: bool) -> None:
@@ -176,7 +187,7 @@ def _cut(
 ) -> None:
     from headstream.capture.photo import read_photo
     from headstream.errors import SourceError
-    from headstream.sinks.photo import RESULT, result_folder, stages_figure, write_cutout, write_photo
+    from headstream.sinks.photo import RESULT, result_folder, save_png, stages_figure, write_photo
 
     folder = result_folder(out, path, taken)
     if RESULT.fullmatch(path.name) and path.resolve().parent == folder.resolve():
@@ -201,7 +212,8 @@ def _cut(
     crops = [stage.crop_alpha for stage in result.heads]
     with cutter.times.stage("write"):
         if alone:
-            files = [write_cutout(out, cutout, photo.icc)]
+            save_png(out, cutout.rgba(), photo.icc)
+            files = [out]
         else:
             files = write_photo(folder, cutout, crops, icc=photo.icc, figure=figure)
     tally.done.append({"input": str(path), "heads": len(result.heads), "outputs": [str(f) for f in files]})

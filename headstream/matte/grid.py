@@ -53,6 +53,11 @@ def brought_up(plane: Float32Array, grid_from_pixel: Any, size_px: tuple[int, in
     )
 
 
+def ramp(value: Any, ends: tuple[float, float]) -> Any:
+    """How far numbers are on the way between two ends, 0 before the first and 1 past the second."""
+    return np.clip((value - ends[0]) / (ends[1] - ends[0]), 0.0, 1.0)
+
+
 def continued(grid: Any, crop_px: Region, size_px: tuple[int, int]) -> Any:
     """``grid`` (S, S) or (S, S, 3) over ``crop_px`` with its cells beyond the picture's border made those at the border: a head
     does not end there, and what crops are filled up with is no background."""

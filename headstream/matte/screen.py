@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 from headstream.colour import upsample_chroma, yuv_from_rgb
+from headstream.matte.grid import ramp
 from headstream.types import Float32Array, Frame, Matrix, Plane, Planes, Region, UInt8Array
 
 _GRID = 64
@@ -56,11 +57,11 @@ def find_screen(rgb: UInt8Array, alpha: Float32Array, crop_px: Region, size_px: 
     colours = rgb[::step, ::step][free]
     ycc = cv2.cvtColor(colours[None], cv2.COLOR_RGB2YCrCb)[0].astype(np.float32) - np.array((0, 128, 128), np.float32)
     luma, cr, cb = (float(value) for value in np.median(ycc, axis=0))
-    vivid = _ramp(float(np.hypot(cr, cb)), _VIVID) * _ramp(luma, _LIT)
+    vivid = ramp(float(np.hypot(cr, cb)), _VIVID) * ramp(luma, _LIT)
     if cr > _AWAY_FROM_SKIN or vivid == 0:
         return None
     like = _screen_like(*_share(ycc[:, 1], ycc[:, 2], cr, cb))
-    strength = vivid * _ramp(float(like.mean()), _PLAIN)
+    strength = vivid * ramp(float(like.mean()), _PLAIN)
     if strength == 0:
         return None
     red, green, blue = (float(value) for value in np.median(colours[like], axis=0))
@@ -166,7 +167,3 @@ def _less(alpha: UInt8Array, share: Float32Array) -> UInt8Array:
 def _code(screen: Screen, matrix: Matrix, *, full_range: bool) -> list[float]:
     """Y, U and V of a screen, at 8 bits."""
     return [float(value) for value in yuv_from_rgb(matrix, full_range) @ np.array([*screen.rgb, 1.0])]
-
-
-def _ramp(value: float, ends: tuple[float, float]) -> float:
-    return min(max((value - ends[0]) / (ends[1] - ends[0]), 0.0), 1.0)

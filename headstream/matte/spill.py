@@ -14,10 +14,8 @@ from headstream.types import Float32Array, UInt8Array
 
 _RADIUS = 4  # of the halved grid
 _TINY = 1e-4
-_MIXED, _OWN = (
-    0.75,
-    0.87,
-)  # alpha from which less is corrected, and nothing: before pixels count as solid, so that no step shows
+# Alpha from which less is corrected, and nothing: before pixels count as solid, so that no step shows.
+_MIXED, _OWN = 0.75, 0.87
 
 
 def spill_correction(rgb: UInt8Array, alpha: Float32Array) -> Float32Array:

@@ -9,12 +9,11 @@ it: local colours of both sides, and mixtures between them, as in Ruzon and Toma
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
 
-from headstream.matte.grid import brought_up, grid_from_region
+from headstream.matte.grid import brought_up, grid_from_region, ramp
 from headstream.types import Float32Array, Region, UInt8Array
 
 _BAND = 0.04  # of the head's size: how far in from the outline it is all done; at twice that, nothing
@@ -63,8 +62,8 @@ def find_wall(rgb: UInt8Array, alpha: Float32Array) -> Wall | None:
     darker = -(to_hair @ _LUMA)
     apart = np.sqrt((to_hair * to_hair).sum(axis=2)) + 1
     uneven = wall_spread / apart
-    believed = _ramp(darker, _DARKER) * _ramp(hair_spread / apart, _UNEVEN_HAIR) * _ramp(uneven, _UNEVEN_WALL)
-    believed *= _ramp(hair_share, _SEEN) * _ramp(wall_share, _SEEN) * np.clip(2 - depth / reach, 0, 1)
+    believed = ramp(darker, _DARKER) * ramp(hair_spread / apart, _UNEVEN_HAIR) * ramp(uneven, _UNEVEN_WALL)
+    believed *= ramp(hair_share, _SEEN) * ramp(wall_share, _SEEN) * np.clip(2 - depth / reach, 0, 1)
     if not (believed > 0).any():
         return None
     return Wall(wall, to_hair, np.dstack([np.maximum(darker, 1), uneven, believed]).astype(np.float32))
@@ -138,8 +137,3 @@ def _open_to_the_outside(before: UInt8Array, lower: UInt8Array) -> np.ndarray[tu
     linked = np.isin(labels, outside[outside > 0]).astype(np.uint8)
     linked = cv2.dilate(linked, np.ones((3, 3), np.uint8))
     return cv2.resize(linked, (width, height), interpolation=cv2.INTER_NEAREST) > 0
-
-
-def _ramp(value: Any, ends: tuple[float, float]) -> Float32Array:
-    ramp: Float32Array = np.clip((value - ends[0]) / (ends[1] - ends[0]), 0, 1)
-    return ramp

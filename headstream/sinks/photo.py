@@ -12,12 +12,11 @@ from typing import Any
 import cv2
 import numpy as np
 
-from headstream.errors import SinkError, UsageError
+from headstream.errors import SinkError
 from headstream.sinks.background import checkerboard
 from headstream.sinks.partial import check_writable, neighbour, sink_error, whole_file
 from headstream.types import Cutout, Float32Array, Region, UInt8Array
 
-PICTURES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".heic", ".avif"})
 RESULT = re.compile(r"(head_only|full_mask|head_mask_crop(_\d+)?|stages)\.png")
 
 
@@ -70,14 +69,12 @@ def _part_name(name: str) -> str:
     return part if len(os.fsencode(part)) <= 255 else f".{hashlib.sha256(os.fsencode(name)).hexdigest()[:32]}.part"
 
 
-def save_png(path: Path, rgba: UInt8Array) -> None:
+def save_png(path: Path, rgba: UInt8Array, icc: bytes | None = None) -> None:
     """Write one picture. Raises SinkError."""
     from PIL import Image
 
-    try:
-        Image.fromarray(rgba).save(path, compress_level=4)
-    except OSError as error:
-        raise sink_error(path, error) from error
+    with whole_file(path) as part:
+        Image.fromarray(rgba).save(part, "PNG", compress_level=4, icc_profile=icc)
 
 
 def stages_figure(
@@ -150,26 +147,6 @@ def result_folder(out: Path, photo: Path, taken: set[str]) -> Path:
         number += 1
     taken.add(name.casefold())
     return out / name
-
-
-def write_cutout(path: Path, cutout: Cutout, icc: bytes | None = None) -> Path:
-    """Write one photo's head alone: a PNG, RGBA, as large as the photo. Raises SinkError."""
-    from PIL import Image
-
-    with whole_file(path) as part:
-        Image.fromarray(cutout.rgba()).save(part, "PNG", compress_level=4, icc_profile=icc)
-    return path
-
-
-def names_a_file(out: Path) -> bool:
-    """Whether ``out`` is meant for one picture and not for a folder. Raises UsageError for one that has no transparency."""
-    if out.is_dir() or out.suffix.lower() not in PICTURES:
-        return False
-    if out.suffix.lower() != ".png":
-        if out.exists():
-            return False  # and no folder either
-        raise UsageError(f"--out {out}: a cut-out is a .png (RGBA); name one, or a folder for its masks, too")
-    return True
 
 
 def check_folder(out: Path) -> None:

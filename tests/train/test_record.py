@@ -65,11 +65,11 @@ def done(sets: Path, config: Path) -> Trainer:  # noqa: F811
 
 
 class TestTakingUp:
-    def refused(self, run: Trainer, words: str) -> None:
+    def refused(self, run: Trainer, words: str) -> bool:
         before = (run.out / "last.pt").read_bytes()
         with pytest.raises(UsageError, match=words):
             run.resume()
-        assert (run.out / "last.pt").read_bytes() == before
+        return (run.out / "last.pt").read_bytes() == before
 
     def test_what_changes_no_number_may_change(self, done: Trainer, sets: Path, config: Path) -> None:  # noqa: F811
         again = trainer(sets, config, workers=3, cache_mb=7)
@@ -78,16 +78,18 @@ class TestTakingUp:
         assert again.history.commands == ["again"]
 
     def test_other_settings_are_named_and_refused(self, done: Trainer, sets: Path, config: Path) -> None:  # noqa: F811
-        self.refused(
+        assert self.refused(
             trainer(sets, config, seed=2, steps=4), "seed = 1, now 2; steps = 2, now 4.*--out, or add --change"
         )
         weight = dataclasses.replace(done.config.data[1], weight=0.25)
         others = (done.config.data[0], weight, done.config.data[2])
-        self.refused(trainer(sets, config, data=others), r"data\[1\]\.weight = 0\.5, now 0\.25\.")
+        assert self.refused(trainer(sets, config, data=others), r"data\[1\]\.weight = 0\.5, now 0\.25\.")
 
     def test_other_pictures_are_refused(self, done: Trainer, sets: Path, config: Path) -> None:  # noqa: F811
         (config.parent / "held.txt").write_text("03\n04\n")
-        self.refused(trainer(sets, config), r"data\[0\]\.trained = 4 pictures, sha256 \w{8}, now 4 pictures, sha256")
+        assert self.refused(
+            trainer(sets, config), r"data\[0\]\.trained = 4 pictures, sha256 \w{8}, now 4 pictures, sha256"
+        )
 
     def test_moved_pictures_are_the_same(self, done: Trainer, sets: Path, config: Path, tmp_path: Path) -> None:  # noqa: F811
         (tmp_path / "elsewhere").symlink_to(sets)

@@ -275,6 +275,7 @@ def test_an_upload_that_breaks_off_leaves_nothing(studio: Running) -> None:
         folder = studio.app.state.studio.uploads._folder
         wait_until(lambda: any(folder.iterdir()))
     wait_until(lambda: not any(folder.iterdir()))
+    assert studio.ask("GET", "/api/files").status == 200
 
 
 def test_an_upload_that_stands_still_gives_its_place_back(studio: Running, monkeypatch: pytest.MonkeyPatch) -> None:
