@@ -78,7 +78,7 @@ def model_identity(model: str, *, fast: bool) -> str:
         if "/" in model and path.suffix != ".onnx":
             return model  # on the hub: with its commit
         raise
-    return card.sha256 or _sha256(card.file)
+    return card.mark or _sha256(card.file)
 
 
 def _sha256(path: Path) -> str:

@@ -61,6 +61,9 @@ class OnnxSegmenter(CropSegmenter):
         self._session = _session(self.card, self.device, options)
         first = self._session.get_inputs()[0]
         self._input = first.name
+        # A finish that the file does not take as inputs was fixed when it was exported, and the card only tells of it.
+        taken = {put.name for put in self._session.get_overridable_initializers()} & self.card.finish.keys()
+        self._finish = {name: np.array(self.card.finish[name], np.float32) for name in taken}
         self._batch = first.shape[0] if isinstance(first.shape[0], int) else None  # the only size it takes
         self.at_once = 1 if self._batch else _AT_ONCE.get(self.device, 1)
         self._try_out()
@@ -107,12 +110,12 @@ class OnnxSegmenter(CropSegmenter):
 
     def _answered(self, fed: Any) -> Any:
         if self._batch in (None, len(fed)):
-            return self._session.run(None, {self._input: fed})[0]
+            return self._session.run(None, {self._input: fed, **self._finish})[0]
         answers = []
         for k in range(0, len(fed), self._batch):
             some = fed[k : k + self._batch]
             filled = np.concatenate([some, np.repeat(some[-1:], self._batch - len(some), axis=0)])
-            answers.append(self._session.run(None, {self._input: filled})[0][: len(some)])
+            answers.append(self._session.run(None, {self._input: filled, **self._finish})[0][: len(some)])
         return np.concatenate(answers)
 
 

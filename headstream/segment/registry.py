@@ -10,8 +10,8 @@ from typing import Any
 
 from headstream.errors import ModelError, UsageError
 
-# One network in 8 bits, finished in two ways: with firm edges that keep away from the neck for photos, with softer ones, which
-# flicker less, for video. "lite" is the same in full precision: to start training from, and for what has no 8 bits.
+# One file in 8 bits, finished in two ways (see ModelCard.finish): with firm edges that keep away from the neck for photos, with
+# softer ones, which flicker less, for video. "lite" is the same in full precision: to start training from.
 DEFAULT_MODEL = "lite-photo-int8"
 DEFAULT_FAST_MODEL = "lite-int8"
 
@@ -33,6 +33,8 @@ class ModelCard:
     "background".  sha256: of the file; "" in a card of one's own means that nobody promised one.
     mean, std: of 0..255 input, for a network that does not normalise by itself; None where it does.
     revision: the hub's commit, of weights from there.
+    finish: what an .onnx file's inputs of these names are given where it has them, such as "gain" and "against_body" of
+    ``headstream export``: several cards may finish one file's mattes each in its way.
     layout: "nhwc" or "nchw" of the input.  activation: what turns the output into alpha: "none", "sigmoid" or "softmax".
     details: the whole card.
     """
@@ -49,7 +51,13 @@ class ModelCard:
     layout: str = "nhwc"
     activation: str = "none"
     revision: str = ""
+    finish: dict[str, float] = field(default_factory=dict)
     details: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def mark(self) -> str:
+        """What other weights, or the same finished in another way, have another of; "" for a file nobody promised."""
+        return f"{self.sha256} {self.finish}" if self.sha256 and self.finish else self.sha256
 
     def check(self) -> None:
         """Raise ModelError unless the file is there and is the one the card describes."""
@@ -89,6 +97,7 @@ def read_card(path: Path) -> ModelCard:
             std=tuple(map(float, raw["std"])) if normalises else None,
             layout=raw.get("layout", "nchw" if normalises else "nhwc"),
             activation=raw.get("activation", "none"),
+            finish={name: float(value) for name, value in raw.get("finish", {}).items()},
             details=raw,
         )
         return card
@@ -118,6 +127,9 @@ def _check(raw: Any) -> None:
     for key in ("mean", "std"):
         if key in raw and (not isinstance(raw[key], list) or len(raw[key]) != 3):
             raise ValueError(f"{key} is {raw[key]!r}, expected three numbers, of R, G and B of 0..255")
+    finish = raw.get("finish", {})
+    if not isinstance(finish, dict) or not all(type(value) in {int, float} for value in finish.values()):
+        raise ValueError(f"finish is {finish!r}, expected numbers by name, such as gain")
     for key, known in (("layout", ("nhwc", "nchw")), ("activation", ("none", "sigmoid", "softmax"))):
         if key in raw and raw[key] not in known:
             raise ValueError(f"{key} is {raw[key]!r}, expected one of {', '.join(known)}")

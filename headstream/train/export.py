@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -29,19 +29,44 @@ class Finish:
     gain: what logits are multiplied by: a chance of 0.7 means a pixel of head, most of the time, not one of 70 % head.
     against_body: how much of softplus(body + 1) is taken off the head's logits first: where neck is as likely as chin,
     the cut goes above it. Chosen on validation pictures; both leave the hair's and the background's outline in place.
+    An exported file has them as inputs of these names with defaults, so that another card may finish it in another way.
     """
 
     gain: float = 1.0
     against_body: float = 0.0
 
-    def __call__(self, logits: Tensor, outputs: tuple[str, ...]) -> Tensor:
-        """Logits (N, outputs, H, W) as they are to be turned into alpha."""
-        if self.against_body and {"head", "body"} <= set(outputs):
-            planes = list(logits.split(1, dim=1))
-            head, body = outputs.index("head"), outputs.index("body")
-            planes[head] = planes[head] - self.against_body * _softplus(planes[body] + 1)
-            logits = torch.cat(planes, dim=1)
-        return logits * self.gain if self.gain != 1.0 else logits
+    def __bool__(self) -> bool:
+        """Whether it does anything."""
+        return self != Finish()
+
+    def written_to(self, file: Path) -> None:
+        """Make these numbers the defaults of an .onnx file that ``write_network`` has made adjustable."""
+        import onnx
+        from onnx import TensorProto, helper, numpy_helper
+
+        model = onnx.load(str(file))
+        for tensor in model.graph.initializer:
+            if tensor.name in _FINISH:
+                value = np.array(getattr(self, tensor.name), np.float32)
+                tensor.CopyFrom(numpy_helper.from_array(value, tensor.name))
+                model.graph.input.append(helper.make_tensor_value_info(tensor.name, TensorProto.FLOAT, []))
+        onnx.checker.check_model(model)
+        onnx.save(model, str(file))
+
+
+_FINISH = tuple(field.name for field in fields(Finish))
+# While a file is made: of equal numbers exporters and optimisers make one, and a gain of 1 they leave out.
+_PLACEHOLDER = Finish(3.0, 5.0)
+
+
+def finished(logits: Tensor, outputs: tuple[str, ...], finish: Finish | Deployed) -> Tensor:
+    """Logits (N, outputs, H, W) as they are to be turned into alpha."""
+    if {"head", "body"} <= set(outputs):
+        planes = list(logits.split(1, dim=1))
+        head, body = outputs.index("head"), outputs.index("body")
+        planes[head] = planes[head] - finish.against_body * _softplus(planes[body] + 1)
+        logits = torch.cat(planes, dim=1)
+    return logits * finish.gain
 
 
 def _softplus(x: Tensor) -> Tensor:
@@ -53,13 +78,21 @@ def _softplus(x: Tensor) -> Tensor:
 class Deployed(nn.Module):
     """The network as it is called: (N, S, S, 3) uint8 in, (N, planes, S, S) float32 alpha out."""
 
+    gain: Tensor
+    against_body: Tensor
+
     def __init__(self, net: nn.Module, spec: NetSpec, planes: tuple[str, ...], finish: Finish | None = None) -> None:
         super().__init__()
-        self.net, self.outputs, self.finish = as_called(net, spec), spec.outputs, finish or Finish()
+        self.net, self.outputs = as_called(net, spec), spec.outputs
+        self.has_finish = bool(finish)
+        for name in _FINISH:
+            self.register_buffer(name, torch.tensor(getattr(finish or Finish(), name)))
         self.keep = [spec.outputs.index(plane) for plane in planes]
 
     def forward(self, rgb: Tensor) -> Tensor:
-        logits = self.finish(self.net(rgb.permute(0, 3, 1, 2).float()), self.outputs)
+        logits = self.net(rgb.permute(0, 3, 1, 2).float())
+        if self.has_finish:
+            logits = finished(logits, self.outputs, self)
         alpha = alpha_of(logits, self.outputs)
         first, last = self.keep[0], self.keep[-1]
         return alpha[:, first : last + 1] if len(self.keep) == last - first + 1 else alpha[:, self.keep]
@@ -85,22 +118,33 @@ def export_onnx(
     planes: the outputs to keep; none named keeps ``shipped_planes``.  finish: what is done to the logits last.
     Raises SinkError.
     """
-    model = Deployed(net, spec, planes or shipped_planes(spec), finish).eval()
+    with whole_file(out) as part:
+        write_network(net, spec, part, planes or shipped_planes(spec), adjustable=bool(finish), half=half)
+        if finish:
+            finish.written_to(part)
+
+
+def write_network(
+    net: nn.Module, spec: NetSpec, path: Path, planes: tuple[str, ...], *, adjustable: bool, half: bool
+) -> None:
+    """Write ``net`` as ``export_onnx`` does. adjustable: with a finish whose numbers are to be filled in, by
+    ``Finish.written_to``, after whatever else is done to the file."""
+    model = Deployed(net, spec, planes, _PLACEHOLDER if adjustable else None).eval()
     example = torch.zeros((1, spec.side, spec.side, 3), dtype=torch.uint8)
-    with whole_file(out) as part, warnings.catch_warnings():
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter's notes on its own future
         torch.onnx.export(
             model,
             (example,),
-            str(part),
+            str(path),
             input_names=["rgb"],
             output_names=["alpha"],
             dynamic_axes={"rgb": {0: "n"}, "alpha": {0: "n"}},
             opset_version=17,
             dynamo=False,
         )
-        make_faster(part)
-        _store(part, spec.outputs, half=half)
+    make_faster(path)
+    _store(path, spec.outputs, half=half)
 
 
 def _store(path: Path, planes: tuple[str, ...], *, half: bool) -> None:

@@ -23,7 +23,7 @@ from headstream.segment.runtime import onnx_runtime
 from headstream.sinks.partial import whole_file
 from headstream.train.augment import head_middle
 from headstream.train.data import DataSet
-from headstream.train.export import Finish, export_onnx
+from headstream.train.export import Finish, shipped_planes, write_network
 from headstream.train.faces import find_faces
 from headstream.train.faster import make_faster
 from headstream.types import UInt8Array
@@ -98,7 +98,7 @@ def export_int8(
 
     with _quiet(), whole_file(out) as part, tempfile.TemporaryDirectory() as folder:
         plain, ready = Path(folder) / "plain.onnx", Path(folder) / "ready.onnx"
-        export_onnx(net, spec, plain, half=False, finish=finish)
+        write_network(net, spec, plain, shipped_planes(spec), adjustable=bool(finish), half=False)
         quant_pre_process(str(plain), str(ready), skip_symbolic_shape=True)
         nodes = list(onnx.load(str(ready)).graph.node)
         last = max(k for k, node in enumerate(nodes) if node.op_type == "Conv")
@@ -122,6 +122,8 @@ def export_int8(
         if bytes_as_they_are:
             _feed_bytes(part, first)
         make_faster(part)
+        if finish:
+            finish.written_to(part)
 
 
 @contextmanager

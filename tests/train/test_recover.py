@@ -19,7 +19,7 @@ from headstream.nets.zoo import NetSpec, as_called, build  # noqa: E402
 from headstream.segment.load import load_segmenter  # noqa: E402
 from headstream.segment.registry import models_dir  # noqa: E402
 from headstream.train.config import load_config  # noqa: E402
-from headstream.train.export import Deployed, Finish, export_onnx, write_card  # noqa: E402
+from headstream.train.export import Deployed, Finish, export_onnx, finished, write_card  # noqa: E402
 from headstream.train.loop import Trainer  # noqa: E402
 from headstream.train.quantise import export_int8  # noqa: E402
 from headstream.train.recover import load_exported, read_exported, unfold  # noqa: E402
@@ -97,7 +97,7 @@ class TestUnfold:
         unfold(net, spec, read_exported(path), [batch])
         card = load_segmenter("lite").card.details["finish"]
         with torch.no_grad():
-            logits = Finish(**card)(as_called(net, spec)(batch.float()), spec.outputs)
+            logits = finished(as_called(net, spec)(batch.float()), spec.outputs, Finish(**card))
         shipped = load_segmenter("lite").predict(rgb)
         assert np.abs(torch.sigmoid(logits)[:, 0].numpy() - shipped).max() < 2e-3
 

@@ -22,10 +22,12 @@ from headstream.nets.checkpoint import load_averaged, load_checkpoint  # noqa: E
 from headstream.nets.lite import EfficientNetLiteEncoder, LiteSpec, LiteUNet  # noqa: E402
 from headstream.nets.zoo import NetSpec, build  # noqa: E402
 from headstream.segment.load import load_segmenter  # noqa: E402
+from headstream.segment.onnx import OnnxSegmenter  # noqa: E402
+from headstream.segment.registry import read_card  # noqa: E402
 from headstream.train.augment import PAD, Composer, below_picture, framing, head_extent, warp  # noqa: E402
 from headstream.train.config import TrainConfig, load_config  # noqa: E402
 from headstream.train.data import DataSet  # noqa: E402
-from headstream.train.export import Deployed, Finish, export_onnx, write_card  # noqa: E402
+from headstream.train.export import Deployed, Finish, export_onnx, finished, write_card  # noqa: E402
 from headstream.train.loader import PictureCache, SampleDataset, batches, open_data  # noqa: E402
 from headstream.train.loop import Trainer  # noqa: E402
 from headstream.train.losses import masked_bce, masked_dice, masked_l1, matte_loss  # noqa: E402
@@ -390,12 +392,16 @@ class TestNet:
 
     def test_a_firm_matte_that_keeps_away_from_the_body(self, tmp_path: Path) -> None:
         logits = torch.tensor([[0.5, -1.0, 2.0], [0.5, 3.0, -30.0]]).view(2, 3, 1, 1)
-        firm = Finish(gain=2.0, against_body=0.5)(logits, ("head", "hair", "body")).view(2, 3)
+        firm = finished(logits, ("head", "hair", "body"), Finish(gain=2.0, against_body=0.5)).view(2, 3)
         assert firm[0].tolist() == pytest.approx([2 * (0.5 - 0.5 * np.log1p(np.exp(3.0))), -2.0, 4.0], rel=1e-5)
         assert firm[1].tolist() == pytest.approx([1.0, 6.0, -60.0], rel=1e-5)  # no body: only firmer
-        body = Finish(against_body=1.0)(torch.tensor([[8.0, 0.0, 200.0]]).view(1, 3, 1, 1), ("head", "hair", "body"))
+        sure = torch.tensor([[8.0, 0.0, 200.0]]).view(1, 3, 1, 1)
+        body = finished(sure, ("head", "hair", "body"), Finish(against_body=1.0))
         assert -8 < body[0, 0, 0, 0] < -6  # far past where a sigmoid is 0
-        assert Finish(2.0, 0.5)(logits[:, :1], ("head",)).view(2).tolist() == [1.0, 1.0]  # a network that knows no body
+        assert finished(logits[:, :1], ("head",), Finish(2.0, 0.5)).view(2).tolist() == [
+            1.0,
+            1.0,
+        ]  # a network that knows no body
         torch.manual_seed(0)
         path = saved(build(SMALL).eval(), tmp_path)
         assert main(["export", str(path), "--out", str(tmp_path / "plain.onnx")]) == 0
@@ -407,6 +413,24 @@ class TestNet:
         assert firm_net.predict(rgb, "head").mean() < plain.predict(rgb, "head").mean() - 0.01
         odds = np.square(plain.predict(rgb, "hair") / (1 - plain.predict(rgb, "hair")))
         assert firm_net.predict(rgb, "hair") == pytest.approx(odds / (1 + odds), abs=1e-3)
+
+    @pytest.mark.parametrize("int8", [False, True])
+    def test_another_card_finishes_the_same_file_otherwise(self, tmp_path: Path, sets: Path, int8: bool) -> None:
+        torch.manual_seed(0)
+        path = saved(build(SMALL).eval(), tmp_path)
+        more = ["--int8", "--calibrate", str(sets / "faces")] if int8 else []
+        for name, gain, against_body in (("one", "1", "0.5"), ("two", "2", "2")):
+            options = ["--gain", gain, "--against-body", against_body, *more]
+            assert main(["export", str(path), "--out", str(tmp_path / f"{name}.onnx"), *options]) == 0
+        card = json.loads((tmp_path / "one.json").read_text())
+        card["file"], card["finish"] = "one.onnx", {"gain": 2.0, "against_body": 2.0}
+        (tmp_path / "other.json").write_text(json.dumps(card))
+        other = OnnxSegmenter(read_card(tmp_path / "other.json"))
+        rgb = np.random.default_rng(0).integers(0, 256, (1, 256, 256, 3), dtype=np.uint8)
+        one, two = (load_segmenter(str(tmp_path / f"{name}.onnx")) for name in ("one", "two"))
+        np.testing.assert_array_equal(other.predict(rgb), two.predict(rgb))
+        assert np.abs(other.predict(rgb) - one.predict(rgb)).max() > 0.01
+        assert other.card.mark != one.card.mark
 
     def test_the_mean_of_checkpoints(self, tmp_path: Path) -> None:
         nets = [build(SMALL).eval() for _ in range(2)]
