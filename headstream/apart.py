@@ -35,7 +35,7 @@ def check_apart(reads: Iterable[Path], writes: Iterable[Path]) -> None:
 
 def model_files(model: str) -> list[Path]:
     """What is read of a model that is a file: the weights, and the card beside them."""
-    path = Path(model)
+    path = Path(model).expanduser()
     return [path, path.with_suffix(".json")] if path.suffix and path.is_file() else []
 
 

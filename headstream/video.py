@@ -238,7 +238,7 @@ def check_job(job: VideoJob) -> tuple[OutputFormat, OutputFormat | None]:
         raise UsageError(f"{job.review}: a review is a page; name it .html")
     if job.review is not None:
         check_writable(job.review)
-    if job.segment_s < 0:
+    if not 0 <= job.segment_s < math.inf:
         raise UsageError(f"--segment {job.segment_s}: expected a number of seconds, or 0 for one piece")
     reads = [job.source, *model_files(job.model)]
     reads += [path for path in (background, job.fixes) if isinstance(path, Path)]

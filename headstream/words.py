@@ -6,6 +6,7 @@ is missing.
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
@@ -32,7 +33,7 @@ def parse_heads(text: str) -> Heads:
     """What --heads means. Raises UsageError."""
     if text == "largest" or text == "all":
         return text  # type: ignore[return-value]
-    if text.isdigit() and int(text) > 0:
+    if re.fullmatch(r"0*[1-9][0-9]{0,8}", text):
         return int(text)
     raise UsageError(f"--heads {text}: expected largest, all or a person's number (1, 2, ...)")
 

@@ -27,6 +27,13 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def test_weights_in_the_home_folder(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(here))
+    (here / "w.onnx").write_text("weights")
+    with pytest.raises(UsageError, match=r"w\.onnx"):
+        check_apart(model_files("~/w.onnx"), [here / "w.onnx"])
+
+
 @pytest.mark.parametrize(
     ("read", "written"),
     [

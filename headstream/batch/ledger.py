@@ -15,7 +15,7 @@ from headstream.batch.job import NOT_WRITTEN, OWN_FOLDER, WORDS_OF, BatchJob, It
 from headstream.batch.piecework import why_whole
 from headstream.batch.places import Storage, own_name
 from headstream.errors import UsageError
-from headstream.segment.registry import find_model
+from headstream.segment.registry import find_model, is_shipped
 
 _FIELDS = {field.name for field in fields(Outcome)} - NOT_WRITTEN
 _NEW_FIELDS = {"length_s", "former"}  # which results of before do not have
@@ -67,7 +67,7 @@ def with_identity(items: Sequence[Item], job: BatchJob) -> list[Item]:
 def model_identity(model: str, *, fast: bool) -> str:
     """What other weights have another of: the sha256 of a file; of folders, their files' sizes and times. Raises UsageError."""
     path = Path(model)
-    if path.is_dir():
+    if path.is_dir() and not is_shipped(model):
         parts = sorted((str(f.relative_to(path)), f.stat().st_size, f.stat().st_mtime_ns) for f in path.rglob("*"))
         return hashlib.sha256(repr(parts).encode()).hexdigest()
     if path.suffix != ".onnx" and path.is_file():

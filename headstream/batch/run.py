@@ -20,7 +20,7 @@ from headstream.batch.worker import check_wish
 from headstream.cores import cores_here
 from headstream.errors import UsageError
 from headstream.segment.load import pinned
-from headstream.segment.registry import find_model
+from headstream.segment.registry import find_model, is_shipped
 from headstream.sinks.partial import check_writable, make_parents
 from headstream.sinks.photo import RESULT, check_folder
 
@@ -136,8 +136,10 @@ def _true_name(name: str) -> str:
 
 
 def _findable(name: str) -> str:
-    """A file's name that holds in other processes and on other machines, too; other words as they are."""
-    return local_path(name) if os.path.exists(os.path.expanduser(name)) else name
+    """A file's name that holds in other processes and on other machines, too; other words as they are, also where a folder is
+    called so."""
+    is_word = name in {"transparent", "blur"} or name.startswith("#") or is_shipped(name)
+    return local_path(name) if not is_word and os.path.exists(os.path.expanduser(name)) else name
 
 
 def open_pool(job: BatchJob, items: int, paths: list[str]) -> Pool:

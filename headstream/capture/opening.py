@@ -12,6 +12,8 @@ from headstream.errors import SourceError, UsageError
 
 # What the demuxers of still pictures are called. A photo is a job for `headstream image`.
 _STILL_FORMATS = {"image2", "png_pipe", "jpeg_pipe", "webp_pipe", "tiff_pipe", "bmp_pipe", "jpegxl_pipe"}
+# What FFmpeg shows as text on an old screen, some of it whatever its bytes are, for the sake of its name alone.
+_TEXT_FORMATS = {"tty", "bin", "xbin", "adf", "idf"}
 _MOST_BOXES = 1000  # of an MP4's outermost parts that are looked through for its index
 
 
@@ -28,13 +30,17 @@ def open_film(path: Path, rate: Fraction | None = None) -> Any:
         if rate is not None:
             raise UsageError(f"{path}: has a rate of its own; --rate is for numbered pictures")
         # In talk-10:30.mp4 alone FFmpeg would see a protocol.
-        return av.open(str(path.absolute()), metadata_errors="replace")
+        container = av.open(str(path.absolute()), metadata_errors="replace")
     except (av.error.FFmpegError, OSError, ValueError) as error:
         if path.is_file() and _lacks_its_index(path):
             raise SourceError(
                 f"{path}: is cut off: its index, which stands at the end, is missing; copy it or record it anew"
             ) from error
         raise SourceError(f"{path}: not a video file headstream can read ({reason_of(error)})") from error
+    if container.format.name in _TEXT_FORMATS:
+        container.close()
+        raise SourceError(f"{path}: not a video file headstream can read (it is text)")
+    return container
 
 
 def _lacks_its_index(path: Path) -> bool:

@@ -75,7 +75,9 @@ def photo_in(picture: Any) -> Photo:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return photo_from_image(Image.open(picture) if hasattr(picture, "read") else picture)
+            image = Image.open(picture) if hasattr(picture, "read") else picture
+            _check_size(image.size)
+            return photo_from_image(image)
     except Image.DecompressionBombError as error:
         raise SourceError(
             f"a picture of more than {_MAX_PIXELS / 1e6:.0f} megapixels; make it smaller first"
@@ -133,7 +135,7 @@ def photo_from_image(image: Any, path: Path | None = None) -> Photo:
     return Photo(np.ascontiguousarray(np.asarray(image, np.uint8)), alpha, icc, path)
 
 
-def _check_size(size: tuple[int, int], path: Path) -> None:
+def _check_size(size: tuple[int, int], path: Path | str = "a picture") -> None:
     width, height = size
     if width * height > _MAX_PIXELS:
         raise SourceError(

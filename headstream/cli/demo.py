@@ -23,6 +23,7 @@ def demo(
     from headstream.cli.video import as_json
     from headstream.demo import PORTRAIT, make_clip, viewer_page
     from headstream.segment.load import load_segmenter
+    from headstream.sinks.partial import whole_file
     from headstream.sinks.photo import check_folder, write_photo
     from headstream.video import VideoJob, cut_video_file
 
@@ -30,7 +31,8 @@ def demo(
     load_segmenter(model, device=device)  # before any work, for what is wrong there
     out.mkdir(parents=True, exist_ok=True)
     portrait, clip, cut, page = (out / n for n in ("portrait.jpg", "portrait.mp4", "head.webm", "view.html"))
-    shutil.copyfile(PORTRAIT, portrait)
+    with whole_file(portrait) as part:
+        shutil.copyfile(PORTRAIT, part)
     say("1/3 making a 3 s clip from a portrait (NASA, public domain)")
     with progress_bar("making") as progress:
         make_clip(clip, progress)
@@ -48,7 +50,8 @@ def demo(
     results = [clip, *report.outputs]
     if heads and not report.interrupted:
         results += write_photo(out, heads[0], [])
-        page.write_text(viewer_page(clip.name, cut.name, "head_only.png"), encoding="utf-8")
+        with whole_file(page) as part:
+            part.write_text(viewer_page(clip.name, cut.name, "head_only.png"), encoding="utf-8")
         results.append(page)
     if json:
         emit_json(as_json(report) | {"outputs": [str(path) for path in results]})

@@ -19,6 +19,7 @@ from headstream.nets.hub import WEIGHTS, snapshot
 from headstream.nets.zoo import NetSpec
 
 _HEAD_UNET_PX = 512
+_WIDTH_OF = "decoder.blocks.0.conv1.0.weight"  # whose first dimension is how wide the decoder is
 _LIGHTNING_PREFIX = "neural_net."
 
 
@@ -56,7 +57,7 @@ def _head_unet(state: dict[str, Tensor], path: Path, side: int) -> Network:
     """The ResNet-34 U-Net; how wide it is and how many outputs it has is read off its weights."""
     try:
         outputs = state["segmentation_head.0.weight"].shape[0]
-        width = state["decoder.blocks.0.conv1.0.weight"].shape[0]
+        width = state[_WIDTH_OF].shape[0]
     except KeyError as error:
         raise ModelError(f"{path} does not hold a head-segmentation U-Net: {error} is missing") from error
     except (AttributeError, IndexError) as error:
@@ -105,6 +106,17 @@ def _from_hub(name: str) -> Network:
     return replace(network, name=Path(found.name).name, revision=found.commit)
 
 
+def _decoder_width(file: Path) -> int | None:
+    """How wide the decoder in a .safetensors file is; None where the file does not tell, and loading it will tell why."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(str(file), framework="pt") as weights:
+            return int(weights.get_slice(_WIDTH_OF).get_shape()[0])
+    except (OSError, SafetensorError, IndexError):
+        return None
+
+
 def _from_diffusers(name: str, folder: Path) -> Network:
     """diffusers' format, from a folder."""
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
@@ -115,6 +127,7 @@ def _from_diffusers(name: str, folder: Path) -> Network:
         raise UsageError(f"model {name} needs diffusers: pip install 'headstream[torch]' ({error})") from error
     # strict: a weight that is missing must not be made up at random, which diffusers does with a warning.
     options: dict[str, Any] = {"use_safetensors": True, "low_cpu_mem_usage": False, "local_files_only": True}
+    options["decoder_width"] = _decoder_width(folder / WEIGHTS)
     try:
         model, told = HeadSegmentationModel.from_pretrained(str(folder), output_loading_info=True, **options)
     except Exception as error:  # diffusers raises many classes, some of them private

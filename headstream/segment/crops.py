@@ -9,11 +9,15 @@ from typing import Any
 import cv2
 import numpy as np
 
-from headstream.errors import ModelError
+from headstream.errors import ModelError, UsageError
 from headstream.segment.registry import ModelCard
 from headstream.types import Float32Array, Part, UInt8Array
 
 _LARGEST_SIDE_PX = 4096  # far past what networks look at; a card or checkpoint that says more is wrong, or means harm
+
+
+class NotPicturesError(UsageError, ValueError):
+    """What a network is given is no batch of pictures."""
 
 
 class CropSegmenter(ABC):
@@ -36,14 +40,18 @@ class CropSegmenter(ABC):
         self.name, self.parts = card.name, tuple(name for name in card.outputs if name != "background")
 
     def predict(self, rgb: UInt8Array, part: Part = "head") -> Float32Array:
-        """(N, H, W, 3) uint8 -> alpha (N, H, W) float32, 0..1. The picture is the crop. Raises ValueError for another
-        shape, ModelError for a part the network does not know."""
+        """(N, H, W, 3) uint8 -> alpha (N, H, W) float32, 0..1. The picture is the crop. Raises UsageError for anything else,
+        ModelError for a part the network does not know."""
         return self.predict_parts(rgb, (part,))[0]
 
     def predict_parts(self, rgb: UInt8Array, parts: Sequence[Part]) -> Float32Array:
         """Like ``predict`` for several parts in one run of the network: (P, N, H, W)."""
-        if rgb.ndim != 4 or rgb.shape[3] != 3 or rgb.dtype != np.uint8:
-            raise ValueError(f"rgb must be (N, H, W, 3) uint8, got {rgb.shape} {rgb.dtype}")
+        if not isinstance(rgb, np.ndarray):
+            raise NotPicturesError(f"rgb must be an array (N, H, W, 3) uint8, got {type(rgb).__name__}")
+        if rgb.ndim != 4 or rgb.shape[3] != 3 or 0 in rgb.shape[1:] or rgb.dtype != np.uint8:
+            raise NotPicturesError(
+                f"rgb must be (N, H, W, 3) uint8 with H and W of at least 1, got {rgb.shape} {rgb.dtype}"
+            )
         planes = self._planes(parts)
         count, height, width = rgb.shape[:3]
         if count == 0:

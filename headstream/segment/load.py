@@ -8,7 +8,7 @@ from pathlib import Path
 from headstream.errors import UsageError
 from headstream.nets.hub import is_hub_name
 from headstream.segment.crops import CropSegmenter
-from headstream.segment.registry import find_model
+from headstream.segment.registry import find_model, is_shipped
 
 _TORCH_FILES = {".pt", ".ckpt", ".safetensors"}
 _OTHERS_FILES = {".pth", ".bin", ".h5", ".tflite", ".json", ".toml"}  # nothing we read, and no hub's name either
@@ -32,7 +32,7 @@ def load_segmenter(
     path = Path(name).expanduser()
     name = str(path) if str(name).startswith("~") else str(name)
     on_hub = _is_on_hub(name)
-    if on_hub or path.suffix in _TORCH_FILES or (name and path.is_dir()):
+    if on_hub or path.suffix in _TORCH_FILES or (name and path.is_dir() and not is_shipped(name)):
         if importlib.util.find_spec("torch") is None:
             raise UsageError(f"model {name} needs torch: pip install 'headstream[torch]'")
         if on_hub:

@@ -140,6 +140,11 @@ def shipped_models() -> list[ModelCard]:
     return [read_card(path) for path in sorted(models_dir().glob("*.json"))]
 
 
+def is_shipped(name: str) -> bool:
+    """Whether a name is one of shipped weights, or "default": these come before a folder that happens to be called so."""
+    return name == "default" or any(card.name == name and card.kind == "segmenter" for card in shipped_models())
+
+
 def find_model(name: str, *, fast: bool = False) -> ModelCard:
     """The card of a shipped segmenter, or of an .onnx file that has its card beside it.
 

@@ -160,6 +160,7 @@ _BY_SUFFIX = {
 _BY_CODEC = {"prores": _PRORES, "vp9": _VP9, "ffv1": _FFV1, "h264": _H264}
 _CONTAINERS = {".mov": "mov", ".webm": "webm", ".mkv": "matroska", ".mp4": "mp4"}
 _NUMBERED = re.compile(r"[^%]*%(0[1-9]\d?)?d[^%]*\.png", re.IGNORECASE)  # as FFmpeg and Python both read it
+_COUNTS = re.compile(r"%\d*d")  # what numbers files, whatever kind of files
 # Codecs a container takes besides its own; the first row is the default of each.
 _ALLOWED = {
     ".mov": ("prores", "h264"),
@@ -177,9 +178,9 @@ def output_format(
     A name without a suffix, or with %06d in it, is a PNG sequence.  opaque: how to do without transparency, in words.
     """
     suffix = path.suffix.lower()
-    if "%" in path.name or suffix == "":
+    if suffix == "" or (suffix == ".png" and "%" in path.name) or _COUNTS.search(path.name):
         chosen = _PNGS
-        if "%" in path.name and not _NUMBERED.fullmatch(path.name):
+        if suffix and not _NUMBERED.fullmatch(path.name):
             raise UsageError(f"{path}: a numbered sequence is written as PNG; name it like frames/%06d.png")
         if not sequence_place(path)[0].name:
             raise UsageError(f"{path}: is no folder for a film's frames; name one, like frames/%06d.png")
@@ -204,7 +205,7 @@ def is_sequence(path: Path) -> bool:
 def sequence_place(path: Path) -> tuple[Path, str]:
     """Folder and file name pattern of a PNG sequence asked for as a folder or as folder/%06d.png. A folder that is told by no
     name of its own (. or ..) gets its name: others are made of it."""
-    folder, pattern = (path.parent, path.name) if "%" in path.name else (path, "%06d.png")
+    folder, pattern = (path.parent, path.name) if _NUMBERED.fullmatch(path.name) else (path, "%06d.png")
     return (folder if folder.name not in {"", ".."} else folder.resolve()), pattern
 
 

@@ -29,8 +29,8 @@ def planes_format(frame: Frame, codec: str) -> str:
         return "bgra"
     sampling = {(2, 2): "420", (2, 1): "422"}.get((planes.sub_w, planes.sub_h), "444")
     bits = next(depth for depth in _FFV1_DEPTHS if depth >= planes.bits)
-    if bits == 12 and sampling == "420":
-        bits = 16  # FFmpeg has no yuva420p12
+    if bits == 12:
+        bits = 16  # FFmpeg has no yuva420p12, and programs built with FFmpeg 5 or older read no FFV1 of the other two
     return f"yuva{sampling}p{_FFV1_DEPTHS[bits]}"
 
 

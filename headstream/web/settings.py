@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from dataclasses import dataclass, fields
 from typing import Any
@@ -71,8 +70,8 @@ def parse_settings(told: Any) -> Settings:
 def _checked(name: str, value: Any) -> Any:
     if name in _RANGES:
         low, high = _RANGES[name]
-        good = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-        if good and low <= value <= high:
+        good = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if good and low <= value <= high:  # never true of what is not finite
             return float(value)
         raise UsageError(f"{name} must be a number from {low} to {high}")
     if name in {"spill", "mirror"}:

@@ -164,6 +164,12 @@ class TestAgain:
         os.utime(behind, ns=(1, 1))
         assert states(run_batch(wanted)) == {"clip.mp4": "done"}
 
+    def test_folders_named_like_words(self, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(tmp_path)
+        for word in ("transparent", "default"):
+            (tmp_path / word).mkdir()
+        assert states(run_batch(job(clip, out=tmp_path / "out"))) == {"clip.mp4": "done"}
+
     def test_a_shorter_sequence_leaves_no_frames_of_the_longer_one(
         self, clip: Path, nobody: Path, portrait: Any, tmp_path: Path
     ) -> None:

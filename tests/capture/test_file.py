@@ -259,6 +259,11 @@ class TestRefused:
         (tmp_path / "t.mp4").write_text("this is not a film\n" * 50)
         assert "not a video file" in self.refusal(tmp_path / "t.mp4")
 
+    @pytest.mark.parametrize("ending", [".txt", ".bin", ".nfo"])
+    def test_text_of_a_kind_that_ffmpeg_draws(self, tmp_path: Path, ending: str) -> None:
+        (tmp_path / f"t{ending}").write_text("this is not a film\n" * 2000)
+        assert "not a video file" in self.refusal(tmp_path / f"t{ending}")
+
     def test_random_bytes(self, tmp_path: Path) -> None:
         (tmp_path / "r.mp4").write_bytes(np.random.default_rng(0).bytes(50_000))
         assert re.search("not a video file|no video|cannot be decoded", self.refusal(tmp_path / "r.mp4"))

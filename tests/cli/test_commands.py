@@ -23,7 +23,7 @@ from headstream.live import LiveStatus, Output
 from headstream.session import LiveJob
 from headstream.types import UInt8Array
 from tests.conftest import moving_portrait
-from tests.media import frame_times, heeds_ctrl_c, pattern, video_stream, write_video
+from tests.media import files_of_at_most, frame_times, heeds_ctrl_c, pattern, video_stream, write_video
 
 pytestmark = pytest.mark.usefixtures("answers_kept")
 
@@ -289,7 +289,9 @@ class TestVideo:
             (["IN"], "--out"),
             (["IN", "--out", "OUT.mov", "--nonsense"], "No such option"),
             (["IN", "--out", "OUT.mov", "--heads", "both"], "expected largest, all or"),
+            (["IN", "--out", "OUT.mov", "--heads", "\N{SUPERSCRIPT TWO}"], "expected largest, all or"),
             (["IN", "--out", "OUT.mov", "--segment", "-1"], "--segment"),
+            (["IN", "--out", "OUT.mov", "--segment", "inf"], "--segment"),
             (["IN", "--out", "OUT.mov", "--part", "hiar"], "--part hiar: expected head, hair, face"),
             (["IN", "--out", "OUT.mov", "--codec", "wmv"], "unknown; known"),
             (["IN", "--out", "OUT.mov", "--background", "plaid"], "--background"),
@@ -547,6 +549,12 @@ class TestOthers:
         assert "90 frames, 90 with a head" in err
         assert str((tmp_path / "d").resolve()) in err
         assert len(frame_times(tmp_path / "d" / "head.webm")) == 90
+
+    def test_a_demo_on_a_full_disk(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        with files_of_at_most(60_000):
+            assert run("demo", "--out", tmp_path / "d") == 1
+        assert "portrait.jpg" in capsys.readouterr().err
+        assert list((tmp_path / "d").iterdir()) == []
 
     def test_a_demo_that_cannot_be_leaves_nothing(self, tmp_path: Path) -> None:
         assert run("demo", "--out", tmp_path / "d", "--model", "nope") == 2

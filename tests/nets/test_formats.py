@@ -113,6 +113,14 @@ def test_a_diffusers_folder(folder: Path, state: State, picture: Any) -> None:
         segmenter.predict(picture, "hair")
 
 
+def test_a_diffusers_folder_of_another_width_than_its_resolution(folder: Path, state: State, picture: Any) -> None:
+    (folder / "config.json").write_text(json.dumps(CONFIG | {"input_resolution": 128}))
+    segmenter = load_segmenter(str(folder), device="cpu")
+    assert segmenter.side == 128
+    big = np.kron(picture, np.ones((1, 2, 2, 1), np.uint8))
+    assert np.abs(segmenter.predict(big) - expected_alpha(state, big)).max() < 1e-3
+
+
 def test_a_bare_safetensors_file(folder: Path, state: State, picture: Any) -> None:
     network = load_network(str(folder / "diffusion_pytorch_model.safetensors"))
     assert network.side == 512

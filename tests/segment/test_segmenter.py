@@ -7,6 +7,7 @@ import shutil
 import threading
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -97,11 +98,19 @@ def test_several_threads_may_ask_at_once(segmenter: CropSegmenter, crop: UInt8Ar
 
 
 @pytest.mark.parametrize(
-    "bad", [np.zeros((256, 256, 3), np.uint8), np.zeros((1, 8, 8, 4), np.uint8), np.zeros((1, 8, 8, 3))]
+    "bad",
+    [
+        np.zeros((256, 256, 3), np.uint8),
+        np.zeros((1, 8, 8, 4), np.uint8),
+        np.zeros((1, 8, 8, 3)),
+        np.zeros((1, 0, 8, 3), np.uint8),
+        [[1]],
+    ],
 )
-def test_other_shapes_are_refused(segmenter: CropSegmenter, bad: np.ndarray) -> None:
-    with pytest.raises(ValueError, match=r"\(N, H, W, 3\) uint8"):
+def test_other_shapes_are_refused(segmenter: CropSegmenter, bad: Any) -> None:
+    with pytest.raises(UsageError, match=r"\(N, H, W, 3\) uint8") as refused:
         segmenter.predict(bad)
+    assert isinstance(refused.value, ValueError)
 
 
 def test_unknown_names_say_what_there_is() -> None:
@@ -159,6 +168,13 @@ def copied(folder: Path) -> Path:
 def test_a_file_of_ones_own_with_its_card(tmp_path: Path, segmenter: CropSegmenter, crop: UInt8Array) -> None:
     own = load_segmenter(str(copied(tmp_path)))
     assert np.abs(own.predict(crop[None]) - segmenter.predict(crop[None])).max() < 1e-6
+
+
+def test_shipped_weights_come_before_a_folder_of_their_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("default", "lite-int8"):
+        (tmp_path / name).mkdir()
+        assert load_segmenter(name).card.file.parent == models_dir()
 
 
 def test_a_file_without_a_card_or_with_a_broken_one(tmp_path: Path) -> None:

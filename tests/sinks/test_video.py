@@ -131,6 +131,17 @@ def test_colours_inside_do_not_shift_and_are_tagged(
     assert outside.max() <= 2  # black where nothing can be seen
 
 
+@pytest.mark.parametrize("sub", [(2, 2), (2, 1), (1, 1)])
+@pytest.mark.parametrize("bits", [12, 16])
+def test_deep_planes_are_read_by_older_programs(tmp_path: Path, bits: int, sub: tuple[int, int]) -> None:
+    """FFmpeg 5 knows no FFV1 of yuva422p12 and yuva444p12."""
+    write(tmp_path / "o.mkv", cutouts(colour=Colour("bt709", False, 1, 1, 1), bits=bits, sub=sub), clip())
+    assert video_stream(tmp_path / "o.mkv")["pix_fmt"].endswith("p16le")
+    alpha = alpha_of(tmp_path / "o.mkv")
+    assert alpha.shape == (8, 64, 96)
+    assert np.abs(alpha[3, 10:42, 20:60].astype(int) - matte(3)).max() <= 1
+
+
 def test_ffv1_copies_the_sources_planes(tmp_path: Path) -> None:
     items = list(cutouts(**YUV420))
     write(tmp_path / "o.mkv", iter(items), clip())
@@ -391,6 +402,10 @@ class TestRefusedBeforeWork:
     )
     def test_numbers_that_are_none(self, name: str) -> None:
         assert "name it like frames/%06d.png" in self.refusal(f"f/{name}")
+
+    @pytest.mark.parametrize("name", ["out 100%.mov", "50% off.webm", "a%b.mkv"])
+    def test_a_percent_sign_in_a_films_name(self, name: str) -> None:
+        assert output_format(Path(name)).container == output_format(Path(f"o{Path(name).suffix}")).container
 
     @pytest.mark.parametrize("name", ["/", "/%06d.png"])
     def test_frames_all_over_the_root(self, name: str) -> None:

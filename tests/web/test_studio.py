@@ -258,6 +258,7 @@ def test_an_empty_cut_travels_too() -> None:
     [
         {"padding": 9},
         {"feather": float("nan")},
+        {"padding": 10**400},
         {"smoothing": True},
         {"heads": -1},
         {"heads": "me"},
