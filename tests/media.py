@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -158,10 +159,18 @@ def sound_nobody_knows(path: Path, known: int = 0) -> Path:
 
 
 def probe(path: Path) -> dict[str, Any]:
-    """What ffprobe says of a file's streams and format."""
+    """What ffprobe says of a file's streams, format, chapters and frames. One call for all of it, and none for a file of which
+    another test, or line, has asked before: starting it takes longer than what it does."""
     needs_ffmpeg()
-    command = ["ffprobe", "-v", "error", "-show_streams", "-show_format", "-show_chapters", "-of", "json", str(path)]
-    result: dict[str, Any] = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
+    about = path.stat()
+    return _probed(path.absolute(), about.st_mtime_ns, about.st_size)
+
+
+@lru_cache(maxsize=64)
+def _probed(path: Path, changed_ns: int, size: int) -> dict[str, Any]:
+    command = ["ffprobe", "-v", "error", "-show_streams", "-show_format", "-show_chapters", "-of", "json"]
+    command += ["-show_entries", "frame=stream_index,best_effort_timestamp_time,interlaced_frame,top_field_first"]
+    result: dict[str, Any] = json.loads(subprocess.run([*command, str(path)], capture_output=True, check=True).stdout)
     return result
 
 
@@ -172,10 +181,9 @@ def video_stream(path: Path) -> dict[str, Any]:
 
 def frame_times(path: Path) -> list[float]:
     """Presentation times of all pictures, by ffprobe."""
-    needs_ffmpeg()
-    command = ["ffprobe", "-v", "error", "-select_streams", "v:0", "-show_entries", "frame=best_effort_timestamp_time"]
-    text = subprocess.run([*command, "-of", "csv=p=0", str(path)], capture_output=True, check=True, text=True).stdout
-    return [float(line.strip(",")) for line in text.split() if line.strip(",")]
+    index = video_stream(path)["index"]
+    times = [f["best_effort_timestamp_time"] for f in probe(path)["frames"] if f.get("stream_index") == index]
+    return [float(time) for time in times]
 
 
 def decoded(path: Path, pix_fmt: str, *, decoder: str | None = None, filters: str = "") -> UInt8Array:

@@ -23,7 +23,7 @@ from headstream.track.finder import FaceFinder
 from headstream.types import Cutout, Float32Array, Frame, Part, UInt8Array
 from headstream.video import VideoJob, check_job, cut_video_file
 from tests.conftest import moving_portrait
-from tests.media import alpha_of, frame_times, needs_ffmpeg, pattern, probe, write_video
+from tests.media import alpha_of, frame_times, needs_ffmpeg, pattern, write_video
 
 
 class ListSource:
@@ -184,7 +184,7 @@ class TestVideoFile:
     def test_a_film_whose_clock_starts_late_keeps_its_pace(self, head_clip: Path, tmp_path: Path) -> None:
         """A transport stream starts at 1.4 s and more; no frame may be squeezed into its first moments."""
         late = tmp_path / "late.ts"
-        probe(head_clip)  # skips without ffmpeg
+        needs_ffmpeg()
         subprocess.run(["ffmpeg", "-v", "error", "-i", head_clip, "-c", "copy", late], check=True)
         cut_video_file(VideoJob(late, tmp_path / "o.mkv"))
         times = frame_times(tmp_path / "o.mkv")

@@ -538,17 +538,18 @@ class TestOthers:
         assert {"crop_ms", "threads", "parameters"} <= json.loads(capsys.readouterr().out).keys()
         assert run("bench", "live", "--size", "320x240", "--fps", "10", "--seconds", "1", "--every", "2") == 0
         assert "latency_ms         p50 " in (out := capsys.readouterr().out)
-        assert "network_every      2" in out
+        assert re.search(r"network_every      [23]\n", out)  # 3 where the machine is too busy for 2
         assert "np." not in out
 
-    def test_demo(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_demo(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        monkeypatch.setattr("headstream.demo.SECONDS", 1)
         assert run("demo", "--out", tmp_path / "d") == 0
         names = {p.name for p in (tmp_path / "d").iterdir()}
         assert names == {"portrait.jpg", "portrait.mp4", "head.webm", "head_only.png", "full_mask.png", "view.html"}
         err = capsys.readouterr().err
-        assert "90 frames, 90 with a head" in err
+        assert "30 frames, 30 with a head" in err
         assert str((tmp_path / "d").resolve()) in err
-        assert len(frame_times(tmp_path / "d" / "head.webm")) == 90
+        assert len(frame_times(tmp_path / "d" / "head.webm")) == 30
 
     def test_a_demo_on_a_full_disk(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         with files_of_at_most(60_000):
