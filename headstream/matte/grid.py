@@ -53,6 +53,22 @@ def brought_up(plane: Float32Array, grid_from_pixel: Any, size_px: tuple[int, in
     )
 
 
+def over_region(plane: Float32Array, crop_px: Region, region: Region, sub: tuple[int, int] = (1, 1)) -> Float32Array:
+    """A plane (S, S) or (S, S, 3) of the small grid over ``crop_px`` sampled, bilinear, for every pixel of ``region``, or every
+    chroma sample. Corners must be even where chroma is subsampled, as far as the frame allows."""
+    side, length = plane.shape[0], crop_px[2] - crop_px[0]
+    x0, y0, x1, y1 = (region[k] - crop_px[k % 2] for k in range(4))
+    (across, down), (left, top) = (length // sub[0], length // sub[1]), (x0 // sub[0], y0 // sub[1])
+    width, height = -(-(x1 - x0) // sub[0]), -(-(y1 - y0) // sub[1])
+    edge = length / side / 2 + 1  # pixels along the crop's border where the plane fades out
+    if min(x0, y0) < edge or max(x1, y1) > length - edge:
+        return brought_up(plane, grid_from_region(region, crop_px, side, sub), (width, height))
+    # Within the crop, the region is a part of the whole grid resized: in a third of the time. First along rows, so that
+    # little of what is not wanted is made.
+    rows = cv2.resize(plane, (across, side), interpolation=cv2.INTER_LINEAR)[:, left : left + width]
+    return cv2.resize(rows, (width, down), interpolation=cv2.INTER_LINEAR)[top : top + height]
+
+
 def ramp(value: Any, ends: tuple[float, float]) -> Any:
     """How far numbers are on the way between two ends, 0 before the first and 1 past the second."""
     return np.clip((value - ends[0]) / (ends[1] - ends[0]), 0.0, 1.0)

@@ -10,8 +10,8 @@ import numpy as np
 
 from headstream.colour import LUMA_WEIGHTS, to_8_bits, yuv_from_rgb
 from headstream.matte.clean import largest_piece, without_holes
-from headstream.matte.grid import brought_up, continued, grid_from_region, visible_region
-from headstream.matte.guided import guide_coefficients, levels
+from headstream.matte.grid import continued, over_region, visible_region
+from headstream.matte.guided import guide_coefficients
 from headstream.matte.motion import comparable
 from headstream.matte.screen import find_screen, keyed
 from headstream.matte.spill import spill_correction
@@ -19,7 +19,7 @@ from headstream.matte.temporal import MatteState, Stabiliser
 from headstream.matte.tint import Rgb, hair_luma, hair_share, tint_correction
 from headstream.matte.wall import Wall, find_wall, without_wall
 from headstream.tone import is_hdr
-from headstream.types import Float32Array, Frame, Matrix, Planes, Region, UInt8Array
+from headstream.types import Float32Array, Frame, Matrix, Plane, Planes, Region, UInt8Array
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ class HeadMatte:
             return Layer(region, np.zeros((0, 0), np.uint8), None)
         full = self._full_size(alpha, state.luma, region, crop_px, frame)
         correction = spill_correction(crop_rgb, np.clip(alpha, 0, 1)) if options.spill else None
-        kept: Any = full == 255  # pixels whose colour is their own
+        kept = cv2.compare(full, 255, cv2.CMP_EQ)  # pixels whose colour is their own
         if options.hair_color is not None and self._hair is not None:
             correction, kept = self._tinted(crop_rgb, correction, options.hair_color), np.zeros_like(kept)
         colours = None if correction is None else _corrected(frame, region, crop_px, correction, kept)
@@ -151,14 +151,14 @@ class HeadMatte:
         self, alpha: Float32Array, luma: UInt8Array, region: Region, crop_px: Region, frame: Frame
     ) -> UInt8Array:
         options = self.options
-        x0, y0, x1, y1 = region
         a, b = guide_coefficients(alpha, _unit(luma), radius=options.guide_radius, epsilon=options.guide_epsilon)
-        lift = grid_from_region(region, crop_px, alpha.shape[0])
-        size = (x1 - x0, y1 - y0)
-        full = cv2.multiply(brought_up(a, lift, size), region_luma(frame, region))
-        cv2.add(full, brought_up(b, lift, size), dst=full)
-        levels(full, options.low, options.high)
-        return cv2.convertScaleAbs(full, alpha=255)
+        # From code values of luma to those of alpha in one step: so much less is done at full size.
+        own, black, span = _own_luma(frame, region)
+        most = 255 / (options.high - options.low)
+        a, b = a * (most / span), b * most
+        b -= a * black
+        full = cv2.multiply(over_region(a, crop_px, region), own, dtype=cv2.CV_32F)
+        return cv2.addWeighted(full, 1, over_region(b, crop_px, region), 1, -options.low * most, dtype=cv2.CV_8U)
 
 
 def _matrix(frame: Frame) -> Matrix:
@@ -177,51 +177,51 @@ def _unit(luma: UInt8Array) -> Float32Array:
 
 def region_luma(frame: Frame, region: Region) -> Float32Array:
     """(h, w) float32, 0..1: the region's luma in the same measure as ``_luma``."""
-    x0, y0, x1, y1 = region
-    planes = frame.planes
-    if planes is None:
-        return _unit(_luma(frame.rgb[y0:y1, x0:x1], "bt709"))
-    scale = 1 << (planes.bits - 8)
-    black, span = (0, 255 * scale) if planes.colour.full_range else (16 * scale, 219 * scale)
-    luma = planes.y[y0:y1, x0:x1].astype(np.float32)
+    plane, black, span = _own_luma(frame, region)
+    luma = plane.astype(np.float32)
     luma -= black
     luma *= 1 / span
     return luma
 
 
+def _own_luma(frame: Frame, region: Region) -> tuple[Plane, int, int]:
+    """The region's luma as the frame has it, the value of black, and how much higher white is."""
+    x0, y0, x1, y1 = region
+    planes = frame.planes
+    if planes is None:
+        return _luma(frame.rgb[y0:y1, x0:x1], "bt709"), 0, 255
+    scale = 1 << (planes.bits - 8)
+    black, span = (0, 255 * scale) if planes.colour.full_range else (16 * scale, 219 * scale)
+    return planes.y[y0:y1, x0:x1], black, span
+
+
 def _corrected(
-    frame: Frame, region: Region, crop_px: Region, correction: Float32Array, solid: Any
+    frame: Frame, region: Region, crop_px: Region, correction: Float32Array, solid: UInt8Array
 ) -> Planes | UInt8Array:
-    """The region's colours with ``correction`` (S, S, 3; R'G'B' 0..255) added except where ``solid``."""
-    side = correction.shape[0]
+    """The region's colours with ``correction`` (S, S, 3; R'G'B' 0..255) added except where ``solid``, which is 0 or 255."""
     planes = frame.planes
     if planes is None:
         x0, y0, x1, y1 = region
-        own = frame.rgb[y0:y1, x0:x1]
-        more = brought_up(correction, grid_from_region(region, crop_px, side), (x1 - x0, y1 - y0))
-        fixed = cv2.add(own, more, dtype=cv2.CV_8U)
-        fixed[solid] = own[solid]
-        return fixed
+        return _added(frame.rgb[y0:y1, x0:x1], over_region(correction, crop_px, region), solid, 8)
     part = planes.region(region)
     linear = yuv_from_rgb(planes.colour.matrix, planes.colour.full_range)[:, :3] * (1 << (planes.bits - 8))
     steps = cv2.split(cv2.transform(correction, linear))
-    chroma_solid = solid[:: planes.sub_h, :: planes.sub_w]
-    chroma = (planes.sub_w, planes.sub_h)
-    bits = planes.bits
-    y = _added(part.y, steps[0], grid_from_region(region, crop_px, side), solid, bits)
-    lift = grid_from_region(region, crop_px, side, chroma)
-    u, v = (_added(p, s, lift, chroma_solid, bits) for p, s in ((part.u, steps[1]), (part.v, steps[2])))
+    sub = (planes.sub_w, planes.sub_h)
+    y = _added(part.y, over_region(steps[0], crop_px, region), solid, planes.bits)
+    solid = np.ascontiguousarray(solid[:: sub[1], :: sub[0]])
+    u, v = (
+        _added(plane, over_region(step, crop_px, region, sub), solid, planes.bits)
+        for plane, step in ((part.u, steps[1]), (part.v, steps[2]))
+    )
     return replace(part, y=y, u=u, v=v)
 
 
-def _added(plane: Any, step: Float32Array, lift: Any, solid: Any, bits: int) -> Any:
-    """``plane`` plus the brought-up ``step``, kept within ``bits``; ``solid`` pixels as they were."""
-    height, width = plane.shape
-    more = brought_up(step, lift, (width, height))
-    more[solid] = 0
-    if bits == 8:
-        return cv2.add(plane, more, dtype=cv2.CV_8U)
-    return np.minimum(cv2.add(plane, more, dtype=cv2.CV_16U), (1 << bits) - 1)
+def _added(plane: Plane, more: Float32Array, solid: UInt8Array, bits: int) -> Plane:
+    """``plane`` plus ``more``, kept within ``bits``; ``solid`` pixels as they were."""
+    fixed = cv2.addWeighted(plane, 1, more, 1, 0, dtype=cv2.CV_8U if bits == 8 else cv2.CV_16U)
+    if bits != 8:
+        np.minimum(fixed, (1 << bits) - 1, out=fixed)
+    return cv2.copyTo(plane, solid, fixed)
 
 
 def _bare(

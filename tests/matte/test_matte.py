@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from headstream.colour import crop_resized, planes_from_rgb, rgb_from_planes
 from headstream.matte.clean import largest_piece, without_holes
-from headstream.matte.grid import brought_up, continued, grid_from_region, visible_region
+from headstream.matte.grid import brought_up, continued, grid_from_region, over_region, visible_region
 from headstream.matte.guided import guide_coefficients, levels
 from headstream.matte.refine import HeadMatte, Layer, MatteOptions, merged
 from headstream.matte.spill import spill_correction
@@ -45,6 +45,24 @@ class TestGrid:
         up = brought_up(ramp, grid_from_region(inner, crop, S), (inner[2] - inner[0], inner[3] - inner[1]))
         px = a * (np.arange(inner[0], inner[2]) + 0.5)[None] + b * (np.arange(inner[1], inner[3]) + 0.5)[:, None]
         assert np.abs(up - px).max() < 0.05 * cell + 1e-3
+
+    @given(
+        x=st.integers(-60, 200), y=st.integers(-60, 120), side=st.integers(16, 200).map(lambda v: 2 * v),
+        sub=st.sampled_from([(1, 1), (2, 1), (2, 2)]), ends=st.tuples(*[st.floats(0, 0.4)] * 4), odd=st.booleans(),
+    )  # fmt: skip
+    @settings(max_examples=60, deadline=None)
+    def test_over_a_region_it_is_the_same_as_pixel_by_pixel(
+        self, x: int, y: int, side: int, sub: tuple[int, int], ends: tuple[float, float, float, float], odd: bool
+    ) -> None:
+        crop = (2 * x, 2 * y, 2 * x + side, 2 * y + side)
+        x0, y0, x1, y1 = (int(side * share) // 2 * 2 for share in ends)
+        region = (crop[0] + x0, crop[1] + y0, crop[2] - x1 - odd, crop[3] - y1 - odd)
+        width, height = region[2] - region[0], region[3] - region[1]
+        plane = cv2.GaussianBlur(disc(30, 34, 22), (0, 0), 2)
+        size = (-(-width // sub[0]), -(-height // sub[1]))
+        up = over_region(plane, crop, region, sub)
+        assert up.shape == size[::-1]
+        assert np.abs(up - brought_up(plane, grid_from_region(region, crop, S, sub), size)).max() < 0.01
 
     def test_the_region_holds_all_that_is_visible_and_is_even(self) -> None:
         alpha = disc(20, 40, 9)
