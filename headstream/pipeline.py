@@ -17,6 +17,7 @@ import numpy as np
 from headstream.choice import Choice, Heads
 from headstream.colour import crop_resized
 from headstream.errors import UsageError
+from headstream.matte.neighbour import alone
 from headstream.matte.refine import HeadMatte, Layer, MatteOptions, merged
 from headstream.matte.temporal import MatteState
 from headstream.segment.places import looked_at
@@ -194,6 +195,7 @@ class HeadCutter:
         people = candidates
         while candidates and (wanted := self._choice.of(candidates, self.options.heads, frame.pts)):
             crops, planes = self._answers(frame, wanted)
+            planes = alone(planes, wanted, [head for head in people if head not in wanted])
             refused = self._observe(people, evidence_of(planes, self.options.part, wanted))
             self._look_again(frame, people, wanted, (crops, planes), refused)
             believed = [k for k, head in enumerate(wanted) if head.track_id not in refused]
@@ -223,6 +225,7 @@ class HeadCutter:
                 return
             again = [replace(heads[k], crop_px=crop_px) for k, crop_px in better.items()]
             more, more_planes = self._answers(frame, again, once_more=True)
+            more_planes = alone(more_planes, again, [head for head in people if head not in heads])
             for n, k in enumerate(better):
                 heads[k], crops[k] = again[n], more[n]
                 for part, alphas in planes.items():
