@@ -109,6 +109,11 @@ class Output:
         """Cut-outs this output was too slow for."""
         return self.threaded.dropped
 
+    @property
+    def reason(self) -> str:
+        """The error, without the name if it begins with that."""
+        return str(self.error).removeprefix(f"{self.name}: ")
+
     def write(self, cutout: Cutout) -> None:
         """Hand over one cut-out."""
         if self.error is None:
@@ -221,7 +226,7 @@ def _write(cutout: Cutout, outputs: Sequence[Output], notice: Callable[[str], No
         was_well = output.error is None
         output.write(cutout)
         if was_well and output.error is not None:
-            notice(f"{output.name} has failed and is left out: {output.error}")
+            notice(f"{output.name} has failed and is left out: {output.reason}")
 
 
 @contextmanager
@@ -233,7 +238,7 @@ def _closing(outputs: Sequence[Output], notice: Callable[[str], None]) -> Iterat
             was_well = output.error is None
             output.close()
             if was_well and output.error is not None:
-                notice(f"{output.name} could not be finished: {output.error}")
+                notice(f"{output.name} could not be finished: {output.reason}")
 
 
 def describe_line(status: LiveStatus) -> str:

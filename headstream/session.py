@@ -32,8 +32,10 @@ from headstream.sinks.background import (
 from headstream.sinks.formats import output_format
 from headstream.sinks.photo import save_png
 from headstream.sinks.preview import PreviewWindow
+from headstream.sinks.take import TakeSink
 from headstream.sinks.vcam import VirtualCameraSink
-from headstream.sinks.video import ClipInfo, VideoSink
+from headstream.sinks.video import ClipInfo
+from headstream.takes import check_take
 from headstream.track.finder import FaceFinder
 from headstream.types import Cutout
 
@@ -48,7 +50,8 @@ class LiveJob:
 
     size_px, rate: what a webcam is asked for; it may answer with another.  background: as of a video.
     virtual_camera_name: None for the first there is.  overlay_port: of the overlay's page; 0 for
-    any free one.  record: a file.  seconds: stop after that long; None for never.
+    any free one.  record: a file; overwrite: whether in place of one that is there.  seconds: stop after that long; None for
+    never.
     every: on which frames the network runs at most, 1 to 3: every one, every second, every third.
     """
 
@@ -62,6 +65,7 @@ class LiveJob:
     preview: bool = False
     overlay_port: int | None = None
     record: Path | None = None
+    overwrite: bool = False
     mirror: bool = False
     loop: bool = False
     seconds: float | None = None
@@ -86,6 +90,7 @@ def check_live_job(job: LiveJob) -> None:
         reads = [Path(job.target.address)] if job.target.kind == "file" else []
         reads += [background] if isinstance(background, Path) else []
         check_apart([*reads, *model_files(job.model)], [job.record])
+        check_take(job.record, overwrite=job.overwrite)
 
 
 def run_session(
@@ -178,7 +183,8 @@ def _outputs(job: LiveJob, source: LiveSource, choice: Choice, notice: Callable[
             clip = ClipInfo(source.size_px, source.rate)
             behind = None if transparent else open_background(parse_background(job.background), FileSource)
             with handed_over(behind):
-                outputs.append(Output(str(job.record), VideoSink(job.record, kind, clip, background=behind)))
+                take = TakeSink(job.record, kind, clip, background=behind, overwrite=job.overwrite)
+            outputs.append(Output(str(job.record), take))
     except BaseException:
         for output in outputs:
             output.close()

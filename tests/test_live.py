@@ -27,12 +27,15 @@ from headstream.pipeline import CutOptions, HeadCutter
 from headstream.segment.crops import CropSegmenter
 from headstream.session import LiveJob, check_live_job, run_session
 from headstream.sinks.background import VideoBackground
+from headstream.sinks.encode import ClipInfo
+from headstream.sinks.formats import output_format
 from headstream.sinks.memory import CountingSink, MemorySink
 from headstream.sinks.preview import PreviewWindow
+from headstream.sinks.take import TakeSink
 from headstream.track.finder import FaceFinder
 from headstream.types import Colour, Cutout, Float32Array, Frame, Part, Planes, UInt8Array
 from tests.conftest import moving_portrait
-from tests.media import frame_times, heeds_ctrl_c, video_stream
+from tests.media import files_of_at_most, frame_times, heeds_ctrl_c, video_stream
 from tests.waiting import wait_until
 
 
@@ -311,6 +314,22 @@ def test_a_session_records_what_it_cuts(head_clip: Path, tmp_path: Path) -> None
     assert lines[0].startswith("head.mp4: 320x240 at 25 frames/s; lite-int8 on cpu")
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="needs setrlimit")
+def test_a_recording_for_which_there_is_no_more_room_is_kept_and_told(
+    pictures: list[Planes], segmenter: CropSegmenter, finder: FaceFinder, tmp_path: Path
+) -> None:
+    lines: list[str] = []
+    out, clip = tmp_path / "o.mov", ClipInfo((512, 512), Fraction(10))
+    cutter = LiveCutter(SyntheticCamera(pictures, Fraction(10), 2.0), HeadCutter(segmenter, finder))
+    outputs = [Output(str(out), TakeSink(out, output_format(out), clip)), Output("well", CountingSink())]
+    with files_of_at_most(300_000):
+        status = run_live(cutter, outputs, notice=lines.append)
+    told = f"{out} has failed and is left out: the file grew past the size allowed here; the first "
+    assert [line.startswith(told) and line.endswith(f" s are kept in {out}") for line in lines] == [True]
+    assert 0 < len(frame_times(out)) < status.frames
+    assert list(tmp_path.iterdir()) == [out]
+
+
 def test_green_goes_behind_the_head_where_a_camera_takes_no_transparency(
     head_clip: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -398,7 +417,7 @@ def test_a_signal_ends_it_quickly_with_a_usable_file(name: str, times: int, head
         text=True,
         preexec_fn=heeds_ctrl_c,
     )
-    growing = tmp_path / ".o.part.mkv"
+    growing = tmp_path / "o.recording.mkv"
     wait_until(lambda: process.poll() is not None or (growing.exists() and growing.stat().st_size))
     for _ in range(times):
         process.send_signal(getattr(signal, name))

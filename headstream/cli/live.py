@@ -71,6 +71,9 @@ def live(
         Path | None,
         typer.Option(metavar="OUT", help="Also write a file: .mov, .webm, .mkv with alpha; .mp4 with a background."),
     ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="A recording takes the place of the file that has its name.")
+    ] = False,
     mirror: Annotated[bool, typer.Option("--mirror", help="Left and right exchanged, as in a mirror.")] = False,
     loop: Annotated[bool, typer.Option("--loop", help="A file starts again when it ends.")] = False,
     seconds: Annotated[float | None, typer.Option(min=0.1, help="Stop by itself after this long.")] = None,
@@ -93,7 +96,7 @@ def live(
     """Cut the head out of a webcam or stream as it happens. Nothing leaves the machine."""
     from headstream.capture.cameras import list_cameras, parse_target
     from headstream.session import KEYS, LiveJob, check_live_job, run_session
-    from headstream.sinks.video import VideoSink
+    from headstream.sinks.take import TakeSink
 
     if list_:
         _list(list_cameras(), json)
@@ -108,6 +111,7 @@ def live(
         preview=preview or (virtual_camera is None and record is None and overlay is None),
         overlay_port=overlay,
         record=record,
+        overwrite=overwrite,
         mirror=mirror,
         loop=loop,
         seconds=seconds,
@@ -122,12 +126,7 @@ def live(
     say("headstream: starting")
     with _status_line(f"keys in the window: {KEYS}" if job.preview else "running; Ctrl-C ends it") as report:
         status, outputs = run_session(job, notice=lambda line: say(f"headstream: {line}"), report=report)
-    files = [
-        output.sink.final_path
-        for output in outputs
-        if isinstance(output.sink, VideoSink)
-        and (output.sink.frames and output.error is None and output.sink.final_path.exists())
-    ]
+    files = [output.sink.final_path for output in outputs if isinstance(output.sink, TakeSink) and output.sink.kept]
     if json:
         emit_json(as_json(status, outputs, files))
     else:

@@ -409,6 +409,18 @@ class TestLive:
         assert f"wrote {out}" in captured.err
         assert video_stream(out)["codec_name"] == "vp9"
 
+    def test_an_earlier_take_is_not_replaced_unasked(
+        self, head_clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        out = tmp_path / "o.mkv"
+        out.write_text("an earlier take")
+        arguments = ("live", "--camera", head_clip, "--record", out, "--seconds", "1")
+        assert run(*arguments) == 2
+        assert f"{out} is already there; give another name, or --overwrite" in capsys.readouterr().err
+        assert out.read_text() == "an earlier take"
+        assert run(*arguments, "--overwrite") == 0
+        assert video_stream(out)["codec_name"] == "ffv1"
+
     def test_nobody_in_view(self, plain_clip: Path, tmp_path: Path) -> None:
         assert run("live", "--camera", plain_clip, "--record", tmp_path / "o.mkv") == 3
 
