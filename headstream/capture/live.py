@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from fractions import Fraction
 from typing import Any
 
@@ -109,7 +109,7 @@ class LiveSource:
             if first is None:
                 wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
                 continue
-            self._pictures = itertools.chain([first], again)
+            self._pictures = _after(first, again)
             self._notice(f"{self.target.label} is back after {time.monotonic() - since:.0f} s")
             return
 
@@ -133,6 +133,15 @@ class LiveSource:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+
+def _after(
+    first: tuple[float, Frame], rest: Generator[tuple[float, Frame], None, None]
+) -> Iterator[tuple[float, Frame]]:
+    """A feed's pictures, of which one was taken; closed with whoever iterates, so that the device is free again."""
+    with closing(rest):
+        yield first
+        yield from rest
 
 
 class _BlackWatch:

@@ -145,6 +145,19 @@ def test_a_lost_camera_is_opened_again_and_said() -> None:
     assert first.released
 
 
+@pytest.mark.parametrize("taken", [2, 3])
+def test_a_camera_that_came_back_is_let_go_of_with_whoever_iterates(taken: int) -> None:
+    bright = [np.full((48, 64, 3), 200, np.uint8)] * 3
+    first, second = FakeFeed(bright[:1]), FakeFeed(bright)
+    source = LiveSource(CAMERA, open_=opening(first, second))
+    frames = iter(source)
+    for _ in range(taken):
+        next(frames)
+    assert (first.released, second.released) == (True, False)
+    frames.close()  # type: ignore[attr-defined]
+    assert second.released
+
+
 def test_a_camera_that_opens_and_gives_nothing_is_not_back() -> None:
     picture = [np.full((48, 64, 3), 200, np.uint8)]
     lines: list[str] = []
