@@ -175,7 +175,7 @@ class LiveCutter:
                     if not self.idle():
                         return
                     continue
-                carried = pace.carries()
+                carried = pace.carries(frame.captured_s)
                 started = self._clock()
                 cutout = self.cutter.cut(self.controls.before(frame), carry=carried)
                 now = self._clock()

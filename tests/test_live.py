@@ -124,6 +124,19 @@ def test_a_slow_network_runs_less_often_and_latency_does_not_grow(
     assert latencies[-1] == pytest.approx(0.0)
 
 
+def test_at_a_few_frames_a_second_nothing_is_carried(
+    pictures: list[Planes], segmenter: CropSegmenter, finder: FaceFinder
+) -> None:
+    """A matte of 0.3 s ago lies on what was the head then."""
+    slow = Simulation(pictures, segmenter, 0.3, frames=15)
+    cutter = LiveCutter(slow, HeadCutter(slow, finder), clock=slow.clock)
+    for _ in cutter:
+        slow.cut.release()
+    assert slow.calls >= cutter.status.frames == 15
+    assert cutter.status.every == 1
+    assert "carry" not in cutter.status.stages_ms
+
+
 def test_a_carried_matte_belongs_to_its_own_frame(
     portrait: UInt8Array, segmenter: CropSegmenter, finder: FaceFinder
 ) -> None:
