@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -124,8 +124,11 @@ def live(
     if overlay is not None:
         need_studio()
     say("headstream: starting")
-    with _status_line(f"keys in the window: {KEYS}" if job.preview else "running; Ctrl-C ends it") as report:
-        status, outputs = run_session(job, notice=lambda line: say(f"headstream: {line}"), report=report)
+    shown = StatusLine(f"keys in the window: {KEYS}" if job.preview else "running; Ctrl-C ends it")
+    try:
+        status, outputs = run_session(job, notice=lambda line: shown.say(f"headstream: {line}"), report=shown.report)
+    finally:
+        shown.end()
     files = [output.sink.final_path for output in outputs if isinstance(output.sink, TakeSink) and output.sink.kept]
     if json:
         emit_json(as_json(status, outputs, files))
@@ -174,23 +177,54 @@ def as_json(status: LiveStatus, shown_on: list[Output], files: list[Path]) -> di
     )
 
 
-@contextmanager
-def _status_line(how: str) -> Iterator[Callable[[LiveStatus, list[Output]], None]]:
-    """On a terminal, one line that is kept up to date. how: to control it, said once there is something to control."""
-    from headstream.live import describe_line
+class StatusLine:
+    """On a terminal, one line that is kept up to date, below whatever else is said. how: to control it, said once there is
+    something to control. ``say`` may be called from any thread."""
 
-    last, told = 0.0, False
+    def __init__(self, how: str) -> None:
+        self._how: str | None = how
+        self._shown, self._last_s = "", 0.0
+        self._lock = threading.Lock()
 
-    def report(status: LiveStatus, outputs: list[Output]) -> None:
-        nonlocal last, told
-        if not told:
-            told = True
-            say(f"headstream: {how}")
-        if sys.stderr.isatty() and time.monotonic() - last > 0.5:
-            last = time.monotonic()
-            sys.stderr.write(f"\r\x1b[2K{describe_line(status)}")
+    def say(self, message: str) -> None:
+        """One line for the user, in its own place."""
+        with self._lock:
+            self._clear()
+            say(message)
+            self._write(self._shown)
+
+    def report(self, status: LiveStatus, outputs: list[Output]) -> None:
+        """Show how it goes."""
+        from headstream.live import describe_line
+
+        how, self._how = self._how, None
+        if how is not None:
+            self.say(f"headstream: {how}")
+        if sys.stderr.isatty() and time.monotonic() - self._last_s > 0.5:
+            self._last_s = time.monotonic()
+            with self._lock:
+                self._clear()
+                self._shown = describe_line(status)[: _columns() - 1]  # what wraps cannot be taken back
+                self._write(self._shown)
+
+    def end(self) -> None:
+        """Take the line away."""
+        with self._lock:
+            self._clear()
+            self._shown = ""
+
+    def _clear(self) -> None:
+        if self._shown:
+            self._write("\r\x1b[2K")
+
+    def _write(self, text: str) -> None:
+        if text:
+            sys.stderr.write(text)
             sys.stderr.flush()
 
-    yield report
-    if last:
-        sys.stderr.write("\r\x1b[2K")
+
+def _columns() -> int:
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns or 80  # 0 where nobody has told the terminal
+    except (OSError, ValueError):
+        return 80
