@@ -214,19 +214,24 @@ def run_live(
         for cutout, status in cut:
             shown = cutter.controls.after(cutout, shown)
             _write(shown, outputs, notice)
-            if outputs and all(output.error is not None for output in outputs):
-                raise SinkError(str(outputs[0].error))
             if not each(shown, status):
                 break
     return cutter.status
 
 
 def _write(cutout: Cutout, outputs: Sequence[Output], notice: Callable[[str], None]) -> None:
+    """Raises the last one's SinkError when none is left; whoever catches it tells it."""
+    lost: list[Output] = []
     for output in outputs:
         was_well = output.error is None
         output.write(cutout)
         if was_well and output.error is not None:
-            notice(f"{output.name} has failed and is left out: {output.reason}")
+            lost.append(output)
+    last = lost.pop() if lost and all(output.error is not None for output in outputs) else None
+    for output in lost:
+        notice(f"{output.name} has failed and is left out: {output.reason}")
+    if last is not None:
+        raise SinkError(str(last.error))
 
 
 @contextmanager

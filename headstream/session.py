@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, dataclass, field, replace
 from pathlib import Path
 
 from headstream.apart import check_apart, model_files
@@ -33,7 +33,7 @@ from headstream.sinks.formats import output_format
 from headstream.sinks.photo import save_png
 from headstream.sinks.preview import PreviewWindow
 from headstream.sinks.take import TakeSink
-from headstream.sinks.vcam import VirtualCameraSink
+from headstream.sinks.vcam import ReturningCamera, VirtualCameraSink
 from headstream.sinks.video import ClipInfo
 from headstream.takes import check_take
 from headstream.track.finder import FaceFinder
@@ -170,7 +170,7 @@ def _outputs(job: LiveJob, source: LiveSource, choice: Choice, notice: Callable[
     outputs: list[Output] = []
     try:
         if job.virtual_camera:
-            outputs.append(Output("virtual camera", _virtual_camera(job, source, choice, notice)))
+            outputs.append(Output("virtual camera", _returning(job, source, choice, notice)))
         if job.overlay_port is not None:
             from headstream.web.overlay import OverlaySink
 
@@ -190,6 +190,12 @@ def _outputs(job: LiveJob, source: LiveSource, choice: Choice, notice: Callable[
             output.close()
         raise
     return outputs
+
+
+def _returning(job: LiveJob, source: LiveSource, choice: Choice, notice: Callable[[str], None]) -> ReturningCamera:
+    first = _virtual_camera(job, source, choice, notice)
+    same = replace(job, virtual_camera_name=first.device)  # never another, which may be somebody else's by now
+    return ReturningCamera(first, lambda: _virtual_camera(same, source, choice, lambda line: None), notice)
 
 
 def _virtual_camera(

@@ -173,10 +173,16 @@ def test_a_broken_output_leaves_and_the_others_go_on(
     assert outputs[0].error is not None
 
 
-def test_when_no_output_is_left_it_ends(pictures: list[Planes], segmenter: CropSegmenter, finder: FaceFinder) -> None:
-    camera = SyntheticCamera(pictures, Fraction(20), 60)
+@pytest.mark.parametrize("count", [1, 2])
+def test_when_no_output_is_left_it_ends_and_each_is_told_once(
+    count: int, pictures: list[Planes], segmenter: CropSegmenter, finder: FaceFinder
+) -> None:
+    camera, lines = SyntheticCamera(pictures, Fraction(20), 60), list[str]()
+    outputs = [Output(f"o{k}", FailingSink()) for k in range(count)]
     with pytest.raises(SinkError, match="disk is full"):
-        run_live(LiveCutter(camera, HeadCutter(segmenter, finder)), [Output("only", FailingSink())], notice=print)
+        run_live(LiveCutter(camera, HeadCutter(segmenter, finder)), outputs, notice=lines.append)
+    assert len(lines) == count - 1
+    assert all("has failed and is left out: the disk is full" in line for line in lines)
 
 
 class Broken:
