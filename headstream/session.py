@@ -41,6 +41,12 @@ from headstream.types import Cutout
 
 KEYS = "b background, m mirror, p pause, f freeze, s snapshot, n next head, q quit"
 _CHROMA_GREEN = "#00b140"
+_SIZE_PX, _RATE = (1280, 720), 30.0
+_OWN = {
+    "file": "a file keeps its own",
+    "network": "a stream keeps its own",
+    "screen": "the screen keeps its own (screen:X,Y,WIDTH,HEIGHT is a part of it)",
+}
 _OTHERS = ("blur", _CHROMA_GREEN, "#ffffff", "#000000")
 
 
@@ -48,7 +54,8 @@ _OTHERS = ("blur", _CHROMA_GREEN, "#ffffff", "#000000")
 class LiveJob:
     """What to cut, and where to.
 
-    size_px, rate: what a webcam is asked for; it may answer with another.  background: as of a video.
+    size_px, rate: what a webcam is asked for, the screen for the rate; None for what most can. It may answer with another.
+    background: as of a video.
     virtual_camera_name: None for the first there is.  overlay_port: of the overlay's page; 0 for
     any free one.  record: a file; overwrite: whether in place of one that is there.  seconds: stop after that long; None for
     never.
@@ -57,8 +64,8 @@ class LiveJob:
 
     target: LiveTarget
     _: KW_ONLY
-    size_px: tuple[int, int] = (1280, 720)
-    rate: float = 30.0
+    size_px: tuple[int, int] | None = None
+    rate: float | None = None
     background: str = "transparent"
     virtual_camera: bool = False
     virtual_camera_name: str | None = None
@@ -108,10 +115,11 @@ def run_session(
     with ExitStack() as stack:
         segmenter = load_segmenter(job.model, device=job.device, fast=True)
         finder = stack.enter_context(FaceFinder(models_dir()))
-        source = stack.enter_context(
-            LiveSource(job.target, size_px=job.size_px, rate=job.rate, loop=job.loop, notice=notice)
-        )
+        size_px, rate = job.size_px or _SIZE_PX, job.rate or _RATE
+        source = stack.enter_context(LiveSource(job.target, size_px=size_px, rate=rate, loop=job.loop, notice=notice))
         notice(_opening(source, f"{segmenter.card.name} on {segmenter.device}"))
+        if ignored := _ignored(job):
+            notice(ignored)
         pace = Pace(1 / float(source.rate), least=job.every)
         heads = HeadCutter(segmenter, finder, job.options)
         cutter = LiveCutter(source, heads, pace=pace, controls=Controls(mirror=job.mirror))
@@ -147,6 +155,15 @@ def run_session(
 def _opening(source: LiveSource, network: str) -> str:
     (width, height), rate = source.size_px, float(source.rate)
     return f"{source.target.label}: {width}x{height} at {rate:.4g} frames/s; {network}"
+
+
+def _ignored(job: LiveJob) -> str:
+    """What is asked for that such a source does not heed, in words."""
+    kind = job.target.kind
+    size = ["the size"] if job.size_px is not None and kind != "camera" else []
+    rate = ["the rate"] if job.rate is not None and kind not in {"camera", "screen"} else []
+    what = " and ".join(size + rate)
+    return f"{what} asked for {'has' if len(size + rate) == 1 else 'have'} no effect: {_OWN[kind]}" if what else ""
 
 
 @contextmanager

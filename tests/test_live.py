@@ -379,6 +379,23 @@ def test_green_goes_behind_the_head_where_a_camera_takes_no_transparency(
     assert np.abs(np.array(corners[-1]) - (0, 177, 64)).max() < 8
 
 
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ({}, []),
+        ({"size_px": (640, 480)}, ["the size asked for has no effect: a file keeps its own"]),
+        (
+            {"size_px": (640, 480), "rate": 15.0},
+            ["the size and the rate asked for have no effect: a file keeps its own"],
+        ),
+    ],
+)
+def test_what_a_file_does_not_heed_is_said(asked: dict[str, Any], told: list[str], head_clip: Path) -> None:
+    target, lines = LiveTarget("file", head_clip.name, address=str(head_clip)), list[str]()
+    run_session(LiveJob(target, overlay_port=0, seconds=0.1, **asked), notice=lines.append)
+    assert [line for line in lines if "asked for" in line] == told
+
+
 def test_one_session_at_a_time_records_a_file(head_clip: Path, tmp_path: Path) -> None:
     out = tmp_path / "o.mkv"
     target = LiveTarget("file", head_clip.name, address=str(head_clip))

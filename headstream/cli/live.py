@@ -19,7 +19,6 @@ from headstream.cli.options import (
     JsonOption,
     ModelOption,
     PartOption,
-    SizeOption,
     completing,
     parse_size,
 )
@@ -39,8 +38,21 @@ def live(
             help="A webcam by number or part of its name; rtsp://, http://, udp://, tcp://; screen:X,Y,W,H; or a video file.",
         ),
     ] = "0",
-    size: SizeOption = "1280x720",
-    fps: Annotated[float, typer.Option(min=1, max=240, help="Frames a second to ask the webcam for.")] = 30.0,
+    size: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WxH",
+            help="Width and height to ask the webcam for, 1280x720 by itself. Files, streams and the screen keep theirs.",
+        ),
+    ] = None,
+    fps: Annotated[
+        float | None,
+        typer.Option(
+            min=1,
+            max=240,
+            help="Frames a second to ask the webcam (or the screen) for, 30 by itself. Files and streams keep theirs.",
+        ),
+    ] = None,
     background: Annotated[
         str,
         typer.Option(
@@ -103,7 +115,7 @@ def live(
         return 0
     job = LiveJob(
         target=parse_target(camera),
-        size_px=parse_size(size),
+        size_px=None if size is None else parse_size(size),
         rate=fps,
         background=background,
         virtual_camera=virtual_camera is not None,
