@@ -120,6 +120,8 @@ def run_session(
         notice(_opening(source, f"{segmenter.card.name} on {segmenter.device}"))
         if ignored := _ignored(job):
             notice(ignored)
+        if job.record is not None:
+            notice(f"{job.record.name} will have pictures only: record the sound beside it, and join them afterwards")
         pace = Pace(1 / float(source.rate), least=job.every)
         heads = HeadCutter(segmenter, finder, job.options)
         cutter = LiveCutter(source, heads, pace=pace, controls=Controls(mirror=job.mirror))

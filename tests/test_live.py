@@ -331,6 +331,7 @@ def test_a_session_records_what_it_cuts(head_clip: Path, tmp_path: Path) -> None
     assert (stream["codec_name"], stream["width"], stream["height"]) == ("ffv1", 320, 240)
     assert len(frame_times(out)) == status.frames - outputs[0].dropped
     assert lines[0].startswith("head.mp4: 320x240 at 25 frames/s; lite-int8 on cpu")
+    assert lines[1] == "o.mkv will have pictures only: record the sound beside it, and join them afterwards"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs setrlimit")
