@@ -1,7 +1,8 @@
 """A live recording: it cannot be made again, so nothing that has got to the disk is ever thrown away.
 
-While it grows it has a name that is seen, ``me.recording.mov``, and any beginning of it can be played: a power cut or kill -9
-costs a fraction of a second. Where the disk fills up, the beginning that is whole on it is kept under the final name.
+While it grows it has a name that is seen, ``me.recording.mov``, and any beginning of it can be played: a crash or kill -9 costs
+what the encoder and the muxer hold, under a second. Where the disk fills up, it is ended in time, or the beginning that is
+whole on the disk is kept under the final name.
 .mov and .mp4 are written as fragments, of which FFmpeg's muxer makes a plain file in place when it ends well
 (hybrid_fragmented): editors want no fragments, and a copy of an hour of ProRes takes minutes, and twice the room.
 https://ffmpeg.org/ffmpeg-formats.html#Fragmentation

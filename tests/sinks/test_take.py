@@ -74,7 +74,7 @@ def test_one_that_ends_well_is_a_plain_file(tmp_path: Path, suffix: str) -> None
         assert float(next(film.decode(video=0)).time) <= 1.2
 
 
-@pytest.mark.parametrize("suffix", FILMS)
+@pytest.mark.parametrize("suffix", [*FILMS, ".gif", ".apng"])
 def test_one_that_is_killed_plays_as_far_as_it_goes(tmp_path: Path, suffix: str) -> None:
     """What is on the disk while it grows is what a process that is killed leaves."""
     sink = begun(tmp_path / f"o{suffix}", frames=100)
@@ -87,7 +87,7 @@ def test_one_that_is_killed_plays_as_far_as_it_goes(tmp_path: Path, suffix: str)
 
 
 @limited
-@pytest.mark.parametrize("suffix", FILMS)
+@pytest.mark.parametrize("suffix", [*FILMS, ".gif", ".apng"])
 def test_on_a_full_disk_what_is_whole_is_kept(tmp_path: Path, suffix: str) -> None:
     out = tmp_path / f"o{suffix}"
     sink = begun(out)
