@@ -27,7 +27,8 @@ def is_there(path: Path) -> bool:
 def _frames_of(path: Path) -> list[Path]:
     """The frames that a folder holds already, under names that a recording would give."""
     folder, pattern = sequence_place(path)
-    named = re.compile(re.sub(r"%(0\d+)?d", r"\\d+", re.escape(pattern)), re.IGNORECASE)
+    digits = re.sub(r"%(?:0(\d+))?d", lambda found: rf"\d{{{found[1] or 1},}}", re.escape(pattern))
+    named = re.compile(digits, re.IGNORECASE)
     return [file for file in folder.iterdir() if named.fullmatch(file.name)] if folder.is_dir() else []
 
 

@@ -91,7 +91,10 @@ class TakeSink(VideoSink):
                 self._end_well()
 
     def _free_bytes(self) -> int:
-        return shutil.disk_usage(self._take.place.path.parent).free
+        try:
+            return shutil.disk_usage(self._take.place.path.parent).free
+        except OSError:  # of a file system that does not tell: no reason to end
+            return _SPARE_BYTES
 
     def _end_well(self) -> None:
         """While there is room for what belongs at a file's end, which one that is cut off has to do without."""

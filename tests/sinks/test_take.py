@@ -177,13 +177,14 @@ def test_what_comes_to_be_there_meanwhile_stays_too(tmp_path: Path) -> None:
 def test_frames_are_written_over_only_when_asked(tmp_path: Path) -> None:
     out = tmp_path / "frames"
     begun(out, frames=5).close()
-    (out / "notes.txt").write_text("mine")
+    for mine in ("notes.txt", "7.png"):
+        (out / mine).write_text("mine")
     for name in (out, out / "%06d.png"):
         with pytest.raises(UsageError, match="is already there"):
             check_take(name, overwrite=False)
     check_take(out / "take2-%06d.png", overwrite=False)
     begun(out, frames=2, overwrite=True).close()
-    assert sorted(path.name for path in out.iterdir()) == ["000001.png", "000002.png", "notes.txt"]
+    assert sorted(path.name for path in out.iterdir()) == ["000001.png", "000002.png", "7.png", "notes.txt"]
 
 
 @pytest.mark.parametrize("name", ["o.mkv", "frames"])
