@@ -109,6 +109,11 @@ class Output:
         """Cut-outs this output was too slow for."""
         return self.threaded.dropped
 
+    @property
+    def reason(self) -> str:
+        """The error, without the name if it begins with that."""
+        return str(self.error).removeprefix(f"{self.name}: ")
+
     def write(self, cutout: Cutout) -> None:
         """Hand over one cut-out."""
         if self.error is None:
@@ -170,7 +175,7 @@ class LiveCutter:
                     if not self.idle():
                         return
                     continue
-                carried = pace.carries()
+                carried = pace.carries(frame.captured_s)
                 started = self._clock()
                 cutout = self.cutter.cut(self.controls.before(frame), carry=carried)
                 now = self._clock()
@@ -209,19 +214,24 @@ def run_live(
         for cutout, status in cut:
             shown = cutter.controls.after(cutout, shown)
             _write(shown, outputs, notice)
-            if outputs and all(output.error is not None for output in outputs):
-                raise SinkError(str(outputs[0].error))
             if not each(shown, status):
                 break
     return cutter.status
 
 
 def _write(cutout: Cutout, outputs: Sequence[Output], notice: Callable[[str], None]) -> None:
+    """Raises the last one's SinkError when none is left; whoever catches it tells it."""
+    lost: list[Output] = []
     for output in outputs:
         was_well = output.error is None
         output.write(cutout)
         if was_well and output.error is not None:
-            notice(f"{output.name} has failed and is left out: {output.error}")
+            lost.append(output)
+    last = lost.pop() if lost and all(output.error is not None for output in outputs) else None
+    for output in lost:
+        notice(f"{output.name} has failed and is left out: {output.reason}")
+    if last is not None:
+        raise SinkError(str(last.error))
 
 
 @contextmanager
@@ -233,7 +243,7 @@ def _closing(outputs: Sequence[Output], notice: Callable[[str], None]) -> Iterat
             was_well = output.error is None
             output.close()
             if was_well and output.error is not None:
-                notice(f"{output.name} could not be finished: {output.error}")
+                notice(f"{output.name} could not be finished: {output.reason}")
 
 
 def describe_line(status: LiveStatus) -> str:

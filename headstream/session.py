@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, dataclass, field, replace
 from pathlib import Path
 
 from headstream.apart import check_apart, model_files
@@ -32,13 +32,21 @@ from headstream.sinks.background import (
 from headstream.sinks.formats import output_format
 from headstream.sinks.photo import save_png
 from headstream.sinks.preview import PreviewWindow
-from headstream.sinks.vcam import VirtualCameraSink
-from headstream.sinks.video import ClipInfo, VideoSink
+from headstream.sinks.take import TakeSink
+from headstream.sinks.vcam import ReturningCamera, VirtualCameraSink
+from headstream.sinks.video import ClipInfo
+from headstream.takes import check_take
 from headstream.track.finder import FaceFinder
 from headstream.types import Cutout
 
 KEYS = "b background, m mirror, p pause, f freeze, s snapshot, n next head, q quit"
 _CHROMA_GREEN = "#00b140"
+_SIZE_PX, _RATE = (1280, 720), 30.0
+_OWN = {
+    "file": "a file keeps its own",
+    "network": "a stream keeps its own",
+    "screen": "the screen keeps its own (screen:X,Y,WIDTH,HEIGHT is a part of it)",
+}
 _OTHERS = ("blur", _CHROMA_GREEN, "#ffffff", "#000000")
 
 
@@ -46,22 +54,25 @@ _OTHERS = ("blur", _CHROMA_GREEN, "#ffffff", "#000000")
 class LiveJob:
     """What to cut, and where to.
 
-    size_px, rate: what a webcam is asked for; it may answer with another.  background: as of a video.
+    size_px, rate: what a webcam is asked for, the screen for the rate; None for what most can. It may answer with another.
+    background: as of a video.
     virtual_camera_name: None for the first there is.  overlay_port: of the overlay's page; 0 for
-    any free one.  record: a file.  seconds: stop after that long; None for never.
+    any free one.  record: a file; overwrite: whether in place of one that is there.  seconds: stop after that long; None for
+    never.
     every: on which frames the network runs at most, 1 to 3: every one, every second, every third.
     """
 
     target: LiveTarget
     _: KW_ONLY
-    size_px: tuple[int, int] = (1280, 720)
-    rate: float = 30.0
+    size_px: tuple[int, int] | None = None
+    rate: float | None = None
     background: str = "transparent"
     virtual_camera: bool = False
     virtual_camera_name: str | None = None
     preview: bool = False
     overlay_port: int | None = None
     record: Path | None = None
+    overwrite: bool = False
     mirror: bool = False
     loop: bool = False
     seconds: float | None = None
@@ -86,6 +97,7 @@ def check_live_job(job: LiveJob) -> None:
         reads = [Path(job.target.address)] if job.target.kind == "file" else []
         reads += [background] if isinstance(background, Path) else []
         check_apart([*reads, *model_files(job.model)], [job.record])
+        check_take(job.record, overwrite=job.overwrite)
 
 
 def run_session(
@@ -103,10 +115,13 @@ def run_session(
     with ExitStack() as stack:
         segmenter = load_segmenter(job.model, device=job.device, fast=True)
         finder = stack.enter_context(FaceFinder(models_dir()))
-        source = stack.enter_context(
-            LiveSource(job.target, size_px=job.size_px, rate=job.rate, loop=job.loop, notice=notice)
-        )
+        size_px, rate = job.size_px or _SIZE_PX, job.rate or _RATE
+        source = stack.enter_context(LiveSource(job.target, size_px=size_px, rate=rate, loop=job.loop, notice=notice))
         notice(_opening(source, f"{segmenter.card.name} on {segmenter.device}"))
+        if ignored := _ignored(job):
+            notice(ignored)
+        if job.record is not None:
+            notice(f"{job.record.name} will have pictures only: record the sound beside it, and join them afterwards")
         pace = Pace(1 / float(source.rate), least=job.every)
         heads = HeadCutter(segmenter, finder, job.options)
         cutter = LiveCutter(source, heads, pace=pace, controls=Controls(mirror=job.mirror))
@@ -144,6 +159,15 @@ def _opening(source: LiveSource, network: str) -> str:
     return f"{source.target.label}: {width}x{height} at {rate:.4g} frames/s; {network}"
 
 
+def _ignored(job: LiveJob) -> str:
+    """What is asked for that such a source does not heed, in words."""
+    kind = job.target.kind
+    size = ["the size"] if job.size_px is not None and kind != "camera" else []
+    rate = ["the rate"] if job.rate is not None and kind not in {"camera", "screen"} else []
+    what = " and ".join(size + rate)
+    return f"{what} asked for {'has' if len(size + rate) == 1 else 'have'} no effect: {_OWN[kind]}" if what else ""
+
+
 @contextmanager
 def _window(background: Background) -> Iterator[PreviewWindow]:
     with handed_over(background):
@@ -165,7 +189,7 @@ def _outputs(job: LiveJob, source: LiveSource, choice: Choice, notice: Callable[
     outputs: list[Output] = []
     try:
         if job.virtual_camera:
-            outputs.append(Output("virtual camera", _virtual_camera(job, source, choice, notice)))
+            outputs.append(Output("virtual camera", _returning(job, source, choice, notice)))
         if job.overlay_port is not None:
             from headstream.web.overlay import OverlaySink
 
@@ -178,12 +202,19 @@ def _outputs(job: LiveJob, source: LiveSource, choice: Choice, notice: Callable[
             clip = ClipInfo(source.size_px, source.rate)
             behind = None if transparent else open_background(parse_background(job.background), FileSource)
             with handed_over(behind):
-                outputs.append(Output(str(job.record), VideoSink(job.record, kind, clip, background=behind)))
+                take = TakeSink(job.record, kind, clip, background=behind, overwrite=job.overwrite)
+            outputs.append(Output(str(job.record), take))
     except BaseException:
         for output in outputs:
             output.close()
         raise
     return outputs
+
+
+def _returning(job: LiveJob, source: LiveSource, choice: Choice, notice: Callable[[str], None]) -> ReturningCamera:
+    first = _virtual_camera(job, source, choice, notice)
+    same = replace(job, virtual_camera_name=first.device)  # never another, which may be somebody else's by now
+    return ReturningCamera(first, lambda: _virtual_camera(same, source, choice, lambda line: None), notice)
 
 
 def _virtual_camera(

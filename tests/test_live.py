@@ -27,12 +27,15 @@ from headstream.pipeline import CutOptions, HeadCutter
 from headstream.segment.crops import CropSegmenter
 from headstream.session import LiveJob, check_live_job, run_session
 from headstream.sinks.background import VideoBackground
+from headstream.sinks.encode import ClipInfo
+from headstream.sinks.formats import output_format
 from headstream.sinks.memory import CountingSink, MemorySink
 from headstream.sinks.preview import PreviewWindow
+from headstream.sinks.take import TakeSink
 from headstream.track.finder import FaceFinder
 from headstream.types import Colour, Cutout, Float32Array, Frame, Part, Planes, UInt8Array
 from tests.conftest import moving_portrait
-from tests.media import frame_times, heeds_ctrl_c, video_stream
+from tests.media import files_of_at_most, frame_times, heeds_ctrl_c, video_stream
 from tests.waiting import wait_until
 
 
@@ -121,6 +124,19 @@ def test_a_slow_network_runs_less_often_and_latency_does_not_grow(
     assert latencies[-1] == pytest.approx(0.0)
 
 
+def test_at_a_few_frames_a_second_nothing_is_carried(
+    pictures: list[Planes], segmenter: CropSegmenter, finder: FaceFinder
+) -> None:
+    """A matte of 0.3 s ago lies on what was the head then."""
+    slow = Simulation(pictures, segmenter, 0.3, frames=15)
+    cutter = LiveCutter(slow, HeadCutter(slow, finder), clock=slow.clock)
+    for _ in cutter:
+        slow.cut.release()
+    assert slow.calls >= cutter.status.frames == 15
+    assert cutter.status.every == 1
+    assert "carry" not in cutter.status.stages_ms
+
+
 def test_a_carried_matte_belongs_to_its_own_frame(
     portrait: UInt8Array, segmenter: CropSegmenter, finder: FaceFinder
 ) -> None:
@@ -157,10 +173,16 @@ def test_a_broken_output_leaves_and_the_others_go_on(
     assert outputs[0].error is not None
 
 
-def test_when_no_output_is_left_it_ends(pictures: list[Planes], segmenter: CropSegmenter, finder: FaceFinder) -> None:
-    camera = SyntheticCamera(pictures, Fraction(20), 60)
+@pytest.mark.parametrize("count", [1, 2])
+def test_when_no_output_is_left_it_ends_and_each_is_told_once(
+    count: int, pictures: list[Planes], segmenter: CropSegmenter, finder: FaceFinder
+) -> None:
+    camera, lines = SyntheticCamera(pictures, Fraction(20), 60), list[str]()
+    outputs = [Output(f"o{k}", FailingSink()) for k in range(count)]
     with pytest.raises(SinkError, match="disk is full"):
-        run_live(LiveCutter(camera, HeadCutter(segmenter, finder)), [Output("only", FailingSink())], notice=print)
+        run_live(LiveCutter(camera, HeadCutter(segmenter, finder)), outputs, notice=lines.append)
+    assert len(lines) == count - 1
+    assert all("has failed and is left out: the disk is full" in line for line in lines)
 
 
 class Broken:
@@ -309,6 +331,23 @@ def test_a_session_records_what_it_cuts(head_clip: Path, tmp_path: Path) -> None
     assert (stream["codec_name"], stream["width"], stream["height"]) == ("ffv1", 320, 240)
     assert len(frame_times(out)) == status.frames - outputs[0].dropped
     assert lines[0].startswith("head.mp4: 320x240 at 25 frames/s; lite-int8 on cpu")
+    assert lines[1] == "o.mkv will have pictures only: record the sound beside it, and join them afterwards"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs setrlimit")
+def test_a_recording_for_which_there_is_no_more_room_is_kept_and_told(
+    pictures: list[Planes], segmenter: CropSegmenter, finder: FaceFinder, tmp_path: Path
+) -> None:
+    lines: list[str] = []
+    out, clip = tmp_path / "o.mov", ClipInfo((512, 512), Fraction(10))
+    cutter = LiveCutter(SyntheticCamera(pictures, Fraction(10), 2.0), HeadCutter(segmenter, finder))
+    outputs = [Output(str(out), TakeSink(out, output_format(out), clip)), Output("well", CountingSink())]
+    with files_of_at_most(300_000):
+        status = run_live(cutter, outputs, notice=lines.append)
+    told = f"{out} has failed and is left out: the file grew past the size allowed here; the first "
+    assert [line.startswith(told) and line.endswith(f" s are kept in {out}") for line in lines] == [True]
+    assert 0 < len(frame_times(out)) < status.frames
+    assert list(tmp_path.iterdir()) == [out]
 
 
 def test_green_goes_behind_the_head_where_a_camera_takes_no_transparency(
@@ -339,6 +378,23 @@ def test_green_goes_behind_the_head_where_a_camera_takes_no_transparency(
     run_session(LiveJob(target, virtual_camera=True), notice=lines.append)
     assert ["#00b140 is behind the head" in line for line in lines] == [False, True, False]
     assert np.abs(np.array(corners[-1]) - (0, 177, 64)).max() < 8
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ({}, []),
+        ({"size_px": (640, 480)}, ["the size asked for has no effect: a file keeps its own"]),
+        (
+            {"size_px": (640, 480), "rate": 15.0},
+            ["the size and the rate asked for have no effect: a file keeps its own"],
+        ),
+    ],
+)
+def test_what_a_file_does_not_heed_is_said(asked: dict[str, Any], told: list[str], head_clip: Path) -> None:
+    target, lines = LiveTarget("file", head_clip.name, address=str(head_clip)), list[str]()
+    run_session(LiveJob(target, overlay_port=0, seconds=0.1, **asked), notice=lines.append)
+    assert [line for line in lines if "asked for" in line] == told
 
 
 def test_one_session_at_a_time_records_a_file(head_clip: Path, tmp_path: Path) -> None:
@@ -398,7 +454,7 @@ def test_a_signal_ends_it_quickly_with_a_usable_file(name: str, times: int, head
         text=True,
         preexec_fn=heeds_ctrl_c,
     )
-    growing = tmp_path / ".o.part.mkv"
+    growing = tmp_path / "o.recording.mkv"
     wait_until(lambda: process.poll() is not None or (growing.exists() and growing.stat().st_size))
     for _ in range(times):
         process.send_signal(getattr(signal, name))

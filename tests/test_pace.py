@@ -17,6 +17,59 @@ def run(pace: Pace, frames: int, whole_s: float, carried_s: float) -> list[bool]
     return told
 
 
+def by_clock(
+    pace: Pace, frames: int, whole_s: float, carried_s: float, interval_s: float
+) -> tuple[list[bool], list[float]]:
+    """Which of the frames were carried, and how old their mattes were then; the newest frame is always the next."""
+    now, captured, whole_at = 0.0, 0.0, 0.0
+    told, ages = [], []
+    for _ in range(frames):
+        carried = pace.carries(captured)
+        whole_at = whole_at if carried else captured
+        told.append(carried)
+        ages.append(captured - whole_at)
+        took = carried_s if carried else whole_s
+        pace.spent(took, carried=carried)
+        now += took
+        captured = max(captured + interval_s, now)
+        now = captured
+    return told, ages
+
+
+@pytest.mark.parametrize(
+    ("whole_s", "carried_s", "interval_s", "every"),
+    [
+        (0.2, 0.1, 1 / 30, 1),
+        (0.5, 0.25, 1 / 30, 1),
+        (0.3, 0.1, 1 / 5, 1),
+        (0.12, 0.05, 1 / 10, 2),
+        (0.06, 0.012, 1 / 30, 3),
+    ],
+)
+def test_a_matte_is_not_carried_for_long(whole_s: float, carried_s: float, interval_s: float, every: int) -> None:
+    pace = Pace(interval_s)
+    told, ages = by_clock(pace, 300, whole_s, carried_s, interval_s)
+    assert max(ages) <= 0.15
+    assert pace.every == every
+    assert sum(told[-60:]) == 60 - 60 // every
+
+
+def test_a_quiet_machine_of_few_frames_runs_it_on_each() -> None:
+    pace = Pace(1 / 5, least=3)
+    assert not any(by_clock(pace, 60, 0.02, 0.01, 1 / 5)[0])
+    assert pace.every == 1
+    pace = Pace(1 / 30, least=3)
+    assert sum(by_clock(pace, 60, 0.02, 0.01, 1 / 30)[0]) == 40
+
+
+def test_after_a_pause_nothing_old_is_carried() -> None:
+    pace = Pace(1 / 30, least=3)
+    assert [pace.carries(at_s) for at_s in (0.0, 0.033, 5.0, 5.033)][2] is False
+    for k in range(30):
+        pace.carries(5.066 + k / 30)
+    assert pace.every == 3
+
+
 def test_a_fast_machine_runs_it_on_every_frame() -> None:
     assert not any(run(Pace(1 / 30), 200, 0.022, 0.012))
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from fractions import Fraction
 from typing import Any
 
@@ -14,7 +14,7 @@ import numpy as np
 from headstream.capture.cameras import LiveTarget
 from headstream.capture.feeds import CameraFeed, Feed, NetworkFeed, PacedFile, ScreenFeed
 from headstream.errors import SourceError
-from headstream.types import Frame
+from headstream.types import Frame, UInt8Array
 
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 8.0
 _BLACK_S = 2.0  # black for this long is worth a word; shorter is a cut or a closed hand
@@ -34,9 +34,10 @@ class LiveSource:
     """Frames as they happen; a lost camera or stream is opened again with growing pauses, for as long as it takes.
 
     Opening for the first time must succeed: SourceError otherwise. ``notice`` gets a line for the user when the source is
-    lost, comes back, or gives black pictures; it is called in the thread that iterates. Frames have the size of the first
-    one. A file ends where it ends, or starts again with ``loop``. Can be iterated once; ``close`` is safe to call again, from
-    any thread, and ends the iteration within a picture's time or ``STALL_S``.
+    lost, comes back, changes its size, or gives black pictures; it is called in the thread that iterates. Frames have the
+    size of the first one; what comes in another is fitted into it, with black around. A file ends where it ends, or starts
+    again with ``loop``. Can be iterated once; ``close`` is safe to call again, from any thread, and ends the iteration
+    within a picture's time or ``STALL_S``.
     """
 
     live = True
@@ -64,7 +65,7 @@ class LiveSource:
             raise
         if self._first is None:
             raise SourceError(f"{target.label} gives no picture")
-        self.size_px = self._first[1].size_px
+        self.size_px = self._given_px = self._first[1].size_px
         self.lost = 0
 
     def __iter__(self) -> Iterator[Frame]:
@@ -109,17 +110,19 @@ class LiveSource:
             if first is None:
                 wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
                 continue
-            self._pictures = itertools.chain([first], again)
+            self._pictures = _after(first, again)
             self._notice(f"{self.target.label} is back after {time.monotonic() - since:.0f} s")
             return
 
     def _sized(self, frame: Frame) -> Frame:
-        """A camera may come back with another size; outputs cannot change theirs."""
+        """A camera may come back with another size, a stream change its own; outputs cannot change theirs."""
+        if frame.size_px != self._given_px:
+            self._given_px = (width, height) = frame.size_px
+            fits = "" if frame.size_px == self.size_px else "; fitted into {}x{}".format(*self.size_px)
+            self._notice(f"{self.target.label} gives {width}x{height} now{fits}")
         if frame.size_px == self.size_px:
             return frame
-        import cv2
-
-        return Frame(cv2.resize(frame.rgb, self.size_px, interpolation=cv2.INTER_AREA), captured_s=frame.captured_s)
+        return Frame(within(frame.rgb, self.size_px), captured_s=frame.captured_s)
 
     def close(self) -> None:
         """End the iteration; whoever iterates frees the device."""
@@ -133,6 +136,29 @@ class LiveSource:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+
+def within(picture: UInt8Array, size_px: tuple[int, int]) -> UInt8Array:
+    """A picture scaled to fit into ``size_px``, never stretched; black is around it where its shape is another."""
+    import cv2
+
+    width, height = size_px
+    scale = min(width / picture.shape[1], height / picture.shape[0])
+    shown = (min(width, max(1, round(picture.shape[1] * scale))), min(height, max(1, round(picture.shape[0] * scale))))
+    x, y = (width - shown[0]) // 2, (height - shown[1]) // 2
+    whole = np.zeros((height, width, 3), np.uint8)
+    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    whole[y : y + shown[1], x : x + shown[0]] = cv2.resize(picture, shown, interpolation=interpolation)
+    return whole
+
+
+def _after(
+    first: tuple[float, Frame], rest: Generator[tuple[float, Frame], None, None]
+) -> Iterator[tuple[float, Frame]]:
+    """A feed's pictures, of which one was taken; closed with whoever iterates, so that the device is free again."""
+    with closing(rest):
+        yield first
+        yield from rest
 
 
 class _BlackWatch:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,7 +19,6 @@ from headstream.cli.options import (
     JsonOption,
     ModelOption,
     PartOption,
-    SizeOption,
     completing,
     parse_size,
 )
@@ -39,8 +38,21 @@ def live(
             help="A webcam by number or part of its name; rtsp://, http://, udp://, tcp://; screen:X,Y,W,H; or a video file.",
         ),
     ] = "0",
-    size: SizeOption = "1280x720",
-    fps: Annotated[float, typer.Option(min=1, max=240, help="Frames a second to ask the webcam for.")] = 30.0,
+    size: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WxH",
+            help="Width and height to ask the webcam for, 1280x720 by itself. Files, streams and the screen keep theirs.",
+        ),
+    ] = None,
+    fps: Annotated[
+        float | None,
+        typer.Option(
+            min=1,
+            max=240,
+            help="Frames a second to ask the webcam (or the screen) for, 30 by itself. Files and streams keep theirs.",
+        ),
+    ] = None,
     background: Annotated[
         str,
         typer.Option(
@@ -71,6 +83,9 @@ def live(
         Path | None,
         typer.Option(metavar="OUT", help="Also write a file: .mov, .webm, .mkv with alpha; .mp4 with a background."),
     ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="A recording takes the place of the file that has its name.")
+    ] = False,
     mirror: Annotated[bool, typer.Option("--mirror", help="Left and right exchanged, as in a mirror.")] = False,
     loop: Annotated[bool, typer.Option("--loop", help="A file starts again when it ends.")] = False,
     seconds: Annotated[float | None, typer.Option(min=0.1, help="Stop by itself after this long.")] = None,
@@ -93,14 +108,14 @@ def live(
     """Cut the head out of a webcam or stream as it happens. Nothing leaves the machine."""
     from headstream.capture.cameras import list_cameras, parse_target
     from headstream.session import KEYS, LiveJob, check_live_job, run_session
-    from headstream.sinks.video import VideoSink
+    from headstream.sinks.take import TakeSink
 
     if list_:
         _list(list_cameras(), json)
         return 0
     job = LiveJob(
         target=parse_target(camera),
-        size_px=parse_size(size),
+        size_px=None if size is None else parse_size(size),
         rate=fps,
         background=background,
         virtual_camera=virtual_camera is not None,
@@ -108,6 +123,7 @@ def live(
         preview=preview or (virtual_camera is None and record is None and overlay is None),
         overlay_port=overlay,
         record=record,
+        overwrite=overwrite,
         mirror=mirror,
         loop=loop,
         seconds=seconds,
@@ -120,14 +136,12 @@ def live(
     if overlay is not None:
         need_studio()
     say("headstream: starting")
-    with _status_line(f"keys in the window: {KEYS}" if job.preview else "running; Ctrl-C ends it") as report:
-        status, outputs = run_session(job, notice=lambda line: say(f"headstream: {line}"), report=report)
-    files = [
-        output.sink.final_path
-        for output in outputs
-        if isinstance(output.sink, VideoSink)
-        and (output.sink.frames and output.error is None and output.sink.final_path.exists())
-    ]
+    shown = StatusLine(f"keys in the window: {KEYS}" if job.preview else "running; Ctrl-C ends it")
+    try:
+        status, outputs = run_session(job, notice=lambda line: shown.say(f"headstream: {line}"), report=shown.report)
+    finally:
+        shown.end()
+    files = [output.sink.final_path for output in outputs if isinstance(output.sink, TakeSink) and output.sink.kept]
     if json:
         emit_json(as_json(status, outputs, files))
     else:
@@ -175,23 +189,54 @@ def as_json(status: LiveStatus, shown_on: list[Output], files: list[Path]) -> di
     )
 
 
-@contextmanager
-def _status_line(how: str) -> Iterator[Callable[[LiveStatus, list[Output]], None]]:
-    """On a terminal, one line that is kept up to date. how: to control it, said once there is something to control."""
-    from headstream.live import describe_line
+class StatusLine:
+    """On a terminal, one line that is kept up to date, below whatever else is said. how: to control it, said once there is
+    something to control. ``say`` may be called from any thread."""
 
-    last, told = 0.0, False
+    def __init__(self, how: str) -> None:
+        self._how: str | None = how
+        self._shown, self._last_s = "", 0.0
+        self._lock = threading.Lock()
 
-    def report(status: LiveStatus, outputs: list[Output]) -> None:
-        nonlocal last, told
-        if not told:
-            told = True
-            say(f"headstream: {how}")
-        if sys.stderr.isatty() and time.monotonic() - last > 0.5:
-            last = time.monotonic()
-            sys.stderr.write(f"\r\x1b[2K{describe_line(status)}")
+    def say(self, message: str) -> None:
+        """One line for the user, in its own place."""
+        with self._lock:
+            self._clear()
+            say(message)
+            self._write(self._shown)
+
+    def report(self, status: LiveStatus, outputs: list[Output]) -> None:
+        """Show how it goes."""
+        from headstream.live import describe_line
+
+        how, self._how = self._how, None
+        if how is not None:
+            self.say(f"headstream: {how}")
+        if sys.stderr.isatty() and time.monotonic() - self._last_s > 0.5:
+            self._last_s = time.monotonic()
+            with self._lock:
+                self._clear()
+                self._shown = describe_line(status)[: _columns() - 1]  # what wraps cannot be taken back
+                self._write(self._shown)
+
+    def end(self) -> None:
+        """Take the line away."""
+        with self._lock:
+            self._clear()
+            self._shown = ""
+
+    def _clear(self) -> None:
+        if self._shown:
+            self._write("\r\x1b[2K")
+
+    def _write(self, text: str) -> None:
+        if text:
+            sys.stderr.write(text)
             sys.stderr.flush()
 
-    yield report
-    if last:
-        sys.stderr.write("\r\x1b[2K")
+
+def _columns() -> int:
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns or 80  # 0 where nobody has told the terminal
+    except (OSError, ValueError):
+        return 80

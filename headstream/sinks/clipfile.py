@@ -30,17 +30,23 @@ class ClipFile:
         self._carriers: list[StreamCarrier] = []
         self._begun = False
         self.place: PartialFile | PartialFolder
-        if kind.container == "image2":
-            folder, pattern = sequence_place(path)
-            self.place = PartialFolder(folder)
-            target = numbered(self.place.path, pattern)
-        else:
-            self.place = PartialFile(path)
-            target = str(self.place.path.absolute())  # in talk-10:30.mov alone FFmpeg would see a protocol
+        self.place, target = self._placed()
         try:
-            self.container: Any = av.open(target, "w", format=kind.container, options=dict(kind.muxer_options))
+            self.container: Any = av.open(target, "w", format=kind.container, options=self._muxer_options())
         except (av.error.FFmpegError, OSError) as error:
             raise sink_error(path, error) from error
+
+    def _placed(self) -> tuple[PartialFile | PartialFolder, Any]:
+        """Where it is made, and what FFmpeg is told to write to."""
+        if self._kind.container == "image2":
+            folder, pattern = sequence_place(self.path)
+            made_in = PartialFolder(folder)
+            return made_in, numbered(made_in.path, pattern)
+        made_as = PartialFile(self.path)
+        return made_as, str(made_as.path.absolute())  # in talk-10:30.mov alone FFmpeg would see a protocol
+
+    def _muxer_options(self) -> dict[str, str]:
+        return dict(self._kind.muxer_options)
 
     @property
     def final_path(self) -> Path:
@@ -90,7 +96,7 @@ class ClipFile:
                 said = len(carrier.notes)
                 carrier.finish(until_s)
                 self.notes += carrier.notes[said:]
-            self.container.close()
+            self._finish()
             if self._kind.codec == "ffv1":
                 write_old_name(self.place.path)
             self._tell_shape()
@@ -99,6 +105,10 @@ class ClipFile:
             raise
         self._free()
         self.place.keep()
+
+    def _finish(self) -> None:
+        """Have the muxer write what belongs at the end."""
+        self.container.close()
 
     def _tell_shape(self) -> None:
         """Where pixels are not square, see that the file says so, or else say it here."""

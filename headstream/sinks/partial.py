@@ -43,7 +43,7 @@ class PartialFile:
         try:
             self.path.replace(self.final)
         except OSError as error:
-            raise _unnamed(self.final, self.path, error) from error
+            raise unnamed(self.final, self.path, error) from error
         try:
             sync(self.final.parent)
         except OSError as error:
@@ -74,12 +74,12 @@ def whole_file(final: Path) -> Iterator[Path]:
 class PartialFolder:
     """Like ``PartialFile``, for a folder of files; files already in the final folder stay, same names are replaced.
 
-    fresh: whether files of an earlier run that was broken off are removed.
+    fresh: whether files of an earlier run that was broken off are removed.  name: of the folder in the making.
     """
 
-    def __init__(self, final: Path, *, fresh: bool = True) -> None:
+    def __init__(self, final: Path, *, fresh: bool = True, name: str | None = None) -> None:
         self.final = final
-        self.path = neighbour(final, f".{final.name}.part")
+        self.path = neighbour(final, name or f".{final.name}.part")
         self._kept = False
         make_parents(final)
         if final.exists() and not final.is_dir():
@@ -107,7 +107,7 @@ class PartialFolder:
                 file.unlink(missing_ok=True)  # two names of one file stay two
             self.path.rmdir()
         except OSError as error:
-            raise _unnamed(self.final, self.path, error, "what has not got there") from error
+            raise unnamed(self.final, self.path, error, "what has not got there") from error
 
     def discard(self) -> None:
         """Remove them."""
@@ -175,7 +175,8 @@ def _lost(final: Path, part: Path, error: OSError) -> SinkError:
     return sink_error(final, error)
 
 
-def _unnamed(final: Path, part: Path, error: OSError, what: str = "what was made") -> SinkError:
+def unnamed(final: Path, part: Path, error: OSError, what: str = "what was made") -> SinkError:
+    """A finished output that cannot have its name: where it stays instead."""
     return SinkError(f"{sink_error(final, error)}; {what} is whole and stays in {part}: give it a name yourself")
 
 

@@ -9,6 +9,8 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from headstream.threads import Worker
 from headstream.types import Cutout, UInt8Array
 
 _NEUTRAL = 96  # grey, until the first picture comes
+_AGAIN_S = 3.0  # between two tries to open one that was lost
 _ADVICE = {
     "linux": "install v4l2loopback (Debian, Ubuntu: sudo apt install v4l2loopback-dkms), then: "
     "sudo modprobe v4l2loopback exclusive_caps=1 card_label=headstream",
@@ -92,15 +95,55 @@ class VirtualCameraSink:
         """Give the camera back. Safe to call again."""
         self._stop.set()
         self._thread.join()
-        self._camera.close()
-        if self._background is not None:
-            self._background.close()
+        try:
+            self._camera.close()
+        finally:
+            if self._background is not None:
+                self._background.close()
 
     def __enter__(self) -> VirtualCameraSink:
         return self
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+
+class ReturningCamera:
+    """A virtual camera that is opened again when it is lost, every few seconds, for as long as it takes.
+
+    first: the one there is.  again: opens another in its place; raises SinkError while it cannot.  notice: gets a line for the
+    user when it is lost and when it is back.
+    """
+
+    def __init__(
+        self, first: VirtualCameraSink, again: Callable[[], VirtualCameraSink], notice: Callable[[str], None]
+    ) -> None:
+        self._camera: VirtualCameraSink | None = first
+        self._again, self._notice, self._next_s = again, notice, 0.0
+
+    def write(self, cutout: Cutout) -> None:
+        """Show one cut-out, if there is a camera."""
+        if self._camera is None and time.monotonic() >= self._next_s:
+            self._next_s = time.monotonic() + _AGAIN_S
+            try:
+                self._camera = self._again()
+            except SinkError:
+                return
+            self._notice(f"virtual camera {self._camera.device} is back")
+        if self._camera is not None:
+            try:
+                self._camera.write(cutout)
+            except SinkError as error:
+                self._notice(f"{error}; trying again until it is back")
+                self._next_s = time.monotonic() + _AGAIN_S
+                self.close()
+
+    def close(self) -> None:
+        """Give the camera back. Safe to call again."""
+        camera, self._camera = self._camera, None
+        if camera is not None:
+            with suppress(RuntimeError, OSError):  # of a device that is gone
+                camera.close()
 
 
 def _pyvirtualcam() -> Any:

@@ -36,10 +36,13 @@ class VideoSink:
     ) -> None:
         self.path, self._clip, self._background = path, clip, background
         self._encoder = PictureEncoder(path, kind, clip, background=background, what=what)
-        self._file = ClipFile(path, kind, clip, what)
+        self._file = self._begun_file(kind, what)
         self.frames = 0
         self._failed = self._closed = self._stopped = False
         self._end_s = Fraction(0)
+
+    def _begun_file(self, kind: OutputFormat, what: What) -> ClipFile:
+        return ClipFile(self.path, kind, self._clip, what)
 
     @property
     def notes(self) -> list[str]:

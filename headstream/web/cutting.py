@@ -66,7 +66,7 @@ class PageSession:
         pts = Fraction(started - self._began_s).limit_denominator(1_000_000)
         frame = Frame(rgb, index=self._frames, pts=pts, captured_s=started)
         self._frames += 1
-        carried = self._pace.carries()
+        carried = self._pace.carries(started)
         cutout = self._cutter.cut(Controls(mirror=self._settings.mirror).before(frame), carry=carried)
         took_s = time.monotonic() - started
         self._pace.spent(took_s, carried=carried)

@@ -145,6 +145,19 @@ def test_a_lost_camera_is_opened_again_and_said() -> None:
     assert first.released
 
 
+@pytest.mark.parametrize("taken", [2, 3])
+def test_a_camera_that_came_back_is_let_go_of_with_whoever_iterates(taken: int) -> None:
+    bright = [np.full((48, 64, 3), 200, np.uint8)] * 3
+    first, second = FakeFeed(bright[:1]), FakeFeed(bright)
+    source = LiveSource(CAMERA, open_=opening(first, second))
+    frames = iter(source)
+    for _ in range(taken):
+        next(frames)
+    assert (first.released, second.released) == (True, False)
+    frames.close()  # type: ignore[attr-defined]
+    assert second.released
+
+
 def test_a_camera_that_opens_and_gives_nothing_is_not_back() -> None:
     picture = [np.full((48, 64, 3), 200, np.uint8)]
     lines: list[str] = []
@@ -189,15 +202,38 @@ def test_closed_before_anyone_began() -> None:
     assert feed.released
 
 
-def test_another_size_after_a_return_is_brought_to_the_first() -> None:
-    small, large = np.full((48, 64, 3), 90, np.uint8), np.full((96, 128, 3), 90, np.uint8)
-    source = LiveSource(CAMERA, open_=opening(FakeFeed([small]), FakeFeed([large], then=None)))
-    sizes = []
+@pytest.mark.parametrize(
+    ("size_px", "inside"),
+    [
+        ((128, 96), (0, 0, 64, 48)),
+        ((96, 96), (8, 0, 56, 48)),
+        ((320, 120), (0, 12, 64, 36)),
+        ((9, 16), (18, 0, 45, 48)),
+    ],
+)
+def test_another_size_after_a_return_is_fitted_into_the_first(
+    size_px: tuple[int, int], inside: tuple[int, int, int, int]
+) -> None:
+    before, after = np.full((48, 64, 3), 90, np.uint8), np.full((size_px[1], size_px[0], 3), 90, np.uint8)
+    lines: list[str] = []
+    feeds = FakeFeed([before] * 2), FakeFeed([after] * 3), FakeFeed([before], then=None)
+    source = LiveSource(CAMERA, open_=opening(*feeds), notice=lines.append)
+    frames = []
     for frame in source:
-        sizes.append(frame.size_px)
-        if len(sizes) == 2:
+        frames.append(frame)
+        if len(frames) == 6:
             source.close()
-    assert sizes == [(64, 48), (64, 48)]
+    assert [frame.size_px for frame in frames] == [(64, 48)] * 6
+    x0, y0, x1, y1 = inside
+    seen = np.zeros((48, 64, 3), np.uint8)
+    seen[y0:y1, x0:x1] = 90
+    for frame in frames[2:5]:
+        assert np.array_equal(frame.rgb, seen)
+    told = [line for line in lines if " gives " in line]
+    assert told == [
+        f"camera 0 gives {size_px[0]}x{size_px[1]} now; fitted into 64x48",
+        "camera 0 gives 64x48 now",
+    ]
 
 
 @pytest.mark.parametrize(("picture", "told"), [(np.full((48, 64, 3), 3, np.uint8), 1), (pattern(64, 48, 0) // 8, 0)])

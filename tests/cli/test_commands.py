@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -18,6 +19,7 @@ from PIL import Image
 
 from headstream.cli import _check_filled, main
 from headstream.cli.console import progress_bar
+from headstream.cli.live import StatusLine
 from headstream.errors import UsageError
 from headstream.live import LiveStatus, Output
 from headstream.session import LiveJob
@@ -410,6 +412,40 @@ class TestLive:
         assert told["shown_on"][str(out)]["error"] is None
         assert f"wrote {out}" in captured.err
         assert video_stream(out)["codec_name"] == "vp9"
+
+    def test_the_status_keeps_to_one_line_below_what_is_said(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        class Terminal(io.StringIO):
+            def isatty(self) -> bool:
+                return True
+
+        terminal = Terminal()
+        monkeypatch.setattr("sys.stderr", terminal)
+        monkeypatch.setattr("headstream.cli.live._columns", lambda: 24)
+        line = StatusLine("running")
+        line.say("headstream: camera 0")
+        line.report(LiveStatus(), [])
+        line.say("headstream: camera 0 is gone")
+        shown = [text.rsplit("\r\x1b[2K", 1)[-1] for text in terminal.getvalue().split("\n")]
+        assert shown == [
+            "headstream: camera 0",
+            "headstream: running",
+            "headstream: camera 0 is gone",
+            "0.0 frames/s  0 ms  0 d",
+        ]
+        line.end()
+        assert terminal.getvalue().endswith("\r\x1b[2K")
+
+    def test_an_earlier_take_is_not_replaced_unasked(
+        self, head_clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        out = tmp_path / "o.mkv"
+        out.write_text("an earlier take")
+        arguments = ("live", "--camera", head_clip, "--record", out, "--seconds", "1")
+        assert run(*arguments) == 2
+        assert f"{out} is already there; give another name, or --overwrite" in capsys.readouterr().err
+        assert out.read_text() == "an earlier take"
+        assert run(*arguments, "--overwrite") == 0
+        assert video_stream(out)["codec_name"] == "ffv1"
 
     def test_nobody_in_view(self, plain_clip: Path, tmp_path: Path) -> None:
         assert run("live", "--camera", plain_clip, "--record", tmp_path / "o.mkv") == 3

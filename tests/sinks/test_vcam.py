@@ -13,7 +13,7 @@ import pytest
 
 from headstream.errors import SinkError
 from headstream.sinks.background import FixedPicture
-from headstream.sinks.vcam import VirtualCameraSink, advice, examine
+from headstream.sinks.vcam import ReturningCamera, VirtualCameraSink, advice, examine
 from headstream.types import Cutout, Frame
 from tests.waiting import wait_until
 
@@ -92,6 +92,36 @@ def test_size_format_pace_and_closing(driver: type[KeptCamera]) -> None:
     assert np.ptp(first) == 0  # neutral until there is something to show
     assert np.abs(last[18, 25] - (200, 30, 30)).max() < 12
     assert last[2, 2].min() > 245
+
+
+def test_one_that_is_lost_is_opened_again_and_told_once(
+    driver: type[KeptCamera], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("headstream.sinks.vcam._AGAIN_S", 0.05)
+    lines: list[str] = []
+    refusals = [SinkError("busy"), SinkError("busy")]
+
+    def again() -> VirtualCameraSink:
+        if refusals:
+            raise refusals.pop()
+        return open_sink(device="kept")
+
+    sink = ReturningCamera(open_sink(), again, lines.append)
+    driver.made[0].fail_after = 2
+
+    def shown() -> bool:
+        sink.write(cutout((200, 30, 30)))
+        return len(driver.made) > 1 and len(driver.made[1].sent) > 3
+
+    wait_until(shown)
+    sink.close()
+    sink.close()
+    assert [camera.closed for camera in driver.made] == [1, 1]
+    assert lines == [
+        "virtual camera kept failed: device removed; trying again until it is back",
+        "virtual camera kept is back",
+    ]
+    assert np.abs(driver.made[1].sent[-1][1].reshape(48, 64, 3)[18, 25].astype(int) - (200, 30, 30)).max() < 12
 
 
 def test_the_last_picture_stays_while_none_comes(driver: type[KeptCamera]) -> None:

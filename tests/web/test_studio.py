@@ -28,13 +28,14 @@ from websockets.sync.client import connect
 from headstream.capture.cameras import LiveTarget
 from headstream.capture.live import LiveSource
 from headstream.errors import SinkError, SourceError, UsageError
+from headstream.pace import Pace
 from headstream.segment.crops import CropSegmenter
 from headstream.segment.load import load_segmenter
 from headstream.segment.registry import models_dir
 from headstream.types import Cutout, Frame, UInt8Array
 from headstream.web.address import bound
 from headstream.web.app import create_app
-from headstream.web.cutting import OwnCamera, Stage
+from headstream.web.cutting import OwnCamera, PageSession, Stage
 from headstream.web.heap import give_back
 from headstream.web.overlay import OverlaySink
 from headstream.web.server import _NO_NEWS, Background
@@ -235,6 +236,18 @@ def test_a_picture_bomb_is_not_decoded() -> None:
     data[at + 5 : at + 9] = struct.pack(">HH", 60000, 60000)
     with pytest.raises(SourceError, match="larger than any camera|60000x60000"):
         unpack(numbered(1, bytes(data)))
+
+
+def test_of_a_page_that_sends_few_frames_nothing_is_carried(segmenter: CropSegmenter, face_jpeg: bytes) -> None:
+    session = PageSession(segmenter, models_dir())
+    session._pace = Pace(1 / 30, least=2)
+    for number in range(4):
+        session._cut(numbered(number, face_jpeg))
+        time.sleep(0.2)
+    assert session._cutter is not None
+    assert session._cutter.times.mean_ms().keys() >= {"segment", "matte"}
+    assert "carry" not in session._cutter.times.mean_ms()
+    session.close()
 
 
 def test_a_message_larger_than_any_frame_is_refused(studio: Running) -> None:

@@ -1,0 +1,196 @@
+"""A live recording: it cannot be made again, so nothing that has got to the disk is ever thrown away.
+
+While it grows it has a name that is seen, ``me.recording.mov``, and any beginning of it can be played: a crash or kill -9 costs
+what the encoder and the muxer hold, under a second. Where the disk fills up, it is ended in time, or the beginning that is
+whole on the disk is kept under the final name.
+.mov and .mp4 are written as fragments, of which FFmpeg's muxer makes a plain file in place when it ends well
+(hybrid_fragmented): editors want no fragments, and a copy of an hour of ProRes takes minutes, and twice the room.
+https://ffmpeg.org/ffmpeg-formats.html#Fragmentation
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterable
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from headstream.errors import SinkError
+from headstream.sinks.background import Background
+from headstream.sinks.clipfile import ClipFile, numbered
+from headstream.sinks.encode import ClipInfo, What
+from headstream.sinks.formats import OutputFormat, sequence_place
+from headstream.sinks.growing import GrowingFile, TakeFolder, TakePlace
+from headstream.sinks.partial import PartialFile, PartialFolder, sink_error
+from headstream.sinks.video import VideoSink
+from headstream.types import Cutout
+
+# At most so much is held back in memory before it gets to the disk, which costs 150 bytes each time.
+_FRAGMENTS = {"movflags": "+hybrid_fragmented+frag_keyframe+write_colr", "frag_duration": "200000"}  # microseconds
+_CLUSTERS = {"cluster_time_limit": "200"}  # milliseconds
+_BY_CONTAINER = {
+    "mov": _FRAGMENTS,
+    "mp4": _FRAGMENTS,
+    "matroska": _CLUSTERS,
+    "webm": _CLUSTERS,
+    "image2": {"atomic_writing": "1"},  # of pictures, each is whole or not there
+}
+_IN_ORDER = (("bf", "0"),)  # fragments have no edit list, with which a film of B frames would begin at 0
+_SPARE_BYTES, _LOOK_S = 64 * 2**20, 0.5
+
+
+class TakeSink(VideoSink):
+    """Like ``VideoSink``, but what was written stays whatever happens: an error says how much of it, and where.
+
+    overwrite: whether it takes the place of what has its name; else that stays, and so does the recording, beside it.
+    kept: whether there is a file, or frames, at ``final_path``.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        kind: OutputFormat,
+        clip: ClipInfo,
+        *,
+        background: Background | None = None,
+        overwrite: bool = False,
+    ) -> None:
+        self._overwrite = overwrite
+        self._take: TakeFile
+        if kind.codec == "libx264":
+            kind = replace(kind, options=(*kind.options, *_IN_ORDER))
+        super().__init__(path, kind, clip, background=background)
+        self._spare_bytes = min(_SPARE_BYTES, self._free_bytes() // 8)
+        self._looked_s = time.monotonic()
+
+    def _begun_file(self, kind: OutputFormat, what: What) -> ClipFile:
+        self._take = TakeFile(self.path, kind, self._clip, overwrite=self._overwrite)
+        return self._take
+
+    @property
+    def kept(self) -> bool:
+        """Whether there is a recording under its name."""
+        return self._take.kept
+
+    def write(self, cutout: Cutout) -> None:
+        """Encode one cut-out at its own time."""
+        try:
+            super().write(cutout)
+        except SinkError as error:
+            try:
+                self._take.discard()  # at once: who is told of the error learns what is left, too
+            except SinkError as unnamed:
+                raise SinkError(f"{error}; {unnamed}") from error
+            raise self._told(error) from error
+        if not self._failed and time.monotonic() - self._looked_s > _LOOK_S:
+            self._looked_s = time.monotonic()
+            if self._free_bytes() < self._spare_bytes:
+                self._end_well()
+
+    def _free_bytes(self) -> int:
+        try:
+            return shutil.disk_usage(self._take.place.path.parent).free
+        except OSError:  # of a file system that does not tell: no reason to end
+            return _SPARE_BYTES
+
+    def _end_well(self) -> None:
+        """While there is room for what belongs at a file's end, which one that is cut off has to do without."""
+        self.close()
+        self._failed = True
+        left = f"{self._free_bytes() // 2**20} MiB left there"
+        raise SinkError(
+            f"{self.path}: the disk is nearly full ({left}), so the recording has ended; all {self._take.whole_s:.1f} s are "
+            f"kept in {self.final_path}"
+        )
+
+    def close(self) -> None:
+        """Finish the file and give it its name. Safe to call again. Raises SinkError, which tells what was kept."""
+        try:
+            super().close()
+        except SinkError as error:
+            raise self._told(error) from error
+
+    def _told(self, error: SinkError) -> SinkError:
+        if self._take.kept:
+            return SinkError(f"{error}; the first {self._take.whole_s:.1f} s are kept in {self.final_path}")
+        return error if self._take.whole_s else SinkError(f"{error}; nothing was recorded by then")
+
+
+class TakeFile(ClipFile):
+    """A recording in the making. Where it cannot be finished, ``discard`` keeps the beginning that is whole on the disk.
+
+    whole_s: seconds of it.  kept: whether it has its name.
+    """
+
+    def __init__(self, path: Path, kind: OutputFormat, clip: ClipInfo, *, overwrite: bool) -> None:
+        self._overwrite = overwrite
+        self._disk: GrowingFile | None = None
+        self.whole_s = 0.0
+        self._whole_bytes = 0
+        self._first_s: Fraction | None = None
+        self._given_s = Fraction(0)
+        self._ended = self.kept = False
+        super().__init__(path, kind, clip)
+
+    def _placed(self) -> tuple[PartialFile | PartialFolder, Any]:
+        if self._kind.container == "image2":
+            place = TakeFolder(self.path, overwrite=self._overwrite)
+            return place, numbered(place.path, sequence_place(self.path)[1])
+        made_as = TakePlace(self.path, overwrite=self._overwrite)
+        try:
+            self._disk = GrowingFile(made_as.path)
+        except OSError as error:
+            raise sink_error(made_as.path, error) from error
+        return made_as, self._disk
+
+    def _muxer_options(self) -> dict[str, str]:
+        return super()._muxer_options() | {"flush_packets": "1"} | _BY_CONTAINER.get(self._kind.container, {})
+
+    def mux(self, packets: Iterable[Any]) -> None:
+        """Write packets of the picture."""
+        for packet in packets:
+            shown_s = packet.pts * packet.time_base
+            end_s = shown_s + packet.duration * packet.time_base
+            self._first_s = shown_s if self._first_s is None else self._first_s
+            self.container.mux(packet)
+            if self._disk is None:
+                self.whole_s = float(end_s - self._first_s)
+            elif self._disk.end > self._whole_bytes:  # what was given before this one is out of the muxer's hands
+                self._whole_bytes, self.whole_s = self._disk.end, float(self._given_s)
+            self._given_s = max(self._given_s, end_s - self._first_s)
+
+    def _finish(self) -> None:
+        super()._finish()
+        if self._disk is not None:
+            self._disk.finish()
+        self.whole_s = float(self._given_s)
+
+    def keep(self, until_s: Fraction | None = None) -> None:
+        """Finish the file and give it its name."""
+        super().keep(until_s)
+        self._ended = self.kept = True
+
+    def discard(self) -> None:
+        """It goes no further: keep what is whole, or nothing where there is nothing. Safe to call again. Raises SinkError."""
+        import av
+
+        if self._ended:
+            return
+        self._ended = True
+        try:
+            if self._begun:
+                self.container.close()
+        except (av.error.FFmpegError, OSError):
+            pass  # nothing more gets to the disk; what has is no worse for it
+        finally:
+            self._free()
+            if self._disk is not None:
+                self._disk.give_up(self._whole_bytes)
+            if self.whole_s:
+                self.place.keep()
+                self.kept = True
+            else:
+                self.place.discard()
