@@ -5,11 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
-import shutil
-import subprocess
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -19,90 +15,19 @@ from PIL import Image
 
 from headstream.capture.cameras import LiveTarget
 from headstream.segment.crops import CropSegmenter
-from headstream.types import UInt8Array
 from headstream.web.address import bound
 from headstream.web.app import create_app
 from headstream.web.server import Background
-from tests.conftest import moving_portrait
-from tests.media import frame_times, needs_ffmpeg, video_stream, write_video
+from tests.media import frame_times, video_stream
+from tests.web.browser import OPAQUE, PIXEL, begin_camera, chromium, in_a_browser, until, wait_for_frames
 from tests.web.conftest import Running
 from tests.web.tls import TlsProxy, certificate
 
-playwright = pytest.importorskip("playwright.sync_api")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")]
-
-# Red, green, blue, alpha of the canvas at shares of its width and height; and the share of it that is opaque.
-PIXEL = """([x, y]) => { const c = document.getElementById('view');
-  return [...c.getContext('2d').getImageData(Math.round(x * c.width), Math.round(y * c.height), 1, 1).data]; }"""
-OPAQUE = """() => { const c = document.getElementById('view');
-  const d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data;
-  let n = 0; for (let i = 3; i < d.length; i += 4) n += d[i] > 127; return n / (c.width * c.height); }"""
+pytestmark = in_a_browser
 
 STRONGEST = """() => { const c = document.getElementById('head');
   const d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data;
   return [c.width, c.height, d.reduce((most, v, i) => (i % 4 === 3 ? Math.max(most, v) : most), 0)]; }"""
-
-
-@pytest.fixture(scope="module")
-def webcam(portrait: UInt8Array, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The portrait swaying, as Motion JPEG: Chromium plays it round and round."""
-    needs_ffmpeg()
-    folder = tmp_path_factory.mktemp("webcam")
-    frames = moving_portrait(portrait, 20, (640, 480))
-    clip = write_video(folder / "a.mp4", [*frames, *frames[::-1]], rate=30)
-    film = folder / "a.mjpeg"
-    command = ["ffmpeg", "-v", "error", "-i", str(clip), "-q:v", "3", "-f", "mjpeg", str(film)]
-    subprocess.run(command, check=True)
-    return film
-
-
-@contextmanager
-def chromium(webcam: Path, *more: str) -> Iterator[Any]:
-    """A browser with a film as its webcam."""
-    with playwright.sync_playwright() as driver:
-        fake = [f"--use-file-for-fake-video-capture={webcam}", "--use-fake-device-for-media-stream"]
-        arguments = ["--no-sandbox", "--use-fake-ui-for-media-stream", *fake, *more]
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=arguments)
-        yield browser.new_context(viewport={"width": 1200, "height": 900})
-        browser.close()
-
-
-@pytest.fixture
-def open_page(webcam: Path) -> Iterator[Callable[..., Any]]:
-    """Open pages of one browser; what goes wrong in any of them fails the test."""
-    problems: list[str] = []
-    with chromium(webcam) as context:
-
-        def begin(studio: Running, path: str = "/") -> Any:
-            page = context.new_page()
-            page.on("pageerror", lambda error: problems.append(str(error)))
-            page.on("console", lambda line: problems.append(line.text) if line.type == "error" else None)
-            page.goto(f"http://{studio.host}{path}")
-            return page
-
-        yield begin
-    # A server that is away for a moment, or refuses a file, is an error to the console, and part of some of the tests.
-    meant = ("ERR_CONNECTION", "ERR_ACCESS_DENIED", "WebSocket connection", "status of 413", "status of 404")
-    assert [p for p in problems if not any(words in p for words in meant)] == []
-
-
-def until(page: Any, condition: str, seconds: float = 60) -> None:
-    """Playwright's own waiting evaluates strings in the page, which its Content-Security-Policy forbids."""
-    end = time.monotonic() + seconds
-    while not page.evaluate(condition):
-        assert time.monotonic() < end, f"never: {condition}; message: {page.inner_text('#message')}"
-        page.wait_for_timeout(50)
-
-
-def wait_for_frames(page: Any, more: int = 5) -> None:
-    count = "Number(document.getElementById('view').dataset.frames ?? 0)"
-    until(page, f"{count} >= {page.evaluate(count) + more}")
-
-
-def begin_camera(page: Any) -> None:
-    page.click("#start")
-    wait_for_frames(page)
 
 
 def test_the_head_appears_on_nothing_and_controls_change_it(studio: Running, open_page: Callable[..., Any]) -> None:
