@@ -22,6 +22,7 @@ in_a_browser = [
 # Red, green, blue, alpha of the canvas at shares of its width and height; and the share of it that is opaque.
 PIXEL = """([x, y]) => { const c = document.getElementById('view');
   return [...c.getContext('2d').getImageData(Math.round(x * c.width), Math.round(y * c.height), 1, 1).data]; }"""
+BEFORE = PIXEL.replace("view", "before")
 OPAQUE = """() => { const c = document.getElementById('view');
   const d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data;
   let n = 0; for (let i = 3; i < d.length; i += 4) n += d[i] > 127; return n / (c.width * c.height); }"""

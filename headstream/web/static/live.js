@@ -1,19 +1,16 @@
-// Live cutting: frames go out, heads come back, both are drawn. One or two frames are on the way, never more, so that a slow
+// Live cutting: frames go out, heads come back, scene.js draws both. One or two frames are on the way, never more, so that a slow
 // machine shows fewer frames and not older ones.
+import { sized } from "./scene.js";
 import { connect, newest, packFrame, unpackCut } from "./wire.js";
 
 const ON_THE_WAY = 2;
 const SIZE = { width: { ideal: 640 }, height: { ideal: 480 }, frameRate: { ideal: 30 } };
 
 export class Live {
-  constructor({ canvas, settings, say, background, wipe, figures, strangers, running }) {
-    Object.assign(this, { canvas, settings, say, background, wipe, figures, strangers, running });
-    this.pen = canvas.getContext("2d");
-    for (const name of ["head", "soft"]) this[name] = document.createElement("canvas");
-    this.blur = Array.from({ length: 4 }, () => document.createElement("canvas")); // each half as large as the one before
+  constructor({ scene, settings, say, figures, strangers, running }) {
+    Object.assign(this, { scene, canvas: scene.canvas, settings, say, figures, strangers, running });
     this.sent = new Map(); // number -> {canvas, at}
     this.spare = [];
-    this.shown = null;
     this.people = [];
     this.on = false;
     this.run = 0;
@@ -99,10 +96,7 @@ export class Live {
       ({ canvas: whole, at } = own);
     } else if (cut.jpeg) whole = await createImageBitmap(cut.jpeg);
     if (run !== this.run || !this.on) return;
-    if (this.shown?.whole instanceof HTMLCanvasElement) this.spare.push(this.shown.whole);
-    else this.shown?.whole?.close?.();
-    this.shown = { ...cut, whole };
-    this.draw();
+    this.keep(this.scene.show({ ...cut, whole }));
     const now = performance.now();
     this.times = [...this.times.slice(-60), now];
     if (at !== null) this.trips = [...this.trips.slice(-60), now - at];
@@ -110,65 +104,6 @@ export class Live {
     const latency = this.trips.length ? [...this.trips].sort((a, b) => a - b)[this.trips.length >> 1] : null;
     this.figures({ fps: span ? ((this.times.length - 1) * 1000) / span : 0, latency });
     this.canvas.dataset.frames = Number(this.canvas.dataset.frames ?? 0) + 1;
-  }
-
-  draw() {
-    const { shown, pen, canvas } = this;
-    if (!shown) return;
-    const { width, height, x, y, head, whole } = shown;
-    if (canvas.width !== width || canvas.height !== height) {
-      sized(canvas, width, height);
-      canvas.style.setProperty("--ratio", width / height);
-    }
-    if (head) {
-      if (this.head.width < head.width || this.head.height < head.height) {
-        Object.assign(this.head, { width: Math.max(this.head.width, head.width), height: Math.max(this.head.height, head.height) });
-      }
-      this.head.getContext("2d").putImageData(head, 0, 0);
-    }
-    pen.clearRect(0, 0, width, height);
-    this.drawBackground(whole, width, height);
-    if (head) pen.drawImage(this.head, 0, 0, head.width, head.height, x, y, head.width, head.height);
-    const edge = Math.round(width * this.wipe());
-    if (edge && whole) {
-      pen.drawImage(whole, 0, 0, edge, height, 0, 0, edge, height);
-      pen.fillStyle = "#fff";
-      pen.fillRect(edge - 1, 0, 2, height);
-    }
-  }
-
-  drawBackground(whole, width, height) {
-    const { kind, colour, source } = this.background();
-    const { pen } = this;
-    if (kind === "colour") { pen.fillStyle = colour; pen.fillRect(0, 0, width, height); }
-    if (kind === "blur" && whole) pen.drawImage(this.blurred(whole, width, height), 0, 0, width, height);
-    if (kind === "file" && source) {
-      const [w, h] = [source.videoWidth || source.naturalWidth, source.videoHeight || source.naturalHeight];
-      const scale = Math.max(width / w, height / h);
-      pen.drawImage(source, (width - w * scale) / 2, (height - h * scale) / 2, w * scale, h * scale);
-    }
-  }
-
-  // The scene out of focus at a fifth of its size, the head left out so that no halo of it remains: a hole in it is filled
-  // from around by drawing the blurred rest over itself until it is opaque.
-  blurred(whole, width, height) {
-    const { soft, blur } = this, [small] = blur, pen = small.getContext("2d");
-    blur.forEach((canvas, level) => sized(canvas, Math.ceil(width / (5 << level)), Math.ceil(height / (5 << level))));
-    sized(soft, small.width, small.height);
-    replaced(small, whole);
-    defocused(blur);
-    replaced(soft, small);
-    if (this.shown.head) {
-      const { head, x, y } = this.shown;
-      replaced(small, whole);
-      pen.globalCompositeOperation = "destination-out";
-      for (let again = 0; again < 3; again++) {
-        pen.drawImage(this.head, 0, 0, head.width, head.height, x / 5 - 1, y / 5 - 1, head.width / 5 + 2, head.height / 5 + 2);
-      }
-      defocused(blur);
-      for (let again = 0; again < 5; again++) soft.getContext("2d").drawImage(small, 0, 0);
-    }
-    return soft;
   }
 
   told({ people, cut_ms: cut, device, notice }) {
@@ -199,6 +134,12 @@ export class Live {
     return this.people.find(({ box: [x0, y0, x1, y1] }) => x >= x0 && x <= x1 && y >= y0 - (y1 - y0) / 2 && y <= y1)?.id;
   }
 
+  // The frame of what was shown is used again.
+  keep(shown) {
+    if (shown?.whole instanceof HTMLCanvasElement) this.spare.push(shown.whole);
+    else shown?.whole?.close?.();
+  }
+
   recycle() {
     for (const { canvas } of this.sent.values()) this.spare.push(canvas);
     this.sent.clear();
@@ -223,23 +164,6 @@ function encoded(canvas, then) {
   if (!document.hidden) { canvas.toBlob(then, "image/jpeg", 0.85); return; }
   const data = atob(canvas.toDataURL("image/jpeg", 0.85).split(",")[1]);
   then(Uint8Array.from(data, (letter) => letter.charCodeAt(0)));
-}
-
-function sized(canvas, width, height) {
-  if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
-}
-
-function replaced(canvas, picture) {
-  const pen = canvas.getContext("2d");
-  pen.globalCompositeOperation = "copy";
-  pen.drawImage(picture, 0, 0, canvas.width, canvas.height);
-  pen.globalCompositeOperation = "source-over";
-}
-
-// The first of the canvases blurred, by way of the smaller ones and back. Safari's canvas has no filter for it.
-function defocused(canvases) {
-  for (let at = 1; at < canvases.length; at++) replaced(canvases[at], canvases[at - 1]);
-  for (let at = canvases.length - 1; at; at--) replaced(canvases[at - 1], canvases[at]);
 }
 
 function fitted(width, height) {

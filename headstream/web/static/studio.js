@@ -1,6 +1,7 @@
 // The studio page: live.js cuts, files.js uploads, this file is the controls.
 import { startFiles } from "./files.js";
 import { Live } from "./live.js";
+import { Scene } from "./scene.js";
 
 const $ = (id) => document.getElementById(id);
 const SLIDERS = ["padding", "smoothing", "feather", "threshold"];
@@ -22,12 +23,16 @@ export function settings() {
   };
 }
 
-const live = new Live({
+const scene = new Scene({
   canvas: $("view"),
-  settings,
-  say,
+  before: $("before"),
   background: () => ({ kind: $("background").value, colour: $("colour").value, source: backSource }),
   wipe: () => Number($("wipe").value) / 100,
+});
+const live = new Live({
+  scene,
+  settings,
+  say,
   figures: ({ fps, latency, cut, device, people }) => {
     $("fps").textContent = fps.toFixed(1);
     $("latency").textContent = latency === null ? "–" : `${latency.toFixed(0)} ms`;
@@ -75,15 +80,16 @@ function changed() {
 $("colour").addEventListener("input", () => { $("background").value = shownBefore = "colour"; });
 $("hair").addEventListener("input", () => { $("dye").checked = true; });
 $("panel").addEventListener("input", changed);
-$("panel").addEventListener("reset", () => setTimeout(() => { shownBefore = $("background").value; changed(); }));
+$("panel").addEventListener("reset", () => setTimeout(() => { shownBefore = $("background").value; wiped(); changed(); }));
 $("panel").addEventListener("submit", (event) => event.preventDefault());
 $("start").addEventListener("click", () => (live.on ? live.stop() : live.start($("source").value)));
 $("source").addEventListener("change", () => { if (live.on) live.start($("source").value); });
-$("wipe").addEventListener("input", () => {
+$("wipe").addEventListener("input", wiped);
+function wiped() {
   const share = Number($("wipe").value);
   $("wipe").setAttribute("aria-valuetext", share ? `${share} % before` : "after only");
-  live.draw();
-});
+  scene.draw();
+}
 $("view").addEventListener("click", (event) => {
   const person = live.personAt(event);
   if (person === undefined) return;
@@ -98,7 +104,7 @@ $("view").addEventListener("click", (event) => {
 let backSource = null, backUrl = "", shownBefore = "transparent";
 function drawBackground() {
   $("backchoose").hidden = $("background").value !== "file";
-  live.draw();
+  scene.draw();
 }
 $("background").addEventListener("change", () => {
   if ($("background").value === "file") $("backfile").click(); // WebKit opens nothing here: there the button does
@@ -126,7 +132,7 @@ $("backfile").addEventListener("change", async () => {
   backSource?.pause?.();
   URL.revokeObjectURL(backUrl);
   [backSource, backUrl] = [element, url];
-  live.draw();
+  scene.draw();
 });
 
 function keepBackground() {
