@@ -64,6 +64,9 @@ def test_the_head_appears_on_nothing_and_controls_change_it(studio: Running, ope
     assert page.evaluate(BEFORE, (0.1, 0.9))[3] == 0
     page.click("#start")
     assert page.inner_text("#start") == "Start camera"
+    page.fill("#wipe", "50")
+    assert page.evaluate(OPAQUE) == page.evaluate(BEFORE, (0.1, 0.9))[3] == 0  # nobody is left on the page
+    assert page.is_visible("#hint")
 
 
 def test_a_head_is_chosen_by_clicking(studio: Running, open_page: Callable[..., Any]) -> None:

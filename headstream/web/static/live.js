@@ -156,6 +156,7 @@ export class Live {
     this.stream = null;
     this.people = [];
     if (this.on) { this.on = false; this.running(false); }
+    this.keep(this.scene.clear());
   }
 }
 

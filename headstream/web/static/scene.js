@@ -17,6 +17,16 @@ export class Scene {
     return last;
   }
 
+  // Show nothing any more; gives back what was shown.
+  clear() {
+    const last = this.shown;
+    this.shown = null;
+    for (const canvas of [this.canvas, this.before, this.head, this.soft, ...this.blur]) {
+      canvas.getContext("2d").clearRect(0, 0, canvas.width, canvas.height);
+    }
+    return last;
+  }
+
   draw() {
     const { shown, pen, canvas } = this;
     if (!shown) return;
