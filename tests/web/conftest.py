@@ -141,8 +141,9 @@ def open_page(webcam: Path) -> Iterator[Callable[..., Any]]:
     problems: list[str] = []
     with chromium(webcam) as context:
 
-        def begin(studio: Running, path: str = "/") -> Any:
+        def begin(studio: Running, path: str = "/", script: str = "") -> Any:
             page = context.new_page()
+            page.add_init_script(script)
             page.on("pageerror", lambda error: problems.append(str(error)))
             page.on("console", lambda line: problems.append(line.text) if line.type == "error" else None)
             page.goto(f"http://{studio.host}{path}")

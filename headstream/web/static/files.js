@@ -26,6 +26,7 @@ export function startFiles({ settings, say }) {
         const item = JSON.parse(request.responseText);
         known = [...known.filter(({ id }) => id !== item.id), item];
         changes++;
+        say("");
         if (!lines.has(item.id)) { lines.set(item.id, lines.get(key)); lines.delete(key); }
       }
       if (error) {
@@ -68,8 +69,10 @@ export function startFiles({ settings, say }) {
     event.preventDefault();
     try {
       const { ok, status } = await fetch(item.link, { method: "HEAD" });
-      if (ok) Object.assign(document.createElement("a"), { href: item.link, download: item.linkName }).click();
-      else if (status !== 404) say(`${item.name}: its result cannot be fetched (${status}); load this page anew`, true);
+      if (ok) {
+        say("");
+        Object.assign(document.createElement("a"), { href: item.link, download: item.linkName }).click();
+      } else if (status !== 404) say(`${item.name}: its result cannot be fetched (${status}); load this page anew`, true);
       else say(`${item.name}: its result is not here any more (the studio was started anew, or it was removed); drop the file again`, true);
     } catch {
       say(AWAY, true);
@@ -144,6 +147,7 @@ export function startFiles({ settings, say }) {
       say(AWAY, true);
       return;
     }
+    say("");
     known = known.filter((item) => item.id !== id);
     changes++;
     show();

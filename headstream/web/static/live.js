@@ -157,6 +157,7 @@ export class Live {
     this.people = [];
     if (this.on) { this.on = false; this.running(false); }
     this.keep(this.scene.clear());
+    this.say("");
   }
 }
 

@@ -1,15 +1,13 @@
 // The studio page: live.js cuts, files.js uploads, this file is the controls.
 import { startFiles } from "./files.js";
 import { Live } from "./live.js";
+import { speaker, troubled } from "./messages.js";
 import { Scene } from "./scene.js";
 
 const $ = (id) => document.getElementById(id);
 const SLIDERS = ["padding", "smoothing", "feather", "threshold"];
 
-function say(text, problem = false) {
-  $("message").textContent = text;
-  $("message").classList.toggle("problem", problem);
-}
+const say = speaker("controls"), sayOfRecording = speaker("recording");
 
 export function settings() {
   const heads = $("heads").value;
@@ -32,7 +30,7 @@ const scene = new Scene({
 const live = new Live({
   scene,
   settings,
-  say,
+  say: speaker("live"),
   figures: ({ fps, latency, cut, device, people }) => {
     $("fps").textContent = fps.toFixed(1);
     $("latency").textContent = latency === null ? "–" : `${latency.toFixed(0)} ms`;
@@ -132,6 +130,7 @@ $("backfile").addEventListener("change", async () => {
   backSource?.pause?.();
   URL.revokeObjectURL(backUrl);
   [backSource, backUrl] = [element, url];
+  say("");
   scene.draw();
 });
 
@@ -156,18 +155,18 @@ function stopRecording() { if (recorder?.state === "recording") recorder.stop();
 $("record").addEventListener("click", () => {
   if (recorder?.state === "recording") { stopRecording(); return; }
   const type = ["video/webm;codecs=vp9", "video/webm", "video/mp4"].find((kind) => MediaRecorder.isTypeSupported(kind));
-  if (!type) { say("this browser records no video", true); return; }
+  if (!type) { sayOfRecording("this browser records no video", true); return; }
   const pieces = [];
   recorder = new MediaRecorder($("view").captureStream(30), { mimeType: type, videoBitsPerSecond: 8_000_000 });
   recorder.ondataavailable = ({ data }) => { if (data.size) pieces.push(data); };
   recorder.onstop = () => {
     $("record").setAttribute("aria-pressed", "false");
     $("record").textContent = "Record";
-    if (!pieces.length) { say("this browser recorded nothing; try another, Chrome or Firefox", true); return; }
+    if (!pieces.length) { sayOfRecording("this browser recorded nothing; try another, Chrome or Firefox", true); return; }
     save(new Blob(pieces, { type }), `headstream-${stamp()}.${type.includes("mp4") ? "mp4" : "webm"}`);
-    if (!$("message").classList.contains("problem")) say("the recording is among your downloads"); // or why it ended
+    if (!troubled()) sayOfRecording("the recording is among your downloads"); // or why it ended
   };
-  say("");
+  sayOfRecording("");
   recorder.start(1000);
   $("record").setAttribute("aria-pressed", "true");
   $("record").textContent = "Stop recording";
@@ -184,7 +183,7 @@ if (!["127.0.0.1", "localhost", "[::1]"].includes(location.hostname)) {
 if ($("background").value === "file") $("background").value = shownBefore; // browsers keep it when a page is loaded again
 shownBefore = $("background").value;
 // A person's number means nobody in another picture.
-startFiles({ settings: () => ({ ...settings(), heads: $("heads").value === "all" ? "all" : "largest" }), say });
+startFiles({ settings: () => ({ ...settings(), heads: $("heads").value === "all" ? "all" : "largest" }), say: speaker("files") });
 changed();
 const about = await (await fetch("/api/studio")).json();
 $("device").textContent = about.device;

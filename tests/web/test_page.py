@@ -1,0 +1,44 @@
+"""What the studio's page says and keeps, in a real Chromium."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from tests.web.browser import begin_camera, in_a_browser, until, wait_for_frames
+from tests.web.conftest import Running
+
+pytestmark = in_a_browser
+
+# A browser whose clock of timers runs twenty times as fast.
+HASTY = "(() => { const set = window.setTimeout; window.setTimeout = (what, ms) => set(what, ms / 20); })()"
+
+
+def test_problems_stay_until_it_goes_well_and_notices_fade(studio: Running, open_page: Callable[..., Any]) -> None:
+    page = open_page(studio, script=HASTY)
+    page.evaluate("""() => { const devices = navigator.mediaDevices, ask = devices.getUserMedia.bind(devices);
+      devices.getUserMedia = async (wanted) => { devices.getUserMedia = ask; throw new DOMException('', 'NotFoundError'); }; }""")
+    page.click("#start")
+    until(page, "document.getElementById('message').textContent === 'no camera: there is none'")
+    page.wait_for_timeout(700)
+    assert page.get_attribute("#message", "class") == "problem"
+    begin_camera(page)
+    assert page.inner_text("#message") == ""
+    assert page.get_attribute("#message", "class") == ""
+    until(page, "document.querySelectorAll('#heads option').length === 3")
+    box = page.locator("#view").bounding_box()
+    page.mouse.click(box["x"] + 0.5 * box["width"], box["y"] + 0.3 * box["height"])
+    until(page, "document.getElementById('message').className === 'faded'")
+    assert "cutting person 1" in page.inner_text("#message")  # to who has it read out
+    assert page.get_attribute("#message", "aria-live") == "polite"
+
+
+def test_what_went_well_elsewhere_takes_no_problem_away(studio: Running, open_page: Callable[..., Any]) -> None:
+    page = open_page(studio)
+    said = page.evaluate("""async () => { const { speaker } = await import('/static/messages.js');
+      const [one, other] = [speaker('one'), speaker('other')], line = document.getElementById('message'), said = [];
+      const note = () => said.push([line.textContent, line.className]);
+      one('it is broken', true); other(''); note();
+      one(''); note();
+      return said; }""")
+    assert said == [["it is broken", "problem"], ["", ""]]
