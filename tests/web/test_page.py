@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tests.web.browser import begin_camera, in_a_browser, until, wait_for_frames
+from tests.web.browser import begin_camera, in_a_browser, until
 from tests.web.conftest import Running
 
 pytestmark = in_a_browser

@@ -72,3 +72,64 @@ def test_the_room_is_in_no_recording_and_no_snapshot(
         corners = [frame.to_ndarray(format="rgb24")[-40:, :40] for frame in film.decode(video=0)]
     assert len(corners) > 10
     assert all(np.abs(corner.astype(int) - (0, 0, 255)).max() < 40 for corner in corners)
+
+
+def streams(film: Path) -> dict[str, Any]:
+    """The first stream of each kind."""
+    with av.open(str(film)) as opened:
+        return {stream.type: stream.codec_context.name for stream in opened.streams}
+
+
+# The delays that are made, and the tracks of the microphone that are given out.
+LISTENING = """(() => {
+  window.delays = []; window.heard = [];
+  const Made = window.DelayNode;
+  window.DelayNode = class extends Made { constructor(...how) { super(...how); delays.push(this.delayTime.value); } };
+  const devices = navigator.mediaDevices, ask = devices.getUserMedia.bind(devices);
+  devices.getUserMedia = async (wanted) => {
+    const stream = await ask(wanted);
+    if (wanted.audio) heard.push(...stream.getAudioTracks());
+    return stream; }; })()"""
+
+
+def test_sound_is_recorded_only_where_it_is_wanted_and_as_late_as_the_pictures(
+    studio: Running, open_page: Callable[..., Any], tmp_path: Path
+) -> None:
+    page = open_page(studio, script=LISTENING)
+    assert not page.is_checked("#microphone")
+    assert "silent" in page.inner_text("#silent")
+    begin_camera(page)
+    silent, loud = tmp_path / "silent.webm", tmp_path / "loud.webm"
+    page.click("#record")
+    assert "without sound" in page.inner_text("#message")
+    wait_for_frames(page, 20)
+    until(page, "/^0:0[1-9]$/.test(document.getElementById('elapsed').innerText)")
+    with page.expect_download() as recording:
+        page.click("#record")
+    recording.value.save_as(silent)
+    assert set(streams(silent)) == {"video"}
+    assert page.is_hidden("#elapsed")
+    assert page.evaluate("heard.length") == 0  # and was not asked for
+    page.check("#microphone")
+    record(page, loud)
+    assert streams(loud)["audio"] == "opus"
+    assert page.evaluate("heard.map(({ readyState }) => readyState)") == ["ended"]
+    (delay,) = page.evaluate("delays")
+    assert 0.01 < delay < 5
+    trip = float(page.inner_text("#latency").removesuffix(" ms"))
+    assert 0.2 * trip < 1000 * delay < 5 * trip
+
+
+def test_a_microphone_that_may_not_be_used_is_told(studio: Running, open_page: Callable[..., Any]) -> None:
+    page = open_page(studio)
+    begin_camera(page)
+    page.evaluate("""() => { navigator.mediaDevices.getUserMedia = async () => {
+      throw new DOMException('', 'NotAllowedError'); }; }""")
+    page.check("#microphone")
+    page.click("#record")
+    until(page, "document.getElementById('message').textContent.includes('no microphone: the browser was not allowed')")
+    assert page.inner_text("#record") == "Record"
+    page.uncheck("#microphone")
+    page.click("#record")
+    assert page.inner_text("#record") == "Stop recording"
+    assert "without sound" in page.inner_text("#message")

@@ -14,6 +14,7 @@ export class Live {
     this.people = [];
     this.on = false;
     this.run = 0;
+    this.trips = []; // milliseconds of frames of the page's own; what another camera's took is not known here
   }
 
   async start(kind) {
@@ -108,7 +109,7 @@ export class Live {
 
   told({ people, cut_ms: cut, device, notice }) {
     this.people = people;
-    this.figures({ fps: this.rate(), latency: this.kind === "page" ? this.trip() : null, cut, device, people });
+    this.figures({ fps: this.rate(), latency: this.trip(), cut, device, people });
     if (notice) this.say(notice);
   }
 

@@ -1,13 +1,14 @@
-// The studio page: live.js cuts, files.js uploads, this file is the controls.
+// The studio page: live.js cuts, files.js uploads, recording.js records, this file is the controls.
 import { startFiles } from "./files.js";
 import { Live } from "./live.js";
-import { speaker, troubled } from "./messages.js";
+import { speaker } from "./messages.js";
+import { startRecording } from "./recording.js";
 import { Scene } from "./scene.js";
 
 const $ = (id) => document.getElementById(id);
 const SLIDERS = ["padding", "smoothing", "feather", "threshold"];
 
-const say = speaker("controls"), sayOfRecording = speaker("recording");
+const say = speaker("controls");
 
 export function settings() {
   const heads = $("heads").value;
@@ -50,6 +51,8 @@ const live = new Live({
     for (const id of ["fps", "latency", "cut"]) $(id).textContent = "–";
   },
 });
+
+const stopRecording = startRecording({ canvas: $("view"), trip: () => live.trip() });
 
 // Numbers are of one session: the next gives them to whoever it sees first.
 function strangers() {
@@ -141,38 +144,6 @@ function keepBackground() {
   }
   drawBackground();
 }
-
-// --- recording and snapshots ---
-
-let recorder = null;
-function save(blob, name) {
-  const link = Object.assign(document.createElement("a"), { href: URL.createObjectURL(blob), download: name });
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
-}
-const stamp = () => new Date().toISOString().slice(0, 19).replaceAll(":", "");
-function stopRecording() { if (recorder?.state === "recording") recorder.stop(); }
-$("record").addEventListener("click", () => {
-  if (recorder?.state === "recording") { stopRecording(); return; }
-  const type = ["video/webm;codecs=vp9", "video/webm", "video/mp4"].find((kind) => MediaRecorder.isTypeSupported(kind));
-  if (!type) { sayOfRecording("this browser records no video", true); return; }
-  const pieces = [];
-  recorder = new MediaRecorder($("view").captureStream(30), { mimeType: type, videoBitsPerSecond: 8_000_000 });
-  recorder.ondataavailable = ({ data }) => { if (data.size) pieces.push(data); };
-  recorder.onstop = () => {
-    $("record").setAttribute("aria-pressed", "false");
-    $("record").textContent = "Record";
-    if (!pieces.length) { sayOfRecording("this browser recorded nothing; try another, Chrome or Firefox", true); return; }
-    save(new Blob(pieces, { type }), `headstream-${stamp()}.${type.includes("mp4") ? "mp4" : "webm"}`);
-    if (!troubled()) sayOfRecording("the recording is among your downloads"); // or why it ended
-  };
-  sayOfRecording("");
-  recorder.start(1000);
-  $("record").setAttribute("aria-pressed", "true");
-  $("record").textContent = "Stop recording";
-});
-addEventListener("beforeunload", (event) => { if (recorder?.state === "recording") event.preventDefault(); });
-$("snapshot").addEventListener("click", () => $("view").toBlob((blob) => save(blob, `headstream-${stamp()}.png`)));
 
 // --- start ---
 
