@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 from collections.abc import Callable
 from pathlib import Path
@@ -133,3 +134,47 @@ def test_a_microphone_that_may_not_be_used_is_told(studio: Running, open_page: C
     page.click("#record")
     assert page.inner_text("#record") == "Stop recording"
     assert "without sound" in page.inner_text("#message")
+
+
+# The duration a video element finds in a film, and the time of the frame it shows where it is sought at a half.
+PLAYED = """async (bytes) => { const video = document.createElement('video');
+  const come = (what) => new Promise((after, fail) => { video['on' + what] = after; video.onerror = () => fail(video.error); });
+  video.src = URL.createObjectURL(new Blob([Uint8Array.from(atob(bytes), (c) => c.charCodeAt(0))], { type: 'video/webm' }));
+  await come('loadedmetadata');
+  const { duration } = video;
+  video.currentTime = duration / 2;
+  await come('seeked');
+  return [duration, video.currentTime]; }"""
+
+
+@pytest.mark.parametrize("sound", [False, True])
+def test_a_recording_has_a_duration_and_can_be_sought(
+    studio: Running, open_page: Callable[..., Any], tmp_path: Path, sound: bool
+) -> None:
+    page = open_page(studio)
+    begin_camera(page)
+    page.set_checked("#microphone", sound)
+    kept = tmp_path / "r.webm"
+    record(page, kept, frames=60)
+    times = frame_times(kept)
+    with av.open(str(kept)) as film:
+        assert film.duration is not None
+        told = film.duration / 1e6
+        assert float(times[-1]) <= told < float(times[-1]) + 1
+        film.seek(int(told * 0.5 * 1e6))  # by the index
+        frame = next(film.decode(video=0))
+        assert frame.time is not None
+        assert frame.time <= told * 0.5 + 0.1
+    duration, sought = page.evaluate(PLAYED, base64.b64encode(kept.read_bytes()).decode())
+    assert duration == pytest.approx(told, abs=0.01)
+    assert sought == pytest.approx(duration / 2, abs=0.01)
+
+
+def test_only_what_is_a_stream_of_webm_is_given_a_duration(studio: Running, open_page: Callable[..., Any]) -> None:
+    page = open_page(studio)
+    same = page.evaluate("""async () => { const { seekable } = await import('/static/webm.js');
+      const ebml = [0x1a, 0x45, 0xdf, 0xa3, 0x80], segment = [0x18, 0x53, 0x80, 0x67];
+      const films = [[], [0, 1, 2], ebml, [...ebml, ...segment, 0x81, 0xec], [...ebml, ...segment, 0x01, ...Array(7).fill(255)],
+        [...ebml, ...segment, 0xff, 0x15, 0x49, 0xa9, 0x66, 0x88, 1]].map((bytes) => new Blob([new Uint8Array(bytes)]));
+      return Promise.all(films.map(async (film) => (await seekable(film)) === film)); }""")
+    assert same == [True] * 6

@@ -1,5 +1,6 @@
 // Recordings and snapshots of the result, with the microphone where that is wanted.
 import { speaker, troubled } from "./messages.js";
+import { seekable } from "./webm.js";
 
 const $ = (id) => document.getElementById(id);
 const say = speaker("recording");
@@ -74,10 +75,10 @@ function shown(on) {
   $("microphone").disabled = on;
 }
 
-function kept(pieces, type) {
+async function kept(pieces, type) {
   if (!pieces.length) { say("this browser recorded nothing; try another, Chrome or Firefox", true); return; }
   const film = new Blob(pieces, { type }), webm = type.includes("webm");
-  save(film, `headstream-${stamp()}.${webm ? "webm" : "mp4"}`);
+  save(webm ? await seekable(film) : film, `headstream-${stamp()}.${webm ? "webm" : "mp4"}`);
   if (!troubled()) say("the recording is among your downloads"); // or why it ended
 }
 
