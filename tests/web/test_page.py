@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
-from tests.web.browser import begin_camera, in_a_browser, until
+import pytest
+
+from headstream.types import Cutout
+from headstream.web.cutting import PageSession
+from tests.web.browser import begin_camera, in_a_browser, until, wait_for_frames
 from tests.web.conftest import Running
 
 pytestmark = in_a_browser
@@ -42,3 +47,31 @@ def test_what_went_well_elsewhere_takes_no_problem_away(studio: Running, open_pa
       one(''); note();
       return said; }""")
     assert said == [["it is broken", "problem"], ["", ""]]
+
+
+def test_a_studio_that_answers_nothing_is_told(
+    studio: Running, open_page: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    goes_on = threading.Event()
+    goes_on.set()
+    cut = PageSession._cut
+
+    def slow(session: PageSession, message: bytes) -> tuple[int, Cutout]:
+        goes_on.wait(60)
+        return cut(session, message)
+
+    monkeypatch.setattr(PageSession, "_cut", slow)
+    page = open_page(studio)
+    begin_camera(page)
+    until(page, "document.getElementById('stalled').hidden")  # the first picture may have taken its time
+    goes_on.clear()
+    try:
+        until(page, "document.getElementById('stalled').innerText === 'no pictures for 3 s'")
+        assert not any(page.inner_text(figure)[0].isdigit() for figure in ("#fps", "#latency", "#cut"))
+        assert page.inner_text("#message").startswith("no pictures come")
+    finally:
+        goes_on.set()
+    until(page, "document.getElementById('stalled').hidden")
+    wait_for_frames(page)
+    assert page.inner_text("#fps")[0].isdigit()
+    assert page.inner_text("#message") == ""

@@ -4,11 +4,12 @@ import { sized } from "./scene.js";
 import { connect, newest, packFrame, unpackCut } from "./wire.js";
 
 const ON_THE_WAY = 2;
+const STALL_MS = 2000;
 const SIZE = { width: { ideal: 640 }, height: { ideal: 480 }, frameRate: { ideal: 30 } };
 
 export class Live {
-  constructor({ scene, settings, say, figures, strangers, running }) {
-    Object.assign(this, { scene, canvas: scene.canvas, settings, say, figures, strangers, running });
+  constructor({ scene, settings, say, figures, stalled, strangers, running }) {
+    Object.assign(this, { scene, canvas: scene.canvas, settings, say, figures, stalled, strangers, running });
     this.sent = new Map(); // number -> {canvas, at}
     this.spare = [];
     this.people = [];
@@ -28,6 +29,9 @@ export class Live {
     if (run !== this.run) return;
     this.on = true;
     this.running(true);
+    this.came = performance.now();
+    this.waits = 0; // whole seconds without a picture, from the second on
+    this.watch = setInterval(() => this.waited(), 250);
     const received = (buffer) => (run === this.run ? this.received(unpackCut(buffer)) : undefined);
     this.link = connect(kind === "page" ? "/ws/page" : "/ws/own", {
       open: () => { this.recycle(); this.people = []; this.strangers(); this.configure(); },
@@ -99,18 +103,28 @@ export class Live {
     if (run !== this.run || !this.on) return;
     this.keep(this.scene.show({ ...cut, whole }));
     const now = performance.now();
+    if (this.waits) { this.times = []; this.trips = []; this.stalled(this.waits = 0); } // new figures: the pause is in the old ones
+    this.came = now;
     this.times = [...this.times.slice(-60), now];
     if (at !== null) this.trips = [...this.trips.slice(-60), now - at];
-    const span = now - this.times[0];
-    const latency = this.trips.length ? [...this.trips].sort((a, b) => a - b)[this.trips.length >> 1] : null;
-    this.figures({ fps: span ? ((this.times.length - 1) * 1000) / span : 0, latency });
+    this.figures({ fps: this.rate(), latency: this.trip() });
     this.canvas.dataset.frames = Number(this.canvas.dataset.frames ?? 0) + 1;
   }
 
   told({ people, cut_ms: cut, device, notice }) {
     this.people = people;
-    this.figures({ fps: this.rate(), latency: this.trip(), cut, device, people });
+    if (this.waits) this.figures({ people });
+    else this.figures({ fps: this.rate(), latency: this.trip(), cut, device, people });
     if (notice) this.say(notice);
+  }
+
+  // Whoever answers nothing makes no event.
+  waited() {
+    const gone = performance.now() - this.came;
+    if (gone < STALL_MS || Math.floor(gone / 1000) === this.waits) return;
+    this.waits = Math.floor(gone / 1000);
+    this.figures({ fps: null, latency: null, cut: null });
+    this.stalled(this.waits);
   }
 
   rate() { return this.times.length > 1 ? ((this.times.length - 1) * 1000) / (this.times.at(-1) - this.times[0]) : 0; }
@@ -148,6 +162,7 @@ export class Live {
 
   stop() {
     this.run++;
+    clearInterval(this.watch);
     this.link?.close();
     this.link = null;
     this.ticker?.terminate();

@@ -1,14 +1,14 @@
 // The studio page: live.js cuts, files.js uploads, recording.js records, this file is the controls.
 import { startFiles } from "./files.js";
 import { Live } from "./live.js";
-import { speaker } from "./messages.js";
+import { speaker, troubled } from "./messages.js";
 import { startRecording } from "./recording.js";
 import { Scene } from "./scene.js";
 
 const $ = (id) => document.getElementById(id);
 const SLIDERS = ["padding", "smoothing", "feather", "threshold"];
 
-const say = speaker("controls");
+const say = speaker("controls"), sayOfStall = speaker("stall");
 
 export function settings() {
   const heads = $("heads").value;
@@ -33,12 +33,14 @@ const live = new Live({
   settings,
   say: speaker("live"),
   figures: ({ fps, latency, cut, device, people }) => {
-    $("fps").textContent = fps.toFixed(1);
-    $("latency").textContent = latency === null ? "–" : `${latency.toFixed(0)} ms`;
-    if (cut !== undefined) $("cut").textContent = `${cut.toFixed(0)} ms`;
+    if (fps !== undefined) $("fps").textContent = fps?.toFixed(1) ?? "–";
+    for (const [id, took] of Object.entries({ latency, cut })) {
+      if (took !== undefined) $(id).textContent = took === null ? "–" : `${took.toFixed(0)} ms`;
+    }
     if (device !== undefined) $("device").textContent = device;
     if (people !== undefined) showPeople(people);
   },
+  stalled,
   strangers,
   running: (on) => {
     $("start").textContent = on ? "Stop" : "Start camera";
@@ -48,11 +50,20 @@ const live = new Live({
     if (on) return;
     stopRecording();
     strangers();
+    stalled(0);
     for (const id of ["fps", "latency", "cut"]) $(id).textContent = "–";
   },
 });
 
 const stopRecording = startRecording({ canvas: $("view"), trip: () => live.trip() });
+
+// Read out once; the seconds are to be seen only.
+function stalled(seconds) {
+  $("stalled").hidden = !seconds;
+  $("stalled").textContent = `no pictures for ${seconds} s`;
+  if (!seconds) sayOfStall("");
+  else if (!troubled()) sayOfStall("no pictures come: is headstream busy, or its machine?", true);
+}
 
 // Numbers are of one session: the next gives them to whoever it sees first.
 function strangers() {
