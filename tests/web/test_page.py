@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from headstream.types import Cutout
 from headstream.web.cutting import PageSession
-from tests.web.browser import begin_camera, in_a_browser, until, wait_for_frames
+from tests.web.browser import begin_camera, chromium, in_a_browser, until, wait_for_frames
 from tests.web.conftest import Running
 
 pytestmark = in_a_browser
@@ -75,3 +76,49 @@ def test_a_studio_that_answers_nothing_is_told(
     wait_for_frames(page)
     assert page.inner_text("#fps")[0].isdigit()
     assert page.inner_text("#message") == ""
+
+
+# What cameras are asked for.
+ASKED = """(() => { window.asked = [];
+  const devices = navigator.mediaDevices, ask = devices.getUserMedia.bind(devices);
+  devices.getUserMedia = (wanted) => { asked.push(wanted.video); return ask(wanted); }; })()"""
+
+
+def test_cameras_and_sizes_are_chosen(studio: Running, webcam: Path) -> None:
+    with chromium(webcam, "--use-fake-device-for-media-stream=device-count=2") as context:
+        page = context.new_page()
+        page.add_init_script(ASKED)
+        page.goto(f"http://{studio.host}/")
+        begin_camera(page)
+        until(page, "document.querySelectorAll('#source option').length === 3")
+        first, second = page.evaluate("[...document.querySelectorAll('#source option')].slice(1).map((o) => o.value)")
+        assert page.input_value("#source") == "page"
+        page.select_option("#source", second)
+        page.select_option("#size", "640x360")
+        wait_for_frames(page)
+        asked = page.evaluate("asked")
+        assert [(one["width"]["ideal"], one["height"]["ideal"]) for one in asked] == [(1280, 720)] * 2 + [(640, 360)]
+        assert ["page " + one["deviceId"]["exact"] for one in asked[1:]] == [second] * 2
+        assert "deviceId" not in asked[0]
+        assert page.evaluate("document.getElementById('view').width") <= 640
+        # The second is taken away.
+        page.evaluate(
+            """(gone) => { const devices = navigator.mediaDevices, list = devices.enumerateDevices.bind(devices);
+          devices.enumerateDevices = async () => (await list()).filter(({ deviceId }) => !gone.endsWith(deviceId));
+          devices.dispatchEvent(new Event('devicechange')); }""",
+            second,
+        )
+        until(page, "document.getElementById('source').value === 'page'")
+        assert page.locator(f"#source option[value='{first}']").count() == 1
+
+
+def test_a_large_picture_is_sent_no_larger_than_is_asked_for(studio: Running, open_page: Callable[..., Any]) -> None:
+    large = """(() => { for (const [side, length] of [['videoWidth', 1920], ['videoHeight', 1080]])
+      Object.defineProperty(HTMLVideoElement.prototype, side, { get: () => length }); })()"""
+    page = open_page(studio, script=large)
+    for size in ("1280x720", "640x360"):
+        page.select_option("#size", size)
+        if page.inner_text("#start") == "Start camera":
+            page.click("#start")
+        wait_for_frames(page)
+        assert page.evaluate("(({ width, height }) => `${width}x${height}`)(document.getElementById('view'))") == size

@@ -5,7 +5,7 @@ import { connect, newest, packFrame, unpackCut } from "./wire.js";
 
 const ON_THE_WAY = 2;
 const STALL_MS = 2000;
-const SIZE = { width: { ideal: 640 }, height: { ideal: 480 }, frameRate: { ideal: 30 } };
+const RATE = 30;
 
 export class Live {
   constructor({ scene, settings, say, figures, stalled, strangers, running }) {
@@ -18,14 +18,16 @@ export class Live {
     this.trips = []; // milliseconds of frames of the page's own; what another camera's took is not known here
   }
 
-  async start(kind) {
+  // kind: "page", whose camera can be named, or "own".  size: width and height that are asked of it, and the most that is sent.
+  async start({ kind, camera = null, size }) {
     this.stop();
     const run = ++this.run;
     this.kind = kind;
+    this.size = size;
     this.number = 0;
     this.times = [];
     this.trips = [];
-    if (kind === "page" && !(await this.openCamera(run))) return;
+    if (kind === "page" && !(await this.openCamera(run, camera))) return;
     if (run !== this.run) return;
     this.on = true;
     this.running(true);
@@ -42,17 +44,20 @@ export class Live {
     if (kind === "page") this.everyFrame(run);
   }
 
-  async openCamera(run) {
+  async openCamera(run, camera) {
     if (!navigator.mediaDevices?.getUserMedia) {
       this.say("this page may not use a camera here: open it as http://127.0.0.1 or over https", true);
       return false;
     }
+    const [width, height] = this.size.map((ideal) => ({ ideal }));
+    const video = { width, height, frameRate: { ideal: RATE }, ...(camera && { deviceId: { exact: camera } }) };
     try {
-      const stream = await navigator.mediaDevices.getUserMedia({ video: SIZE, audio: false });
+      const stream = await navigator.mediaDevices.getUserMedia({ video, audio: false });
       if (run !== this.run) { for (const track of stream.getTracks()) track.stop(); return false; }
       this.stream = stream;
     } catch (error) {
-      const why = { NotAllowedError: "the browser was not allowed to use it", NotFoundError: "there is none", OverconstrainedError: "there is none", NotReadableError: "another program is using it" };
+      const none = camera ? "the one that is chosen is not there" : "there is none";
+      const why = { NotAllowedError: "the browser was not allowed to use it", NotFoundError: none, OverconstrainedError: none, NotReadableError: "another program is using it" };
       this.say(`no camera: ${why[error.name] ?? error.message}`, true);
       return false;
     }
@@ -79,7 +84,7 @@ export class Live {
 
   grab() {
     if (!this.link?.ready || this.sent.size >= ON_THE_WAY || !this.video.videoWidth) return;
-    const [width, height] = fitted(this.video.videoWidth, this.video.videoHeight);
+    const [width, height] = fitted(this.video.videoWidth, this.video.videoHeight, Math.max(...this.size));
     const canvas = this.spare.pop() ?? document.createElement("canvas");
     sized(canvas, width, height);
     const pen = canvas.getContext("2d");
@@ -184,7 +189,7 @@ function encoded(canvas, then) {
   then(Uint8Array.from(data, (letter) => letter.charCodeAt(0)));
 }
 
-function fitted(width, height) {
-  const scale = Math.min(1, 1280 / Math.max(width, height));
+function fitted(width, height, most) {
+  const scale = Math.min(1, most / Math.max(width, height));
   return [Math.round((width * scale) / 2) * 2, Math.round((height * scale) / 2) * 2];
 }

@@ -1,4 +1,5 @@
 // The studio page: live.js cuts, files.js uploads, recording.js records, this file is the controls.
+import { chosenCamera, listCameras } from "./cameras.js";
 import { startFiles } from "./files.js";
 import { Live } from "./live.js";
 import { speaker, troubled } from "./messages.js";
@@ -47,7 +48,7 @@ const live = new Live({
     $("start").classList.toggle("main", !on);
     $("hint").hidden = on;
     for (const id of ["record", "snapshot"]) $(id).disabled = !on;
-    if (on) return;
+    if (on) { listCameras(); return; }
     stopRecording();
     strangers();
     stalled(0);
@@ -94,8 +95,13 @@ $("hair").addEventListener("input", () => { $("dye").checked = true; });
 $("panel").addEventListener("input", changed);
 $("panel").addEventListener("reset", () => setTimeout(() => { shownBefore = $("background").value; wiped(); changed(); }));
 $("panel").addEventListener("submit", (event) => event.preventDefault());
-$("start").addEventListener("click", () => (live.on ? live.stop() : live.start($("source").value)));
-$("source").addEventListener("change", () => { if (live.on) live.start($("source").value); });
+$("start").addEventListener("click", () => (live.on ? live.stop() : begin()));
+for (const id of ["source", "size"]) $(id).addEventListener("change", () => { sizeable(); if (live.on) begin(); });
+function sizeable() { $("size").disabled = $("source").value === "own"; } // that one has its own
+function begin() {
+  const size = $("size").value.split("x").map(Number);
+  live.start({ ...chosenCamera(), size });
+}
 $("wipe").addEventListener("input", wiped);
 function wiped() {
   const share = Number($("wipe").value);
@@ -158,8 +164,9 @@ function keepBackground() {
 
 // --- start ---
 
-// The page itself says so where frames stay on the machine that shows it.
+// The page itself says so where frames stay on the machine that shows it. Heads travel as raw pixels: over a network in fewer.
 if (!["127.0.0.1", "localhost", "[::1]"].includes(location.hostname)) {
+  $("size").value = "640x480";
   $("hint").textContent = "Start your camera to see your head cut out here. Its pictures go to the machine that runs this studio, and nowhere else.";
 }
 if ($("background").value === "file") $("background").value = shownBefore; // browsers keep it when a page is loaded again
