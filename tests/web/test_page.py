@@ -11,7 +11,7 @@ import pytest
 
 from headstream.types import Cutout
 from headstream.web.cutting import PageSession
-from tests.web.browser import begin_camera, chromium, in_a_browser, until, wait_for_frames
+from tests.web.browser import PIXEL, begin_camera, chromium, in_a_browser, until, wait_for_frames
 from tests.web.conftest import Running
 
 pytestmark = in_a_browser
@@ -122,3 +122,58 @@ def test_a_large_picture_is_sent_no_larger_than_is_asked_for(studio: Running, op
             page.click("#start")
         wait_for_frames(page)
         assert page.evaluate("(({ width, height }) => `${width}x${height}`)(document.getElementById('view'))") == size
+
+
+def test_controls_are_as_they_were_left_and_defaults_forget(studio: Running, open_page: Callable[..., Any]) -> None:
+    page = open_page(studio)
+    page.select_option("#background", "colour")
+    page.fill("#colour", "#0000ff")
+    page.fill("#feather", "0.3")
+    page.uncheck("#mirror")
+    page.check("#dye")
+    page.check("#microphone")
+    page.fill("#wipe", "40")
+    page.select_option("#size", "640x360")
+    page.select_option("#output", ".mov")
+    page.reload()
+    shown = """() => Object.fromEntries([...document.querySelectorAll('input:not([type=file]), select')]
+      .map((e) => [e.id, e.type === 'checkbox' ? e.checked : e.value]))"""
+    until(page, "document.getElementById('device').innerText === 'cpu'")
+    left = page.evaluate(shown)
+    assert (left["background"], left["colour"], left["feather"], left["size"]) == (
+        "colour",
+        "#0000ff",
+        "0.3",
+        "640x360",
+    )
+    assert (left["mirror"], left["dye"], left["output"]) == (False, True, ".mov")
+    assert (left["microphone"], left["wipe"]) == (False, "0")  # nobody is surprised by those
+    assert page.inner_text("output[for=feather]") == "0.30"
+    begin_camera(page)
+    assert page.evaluate(PIXEL, (0.97, 0.03)) == [0, 0, 255, 255]
+    page.click("button[type=reset]")
+    page.reload()
+    until(page, "document.getElementById('device').innerText === 'cpu'")
+    assert page.input_value("#background") == "transparent"
+    assert page.input_value("#feather") == "0.7"
+    assert page.is_checked("#mirror")
+
+
+def test_a_page_whose_browser_keeps_nothing_works(studio: Running, open_page: Callable[..., Any]) -> None:
+    denied = (
+        "Object.defineProperty(window, 'localStorage', { get: () => { throw new DOMException('', 'SecurityError'); } })"
+    )
+    page = open_page(studio, script=denied)
+    page.select_option("#background", "blur")
+    begin_camera(page)
+
+
+def test_what_is_kept_by_somebody_else_under_our_name_does_no_harm(
+    studio: Running, open_page: Callable[..., Any]
+) -> None:
+    odd = '{"background": "nothing", "padding": "wide", "mirror": 7, "source": 5, "camera": {}, "strange": 1}'
+    page = open_page(studio, script=f"localStorage.setItem('headstream controls', '{odd}')")
+    until(page, "document.getElementById('device').innerText === 'cpu'")
+    assert page.input_value("#background") == "transparent"
+    page.reload()
+    begin_camera(page)

@@ -2,6 +2,7 @@
 import { chosenCamera, listCameras } from "./cameras.js";
 import { startFiles } from "./files.js";
 import { Live } from "./live.js";
+import { forget, keep, lastCamera, recall } from "./memory.js";
 import { speaker, troubled } from "./messages.js";
 import { startRecording } from "./recording.js";
 import { Scene } from "./scene.js";
@@ -93,7 +94,8 @@ function changed() {
 $("colour").addEventListener("input", () => { $("background").value = shownBefore = "colour"; });
 $("hair").addEventListener("input", () => { $("dye").checked = true; });
 $("panel").addEventListener("input", changed);
-$("panel").addEventListener("reset", () => setTimeout(() => { shownBefore = $("background").value; wiped(); changed(); }));
+$("panel").addEventListener("reset", () => setTimeout(() => { forget(); shownBefore = $("background").value; wiped(); changed(); }));
+addEventListener("change", keep);
 $("panel").addEventListener("submit", (event) => event.preventDefault());
 $("start").addEventListener("click", () => (live.on ? live.stop() : begin()));
 for (const id of ["source", "size"]) $(id).addEventListener("change", () => { sizeable(); if (live.on) begin(); });
@@ -170,6 +172,9 @@ if (!["127.0.0.1", "localhost", "[::1]"].includes(location.hostname)) {
   $("hint").textContent = "Start your camera to see your head cut out here. Its pictures go to the machine that runs this studio, and nowhere else.";
 }
 if ($("background").value === "file") $("background").value = shownBefore; // browsers keep it when a page is loaded again
+const last = lastCamera();
+if (last?.[1].startsWith("page ")) $("source").append(new Option(...last));
+recall();
 shownBefore = $("background").value;
 // A person's number means nobody in another picture.
 startFiles({ settings: () => ({ ...settings(), heads: $("heads").value === "all" ? "all" : "largest" }), say: speaker("files") });
@@ -178,3 +183,5 @@ const about = await (await fetch("/api/studio")).json();
 $("device").textContent = about.device;
 $("overlay").textContent = `${location.origin}/overlay${about.token ? "?token=…" : ""}`;
 if (about.camera) $("source").append(new Option(`this machine's: ${about.camera}`, "own"));
+recall(["source"]);
+sizeable();
