@@ -177,3 +177,26 @@ def test_what_is_kept_by_somebody_else_under_our_name_does_no_harm(
     assert page.input_value("#background") == "transparent"
     page.reload()
     begin_camera(page)
+
+
+def test_controls_have_names_of_their_own_and_values_that_can_be_read_out(
+    studio: Running, open_page: Callable[..., Any]
+) -> None:
+    page = open_page(studio)
+    page.select_option("#background", "colour")
+    tree = page.context.new_cdp_session(page).send("Accessibility.getFullAXTree")["nodes"]
+    named = [
+        (node["role"]["value"], node["name"]["value"])
+        for node in tree
+        if node["role"]["value"] in {"combobox", "checkbox", "slider", "ColorWell", "button"}
+    ]
+    assert len(named) > 15
+    assert len(named) == len(set(named))
+    assert ("checkbox", "hair colour") in named
+    sliders = [node for node in tree if node["role"]["value"] == "slider"]
+    told = {node["name"]["value"].split()[0]: node for node in sliders}
+    for name in ("Padding", "Smoothing", "Feather", "Threshold"):
+        assert len(told[name]["description"]["value"]) > 20
+    page.fill("#smoothing", "0.55")
+    assert page.get_attribute("#smoothing", "aria-valuetext") == "0.55"
+    assert page.evaluate("[...document.querySelectorAll('output')].every((o) => o.getAttribute('aria-live') === 'off')")

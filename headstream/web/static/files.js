@@ -29,10 +29,7 @@ export function startFiles({ settings, say }) {
         say("");
         if (!lines.has(item.id)) { lines.set(item.id, lines.get(key)); lines.delete(key); }
       }
-      if (error) {
-        refused.set(key, { name: file.name, error });
-        say(`${file.name}: ${error}`, true);
-      }
+      if (error) refused.set(key, { name: file.name, error });
       show();
       poll();
     };
@@ -85,7 +82,7 @@ export function startFiles({ settings, say }) {
     const items = [
       ...known.filter(({ state }) => state !== "uploading").map(itemOf),
       ...[...refused].map(([key, { name, error }]) =>
-        ({ key, name, text: `not taken: ${error}`, share: 0, label: "Remove", act: () => { refused.delete(key); show(); } })),
+        ({ key, name, text: `not taken: ${error}`, failed: true, label: "Remove", act: () => { refused.delete(key); show(); } })),
       ...[...sending].map(([key, { file, share, request }]) =>
         ({ key, name: file.name, text: "sending", share, label: "Cancel", act: () => request.abort() })),
     ];
@@ -101,11 +98,12 @@ export function startFiles({ settings, say }) {
   }
 
   function itemOf(item) {
-    const share = item.total ? item.done / item.total : item.state === "done" ? 1 : 0;
+    const share = item.total ? item.done / item.total : 0;
     const text = item.state === "failed" ? `failed: ${within(item.error, item.name)}` : item.state === "running" && item.total ? `${item.done} of ${item.total}` : item.state;
     const link = item.state === "done" ? `/api/files/${encodeURIComponent(item.id)}/result` : null;
     const label = ENDED.includes(item.state) ? "Remove" : "Cancel";
-    return { key: item.id, name: item.name, text, share, link, linkName: item.result_name, label, act: () => remove(item.id) };
+    const failed = item.state === "failed";
+    return { key: item.id, name: item.name, text, failed, share: ENDED.includes(item.state) ? undefined : share, link, linkName: item.result_name, label, act: () => remove(item.id) };
   }
 
   function newLine() {
@@ -118,10 +116,13 @@ export function startFiles({ settings, say }) {
     return { line, name, state, bar, get, button };
   }
 
-  function fill({ name, state, bar, get, button }, item) {
+  function fill({ line, name, state, bar, get, button }, item) {
     name.textContent = item.name;
-    state.textContent = item.text;
-    bar.value = item.share;
+    line.classList.toggle("failed", Boolean(item.failed));
+    if (item.failed) state.setAttribute("role", "alert"); // before its text: what changes in it is read out
+    if (state.textContent !== item.text) state.textContent = item.text;
+    bar.hidden = item.share === undefined;
+    bar.value = item.share ?? 0;
     bar.setAttribute("aria-label", `${item.name}: ${item.text}`);
     if (item.link && !get.href) {
       Object.assign(get, { href: item.link, download: item.linkName, textContent: "Download" });

@@ -86,12 +86,15 @@ function showPeople(people) {
 // --- controls ---
 
 function changed() {
-  for (const name of SLIDERS) document.querySelector(`output[for=${name}]`).textContent = Number($(name).value).toFixed(2);
+  for (const name of SLIDERS) {
+    const value = Number($(name).value).toFixed(2);
+    document.querySelector(`output[for=${name}]`).textContent = value;
+    $(name).setAttribute("aria-valuetext", value);
+  }
   live.configure();
   drawBackground();
 }
 // A colour that is chosen is wanted.
-$("colour").addEventListener("input", () => { $("background").value = shownBefore = "colour"; });
 $("hair").addEventListener("input", () => { $("dye").checked = true; });
 $("panel").addEventListener("input", changed);
 $("panel").addEventListener("reset", () => setTimeout(() => { forget(); shownBefore = $("background").value; wiped(); changed(); }));
@@ -123,6 +126,7 @@ $("view").addEventListener("click", (event) => {
 
 let backSource = null, backUrl = "", shownBefore = "transparent";
 function drawBackground() {
+  $("plain").hidden = $("background").value !== "colour";
   $("backchoose").hidden = $("background").value !== "file";
   scene.draw();
 }
