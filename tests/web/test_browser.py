@@ -98,7 +98,7 @@ def test_a_dropped_video_is_cut_and_downloads(
     assert kept.stat().st_size > 5000
     page.click("#list button")
     until(page, "document.querySelectorAll('#list li').length === 0")
-    assert studio.ask("GET", "/api/files").json == []
+    assert studio.app.state.studio.uploads.all() == []
 
 
 def test_who_uses_the_keyboard_stays_at_a_file_while_others_change(

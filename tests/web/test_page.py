@@ -200,3 +200,20 @@ def test_controls_have_names_of_their_own_and_values_that_can_be_read_out(
     page.fill("#smoothing", "0.55")
     assert page.get_attribute("#smoothing", "aria-valuetext") == "0.55"
     assert page.evaluate("[...document.querySelectorAll('output')].every((o) => o.getAttribute('aria-live') === 'off')")
+
+
+def test_files_are_in_the_list_of_the_browser_that_sent_them(
+    studio: Running, open_page: Callable[..., Any], portrait_file: Path
+) -> None:
+    page = open_page(studio)
+    page.set_input_files("#files", portrait_file)  # at once: the cookie may be still on its way
+    page.wait_for_selector("#list a[href]", timeout=60_000)
+    page.reload()
+    page.wait_for_selector("#list a[href]", timeout=60_000)
+    other = page.context.browser.new_context().new_page()
+    other.goto(f"http://{studio.host}/")
+    with other.expect_response("**/api/files") as listed:
+        other.reload()
+    assert listed.value.json() == []
+    with page.expect_download():
+        page.click("#list a")

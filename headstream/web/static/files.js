@@ -5,7 +5,8 @@ const AWAY = "headstream does not answer: is it still running?";
 const KEEP_MS = 60_000;
 const ENDED = ["done", "failed", "cancelled"];
 
-export function startFiles({ settings, say }) {
+// introduced: after that the browser has the cookie that makes files its own.
+export function startFiles({ settings, say, introduced }) {
   const sending = new Map(); // key -> {file, share, request}
   const refused = new Map(); // key -> {name, error}
   const lines = new Map(); // key -> what is shown of it
@@ -34,7 +35,7 @@ export function startFiles({ settings, say }) {
       poll();
     };
     sending.set(key, { file, share: 0, request });
-    request.send(file);
+    introduced.finally(() => { if (sending.has(key)) request.send(file); });
     show();
   }
 
@@ -84,7 +85,7 @@ export function startFiles({ settings, say }) {
       ...[...refused].map(([key, { name, error }]) =>
         ({ key, name, text: `not taken: ${error}`, failed: true, label: "Remove", act: () => { refused.delete(key); show(); } })),
       ...[...sending].map(([key, { file, share, request }]) =>
-        ({ key, name: file.name, text: "sending", share, label: "Cancel", act: () => request.abort() })),
+        ({ key, name: file.name, text: "sending", share, label: "Cancel", act: () => { request.abort(); sending.delete(key); show(); } })),
     ];
     for (const key of [...lines.keys()]) if (!items.some((item) => item.key === key)) drop(key);
     const active = document.activeElement;
@@ -164,7 +165,7 @@ export function startFiles({ settings, say }) {
     addEventListener(kind, (event) => { event.preventDefault(); if (kind === "drop" || !event.relatedTarget) document.body.classList.remove("dropping"); });
   }
   addEventListener("drop", (event) => { for (const file of event.dataTransfer.files) send(file); });
-  poll();
+  introduced.finally(poll);
 }
 
 // An error without the file's name before it, which stands above it.

@@ -180,10 +180,12 @@ const last = lastCamera();
 if (last?.[1].startsWith("page ")) $("source").append(new Option(...last));
 recall();
 shownBefore = $("background").value;
+const asked = fetch("/api/studio");
+const introduced = asked.then(() => {}, () => {});
 // A person's number means nobody in another picture.
-startFiles({ settings: () => ({ ...settings(), heads: $("heads").value === "all" ? "all" : "largest" }), say: speaker("files") });
+startFiles({ settings: () => ({ ...settings(), heads: $("heads").value === "all" ? "all" : "largest" }), say: speaker("files"), introduced });
 changed();
-const about = await (await fetch("/api/studio")).json();
+const about = await (await asked).json();
 $("device").textContent = about.device;
 $("overlay").textContent = `${location.origin}/overlay${about.token ? "?token=…" : ""}`;
 if (about.camera) $("source").append(new Option(`this machine's: ${about.camera}`, "own"));
