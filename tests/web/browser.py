@@ -29,12 +29,12 @@ OPAQUE = """() => { const c = document.getElementById('view');
 
 
 @contextmanager
-def chromium(webcam: Path, *more: str) -> Iterator[Any]:
-    """A browser with a film as its webcam."""
+def chromium(webcam: Path | None, *more: str) -> Iterator[Any]:
+    """A browser with a film as its webcam, or with Chromium's own test picture."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as driver:
-        fake = [f"--use-file-for-fake-video-capture={webcam}", "--use-fake-device-for-media-stream"]
+        fake = [f"--use-file-for-fake-video-capture={webcam}", "--use-fake-device-for-media-stream"] if webcam else []
         arguments = ["--no-sandbox", "--use-fake-ui-for-media-stream", *fake, *more]
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=arguments)
         yield browser.new_context(viewport={"width": 1200, "height": 900})

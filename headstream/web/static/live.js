@@ -4,7 +4,7 @@ import { sized } from "./scene.js";
 import { connect, newest, packFrame, unpackCut } from "./wire.js";
 
 const ON_THE_WAY = 2;
-const STALL_MS = 2000;
+const STALL_MS = 2000, FIRST_MS = 10_000; // the networks may have to be loaded for the first picture
 const RATE = 30;
 
 export class Live {
@@ -126,7 +126,7 @@ export class Live {
   // Whoever answers nothing makes no event.
   waited() {
     const gone = performance.now() - this.came;
-    if (gone < STALL_MS || Math.floor(gone / 1000) === this.waits) return;
+    if (gone < (this.times.length ? STALL_MS : FIRST_MS) || Math.floor(gone / 1000) === this.waits) return;
     this.waits = Math.floor(gone / 1000);
     this.figures({ fps: null, latency: null, cut: null });
     this.stalled(this.waits);

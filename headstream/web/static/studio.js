@@ -62,9 +62,9 @@ const stopRecording = startRecording({ canvas: $("view"), trip: () => live.trip(
 // Read out once; the seconds are to be seen only.
 function stalled(seconds) {
   $("stalled").hidden = !seconds;
+  if (!seconds) { sayOfStall(""); return; }
   $("stalled").textContent = `no pictures for ${seconds} s`;
-  if (!seconds) sayOfStall("");
-  else if (!troubled()) sayOfStall("no pictures come: is headstream busy, or its machine?", true);
+  if (!troubled()) sayOfStall("no pictures come: is headstream busy, or its machine?", true);
 }
 
 // Numbers are of one session: the next gives them to whoever it sees first.
