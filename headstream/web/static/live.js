@@ -27,8 +27,11 @@ export class Live {
     this.number = 0;
     this.times = [];
     this.trips = [];
-    if (kind === "page" && !(await this.openCamera(run, camera))) return;
+    this.opening = true;
+    const opened = kind !== "page" || (await this.openCamera(run, camera));
     if (run !== this.run) return;
+    this.opening = false;
+    if (!opened) return;
     this.on = true;
     this.running(true);
     this.came = performance.now();
@@ -176,6 +179,7 @@ export class Live {
     for (const track of this.stream?.getTracks() ?? []) track.stop();
     this.stream = null;
     this.people = [];
+    this.opening = false;
     if (this.on) { this.on = false; this.running(false); }
     this.keep(this.scene.clear());
     this.say("");

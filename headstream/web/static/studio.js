@@ -101,7 +101,7 @@ $("panel").addEventListener("reset", () => setTimeout(() => { forget(); shownBef
 addEventListener("change", keep);
 $("panel").addEventListener("submit", (event) => event.preventDefault());
 $("start").addEventListener("click", () => (live.on ? live.stop() : begin()));
-for (const id of ["source", "size"]) $(id).addEventListener("change", () => { sizeable(); if (live.on) begin(); });
+for (const id of ["source", "size"]) $(id).addEventListener("change", () => { sizeable(); if (live.on || live.opening) begin(); });
 function sizeable() { $("size").disabled = $("source").value === "own"; } // that one has its own
 function begin() {
   const size = $("size").value.split("x").map(Number);
