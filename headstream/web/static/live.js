@@ -58,18 +58,20 @@ export class Live {
       const stream = await navigator.mediaDevices.getUserMedia({ video, audio: false });
       if (run !== this.run) { for (const track of stream.getTracks()) track.stop(); return false; }
       this.stream = stream;
+      this.video = Object.assign(document.createElement("video"), { srcObject: stream, muted: true, playsInline: true });
+      await this.video.play();
     } catch (error) {
+      if (run !== this.run) return false; // another is being opened, or none is wanted any more
       const none = camera ? "the one that is chosen is not there" : "there is none";
       const why = { NotAllowedError: "the browser was not allowed to use it", NotFoundError: none, OverconstrainedError: none, NotReadableError: "another program is using it" };
       this.say(`no camera: ${why[error.name] ?? error.message}`, true);
       return false;
     }
+    if (run !== this.run) return false;
     const [track] = this.stream.getVideoTracks();
     track.onended = () => { this.stop(); this.say("the camera was unplugged or taken away", true); };
     track.onmute = () => this.say("the camera gives no pictures: is it covered, switched off, or used by another program?", true);
     track.onunmute = () => this.say("");
-    this.video = Object.assign(document.createElement("video"), { srcObject: this.stream, muted: true, playsInline: true });
-    await this.video.play();
     return true;
   }
 
