@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import secrets
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -29,6 +31,7 @@ from headstream.web.studio import Studio, studio_of
 
 STATIC = Path(__file__).parent / "static"
 _SWEEP_S = 60.0
+_OWNER = "headstream-owner"  # a cookie
 
 
 def overlay_app(stage: Stage) -> Starlette:
@@ -120,7 +123,21 @@ async def _about(request: Request) -> Response:
     camera = studio.camera.target.label if studio.camera is not None else None
     network = studio.network
     told = {"model": network.card.name, "device": network.device, "camera": camera, "token": studio.asks_token}
-    return JSONResponse(told)
+    answer = JSONResponse(told)
+    if not _owner(request):
+        secure = request.url.scheme == "https"
+        answer.set_cookie(_OWNER, secrets.token_urlsafe(24), httponly=True, samesite="strict", secure=secure)
+    return answer
+
+
+def _owner(request: Request) -> str:
+    """Whose files a browser sees: those with its cookie. "" of who has none: such clients (scripts) share theirs.
+
+    The page is given one with /api/studio, not with itself: who follows a link of another site to the page sends no strict
+    cookie, and would get a second one in its place.
+    """
+    told = request.cookies.get(_OWNER, "")
+    return told if re.fullmatch(r"[\w-]{32}", told, re.ASCII) else ""
 
 
 def _uploads(request: Request) -> Uploads:
@@ -130,7 +147,7 @@ def _uploads(request: Request) -> Uploads:
 
 
 async def _files(request: Request) -> Response:
-    return JSONResponse([upload.as_dict() for upload in _uploads(request).all()])
+    return JSONResponse([upload.as_dict() for upload in _uploads(request).all(_owner(request))])
 
 
 async def _receive(request: Request) -> Response:
@@ -140,19 +157,20 @@ async def _receive(request: Request) -> Response:
     size = int(length) if length.isdigit() else -1
     name, output = query.get("name", ""), query.get("output", ".webm")
     try:
-        upload = await _uploads(request).receive(name, output, settings.options(), request.stream(), size)
+        pieces, owner = request.stream(), _owner(request)
+        upload = await _uploads(request).receive(name, output, settings.options(), pieces, size, owner)
     except ClientDisconnect:
         return Response(status_code=499)
     return JSONResponse(upload.as_dict(), 201)
 
 
 async def _remove(request: Request) -> Response:
-    _uploads(request).remove(request.path_params["id"])
+    _uploads(request).remove(request.path_params["id"], _owner(request))
     return Response(status_code=204)
 
 
 async def _result(request: Request) -> Response:
-    upload = _uploads(request).get(request.path_params["id"])
+    upload = _uploads(request).get(request.path_params["id"], _owner(request))
     if upload.state != "done" or not upload.result.exists():
         raise Refused(409, f"{upload.name} is not done")
     disposition = f"attachment; filename*=UTF-8''{quote(upload.result_name)}"

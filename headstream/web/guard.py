@@ -50,6 +50,8 @@ class Guard:
             await self._app(scope, receive, send)
             return
         headers = {key.decode("latin-1").lower(): value.decode("latin-1") for key, value in scope["headers"]}
+        if scope["type"] == "http" and self._secure and headers.get("host", "").lower() in self._public_hosts:
+            scope = {**scope, "scheme": "https"}  # as the browser sees it
         refusal = self._refusal(scope, headers)
         if refusal is not None:
             await _refuse(scope, receive, send, *refusal)

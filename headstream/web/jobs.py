@@ -53,7 +53,7 @@ class _Cancelled(Exception):
 class Upload:
     """One dropped file. name: what its owner calls it, for showing only; on disk nothing is named after it.
 
-    wanted_s: when it was done, or a page last asked for the list since; 0 before.
+    owner: whose browser sent it.  wanted_s: when it was done, or a page last asked for the list since; 0 before.
     """
 
     id: str
@@ -62,6 +62,7 @@ class Upload:
     source: Path
     result: Path
     options: CutOptions
+    owner: str = ""
     state: State = "uploading"
     done: int = 0
     total: int = 0
@@ -147,26 +148,28 @@ class Uploads:
         self._thread = Worker(target=self._work, name="headstream-uploads", daemon=True)
         self._thread.start()
 
-    def all(self) -> list[Upload]:
-        """What there is, in order of arrival. Who asks wants it kept."""
+    def all(self, owner: str | None = None) -> list[Upload]:
+        """What there is (of one owner), in order of arrival. Who asks wants it kept."""
         self.sweep()
-        uploads = list(self._uploads.values())
+        uploads = [upload for upload in list(self._uploads.values()) if owner in {None, upload.owner}]
         for upload in uploads:
             if upload.wanted_s:  # 0 until it is done, which its thread says
                 upload.wanted_s = time.monotonic()
         return uploads
 
-    def get(self, id_: str) -> Upload:
-        """One of them. Raises Refused (404)."""
-        if id_ not in self._uploads:
+    def get(self, id_: str, owner: str | None = None) -> Upload:
+        """One of them, for whoever it belongs to. Raises Refused (404), also where it is somebody else's."""
+        upload = self._uploads.get(id_)
+        if upload is None or owner not in {None, upload.owner}:
             raise Refused(404, "there is no such file here (any more)")
-        return self._uploads[id_]
+        return upload
 
     async def receive(
-        self, name: str, output: str, options: CutOptions, pieces: AsyncIterator[bytes], size: int
+        self, name: str, output: str, options: CutOptions, pieces: AsyncIterator[bytes], size: int, owner: str = ""
     ) -> Upload:
         """Stream a file to disk and queue it. ``size``: what its sender says, -1 if unknown. Raises Refused."""
         upload = self._admit(name, output, options, size)
+        upload.owner = owner
         written = 0
         try:
             upload.folder.mkdir(parents=True)
@@ -201,7 +204,7 @@ class Uploads:
         if size > self._max_bytes:
             raise Refused(413, f"{shown}: larger than {self._max_bytes >> 20} MB")
         if len(self._uploads) >= self._max_files:
-            raise Refused(429, f"there are {self._max_files} files here already; remove some first")
+            raise Refused(429, f"there are {self._max_files} files here already; remove some first, or come back later")
         id_ = secrets.token_urlsafe(12)
         folder = self._folder / id_
         result = folder / ("result.png" if suffix in PHOTOS else f"result{output}")
@@ -247,9 +250,9 @@ class Uploads:
         if not cut_video_file(job, progress, tools=loaded.for_films()).frames_with_head:
             raise HeadstreamError("no head was found in any frame")
 
-    def remove(self, id_: str) -> None:
+    def remove(self, id_: str, owner: str | None = None) -> None:
         """Cancel it if it is not done, and delete all of it. Raises Refused (404)."""
-        upload = self.get(id_)
+        upload = self.get(id_, owner)
         upload.cancel.set()
         del self._uploads[id_]
         if upload.state != "running":  # else the thread that works on it does

@@ -1,10 +1,11 @@
-"""A studio that runs: the real application behind the real server, on a free port of this machine."""
+"""A studio that runs: the real application behind the real server, on a free port of this machine; and a browser before it."""
 
 from __future__ import annotations
 
 import http.client
 import io
 import json
+import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,10 @@ from headstream.types import UInt8Array
 from headstream.web.address import bound
 from headstream.web.app import create_app
 from headstream.web.server import Background
+from tests.conftest import moving_portrait
+from tests.media import needs_ffmpeg, write_video
 from tests.waiting import hasty_asyncio
+from tests.web.browser import chromium
 
 
 @pytest.fixture(autouse=True)
@@ -116,3 +120,36 @@ def portrait_file(portrait: UInt8Array, tmp_path_factory: pytest.TempPathFactory
     path = tmp_path_factory.mktemp("photos") / "me.jpg"
     Image.fromarray(portrait).save(path)
     return path
+
+
+@pytest.fixture(scope="session")
+def webcam(portrait: UInt8Array, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The portrait swaying, as Motion JPEG: Chromium plays it round and round."""
+    needs_ffmpeg()
+    folder = tmp_path_factory.mktemp("webcam")
+    frames = moving_portrait(portrait, 20, (640, 480))
+    clip = write_video(folder / "a.mp4", [*frames, *frames[::-1]], rate=30)
+    film = folder / "a.mjpeg"
+    command = ["ffmpeg", "-v", "error", "-i", str(clip), "-q:v", "3", "-f", "mjpeg", str(film)]
+    subprocess.run(command, check=True)
+    return film
+
+
+@pytest.fixture
+def open_page(webcam: Path) -> Iterator[Callable[..., Any]]:
+    """Open pages of one browser; what goes wrong in any of them fails the test."""
+    problems: list[str] = []
+    with chromium(webcam) as context:
+
+        def begin(studio: Running, path: str = "/", script: str = "") -> Any:
+            page = context.new_page()
+            page.add_init_script(script)
+            page.on("pageerror", lambda error: problems.append(str(error)))
+            page.on("console", lambda line: problems.append(line.text) if line.type == "error" else None)
+            page.goto(f"http://{studio.host}{path}")
+            return page
+
+        yield begin
+    # A server that is away for a moment, or refuses a file, is an error to the console, and part of some of the tests.
+    meant = ("ERR_CONNECTION", "ERR_ACCESS_DENIED", "WebSocket connection", "status of 413", "status of 404")
+    assert [p for p in problems if not any(words in p for words in meant)] == []

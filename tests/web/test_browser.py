@@ -5,11 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
-import shutil
-import subprocess
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -19,90 +15,18 @@ from PIL import Image
 
 from headstream.capture.cameras import LiveTarget
 from headstream.segment.crops import CropSegmenter
-from headstream.types import UInt8Array
 from headstream.web.address import bound
 from headstream.web.app import create_app
 from headstream.web.server import Background
-from tests.conftest import moving_portrait
-from tests.media import frame_times, needs_ffmpeg, video_stream, write_video
+from tests.web.browser import BEFORE, OPAQUE, PIXEL, begin_camera, chromium, in_a_browser, until, wait_for_frames
 from tests.web.conftest import Running
 from tests.web.tls import TlsProxy, certificate
 
-playwright = pytest.importorskip("playwright.sync_api")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")]
-
-# Red, green, blue, alpha of the canvas at shares of its width and height; and the share of it that is opaque.
-PIXEL = """([x, y]) => { const c = document.getElementById('view');
-  return [...c.getContext('2d').getImageData(Math.round(x * c.width), Math.round(y * c.height), 1, 1).data]; }"""
-OPAQUE = """() => { const c = document.getElementById('view');
-  const d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data;
-  let n = 0; for (let i = 3; i < d.length; i += 4) n += d[i] > 127; return n / (c.width * c.height); }"""
+pytestmark = in_a_browser
 
 STRONGEST = """() => { const c = document.getElementById('head');
   const d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data;
   return [c.width, c.height, d.reduce((most, v, i) => (i % 4 === 3 ? Math.max(most, v) : most), 0)]; }"""
-
-
-@pytest.fixture(scope="module")
-def webcam(portrait: UInt8Array, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The portrait swaying, as Motion JPEG: Chromium plays it round and round."""
-    needs_ffmpeg()
-    folder = tmp_path_factory.mktemp("webcam")
-    frames = moving_portrait(portrait, 20, (640, 480))
-    clip = write_video(folder / "a.mp4", [*frames, *frames[::-1]], rate=30)
-    film = folder / "a.mjpeg"
-    command = ["ffmpeg", "-v", "error", "-i", str(clip), "-q:v", "3", "-f", "mjpeg", str(film)]
-    subprocess.run(command, check=True)
-    return film
-
-
-@contextmanager
-def chromium(webcam: Path, *more: str) -> Iterator[Any]:
-    """A browser with a film as its webcam."""
-    with playwright.sync_playwright() as driver:
-        fake = [f"--use-file-for-fake-video-capture={webcam}", "--use-fake-device-for-media-stream"]
-        arguments = ["--no-sandbox", "--use-fake-ui-for-media-stream", *fake, *more]
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=arguments)
-        yield browser.new_context(viewport={"width": 1200, "height": 900})
-        browser.close()
-
-
-@pytest.fixture
-def open_page(webcam: Path) -> Iterator[Callable[..., Any]]:
-    """Open pages of one browser; what goes wrong in any of them fails the test."""
-    problems: list[str] = []
-    with chromium(webcam) as context:
-
-        def begin(studio: Running, path: str = "/") -> Any:
-            page = context.new_page()
-            page.on("pageerror", lambda error: problems.append(str(error)))
-            page.on("console", lambda line: problems.append(line.text) if line.type == "error" else None)
-            page.goto(f"http://{studio.host}{path}")
-            return page
-
-        yield begin
-    # A server that is away for a moment, or refuses a file, is an error to the console, and part of some of the tests.
-    meant = ("ERR_CONNECTION", "ERR_ACCESS_DENIED", "WebSocket connection", "status of 413", "status of 404")
-    assert [p for p in problems if not any(words in p for words in meant)] == []
-
-
-def until(page: Any, condition: str, seconds: float = 60) -> None:
-    """Playwright's own waiting evaluates strings in the page, which its Content-Security-Policy forbids."""
-    end = time.monotonic() + seconds
-    while not page.evaluate(condition):
-        assert time.monotonic() < end, f"never: {condition}; message: {page.inner_text('#message')}"
-        page.wait_for_timeout(50)
-
-
-def wait_for_frames(page: Any, more: int = 5) -> None:
-    count = "Number(document.getElementById('view').dataset.frames ?? 0)"
-    until(page, f"{count} >= {page.evaluate(count) + more}")
-
-
-def begin_camera(page: Any) -> None:
-    page.click("#start")
-    wait_for_frames(page)
 
 
 def test_the_head_appears_on_nothing_and_controls_change_it(studio: Running, open_page: Callable[..., Any]) -> None:
@@ -129,14 +53,20 @@ def test_the_head_appears_on_nothing_and_controls_change_it(studio: Running, ope
     wait_for_frames(page, 8)
     assert page.evaluate(OPAQUE) < 0.8 * whole
     page.select_option("#part", "head")
-    page.evaluate(
-        "() => { const w = document.getElementById('wipe'); w.value = 30; w.dispatchEvent(new Event('input')); }"
-    )
+    page.fill("#wipe", "30")
     wait_for_frames(page)
-    assert page.evaluate(PIXEL, (0.1, 0.9))[3] == 255  # before
-    assert page.evaluate(PIXEL, corner)[3] == 0  # after
+    assert page.evaluate(BEFORE, (0.1, 0.9))[3] == 255
+    assert page.evaluate(BEFORE, corner)[3] == page.evaluate(PIXEL, corner)[3] == 0  # after
+    page.click("button[type=reset]")
+    assert page.input_value("#wipe") == "0"
+    assert page.get_attribute("#wipe", "aria-valuetext") == "after only"
+    wait_for_frames(page, 2)
+    assert page.evaluate(BEFORE, (0.1, 0.9))[3] == 0
     page.click("#start")
     assert page.inner_text("#start") == "Start camera"
+    page.fill("#wipe", "50")
+    assert page.evaluate(OPAQUE) == page.evaluate(BEFORE, (0.1, 0.9))[3] == 0  # nobody is left on the page
+    assert page.is_visible("#hint")
 
 
 def test_a_head_is_chosen_by_clicking(studio: Running, open_page: Callable[..., Any]) -> None:
@@ -168,7 +98,7 @@ def test_a_dropped_video_is_cut_and_downloads(
     assert kept.stat().st_size > 5000
     page.click("#list button")
     until(page, "document.querySelectorAll('#list li').length === 0")
-    assert studio.ask("GET", "/api/files").json == []
+    assert studio.app.state.studio.uploads.all() == []
 
 
 def test_who_uses_the_keyboard_stays_at_a_file_while_others_change(
@@ -178,6 +108,8 @@ def test_who_uses_the_keyboard_stays_at_a_file_while_others_change(
     focused = "document.activeElement.getAttribute('aria-label') ?? document.activeElement.id"
     page.set_input_files("#files", {"name": "a.jpg", "mimeType": "image/jpeg", "buffer": portrait_file.read_bytes()})
     page.wait_for_selector("#list a[href]", timeout=60_000)
+    assert page.is_hidden("#list progress")
+    assert page.locator("#list .failed").count() == 0
     page.focus("#list button")
     page.set_input_files("#files", {"name": "b.mp4", "mimeType": "video/mp4", "buffer": b"no film" * 50})
     until(page, "document.getElementById('list').innerText.includes('failed: not a video file')")
@@ -244,7 +176,7 @@ def test_a_background_that_is_not_chosen_after_all_leaves_the_last(
         page.wait_for_timeout(300)
         assert page.input_value("#background") == left
     page.reload()
-    assert page.input_value("#background") == "transparent"
+    assert page.input_value("#background") == "blur"  # the last that the page can keep
 
 
 def plain_png(colour: tuple[int, int, int]) -> bytes:
@@ -295,9 +227,10 @@ def test_a_result_that_is_gone_is_told(studio: Running, open_page: Callable[...,
 def test_a_colour_that_is_chosen_is_used(studio: Running, open_page: Callable[..., Any]) -> None:
     page = open_page(studio)
     begin_camera(page)
+    assert page.is_hidden("#colour")
+    page.select_option("#background", "colour")
     page.fill("#colour", "#0000ff")
     page.fill("#hair", "#00ff00")
-    assert page.input_value("#background") == "colour"
     assert page.is_checked("#dye")
     wait_for_frames(page)
     assert page.evaluate(PIXEL, (0.97, 0.03)) == [0, 0, 255, 255]
@@ -323,6 +256,9 @@ def test_a_file_that_is_not_taken_says_why_where_files_are(
     page.wait_for_selector("#list li")
     until(page, "document.getElementById('list').innerText.includes('not taken')")
     assert "larger than 1 MB" in page.inner_text("#list")
+    assert page.inner_text("#message") == ""  # once is enough
+    assert page.locator("#list .failed [role=alert]").count() == 1
+    assert page.is_hidden("#list progress")
     page.click("#list button")
     assert page.query_selector("#list li") is None
 
@@ -367,8 +303,8 @@ def test_the_overlay_goes_on_while_the_page_is_behind_another(studio: Running, o
     assert overlay.evaluate(frames) == last
 
 
-# How much the lowest tenth of the canvas changes from pixel to pixel.
-ROUGHNESS = """() => { const c = document.getElementById('view'), top = Math.round(0.9 * c.height);
+# How much the lowest tenth of a canvas changes from pixel to pixel.
+ROUGHNESS = """(id) => { const c = document.getElementById(id), top = Math.round(0.9 * c.height);
   const d = c.getContext('2d').getImageData(0, top, c.width, c.height - top).data;
   let sum = 0; for (let i = 4; i < d.length; i++) sum += Math.abs(d[i] - d[i - 4]); return sum / d.length; }"""
 
@@ -381,39 +317,11 @@ def test_the_scene_is_blurred_also_where_the_canvas_has_no_filter(
     begin_camera(page)
     page.fill("#wipe", "100")
     wait_for_frames(page)
-    sharp = page.evaluate(ROUGHNESS)
+    sharp = page.evaluate(ROUGHNESS, "before")
     page.fill("#wipe", "0")
     page.select_option("#background", "blur")
     wait_for_frames(page)
-    assert 0 < page.evaluate(ROUGHNESS) < 0.2 * sharp
-
-
-def test_a_recording_with_nothing_in_it_is_told_and_not_saved(studio: Running, open_page: Callable[..., Any]) -> None:
-    page = open_page(studio)
-    page.on("download", lambda kept: pytest.fail(f"saved {kept.suggested_filename}"))
-    begin_camera(page)
-    # What WebKitGTK does where the system has no encoder: it says it can, and gives an empty piece at the end.
-    page.evaluate("""() => Object.defineProperty(BlobEvent.prototype, 'data', { get: () => new Blob([]) })""")
-    page.click("#record")
-    page.click("#record")
-    until(page, "document.getElementById('message').textContent.includes('recorded nothing')")
-    assert page.inner_text("#record") == "Record"
-
-
-def test_recording_and_snapshot_download(studio: Running, open_page: Callable[..., Any], tmp_path: Path) -> None:
-    page = open_page(studio)
-    begin_camera(page)
-    with page.expect_download() as snapshot:
-        page.click("#snapshot")
-    assert snapshot.value.suggested_filename.endswith(".png")
-    page.click("#record")
-    wait_for_frames(page, 20)
-    with page.expect_download() as recording:
-        page.click("#record")
-    kept = tmp_path / "r.webm"
-    recording.value.save_as(kept)
-    assert video_stream(kept)["codec_name"] in {"vp9", "vp8"}
-    assert len(frame_times(kept)) > 10
+    assert 0 < page.evaluate(ROUGHNESS, "view") < 0.2 * sharp
 
 
 def test_reloading_and_two_tabs_work_and_a_third_is_told(studio: Running, open_page: Callable[..., Any]) -> None:
@@ -481,16 +389,20 @@ def test_every_control_has_a_name_and_can_be_reached_by_keyboard(
     studio: Running, open_page: Callable[..., Any]
 ) -> None:
     page = open_page(studio)
+    page.select_option("#background", "colour")
     nameless = """() => [...document.querySelectorAll('button, input, select')].filter((e) => !e.hidden
       && !(e.labels?.length || e.getAttribute('aria-label') || e.textContent.trim())).map((e) => e.id)"""
     assert page.evaluate(nameless) == []
     reached = set()
-    for _ in range(40):
+    for _ in range(50):
         page.keyboard.press("Tab")
         reached.add(page.evaluate("document.activeElement.id"))
     assert {
         "start",
         "source",
+        "size",
+        "microphone",
+        "hair",
         "wipe",
         "background",
         "colour",

@@ -5,7 +5,8 @@ const AWAY = "headstream does not answer: is it still running?";
 const KEEP_MS = 60_000;
 const ENDED = ["done", "failed", "cancelled"];
 
-export function startFiles({ settings, say }) {
+// introduced: after that the browser has the cookie that makes files its own.
+export function startFiles({ settings, say, introduced }) {
   const sending = new Map(); // key -> {file, share, request}
   const refused = new Map(); // key -> {name, error}
   const lines = new Map(); // key -> what is shown of it
@@ -26,17 +27,15 @@ export function startFiles({ settings, say }) {
         const item = JSON.parse(request.responseText);
         known = [...known.filter(({ id }) => id !== item.id), item];
         changes++;
+        say("");
         if (!lines.has(item.id)) { lines.set(item.id, lines.get(key)); lines.delete(key); }
       }
-      if (error) {
-        refused.set(key, { name: file.name, error });
-        say(`${file.name}: ${error}`, true);
-      }
+      if (error) refused.set(key, { name: file.name, error });
       show();
       poll();
     };
     sending.set(key, { file, share: 0, request });
-    request.send(file);
+    introduced.finally(() => { if (sending.has(key)) request.send(file); });
     show();
   }
 
@@ -68,8 +67,10 @@ export function startFiles({ settings, say }) {
     event.preventDefault();
     try {
       const { ok, status } = await fetch(item.link, { method: "HEAD" });
-      if (ok) Object.assign(document.createElement("a"), { href: item.link, download: item.linkName }).click();
-      else if (status !== 404) say(`${item.name}: its result cannot be fetched (${status}); load this page anew`, true);
+      if (ok) {
+        say("");
+        Object.assign(document.createElement("a"), { href: item.link, download: item.linkName }).click();
+      } else if (status !== 404) say(`${item.name}: its result cannot be fetched (${status}); load this page anew`, true);
       else say(`${item.name}: its result is not here any more (the studio was started anew, or it was removed); drop the file again`, true);
     } catch {
       say(AWAY, true);
@@ -82,9 +83,9 @@ export function startFiles({ settings, say }) {
     const items = [
       ...known.filter(({ state }) => state !== "uploading").map(itemOf),
       ...[...refused].map(([key, { name, error }]) =>
-        ({ key, name, text: `not taken: ${error}`, share: 0, label: "Remove", act: () => { refused.delete(key); show(); } })),
+        ({ key, name, text: `not taken: ${error}`, failed: true, label: "Remove", act: () => { refused.delete(key); show(); } })),
       ...[...sending].map(([key, { file, share, request }]) =>
-        ({ key, name: file.name, text: "sending", share, label: "Cancel", act: () => request.abort() })),
+        ({ key, name: file.name, text: "sending", share, label: "Cancel", act: () => { request.abort(); sending.delete(key); show(); } })),
     ];
     for (const key of [...lines.keys()]) if (!items.some((item) => item.key === key)) drop(key);
     const active = document.activeElement;
@@ -98,11 +99,12 @@ export function startFiles({ settings, say }) {
   }
 
   function itemOf(item) {
-    const share = item.total ? item.done / item.total : item.state === "done" ? 1 : 0;
+    const share = item.total ? item.done / item.total : 0;
     const text = item.state === "failed" ? `failed: ${within(item.error, item.name)}` : item.state === "running" && item.total ? `${item.done} of ${item.total}` : item.state;
     const link = item.state === "done" ? `/api/files/${encodeURIComponent(item.id)}/result` : null;
     const label = ENDED.includes(item.state) ? "Remove" : "Cancel";
-    return { key: item.id, name: item.name, text, share, link, linkName: item.result_name, label, act: () => remove(item.id) };
+    const failed = item.state === "failed";
+    return { key: item.id, name: item.name, text, failed, share: ENDED.includes(item.state) ? undefined : share, link, linkName: item.result_name, label, act: () => remove(item.id) };
   }
 
   function newLine() {
@@ -115,10 +117,13 @@ export function startFiles({ settings, say }) {
     return { line, name, state, bar, get, button };
   }
 
-  function fill({ name, state, bar, get, button }, item) {
+  function fill({ line, name, state, bar, get, button }, item) {
     name.textContent = item.name;
-    state.textContent = item.text;
-    bar.value = item.share;
+    line.classList.toggle("failed", Boolean(item.failed));
+    if (item.failed) state.setAttribute("role", "alert"); // before its text: what changes in it is read out
+    if (state.textContent !== item.text) state.textContent = item.text;
+    bar.hidden = item.share === undefined;
+    bar.value = item.share ?? 0;
     bar.setAttribute("aria-label", `${item.name}: ${item.text}`);
     if (item.link && !get.href) {
       Object.assign(get, { href: item.link, download: item.linkName, textContent: "Download" });
@@ -144,6 +149,7 @@ export function startFiles({ settings, say }) {
       say(AWAY, true);
       return;
     }
+    say("");
     known = known.filter((item) => item.id !== id);
     changes++;
     show();
@@ -159,7 +165,7 @@ export function startFiles({ settings, say }) {
     addEventListener(kind, (event) => { event.preventDefault(); if (kind === "drop" || !event.relatedTarget) document.body.classList.remove("dropping"); });
   }
   addEventListener("drop", (event) => { for (const file of event.dataTransfer.files) send(file); });
-  poll();
+  introduced.finally(poll);
 }
 
 // An error without the file's name before it, which stands above it.

@@ -1,35 +1,42 @@
-// Live cutting: frames go out, heads come back, both are drawn. One or two frames are on the way, never more, so that a slow
+// Live cutting: frames go out, heads come back, scene.js draws both. One or two frames are on the way, never more, so that a slow
 // machine shows fewer frames and not older ones.
+import { sized } from "./scene.js";
 import { connect, newest, packFrame, unpackCut } from "./wire.js";
 
 const ON_THE_WAY = 2;
-const SIZE = { width: { ideal: 640 }, height: { ideal: 480 }, frameRate: { ideal: 30 } };
+const STALL_MS = 2000, FIRST_MS = 10_000; // the networks may have to be loaded for the first picture
+const RATE = 30;
 
 export class Live {
-  constructor({ canvas, settings, say, background, wipe, figures, strangers, running }) {
-    Object.assign(this, { canvas, settings, say, background, wipe, figures, strangers, running });
-    this.pen = canvas.getContext("2d");
-    for (const name of ["head", "soft"]) this[name] = document.createElement("canvas");
-    this.blur = Array.from({ length: 4 }, () => document.createElement("canvas")); // each half as large as the one before
+  constructor({ scene, settings, say, figures, stalled, strangers, running }) {
+    Object.assign(this, { scene, canvas: scene.canvas, settings, say, figures, stalled, strangers, running });
     this.sent = new Map(); // number -> {canvas, at}
     this.spare = [];
-    this.shown = null;
     this.people = [];
     this.on = false;
     this.run = 0;
+    this.trips = []; // milliseconds of frames of the page's own; what another camera's took is not known here
   }
 
-  async start(kind) {
+  // kind: "page", whose camera can be named, or "own".  size: width and height that are asked of it, and the most that is sent.
+  async start({ kind, camera = null, size }) {
     this.stop();
     const run = ++this.run;
     this.kind = kind;
+    this.size = size;
     this.number = 0;
     this.times = [];
     this.trips = [];
-    if (kind === "page" && !(await this.openCamera(run))) return;
+    this.opening = true;
+    const opened = kind !== "page" || (await this.openCamera(run, camera));
     if (run !== this.run) return;
+    this.opening = false;
+    if (!opened) return;
     this.on = true;
     this.running(true);
+    this.came = performance.now();
+    this.waits = 0; // whole seconds without a picture, from the second on
+    this.watch = setInterval(() => this.waited(), 250);
     const received = (buffer) => (run === this.run ? this.received(unpackCut(buffer)) : undefined);
     this.link = connect(kind === "page" ? "/ws/page" : "/ws/own", {
       open: () => { this.recycle(); this.people = []; this.strangers(); this.configure(); },
@@ -40,26 +47,31 @@ export class Live {
     if (kind === "page") this.everyFrame(run);
   }
 
-  async openCamera(run) {
+  async openCamera(run, camera) {
     if (!navigator.mediaDevices?.getUserMedia) {
       this.say("this page may not use a camera here: open it as http://127.0.0.1 or over https", true);
       return false;
     }
+    const [width, height] = this.size.map((ideal) => ({ ideal }));
+    const video = { width, height, frameRate: { ideal: RATE }, ...(camera && { deviceId: { exact: camera } }) };
     try {
-      const stream = await navigator.mediaDevices.getUserMedia({ video: SIZE, audio: false });
+      const stream = await navigator.mediaDevices.getUserMedia({ video, audio: false });
       if (run !== this.run) { for (const track of stream.getTracks()) track.stop(); return false; }
       this.stream = stream;
+      this.video = Object.assign(document.createElement("video"), { srcObject: stream, muted: true, playsInline: true });
+      await this.video.play();
     } catch (error) {
-      const why = { NotAllowedError: "the browser was not allowed to use it", NotFoundError: "there is none", OverconstrainedError: "there is none", NotReadableError: "another program is using it" };
+      if (run !== this.run) return false; // another is being opened, or none is wanted any more
+      const none = camera ? "the one that is chosen is not there" : "there is none";
+      const why = { NotAllowedError: "the browser was not allowed to use it", NotFoundError: none, OverconstrainedError: none, NotReadableError: "another program is using it" };
       this.say(`no camera: ${why[error.name] ?? error.message}`, true);
       return false;
     }
+    if (run !== this.run) return false;
     const [track] = this.stream.getVideoTracks();
     track.onended = () => { this.stop(); this.say("the camera was unplugged or taken away", true); };
     track.onmute = () => this.say("the camera gives no pictures: is it covered, switched off, or used by another program?", true);
     track.onunmute = () => this.say("");
-    this.video = Object.assign(document.createElement("video"), { srcObject: this.stream, muted: true, playsInline: true });
-    await this.video.play();
     return true;
   }
 
@@ -77,7 +89,7 @@ export class Live {
 
   grab() {
     if (!this.link?.ready || this.sent.size >= ON_THE_WAY || !this.video.videoWidth) return;
-    const [width, height] = fitted(this.video.videoWidth, this.video.videoHeight);
+    const [width, height] = fitted(this.video.videoWidth, this.video.videoHeight, Math.max(...this.size));
     const canvas = this.spare.pop() ?? document.createElement("canvas");
     sized(canvas, width, height);
     const pen = canvas.getContext("2d");
@@ -99,82 +111,30 @@ export class Live {
       ({ canvas: whole, at } = own);
     } else if (cut.jpeg) whole = await createImageBitmap(cut.jpeg);
     if (run !== this.run || !this.on) return;
-    if (this.shown?.whole instanceof HTMLCanvasElement) this.spare.push(this.shown.whole);
-    else this.shown?.whole?.close?.();
-    this.shown = { ...cut, whole };
-    this.draw();
+    this.keep(this.scene.show({ ...cut, whole }));
     const now = performance.now();
+    if (this.waits) { this.times = []; this.trips = []; this.stalled(this.waits = 0); } // new figures: the pause is in the old ones
+    this.came = now;
     this.times = [...this.times.slice(-60), now];
     if (at !== null) this.trips = [...this.trips.slice(-60), now - at];
-    const span = now - this.times[0];
-    const latency = this.trips.length ? [...this.trips].sort((a, b) => a - b)[this.trips.length >> 1] : null;
-    this.figures({ fps: span ? ((this.times.length - 1) * 1000) / span : 0, latency });
+    this.figures({ fps: this.rate(), latency: this.trip() });
     this.canvas.dataset.frames = Number(this.canvas.dataset.frames ?? 0) + 1;
-  }
-
-  draw() {
-    const { shown, pen, canvas } = this;
-    if (!shown) return;
-    const { width, height, x, y, head, whole } = shown;
-    if (canvas.width !== width || canvas.height !== height) {
-      sized(canvas, width, height);
-      canvas.style.setProperty("--ratio", width / height);
-    }
-    if (head) {
-      if (this.head.width < head.width || this.head.height < head.height) {
-        Object.assign(this.head, { width: Math.max(this.head.width, head.width), height: Math.max(this.head.height, head.height) });
-      }
-      this.head.getContext("2d").putImageData(head, 0, 0);
-    }
-    pen.clearRect(0, 0, width, height);
-    this.drawBackground(whole, width, height);
-    if (head) pen.drawImage(this.head, 0, 0, head.width, head.height, x, y, head.width, head.height);
-    const edge = Math.round(width * this.wipe());
-    if (edge && whole) {
-      pen.drawImage(whole, 0, 0, edge, height, 0, 0, edge, height);
-      pen.fillStyle = "#fff";
-      pen.fillRect(edge - 1, 0, 2, height);
-    }
-  }
-
-  drawBackground(whole, width, height) {
-    const { kind, colour, source } = this.background();
-    const { pen } = this;
-    if (kind === "colour") { pen.fillStyle = colour; pen.fillRect(0, 0, width, height); }
-    if (kind === "blur" && whole) pen.drawImage(this.blurred(whole, width, height), 0, 0, width, height);
-    if (kind === "file" && source) {
-      const [w, h] = [source.videoWidth || source.naturalWidth, source.videoHeight || source.naturalHeight];
-      const scale = Math.max(width / w, height / h);
-      pen.drawImage(source, (width - w * scale) / 2, (height - h * scale) / 2, w * scale, h * scale);
-    }
-  }
-
-  // The scene out of focus at a fifth of its size, the head left out so that no halo of it remains: a hole in it is filled
-  // from around by drawing the blurred rest over itself until it is opaque.
-  blurred(whole, width, height) {
-    const { soft, blur } = this, [small] = blur, pen = small.getContext("2d");
-    blur.forEach((canvas, level) => sized(canvas, Math.ceil(width / (5 << level)), Math.ceil(height / (5 << level))));
-    sized(soft, small.width, small.height);
-    replaced(small, whole);
-    defocused(blur);
-    replaced(soft, small);
-    if (this.shown.head) {
-      const { head, x, y } = this.shown;
-      replaced(small, whole);
-      pen.globalCompositeOperation = "destination-out";
-      for (let again = 0; again < 3; again++) {
-        pen.drawImage(this.head, 0, 0, head.width, head.height, x / 5 - 1, y / 5 - 1, head.width / 5 + 2, head.height / 5 + 2);
-      }
-      defocused(blur);
-      for (let again = 0; again < 5; again++) soft.getContext("2d").drawImage(small, 0, 0);
-    }
-    return soft;
   }
 
   told({ people, cut_ms: cut, device, notice }) {
     this.people = people;
-    this.figures({ fps: this.rate(), latency: this.kind === "page" ? this.trip() : null, cut, device, people });
+    if (this.waits) this.figures({ people });
+    else this.figures({ fps: this.rate(), latency: this.trip(), cut, device, people });
     if (notice) this.say(notice);
+  }
+
+  // Whoever answers nothing makes no event.
+  waited() {
+    const gone = performance.now() - this.came;
+    if (gone < (this.times.length ? STALL_MS : FIRST_MS) || Math.floor(gone / 1000) === this.waits) return;
+    this.waits = Math.floor(gone / 1000);
+    this.figures({ fps: null, latency: null, cut: null });
+    this.stalled(this.waits);
   }
 
   rate() { return this.times.length > 1 ? ((this.times.length - 1) * 1000) / (this.times.at(-1) - this.times[0]) : 0; }
@@ -199,6 +159,12 @@ export class Live {
     return this.people.find(({ box: [x0, y0, x1, y1] }) => x >= x0 && x <= x1 && y >= y0 - (y1 - y0) / 2 && y <= y1)?.id;
   }
 
+  // The frame of what was shown is used again.
+  keep(shown) {
+    if (shown?.whole instanceof HTMLCanvasElement) this.spare.push(shown.whole);
+    else shown?.whole?.close?.();
+  }
+
   recycle() {
     for (const { canvas } of this.sent.values()) this.spare.push(canvas);
     this.sent.clear();
@@ -206,6 +172,7 @@ export class Live {
 
   stop() {
     this.run++;
+    clearInterval(this.watch);
     this.link?.close();
     this.link = null;
     this.ticker?.terminate();
@@ -214,7 +181,10 @@ export class Live {
     for (const track of this.stream?.getTracks() ?? []) track.stop();
     this.stream = null;
     this.people = [];
+    this.opening = false;
     if (this.on) { this.on = false; this.running(false); }
+    this.keep(this.scene.clear());
+    this.say("");
   }
 }
 
@@ -225,24 +195,7 @@ function encoded(canvas, then) {
   then(Uint8Array.from(data, (letter) => letter.charCodeAt(0)));
 }
 
-function sized(canvas, width, height) {
-  if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
-}
-
-function replaced(canvas, picture) {
-  const pen = canvas.getContext("2d");
-  pen.globalCompositeOperation = "copy";
-  pen.drawImage(picture, 0, 0, canvas.width, canvas.height);
-  pen.globalCompositeOperation = "source-over";
-}
-
-// The first of the canvases blurred, by way of the smaller ones and back. Safari's canvas has no filter for it.
-function defocused(canvases) {
-  for (let at = 1; at < canvases.length; at++) replaced(canvases[at], canvases[at - 1]);
-  for (let at = canvases.length - 1; at; at--) replaced(canvases[at - 1], canvases[at]);
-}
-
-function fitted(width, height) {
-  const scale = Math.min(1, 1280 / Math.max(width, height));
+function fitted(width, height, most) {
+  const scale = Math.min(1, most / Math.max(width, height));
   return [Math.round((width * scale) / 2) * 2, Math.round((height * scale) / 2) * 2];
 }

@@ -1,14 +1,16 @@
-// The studio page: live.js cuts, files.js uploads, this file is the controls.
+// The studio page: live.js cuts, files.js uploads, recording.js records, this file is the controls.
+import { chosenCamera, listCameras } from "./cameras.js";
 import { startFiles } from "./files.js";
 import { Live } from "./live.js";
+import { forget, keep, lastCamera, recall } from "./memory.js";
+import { speaker, troubled } from "./messages.js";
+import { startRecording } from "./recording.js";
+import { Scene } from "./scene.js";
 
 const $ = (id) => document.getElementById(id);
 const SLIDERS = ["padding", "smoothing", "feather", "threshold"];
 
-function say(text, problem = false) {
-  $("message").textContent = text;
-  $("message").classList.toggle("problem", problem);
-}
+const say = speaker("controls"), sayOfStall = speaker("stall");
 
 export function settings() {
   const heads = $("heads").value;
@@ -22,31 +24,48 @@ export function settings() {
   };
 }
 
-const live = new Live({
+const scene = new Scene({
   canvas: $("view"),
-  settings,
-  say,
+  before: $("before"),
   background: () => ({ kind: $("background").value, colour: $("colour").value, source: backSource }),
   wipe: () => Number($("wipe").value) / 100,
+});
+const live = new Live({
+  scene,
+  settings,
+  say: speaker("live"),
   figures: ({ fps, latency, cut, device, people }) => {
-    $("fps").textContent = fps.toFixed(1);
-    $("latency").textContent = latency === null ? "–" : `${latency.toFixed(0)} ms`;
-    if (cut !== undefined) $("cut").textContent = `${cut.toFixed(0)} ms`;
+    if (fps !== undefined) $("fps").textContent = fps?.toFixed(1) ?? "–";
+    for (const [id, took] of Object.entries({ latency, cut })) {
+      if (took !== undefined) $(id).textContent = took === null ? "–" : `${took.toFixed(0)} ms`;
+    }
     if (device !== undefined) $("device").textContent = device;
     if (people !== undefined) showPeople(people);
   },
+  stalled,
   strangers,
   running: (on) => {
     $("start").textContent = on ? "Stop" : "Start camera";
     $("start").classList.toggle("main", !on);
     $("hint").hidden = on;
     for (const id of ["record", "snapshot"]) $(id).disabled = !on;
-    if (on) return;
+    if (on) { listCameras(); return; }
     stopRecording();
     strangers();
+    stalled(0);
     for (const id of ["fps", "latency", "cut"]) $(id).textContent = "–";
   },
 });
+
+const stopRecording = startRecording({ canvas: $("view"), trip: () => live.trip() });
+
+// Read out once; the seconds are to be seen only.
+function stalled(seconds) {
+  $("stalled").hidden = !seconds;
+  if (!seconds) { sayOfStall(""); return; }
+  $("stalled").textContent = `no pictures for ${seconds} s`;
+  if (!troubled()) sayOfStall("no pictures come: is headstream busy, or its machine?", true);
+}
 
 // Numbers are of one session: the next gives them to whoever it sees first.
 function strangers() {
@@ -67,23 +86,33 @@ function showPeople(people) {
 // --- controls ---
 
 function changed() {
-  for (const name of SLIDERS) document.querySelector(`output[for=${name}]`).textContent = Number($(name).value).toFixed(2);
+  for (const name of SLIDERS) {
+    const value = Number($(name).value).toFixed(2);
+    document.querySelector(`output[for=${name}]`).textContent = value;
+    $(name).setAttribute("aria-valuetext", value);
+  }
   live.configure();
   drawBackground();
 }
 // A colour that is chosen is wanted.
-$("colour").addEventListener("input", () => { $("background").value = shownBefore = "colour"; });
 $("hair").addEventListener("input", () => { $("dye").checked = true; });
 $("panel").addEventListener("input", changed);
-$("panel").addEventListener("reset", () => setTimeout(() => { shownBefore = $("background").value; changed(); }));
+$("panel").addEventListener("reset", () => setTimeout(() => { forget(); shownBefore = $("background").value; wiped(); changed(); }));
+addEventListener("change", keep);
 $("panel").addEventListener("submit", (event) => event.preventDefault());
-$("start").addEventListener("click", () => (live.on ? live.stop() : live.start($("source").value)));
-$("source").addEventListener("change", () => { if (live.on) live.start($("source").value); });
-$("wipe").addEventListener("input", () => {
+$("start").addEventListener("click", () => (live.on ? live.stop() : begin()));
+for (const id of ["source", "size"]) $(id).addEventListener("change", () => { sizeable(); if (live.on || live.opening) begin(); });
+function sizeable() { $("size").disabled = $("source").value === "own"; } // that one has its own
+function begin() {
+  const size = $("size").value.split("x").map(Number);
+  live.start({ ...chosenCamera(), size });
+}
+$("wipe").addEventListener("input", wiped);
+function wiped() {
   const share = Number($("wipe").value);
   $("wipe").setAttribute("aria-valuetext", share ? `${share} % before` : "after only");
-  live.draw();
-});
+  scene.draw();
+}
 $("view").addEventListener("click", (event) => {
   const person = live.personAt(event);
   if (person === undefined) return;
@@ -97,8 +126,9 @@ $("view").addEventListener("click", (event) => {
 
 let backSource = null, backUrl = "", shownBefore = "transparent";
 function drawBackground() {
+  $("plain").hidden = $("background").value !== "colour";
   $("backchoose").hidden = $("background").value !== "file";
-  live.draw();
+  scene.draw();
 }
 $("background").addEventListener("change", () => {
   if ($("background").value === "file") $("backfile").click(); // WebKit opens nothing here: there the button does
@@ -126,7 +156,8 @@ $("backfile").addEventListener("change", async () => {
   backSource?.pause?.();
   URL.revokeObjectURL(backUrl);
   [backSource, backUrl] = [element, url];
-  live.draw();
+  say("");
+  scene.draw();
 });
 
 function keepBackground() {
@@ -137,50 +168,26 @@ function keepBackground() {
   drawBackground();
 }
 
-// --- recording and snapshots ---
-
-let recorder = null;
-function save(blob, name) {
-  const link = Object.assign(document.createElement("a"), { href: URL.createObjectURL(blob), download: name });
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
-}
-const stamp = () => new Date().toISOString().slice(0, 19).replaceAll(":", "");
-function stopRecording() { if (recorder?.state === "recording") recorder.stop(); }
-$("record").addEventListener("click", () => {
-  if (recorder?.state === "recording") { stopRecording(); return; }
-  const type = ["video/webm;codecs=vp9", "video/webm", "video/mp4"].find((kind) => MediaRecorder.isTypeSupported(kind));
-  if (!type) { say("this browser records no video", true); return; }
-  const pieces = [];
-  recorder = new MediaRecorder($("view").captureStream(30), { mimeType: type, videoBitsPerSecond: 8_000_000 });
-  recorder.ondataavailable = ({ data }) => { if (data.size) pieces.push(data); };
-  recorder.onstop = () => {
-    $("record").setAttribute("aria-pressed", "false");
-    $("record").textContent = "Record";
-    if (!pieces.length) { say("this browser recorded nothing; try another, Chrome or Firefox", true); return; }
-    save(new Blob(pieces, { type }), `headstream-${stamp()}.${type.includes("mp4") ? "mp4" : "webm"}`);
-    if (!$("message").classList.contains("problem")) say("the recording is among your downloads"); // or why it ended
-  };
-  say("");
-  recorder.start(1000);
-  $("record").setAttribute("aria-pressed", "true");
-  $("record").textContent = "Stop recording";
-});
-addEventListener("beforeunload", (event) => { if (recorder?.state === "recording") event.preventDefault(); });
-$("snapshot").addEventListener("click", () => $("view").toBlob((blob) => save(blob, `headstream-${stamp()}.png`)));
-
 // --- start ---
 
-// The page itself says so where frames stay on the machine that shows it.
+// The page itself says so where frames stay on the machine that shows it. Heads travel as raw pixels: over a network in fewer.
 if (!["127.0.0.1", "localhost", "[::1]"].includes(location.hostname)) {
+  $("size").value = "640x480";
   $("hint").textContent = "Start your camera to see your head cut out here. Its pictures go to the machine that runs this studio, and nowhere else.";
 }
 if ($("background").value === "file") $("background").value = shownBefore; // browsers keep it when a page is loaded again
+const last = lastCamera();
+if (last?.[1].startsWith("page ")) $("source").append(new Option(...last));
+recall();
 shownBefore = $("background").value;
+const asked = fetch("/api/studio");
+const introduced = asked.then(() => {}, () => {});
 // A person's number means nobody in another picture.
-startFiles({ settings: () => ({ ...settings(), heads: $("heads").value === "all" ? "all" : "largest" }), say });
+startFiles({ settings: () => ({ ...settings(), heads: $("heads").value === "all" ? "all" : "largest" }), say: speaker("files"), introduced });
 changed();
-const about = await (await fetch("/api/studio")).json();
+const about = await (await asked).json();
 $("device").textContent = about.device;
 $("overlay").textContent = `${location.origin}/overlay${about.token ? "?token=…" : ""}`;
 if (about.camera) $("source").append(new Option(`this machine's: ${about.camera}`, "own"));
+recall(["source"]);
+sizeable();
