@@ -145,7 +145,7 @@ def bench_shipped(seconds_of_first: float, budget_s: float) -> list[dict[str, An
     from headstream.bench import bench_model
 
     runs = max(5, round(30 * budget_s))
-    told = [bench_model(model=name, runs=runs) for name in ("lite", "lite-int8", "lite-photo-int8")]
+    told = [bench_model(model=name, runs=runs) for name in ("lite", "lite-int8", "lite-photo-int8", "tiny")]
     return [
         {"net": t["model"], "crop_ms": t["crop_ms"], "times_faster": seconds_of_first * 1e3 / t["crop_ms"]}
         for t in told

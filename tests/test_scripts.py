@@ -42,7 +42,7 @@ def test_bench_gpu_measures_whatever_device_there_is(
     assert [row["batch"] for row in told["nets"]] == [1, 2]
     assert all(0 < row["roofline_share"] < 1.5 and row["gflop"] > 1 for row in told["nets"])
     assert told["videos"][0]["frames"] > 0
-    assert [row["net"] for row in told["shipped"]] == ["lite", "lite-int8", "lite-photo-int8"]
+    assert [row["net"] for row in told["shipped"]] == ["lite", "lite-int8", "lite-photo-int8", "tiny"]
     assert all(row["times_faster"] > 0 for row in told["shipped"])
 
 

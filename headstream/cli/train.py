@@ -6,7 +6,7 @@ import importlib.util
 import shlex
 import sys
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -189,6 +189,12 @@ def export(
     against_body: Annotated[
         float, typer.Option(min=0.0, help="How far the cut keeps away from what looks like neck and clothes.")
     ] = 0.0,
+    side: Annotated[
+        int | None,
+        typer.Option(
+            help="Pixels of the square crops it takes, a multiple of 32: fewer are faster.", show_default="as trained"
+        ),
+    ] = None,
 ) -> None:
     """Write a checkpoint as ONNX. Takes its averaged weights; a model card comes beside it."""
     _need_packages()
@@ -203,13 +209,14 @@ def export(
     if int8 and not calibrate:
         raise UsageError("--int8 needs --calibrate FOLDER, with a hundred pictures of people or so")
     finish = Finish(gain, against_body)
-    _check_export(checkpoints[0], out, int8=int8, finish=finish)
+    _check_export(checkpoints[0], out, int8=int8, finish=finish, side=side)
     check_apart(checkpoints, [out])
     net, spec = load_exported(checkpoints[0]) if checkpoints[0].suffix == ".onnx" else load_averaged(checkpoints)
     if out.suffix == ".pt":
         save_trained(net, spec, making_of(checkpoints), out)
         say(f"wrote {out}; name it as `init` in a training configuration")
         return
+    spec = replace(spec, side=side or spec.side)
     precision = "weights stored in half precision, computed in single"
     if int8 and calibrate:
         from headstream.train.quantise import crops_of_folders, export_int8
@@ -236,7 +243,7 @@ def _exportable(path: Path, count: int) -> Path:
     return path
 
 
-def _check_export(source: Path, out: Path, *, int8: bool, finish: Finish) -> None:
+def _check_export(source: Path, out: Path, *, int8: bool, finish: Finish, side: int | None) -> None:
     """Raise UsageError where ``out`` is no file that an export can be, or one that cannot hold what is asked for."""
     from headstream.train.export import Finish
 
@@ -244,10 +251,12 @@ def _check_export(source: Path, out: Path, *, int8: bool, finish: Finish) -> Non
         raise UsageError(f"--out {out}: expected a file named .onnx, or .pt to train on from")
     if out.suffix == ".pt" and source.suffix == ".onnx":
         raise UsageError(f"--out {out}: to train on from {source.name}, name it as init (headstream train --init)")
-    if out.suffix == ".pt" and (int8 or finish != Finish()):
+    if out.suffix == ".pt" and (int8 or finish != Finish() or side is not None):
         raise UsageError(
-            f"--out {out}: --int8, --gain and --against-body are of .onnx files; a .pt is to train on from"
+            f"--out {out}: --int8, --gain, --against-body and --side are of .onnx files; a .pt is to train on from"
         )
+    if side is not None and (side < 64 or side % 32):
+        raise UsageError(f"--side {side}: expected a multiple of 32, 64 or more")
 
 
 def pack(
@@ -261,7 +270,6 @@ def pack(
 ) -> None:
     """Put a data set into one file. Pictures scaled down once, truth and face boxes: it reads several times faster."""
     import tempfile
-    from dataclasses import replace
 
     from headstream.train.data import DataSet
     from headstream.train.faces import find_faces

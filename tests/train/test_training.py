@@ -432,6 +432,16 @@ class TestNet:
         assert np.abs(other.predict(rgb) - one.predict(rgb)).max() > 0.01
         assert other.card.mark != one.card.mark
 
+    def test_smaller_crops(self, tmp_path: Path) -> None:
+        torch.manual_seed(0)
+        path = saved(build(SMALL).eval(), tmp_path)
+        assert main(["export", str(path), "--out", str(tmp_path / "n.onnx"), "--side", "96"]) == 0
+        segmenter = load_segmenter(str(tmp_path / "n.onnx"))
+        assert segmenter.side == 96
+        assert segmenter.predict(np.zeros((1, 200, 200, 3), np.uint8)).shape == (1, 200, 200)
+        for out, side in (("n.onnx", "100"), ("n.onnx", "32"), ("n.pt", "96")):
+            assert main(["export", str(path), "--out", str(tmp_path / out), "--side", side]) == 2
+
     def test_the_mean_of_checkpoints(self, tmp_path: Path) -> None:
         nets = [build(SMALL).eval() for _ in range(2)]
         paths = []
