@@ -261,7 +261,11 @@ class Text(Route):
         except av.error.FFmpegError:  # a line that is no UTF-8, or damaged, must not cost the film
             self.lost += 1
             return []
-        when = round((Fraction(packet.pts) * packet.time_base - start_s) * 1000)
+        pts = packet.dts if packet.pts is None else packet.pts
+        if pts is None:  # a line for no moment
+            self.lost += 1
+            return []
+        when = round((Fraction(pts) * packet.time_base - start_s) * 1000)
         made.stream, made.time_base = self.out, Fraction(1, 1000)
         made.pts = made.dts = when
         made.duration = round(Fraction(packet.duration or 0) * packet.time_base * 1000)
