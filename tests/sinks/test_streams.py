@@ -14,7 +14,7 @@ import av
 import numpy as np
 import pytest
 
-from headstream.sinks.routes import Sound
+from headstream.sinks.routes import Sound, Text
 from headstream.sinks.streams import StreamCarrier
 from headstream.types import Float32Array
 from tests.media import needs_ffmpeg, pattern, probe, sound_nobody_knows
@@ -397,3 +397,15 @@ def test_lines_that_cannot_be_read_are_told(tmp_path: Path) -> None:
         carrier.finish()
         carrier.close()
     assert "subtitle 1: 1 damaged packet left out" in carrier.notes
+
+
+def test_a_line_without_a_time_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "t.srt").write_text("1\n00:00:00,200 --> 00:00:00,900\nOne\n\n2\n00:00:01,200 --> 00:00:01,900\nTwo\n")
+    with av.open(str(tmp_path / "t.srt")) as source, av.open(str(tmp_path / "o.vtt"), "w") as output:
+        route = Text(source.streams.subtitles[0], output, "webvtt")
+        first, second = [packet for packet in source.demux() if packet.size]
+        first.pts = None
+        assert [line.pts for line in route.convert(first, Fraction(0))] == [200]  # when it is decoded
+        second.pts = second.dts = None
+        assert route.convert(second, Fraction(0)) == []
+    assert route.lost == 1
