@@ -20,9 +20,9 @@ def load_segmenter(
     """A segmenter by name of shipped weights, by file or folder, or from the Hugging Face hub.
 
     name: "default", "lite", "lite-int8", "lite-photo-int8" or "tiny"; an .onnx file with its card beside it; a .pt of
-    ``headstream train``; a .safetensors or Lightning .ckpt of the head-segmentation U-Net; a folder of diffusers' format; "owner/name" or
-    "owner/name@revision" on the hub, which is asked only if the weights are not in its cache (and never with
-    HF_HUB_OFFLINE=1), and not where a folder ``owner`` is here.
+    ``headstream train``; a .safetensors or Lightning .ckpt of the head-segmentation U-Net; a folder of diffusers' format;
+    "owner/name" or "owner/name@revision" on the hub, which is asked only if the weights are not in its cache (and never
+    with HF_HUB_OFFLINE=1), and not where a folder ``owner`` is here.
     device: "auto", "cpu", "cuda", and for ONNX "tensorrt", "coreml", "directml", for torch "mps"; a device that is not here
     is an error, never a silent fall-back. Where "auto" finds a GPU that does not start, it says so and takes the CPU.
     threads: of ONNX Runtime.  fast: whether "default" means the weights for video and not those for photos.
