@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from headstream.photos import PhotoCutter
 from headstream.pipeline import CutOptions
 from headstream.segment.crops import CropSegmenter
 from headstream.segment.registry import models_dir
 from headstream.track.faces import Face
-from headstream.track.finder import FaceFinder
+from headstream.track.finder import FaceFinder, overlap
+from headstream.turned import turned, turned_box
 from headstream.types import Float32Array, Part, UInt8Array
 
 
@@ -70,3 +72,25 @@ def test_whom_only_tiles_show_must_have_a_head(
     assert (len(everybody.faces), len(everybody.heads)) == (3, 2)
     assert (len(largest.faces), len(largest.heads)) == (1, 1)
     assert (third.heads, third.believed) == ((), 2)
+
+
+@pytest.mark.parametrize("turns", [1, 2, 3])
+def test_a_photo_that_lies_on_its_side_is_cut_as_if_it_stood(
+    portrait: UInt8Array, segmenter: CropSegmenter, finder: FaceFinder, turns: int
+) -> None:
+    own = np.full(portrait.shape[:2], 255, np.uint8)
+    own[:, :260] = 0  # the photo's transparency goes along
+    cutter = PhotoCutter(segmenter, finder, CutOptions(heads="all"))
+    stands, lies = cutter.cut(portrait, own), cutter.cut(turned(portrait, turns), turned(own, turns))
+    (head,), (other,) = stands.heads, lies.heads
+    back = turned(lies.cutout.alpha, 4 - turns) / 255
+    assert np.abs(back - stands.cutout.alpha / 255).mean() < 0.01
+    colours, expected = turned(lies.cutout.rgba(), 4 - turns)[40:200, 300:400], stands.cutout.rgba()[40:200, 300:400]
+    assert np.abs(colours.astype(int) - expected).mean() < 3
+    assert overlap(turned_box(other.head.box_px, 4 - turns, lies.frame.size_px), head.head.box_px) > 0.8
+    x0, y0, x1, y1 = other.head.crop_px
+    assert x1 - x0 == y1 - y0
+    assert np.abs(turned(other.crop_alpha, 4 - turns) - head.crop_alpha).mean() < 0.05
+    eyes, mouth = other.head.landmarks_px[:2].mean(axis=0), other.head.landmarks_px[3]
+    down = {1: (-1, 0), 2: (0, -1), 3: (1, 0)}[turns]
+    assert np.dot(mouth - eyes, down) > 0.8 * np.linalg.norm(mouth - eyes)

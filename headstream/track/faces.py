@@ -22,6 +22,7 @@ import numpy as np
 
 from headstream.errors import ModelError
 from headstream.libraries import remedy
+from headstream.turned import turned_box, turned_points
 from headstream.types import Box, UInt8Array
 
 Range = Literal["full", "short"]
@@ -56,6 +57,11 @@ class Face:
             (self.landmarks_px * scale + (dx, dy)).astype(np.float32),
             self.score,
         )
+
+    def turned(self, turns: int, size_px: tuple[int, int]) -> Face:
+        """The same face after the picture, of ``size_px``, is turned clockwise by so many quarters."""
+        landmarks = turned_points(self.landmarks_px, turns, size_px).astype(np.float32)
+        return Face(turned_box(self.box_px, turns, size_px), landmarks, self.score)
 
 
 class _NativeStderrMuted:
