@@ -76,7 +76,7 @@ def photo_in(picture: Any) -> Photo:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             image = Image.open(picture) if hasattr(picture, "read") else picture
-            _check_size(image.size)
+            _check_most(image.size, "a picture")
             return photo_from_image(image)
     except Image.DecompressionBombError as error:
         raise SourceError(
@@ -135,13 +135,18 @@ def photo_from_image(image: Any, path: Path | None = None) -> Photo:
     return Photo(np.ascontiguousarray(np.asarray(image, np.uint8)), alpha, icc, path)
 
 
-def _check_size(size: tuple[int, int], path: Path | str = "a picture") -> None:
+def _check_most(size: tuple[int, int], path: Path | str) -> None:
     width, height = size
     if width * height > _MAX_PIXELS:
         raise SourceError(
             f"{path}: {width}x{height} is {width * height / 1e6:.0f} megapixels; "
             f"the most headstream takes is {_MAX_PIXELS / 1e6:.0f}; make it smaller first"
         )
+
+
+def _check_size(size: tuple[int, int], path: Path) -> None:
+    _check_most(size, path)
+    width, height = size
     if min(width, height) < _MIN_SIDE_PX:
         raise SourceError(
             f"{path}: {width}x{height} is too small to hold a head; at least {_MIN_SIDE_PX}x{_MIN_SIDE_PX}"

@@ -57,7 +57,9 @@ class ModelCard:
     @property
     def mark(self) -> str:
         """What other weights, or the same finished in another way, have another of; "" for a file nobody promised."""
-        return f"{self.sha256} {self.finish}" if self.sha256 and self.finish else self.sha256
+        if not self.sha256 or not self.finish:
+            return self.sha256
+        return hashlib.sha256(f"{self.sha256} {sorted(self.finish.items())}".encode()).hexdigest()
 
     def check(self) -> None:
         """Raise ModelError unless the file is there and is the one the card describes."""

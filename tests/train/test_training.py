@@ -511,7 +511,7 @@ class TestNet:
         given = ["export", str(saved(build(SMALL).eval(), tmp_path))]
         for words, *arguments in (
             ("expected a file named .onnx", "--out", "n.txt"),
-            ("--gain and --against-body are of .onnx files", "--out", "n.pt", "--gain", "2"),
+            ("--gain, --against-body and --side are of .onnx files", "--out", "n.pt", "--gain", "2"),
             ("--int8, .* are of .onnx files", "--out", "n.pt", "--int8", "--calibrate", "."),
         ):
             assert main([*given, *arguments]) == 2
