@@ -87,11 +87,8 @@ def _layer(cutout: Cutout) -> Any:
 
 
 def _turned_frame(frame: Frame, turns: int) -> Frame:
-    return (
-        Frame(turned(frame.rgb, turns), alpha=None if frame.alpha is None else turned(frame.alpha, turns))
-        if turns
-        else frame
-    )
+    alpha = frame.alpha if frame.alpha is None else turned(frame.alpha, turns)
+    return Frame(turned(frame.rgb, turns), alpha=alpha)
 
 
 def _turned_back(stage: HeadStages, turns: int, frame: Frame) -> HeadStages:
@@ -138,14 +135,15 @@ class PhotoCutter:
         wanted = [(face, self.options.track.min_fill) for face in faces] + [(face, _FILL_IN_GROUP) for face in others]
         wanted.sort(key=lambda pair: -(pair[0].box_px[2] - pair[0].box_px[0]) * pair[0].score)
         stages: list[HeadStages] = []
-        turns: dict[int, Frame] = {0: frame}
+        standing = {0: frame}  # the photo by how many quarters it was turned
         for face, min_fill in wanted:
             if any(_same_face(face.box_px, stage.head.box_px) for stage in stages):
                 continue
             with self.times.stage("track", frames=0):
                 quarters, upright = self.finder.upright(frame.rgb, face)
-            turns.setdefault(quarters, _turned_frame(frame, quarters))
-            stage = self._cut_head(turns[quarters], upright, len(stages) + 1, min_fill)
+            if quarters not in standing:
+                standing[quarters] = _turned_frame(frame, quarters)
+            stage = self._cut_head(standing[quarters], upright, len(stages) + 1, min_fill)
             stage = _turned_back(stage, quarters, frame) if stage is not None and quarters else stage
             if stage is None:
                 continue
