@@ -267,7 +267,7 @@ class TestFiles:
         assert isinstance(cutter, BatchCutter)
         assert cutter.at_once == 6
 
-    # Seen to fail in three of eight long runs of the suite on one machine, by a hundredth of the file's size, and never in 500 runs
+    # Seen to fail in three of eight long runs of the suite, by a hundredth of the file's size, and never in 500 runs
     # by itself. The promise holds as far as the network's answer does not depend on what else is in the run.
     @pytest.mark.xfail(strict=False, reason="differs at times late in a long process; the cause is not found yet")
     def test_a_film_in_segments_is_the_same_file(
