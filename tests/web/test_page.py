@@ -121,6 +121,7 @@ def test_a_large_picture_is_sent_no_larger_than_is_asked_for(studio: Running, op
         if size == "1280x720":
             page.click("#start")
         until(page, "(({ width, height }) => `${width}x${height}`)(document.getElementById('view')) === '" + size + "'")
+        assert page.evaluate("document.getElementById('before').width") == int(size.split("x")[0])
 
 
 def test_controls_are_as_they_were_left_and_defaults_forget(studio: Running, open_page: Callable[..., Any]) -> None:
@@ -165,6 +166,8 @@ def test_a_page_whose_browser_keeps_nothing_works(studio: Running, open_page: Ca
     page = open_page(studio, script=denied)
     page.select_option("#background", "blur")
     begin_camera(page)
+    assert page.input_value("#background") == "blur"
+    assert int(page.get_attribute("#view", "data-frames")) > 0
 
 
 def test_what_is_kept_by_somebody_else_under_our_name_does_no_harm(
