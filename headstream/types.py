@@ -101,7 +101,8 @@ class Frame:
     """One picture of a source, with its place in time. Immutable; ``rgb`` is not copied: whoever fills one buffer again and again
     gives a copy of it.
 
-    index: counts the frames the source made, from 0.  pts: Fraction, seconds from the first frame.
+    index: counts the frames the source made, from 0.  pts: Fraction, seconds from the first frame;
+    given as a float, it becomes that very number.
     duration_s: Fraction or None, how long it is shown, where the source says so.
     captured_s: monotonic clock when it arrived; 0.0 for files.
     planes: Y, U, V as decoded, or None for a source that is RGB.
@@ -115,7 +116,7 @@ class Frame:
         *,
         planes: Planes | None = None,
         index: int = 0,
-        pts: Fraction = Fraction(0),
+        pts: Fraction | float = Fraction(0),
         duration_s: Fraction | None = None,
         captured_s: float = 0.0,
         alpha: UInt8Array | None = None,
@@ -130,7 +131,8 @@ class Frame:
         if alpha is not None and rgb is not None and alpha.shape != rgb.shape[:2]:
             raise ValueError(f"alpha must be (H, W) like rgb, got {alpha.shape}")
         size = planes.size_px if planes is not None else (rgb.shape[1], rgb.shape[0])  # type: ignore[union-attr]
-        values = (rgb, alpha, captured_s, duration_s, index, planes, pts, size)
+        exact = pts if isinstance(pts, Fraction) else Fraction(pts)
+        values = (rgb, alpha, captured_s, duration_s, index, planes, exact, size)
         for name, value in zip(self.__slots__, values, strict=True):
             object.__setattr__(self, name, value)
 

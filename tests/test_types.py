@@ -63,6 +63,13 @@ def test_a_cutout_goes_to_another_process_and_is_copied(planar: bool) -> None:
             again.frame.rgb[0, 0] = 1
 
 
+def test_times_are_exact_also_those_of_a_clock() -> None:
+    frame = Frame(pattern(6, 4, 0), pts=0.1)
+    assert isinstance(frame.pts, Fraction)
+    assert frame.pts == Fraction(0.1) != Fraction(1, 10)
+    assert isinstance(copy.copy(frame).pts, Fraction)
+
+
 def test_a_frame_holds_rgb_or_planes() -> None:
     with pytest.raises(ValueError, match="either"):
         Frame()
