@@ -112,7 +112,8 @@ class _Answers:
     def of(self, segmenter: OnnxSegmenter, crops: UInt8Array) -> Float32Array:
         """As ``OnnxSegmenter._run``."""
         told = hashlib.sha256(np.ascontiguousarray(crops).tobytes()).digest()
-        key = (segmenter.card.file, segmenter.card.sha256, segmenter.device, segmenter.threads, crops.shape, told)
+        # The whole card: one file may be several networks' (a card sets how it finishes mattes).
+        key = (repr(segmenter.card), segmenter.device, segmenter.threads, crops.shape, told)
         if key not in self._kept:
             self._kept[key] = _run(segmenter, crops)
             self._bytes += self._kept[key].nbytes
