@@ -195,7 +195,7 @@ class HeadCutter:
         people = candidates
         while candidates and (wanted := self._choice.of(candidates, self.options.heads, frame.pts)):
             crops, planes = self._answers(frame, wanted)
-            planes = alone(planes, wanted, [head for head in people if head not in wanted])
+            planes = alone(planes, wanted, _others(people, wanted))
             refused = self._observe(people, evidence_of(planes, self.options.part, wanted))
             self._look_again(frame, people, wanted, (crops, planes), refused)
             believed = [k for k, head in enumerate(wanted) if head.track_id not in refused]
@@ -225,7 +225,7 @@ class HeadCutter:
                 return
             again = [replace(heads[k], crop_px=crop_px) for k, crop_px in better.items()]
             more, more_planes = self._answers(frame, again, once_more=True)
-            more_planes = alone(more_planes, again, [head for head in people if head not in heads])
+            more_planes = alone(more_planes, again, _others(people, heads))
             for n, k in enumerate(better):
                 heads[k], crops[k] = again[n], more[n]
                 for part, alphas in planes.items():
@@ -278,3 +278,9 @@ class HeadCutter:
         present = {head.track_id for head in heads}
         for track_id in [t for t in self._mattes if t not in present]:
             del self._mattes[track_id]
+
+
+def _others(people: tuple[Head, ...], heads: list[Head]) -> list[Head]:
+    """Whose heads are not among these. By number: a head that was looked at again is another object."""
+    wanted = {head.track_id for head in heads}
+    return [head for head in people if head.track_id not in wanted]

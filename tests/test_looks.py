@@ -112,6 +112,23 @@ def test_heads_within_their_crops_cost_no_further_look() -> None:
     assert network.calls == 8 + 1
 
 
+def test_two_touching_heads_that_are_both_cut_stay_whole_however_often_they_are_looked_at() -> None:
+    """What is left out is what belongs to somebody who is not wanted."""
+    boxes = [(200.0, 140.0, 260.0, 200.0), (290.0, 140.0, 350.0, 200.0)]
+
+    class Two(Filmed):
+        def scan(self, frame: Frame) -> list[Face]:
+            return [Face(box, np.zeros((6, 2), np.float32), 0.9) for box in boxes]
+
+    picture: UInt8Array = np.full((360, 640, 3), 90, np.uint8)
+    picture[20:220, 180:365] = (220, 40, 40)
+    network = Reds()
+    cutter = HeadCutter(network, Two(), CutOptions(heads="all"))
+    cutouts = [cutter.cut(Frame(picture, index=k, pts=Fraction(k, 30))) for k in range(4)]
+    assert network.calls > 2 * len(cutouts)
+    assert [cutout.alpha[120:200, 260:290].min() for cutout in cutouts] == [255] * 4
+
+
 @pytest.mark.parametrize(
     ("cut", "expected"),
     [
