@@ -14,9 +14,10 @@ import numpy as np
 from headstream.capture.cameras import LiveTarget
 from headstream.capture.feeds import CameraFeed, Feed, NetworkFeed, PacedFile, ScreenFeed
 from headstream.errors import SourceError
-from headstream.types import Frame, UInt8Array
+from headstream.types import Colour, Frame, UInt8Array
 
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 8.0
+_Pixels = tuple[Colour, int, tuple[int, int]]  # how Y, U and V are read, their bits, chroma subsampling (w, h)
 _BLACK_S = 2.0  # black for this long is worth a word; shorter is a cut or a closed hand
 _BLACK_LUMA, _BLACK_SPREAD = 20, 2.5
 
@@ -35,9 +36,9 @@ class LiveSource:
 
     Opening for the first time must succeed: SourceError otherwise. ``notice`` gets a line for the user when the source is
     lost, comes back, changes its size, or gives black pictures; it is called in the thread that iterates. Frames have the
-    size of the first one; what comes in another is fitted into it, with black around. A file ends where it ends, or starts
-    again with ``loop``. Can be iterated once; ``close`` is safe to call again, from any thread, and ends the iteration
-    within a picture's time or ``STALL_S``.
+    size and kind of pixels of the first one; what comes in another size is fitted into it, with black around. A file ends
+    where it ends, or starts again with ``loop``. Can be iterated once; ``close`` is safe to call again, from any thread,
+    and ends the iteration within a picture's time or ``STALL_S``.
     """
 
     live = True
@@ -66,6 +67,7 @@ class LiveSource:
         if self._first is None:
             raise SourceError(f"{target.label} gives no picture")
         self.size_px = self._given_px = self._first[1].size_px
+        self._pixels = _pixels_of(self._first[1])
         self.lost = 0
 
     def __iter__(self) -> Iterator[Frame]:
@@ -115,14 +117,20 @@ class LiveSource:
             return
 
     def _sized(self, frame: Frame) -> Frame:
-        """A camera may come back with another size, a stream change its own; outputs cannot change theirs."""
+        """A camera may come back with another size or kind of pixels, a stream change its own; outputs cannot change theirs."""
         if frame.size_px != self._given_px:
             self._given_px = (width, height) = frame.size_px
             fits = "" if frame.size_px == self.size_px else "; fitted into {}x{}".format(*self.size_px)
             self._notice(f"{self.target.label} gives {width}x{height} now{fits}")
-        if frame.size_px == self.size_px:
+        if frame.size_px == self.size_px and _read_alike(_pixels_of(frame), self._pixels):
             return frame
-        return Frame(within(frame.rgb, self.size_px), captured_s=frame.captured_s)
+        rgb = frame.rgb if frame.size_px == self.size_px else within(frame.rgb, self.size_px)
+        if self._pixels is None:
+            return Frame(rgb, captured_s=frame.captured_s)
+        from headstream.colour import planes_from_rgb
+
+        colour, bits, sub = self._pixels
+        return Frame(planes=planes_from_rgb(rgb, colour, bits=bits, sub=sub), captured_s=frame.captured_s)
 
     def close(self) -> None:
         """End the iteration; whoever iterates frees the device."""
@@ -136,6 +144,19 @@ class LiveSource:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+
+def _pixels_of(frame: Frame) -> _Pixels | None:
+    planes = frame.planes
+    return None if planes is None else (planes.colour, planes.bits, (planes.sub_w, planes.sub_h))
+
+
+def _read_alike(pixels: _Pixels | None, others: _Pixels | None) -> bool:
+    """Whether numbers mean the same colours in both. What a source tells of primaries it may tell a frame later."""
+    if pixels is None or others is None:
+        return pixels is others
+    (colour, *kind), (other, *others_kind) = pixels, others
+    return (colour.matrix, colour.full_range, kind) == (other.matrix, other.full_range, others_kind)
 
 
 def within(picture: UInt8Array, size_px: tuple[int, int]) -> UInt8Array:

@@ -236,6 +236,33 @@ def test_another_size_after_a_return_is_fitted_into_the_first(
     ]
 
 
+@pytest.mark.parametrize("size_px", [(64, 48), (128, 96)])
+@pytest.mark.parametrize("first_has_planes", [True, False])
+def test_pixels_stay_of_the_first_kind(size_px: tuple[int, int], first_has_planes: bool) -> None:
+    """What a recording says of its colours was settled by its first frame."""
+    theirs = Colour("bt601", True, 5, 5, 6)
+
+    class Feed(FakeFeed):
+        def pictures(self, stop: threading.Event) -> Iterator[tuple[float, Frame]]:
+            for k, (width, height) in enumerate([(64, 48)] * 2 + [size_px] * 2):
+                rgb: UInt8Array = np.full((height, width, 3), (220, 40, 40), np.uint8)
+                planar = first_has_planes if k < 2 else size_px == (128, 96)
+                like = theirs if k < 2 else Colour("bt709", False, 1, 1, 1)
+                frame = Frame(planes=planes_from_rgb(rgb, like, sub=(2, 2))) if planar else Frame(rgb)
+                yield k / 30, frame
+            stop.set()
+
+    frames = list(LiveSource(CAMERA, open_=opening(Feed([]))))
+    assert len(frames) == 4
+    for frame in frames:
+        assert frame.size_px == (64, 48)
+        assert np.abs(frame.rgb.astype(int) - (220, 40, 40)).max() <= 2
+        assert (frame.planes is not None) == first_has_planes
+        if frame.planes is not None:
+            assert frame.planes.colour == theirs
+            assert frame.planes.u.shape == (24, 32)
+
+
 @pytest.mark.parametrize(("picture", "told"), [(np.full((48, 64, 3), 3, np.uint8), 1), (pattern(64, 48, 0) // 8, 0)])
 def test_black_pictures_are_said_once(picture: UInt8Array, told: int) -> None:
     lines: list[str] = []
