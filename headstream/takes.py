@@ -7,12 +7,17 @@ from pathlib import Path
 from headstream.errors import UsageError
 from headstream.lock import locked
 from headstream.sinks.growing import growing_name, is_there
+from headstream.sinks.partial import sink_error
 
 
 def check_take(path: Path, *, overwrite: bool) -> None:
     """Raise UsageError where a recording would have to take another one's place; SinkError where it is being made now."""
     growing = growing_name(path)
-    if growing.exists():
+    try:
+        begun = growing.exists()
+    except OSError as error:  # its name is too long
+        raise sink_error(growing, error) from error
+    if begun:
         with locked([path]):
             if not _removed_if_empty(growing):
                 raise UsageError(

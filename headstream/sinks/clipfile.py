@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from headstream.sinks.encode import ClipInfo, What
-from headstream.sinks.formats import OutputFormat, is_sequence, sequence_place
+from headstream.sinks.formats import OutputFormat, is_sequence, names_frames, sequence_place
 from headstream.sinks.matroska import write_old_name, write_shape
 from headstream.sinks.partial import PartialFile, PartialFolder, neighbour, sink_error
 from headstream.sinks.streams import STREAMS, StreamCarrier
@@ -52,7 +52,7 @@ class ClipFile:
     def final_path(self) -> Path:
         """Where ``keep`` puts it."""
         final = self.place.final
-        return final / self.path.name if "%" in self.path.name else final
+        return final / self.path.name if names_frames(self.path) else final
 
     def incomplete(self) -> None:
         """It is not all that was asked for: it goes under another name."""

@@ -180,7 +180,7 @@ def output_format(
     suffix = path.suffix.lower()
     if suffix == "" or (suffix == ".png" and "%" in path.name) or _COUNTS.search(path.name):
         chosen = _PNGS
-        if suffix and not _NUMBERED.fullmatch(path.name):
+        if suffix and not names_frames(path):
             raise UsageError(f"{path}: a numbered sequence is written as PNG; name it like frames/%06d.png")
         if not sequence_place(path)[0].name:
             raise UsageError(f"{path}: is no folder for a film's frames; name one, like frames/%06d.png")
@@ -199,13 +199,18 @@ def output_format(
 
 def is_sequence(path: Path) -> bool:
     """Whether an output's name stands for a folder of numbered PNGs."""
-    return path.suffix == "" or _NUMBERED.fullmatch(path.name) is not None
+    return path.suffix == "" or names_frames(path)
+
+
+def names_frames(path: Path) -> bool:
+    """Whether a name is the pattern of numbered PNGs, such as %06d.png, and not that of their folder."""
+    return _NUMBERED.fullmatch(path.name) is not None
 
 
 def sequence_place(path: Path) -> tuple[Path, str]:
     """Folder and file name pattern of a PNG sequence asked for as a folder or as folder/%06d.png. A folder that is told by no
     name of its own (. or ..) gets its name: others are made of it."""
-    folder, pattern = (path.parent, path.name) if _NUMBERED.fullmatch(path.name) else (path, "%06d.png")
+    folder, pattern = (path.parent, path.name) if names_frames(path) else (path, "%06d.png")
     return (folder if folder.name not in {"", ".."} else folder.resolve()), pattern
 
 

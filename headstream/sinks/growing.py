@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,13 @@ def growing_name(path: Path) -> Path:
 def is_there(path: Path) -> bool:
     """Whether a recording of that name would take another one's place."""
     return bool(_frames_of(path)) if is_sequence(path) else path.is_file()
+
+
+def _recorded_frames(path: Path) -> Iterator[Path]:
+    """The frames of an earlier recording: from the first one on, as long as none is missing. What else has digits for a
+    name, such as pictures called by their day, is not one."""
+    folder, pattern = sequence_place(path)
+    return itertools.takewhile(Path.exists, (folder / (pattern % number) for number in itertools.count(1)))
 
 
 def _frames_of(path: Path) -> list[Path]:
@@ -128,10 +137,9 @@ class TakeFolder(PartialFolder):
         try:
             for half in self.path.glob("*.tmp"):
                 half.unlink()
-            before = _frames_of(self._frames)
-            if before and not self._overwrite:
+            if _frames_of(self._frames) and not self._overwrite:
                 raise FileExistsError("frames have come to be there meanwhile")
-            for old in before:
+            for old in list(_recorded_frames(self._frames)):
                 old.unlink()
         except OSError as error:
             self._kept = True

@@ -11,7 +11,7 @@ from typing import Any
 
 from headstream.sinks.clipfile import incomplete_name, numbered
 from headstream.sinks.encode import ClipInfo
-from headstream.sinks.formats import OutputFormat, sequence_place
+from headstream.sinks.formats import OutputFormat, names_frames, sequence_place
 from headstream.sinks.partial import PartialFolder, sink_error, sync
 from headstream.sinks.segments import SegmentSink
 
@@ -30,7 +30,7 @@ class PictureSegments(SegmentSink):
     @property
     def final_path(self) -> Path:
         """Where the output goes."""
-        return self._part.final / self._pattern if "%" in self.path.name else self._part.final
+        return self._part.final / self._pattern if names_frames(self.path) else self._part.final
 
     def incomplete(self) -> None:
         """What will be joined is not all that was asked for: it goes under another name."""

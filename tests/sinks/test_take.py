@@ -177,14 +177,20 @@ def test_what_comes_to_be_there_meanwhile_stays_too(tmp_path: Path) -> None:
 def test_frames_are_written_over_only_when_asked(tmp_path: Path) -> None:
     out = tmp_path / "frames"
     begun(out, frames=5).close()
-    for mine in ("notes.txt", "7.png"):
+    others = ["20240512.png", "7.png", "notes.txt"]  # a picture that is called by its day is no frame of ours
+    for mine in others:
         (out / mine).write_text("mine")
     for name in (out, out / "%06d.png"):
         with pytest.raises(UsageError, match="is already there"):
             check_take(name, overwrite=False)
     check_take(out / "take2-%06d.png", overwrite=False)
     begun(out, frames=2, overwrite=True).close()
-    assert sorted(path.name for path in out.iterdir()) == ["000001.png", "000002.png", "7.png", "notes.txt"]
+    assert sorted(path.name for path in out.iterdir()) == sorted(["000001.png", "000002.png", *others])
+
+
+def test_a_name_that_leaves_no_room_for_the_growing_ones(tmp_path: Path) -> None:
+    with pytest.raises(SinkError, match="too long"):
+        check_take(tmp_path / f"{'n' * 245}.mov", overwrite=False)
 
 
 @pytest.mark.parametrize("name", ["o.mkv", "frames"])

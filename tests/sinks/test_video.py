@@ -234,6 +234,13 @@ def test_names_of_png_sequences(tmp_path: Path, name: str) -> None:
     assert sink.final_path == out
 
 
+@pytest.mark.parametrize("name", ["100%.mkv", "100%", "50% off.png/frames"])
+def test_a_percentage_in_a_name_numbers_nothing(tmp_path: Path, name: str) -> None:
+    sink = write(tmp_path / name, cutouts(), clip())
+    assert sink.final_path == tmp_path / name
+    assert sink.final_path.exists()
+
+
 @pytest.mark.parametrize("shape", [Fraction(4, 3), Fraction(10, 11)])
 @pytest.mark.parametrize("name", ["o.mov", "o.mkv", "o.webm", "o.mp4", "%d.png"])
 def test_pixels_that_are_not_square(tmp_path: Path, name: str, shape: Fraction) -> None:
