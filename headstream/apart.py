@@ -9,6 +9,7 @@ from pathlib import Path
 
 from headstream.capture.numbered import numbered_pictures
 from headstream.errors import SourceError, UsageError
+from headstream.segment.registry import find_model
 from headstream.sinks.clipfile import incomplete_name
 from headstream.sinks.formats import is_sequence, sequence_place
 
@@ -34,9 +35,11 @@ def check_apart(reads: Iterable[Path], writes: Iterable[Path]) -> None:
 
 
 def model_files(model: str) -> list[Path]:
-    """What is read of a model that is a file: the weights, and the card beside them."""
+    """What is read of a model that is a file: the weights, and the card beside them, or that names them."""
     path = Path(model).expanduser()
-    return [path, path.with_suffix(".json")] if path.suffix and path.is_file() else []
+    if not path.suffix or not path.is_file():
+        return []
+    return [path, find_model(str(path)).file] if path.suffix == ".json" else [path, path.with_suffix(".json")]
 
 
 def _read(named: Path) -> list[Path]:

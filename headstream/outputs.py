@@ -200,7 +200,7 @@ def _identity(
 ) -> dict[str, Any]:
     """All that decides what comes out."""
     card = segmenter.card
-    weights = card.mark or card.revision or (fingerprint(card.file) if card.file.exists() else "")
+    weights = card.mark(lambda file: card.revision or (str(fingerprint(file)) if file.exists() else ""))
     model = {"name": card.name, "weights": weights, "device": segmenter.device}
     options = dataclasses.asdict(job.options) | {"background": job.background, "codec": job.codec}
     options |= {"outputs": [dataclasses.asdict(kind) for kind in kinds], "segment": every}

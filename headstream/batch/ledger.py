@@ -70,15 +70,15 @@ def model_identity(model: str, *, fast: bool) -> str:
     if path.is_dir() and not is_shipped(model):
         parts = sorted((str(f.relative_to(path)), f.stat().st_size, f.stat().st_mtime_ns) for f in path.rglob("*"))
         return hashlib.sha256(repr(parts).encode()).hexdigest()
-    if path.suffix != ".onnx" and path.is_file():
+    if path.suffix not in {".onnx", ".json"} and path.is_file():
         return _sha256(path)
     try:
         card = find_model(model, fast=fast)
     except UsageError:
-        if "/" in model and path.suffix != ".onnx":
+        if "/" in model and path.suffix not in {".onnx", ".json"}:
             return model  # on the hub: with its commit
         raise
-    return card.mark or _sha256(card.file)
+    return card.mark(_sha256)
 
 
 def _sha256(path: Path) -> str:

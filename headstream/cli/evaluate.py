@@ -97,7 +97,7 @@ def _labels(models: list[str]) -> list[str]:
     labels: list[str] = []
     for model in models:
         path = Path(model)
-        plain = path.stem if path.suffix in {".onnx", ".pt", ".ckpt", ".safetensors"} else model
+        plain = path.stem if path.suffix in {".onnx", ".json", ".pt", ".ckpt", ".safetensors"} else model
         if plain in {"best", "last", "model"} and path.parent.name:
             plain = path.parent.name
         plain = plain.strip("/").replace("/", "-") or "model"

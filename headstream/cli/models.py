@@ -43,7 +43,9 @@ def list_models(json: JsonOption = False) -> None:
 def info(
     name: Annotated[
         str,
-        typer.Argument(help="A name from `headstream models list`, or an .onnx file.", autocompletion=shipped_names),
+        typer.Argument(
+            help="A name from `headstream models list`, an .onnx file or a card.", autocompletion=shipped_names
+        ),
     ] = "default",
     json: JsonOption = False,
 ) -> None:

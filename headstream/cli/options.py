@@ -58,8 +58,8 @@ ModelOption = Annotated[
     str,
     typer.Option(
         "--model",
-        help="Weights by name (see: headstream models list); an .onnx file with its card beside it; with torch also .pt, "
-        ".safetensors, .ckpt, a folder, or owner/name on the hub.",
+        help="Weights by name (see: headstream models list); an .onnx file with its card beside it, or a card; with "
+        "torch also .pt, .safetensors, .ckpt, a folder, or owner/name on the hub.",
         autocompletion=shipped_names,
     ),
 ]

@@ -10,8 +10,9 @@ from headstream.nets.hub import is_hub_name
 from headstream.segment.crops import CropSegmenter
 from headstream.segment.registry import find_model, is_shipped
 
+_ONNX_FILES = (".onnx", ".json")  # the network, or a card of one
 _TORCH_FILES = {".pt", ".ckpt", ".safetensors"}
-_OTHERS_FILES = {".pth", ".bin", ".h5", ".tflite", ".json", ".toml"}  # nothing we read, and no hub's name either
+_OTHERS_FILES = {".pth", ".bin", ".h5", ".tflite", ".toml"}  # nothing we read, and no hub's name either
 
 
 def load_segmenter(
@@ -19,8 +20,8 @@ def load_segmenter(
 ) -> CropSegmenter:
     """A segmenter by name of shipped weights, by file or folder, or from the Hugging Face hub.
 
-    name: "default", "lite", "lite-int8", "lite-photo-int8" or "tiny"; an .onnx file with its card beside it; a .pt of
-    ``headstream train``; a .safetensors or Lightning .ckpt of the head-segmentation U-Net; a folder of diffusers' format;
+    name: "default", "lite", "lite-int8", "lite-photo-int8" or "tiny"; an .onnx file with its card beside it, or a card; a .pt
+    of ``headstream train``; a .safetensors or Lightning .ckpt of the head-segmentation U-Net; a folder of diffusers' format;
     "owner/name" or "owner/name@revision" on the hub, which is asked only if the weights are not in its cache (and never
     with HF_HUB_OFFLINE=1), and not where a folder ``owner`` is here.
     device: "auto", "cpu", "cuda", and for ONNX "tensorrt", "coreml", "directml", for torch "mps"; a device that is not here
@@ -62,11 +63,11 @@ def _is_on_hub(name: str) -> bool:
     mistyped one is not to be asked of anybody."""
     path = Path(name)
     if path.exists():
-        if "/" in name and path.is_file() and path.suffix not in {".onnx", *_TORCH_FILES}:
-            known = ", ".join([".onnx", *sorted(_TORCH_FILES)])
+        if "/" in name and path.is_file() and path.suffix not in {*_ONNX_FILES, *_TORCH_FILES}:
+            known = ", ".join([*_ONNX_FILES, *sorted(_TORCH_FILES)])
             raise UsageError(f"model {name} is a file of an unknown kind; known: {known}")
         return False
-    if path.suffix in {".onnx", *_TORCH_FILES, *_OTHERS_FILES} or name.startswith((".", "/")) or "\\" in name:
+    if path.suffix in {*_ONNX_FILES, *_TORCH_FILES, *_OTHERS_FILES} or name.startswith((".", "/")) or "\\" in name:
         raise UsageError(f"model {name}: no such file or folder")
     if "/" not in name:
         return False

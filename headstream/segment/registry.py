@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -54,12 +55,13 @@ class ModelCard:
     finish: dict[str, float] = field(default_factory=dict)
     details: dict[str, Any] = field(default_factory=dict)
 
-    @property
-    def mark(self) -> str:
-        """What other weights, or the same finished in another way, have another of; "" for a file nobody promised."""
-        if not self.sha256 or not self.finish:
-            return self.sha256
-        return hashlib.sha256(f"{self.sha256} {sorted(self.finish.items())}".encode()).hexdigest()
+    def mark(self, digest: Callable[[Path], str]) -> str:
+        """What other weights, or the same finished in another way, have another of. digest: tells it of a file that nobody
+        promised anything of."""
+        weights = self.sha256 or digest(self.file)
+        return (
+            hashlib.sha256(f"{weights} {sorted(self.finish.items())}".encode()).hexdigest() if self.finish else weights
+        )
 
     def check(self) -> None:
         """Raise ModelError unless the file is there and is the one the card describes."""
@@ -148,12 +150,13 @@ def is_shipped(name: str) -> bool:
 
 
 def find_model(name: str, *, fast: bool = False) -> ModelCard:
-    """The card of a shipped segmenter, or of an .onnx file that has its card beside it.
+    """The card of a shipped segmenter, of an .onnx file that has its card beside it, or one named itself: several may be
+    of one file.
 
     fast: whether "default" means the one for video.  Raises UsageError naming what there is; ModelError for a broken card.
     """
     path = Path(name)
-    if path.suffix == ".onnx":
+    if path.suffix in {".onnx", ".json"}:
         beside = path.with_suffix(".json")
         if not path.is_file():
             raise UsageError(f"model {name}: no such file")
@@ -170,4 +173,6 @@ def find_model(name: str, *, fast: bool = False) -> ModelCard:
         if card.name == wanted:
             return card
     known = ", ".join(card.name for card in segmenters) or "none"
-    raise UsageError(f"model {name!r} is not known; shipped: {known}; or name an .onnx file with its card beside it")
+    raise UsageError(
+        f"model {name!r} is not known; shipped: {known}; or name an .onnx file with its card beside it, or a card"
+    )

@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 
 from headstream import doctor
+from headstream.apart import model_files
+from headstream.batch.ledger import model_identity
 from headstream.errors import ModelError, UsageError
 from headstream.segment.crops import CropSegmenter
 from headstream.segment.load import load_segmenter
@@ -309,3 +311,24 @@ def test_a_network_that_takes_something_else_than_its_card_says(tmp_path: Path) 
     for change in ({"layout": "nhwc"}, {"side": 20}):
         with pytest.raises(ModelError, match="model b on cpu does not run as its card says: "):
             load_segmenter(str(brightness_net(tmp_path, CARD | change)))
+
+
+def test_several_cards_of_one_file(tmp_path: Path, portrait: UInt8Array) -> None:
+    """Of the shipped network, with firmer edges; as documented."""
+    told = json.loads((models_dir() / "lite-int8.json").read_text())
+    marks, alphas = set(), []
+    for gain in (1.0, 4.0):
+        card = tmp_path / f"firm{gain:.0f}.json"
+        finish = {"gain": gain, "against_body": 1.0}
+        card.write_text(json.dumps(told | {"file": str(models_dir() / told["file"]), "finish": finish}))
+        marks.add(model_identity(str(card), fast=False))
+        alphas.append(load_segmenter(card).predict(cv2.resize(portrait, (256, 256))[None]))
+        assert model_files(str(card)) == [card, models_dir() / told["file"]]
+    assert len(marks) == 2
+    soft = [np.mean((alpha > 0.1) & (alpha < 0.9)) for alpha in alphas]
+    assert soft[1] < 0.8 * soft[0]
+    told |= {"file": str(models_dir() / "lite.onnx"), "sha256": "", "finish": {}}
+    card.write_text(json.dumps(told))
+    assert model_identity(str(card), fast=False) == find_model("lite").sha256
+    with pytest.raises(UsageError, match=r"model .*gone\.json: no such file"):
+        load_segmenter(tmp_path / "gone.json")
