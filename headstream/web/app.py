@@ -32,6 +32,7 @@ from headstream.web.studio import Studio, studio_of
 STATIC = Path(__file__).parent / "static"
 _SWEEP_S = 60.0
 _OWNER = "headstream-owner"  # a cookie
+_OWNED_S = 30 * 24 * 3600  # whoever closes the browser finds a long film's result again
 
 
 def overlay_app(stage: Stage) -> Starlette:
@@ -124,17 +125,17 @@ async def _about(request: Request) -> Response:
     network = studio.network
     told = {"model": network.card.name, "device": network.device, "camera": camera, "token": studio.asks_token}
     answer = JSONResponse(told)
-    if not _owner(request):
-        secure = request.url.scheme == "https"
-        answer.set_cookie(_OWNER, secrets.token_urlsafe(24), httponly=True, samesite="strict", secure=secure)
+    if not _owner(request) and request.headers.get("sec-fetch-site", "none") in {"none", "same-origin"}:
+        whose, secure = secrets.token_urlsafe(24), request.url.scheme == "https"
+        answer.set_cookie(_OWNER, whose, max_age=_OWNED_S, httponly=True, samesite="strict", secure=secure)
     return answer
 
 
 def _owner(request: Request) -> str:
     """Whose files a browser sees: those with its cookie. "" of who has none: such clients (scripts) share theirs.
 
-    The page is given one with /api/studio, not with itself: who follows a link of another site to the page sends no strict
-    cookie, and would get a second one in its place.
+    The page is given one with /api/studio, when it asks for that itself: who follows a link of another site to the page, or
+    to there, sends no strict cookie, and would get a second one in its place.
     """
     told = request.cookies.get(_OWNER, "")
     return told if re.fullmatch(r"[\w-]{32}", told, re.ASCII) else ""

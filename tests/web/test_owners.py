@@ -60,6 +60,10 @@ def test_the_cookie_is_the_browsers_alone_and_given_once(start: Callable[..., Ru
         assert again.status == 200
         assert "set-cookie" not in again.headers
     assert "set-cookie" not in studio.ask("GET", "/", Cookie=token).headers  # see _owner
+    assert "max-age=2592000" in said
+    for site, given in (("cross-site", False), ("same-site", False), ("same-origin", True), ("none", True)):
+        asked = studio.ask("GET", "/api/studio", Cookie=token, **{"Sec-Fetch-Site": site})
+        assert ("set-cookie" in asked.headers) == given
 
 
 def test_nobody_who_is_not_let_in_is_given_one(start: Callable[..., Running]) -> None:

@@ -53,6 +53,31 @@ def test_recording_and_snapshot_download(studio: Running, open_page: Callable[..
     assert len(frame_times(kept)) > 10
 
 
+def test_a_recording_that_is_being_finished_holds_the_page(studio: Running, open_page: Callable[..., Any]) -> None:
+    """Of an hour, the index takes seconds: whoever closes the page then is asked, as while recording."""
+    page = open_page(studio)
+    begin_camera(page)
+    page.evaluate("""() => {
+      const read = Blob.prototype.arrayBuffer;
+      Blob.prototype.arrayBuffer = async function () { await new Promise((go) => { window.go = go; }); return read.call(this); };
+    }""")
+    leaving = "() => !dispatchEvent(new Event('beforeunload', { cancelable: true }))"
+    assert not page.evaluate(leaving)
+    page.click("#record")
+    wait_for_frames(page, 5)
+    assert page.evaluate(leaving)
+    with page.expect_download():
+        page.click("#record")
+        until(page, "document.getElementById('message').textContent.includes('finishing')")
+        assert page.evaluate(leaving)
+        page.evaluate("() => { delete Blob.prototype.arrayBuffer; }")
+        page.evaluate(
+            "() => { const go = window.go; Blob.prototype.arrayBuffer = () => { throw new TypeError('no'); }; go(); }"
+        )
+    until(page, "document.getElementById('message').textContent.includes('downloads')")
+    assert not page.evaluate(leaving)
+
+
 def test_the_room_is_in_no_recording_and_no_snapshot(
     studio: Running, open_page: Callable[..., Any], tmp_path: Path
 ) -> None:

@@ -8,7 +8,7 @@ const RATE = 30, BITS = 8_000_000, KEY_MS = 2000, LONGEST_DELAY_S = 5;
 
 // trip: milliseconds from a frame to its cut-out, or null. Gives back what ends a recording.
 export function startRecording({ canvas, trip }) {
-  let recorder = null, asking = false;
+  let recorder = null, asking = false, saving = 0;
 
   async function record() {
     if (asking) return;
@@ -30,7 +30,8 @@ export function startRecording({ canvas, trip }) {
       microphone?.end();
       for (const track of pictures.getTracks()) track.stop();
       shown(false);
-      kept(pieces, type);
+      saving += 1;
+      kept(pieces, type).finally(() => { saving -= 1; });
     };
     say(sound ? "" : "recording without sound; tick \"with microphone\" before the next one to have it");
     recorder.start(1000);
@@ -40,7 +41,7 @@ export function startRecording({ canvas, trip }) {
   function stop() { if (recorder?.state === "recording") recorder.stop(); }
   $("record").addEventListener("click", () => (recorder?.state === "recording" ? stop() : record()));
   $("snapshot").addEventListener("click", () => canvas.toBlob((blob) => save(blob, `headstream-${stamp()}.png`)));
-  addEventListener("beforeunload", (event) => { if (recorder?.state === "recording") event.preventDefault(); });
+  addEventListener("beforeunload", (event) => { if (recorder?.state === "recording" || saving) event.preventDefault(); });
   return stop;
 }
 
@@ -78,7 +79,9 @@ function shown(on) {
 async function kept(pieces, type) {
   if (!pieces.length) { say("this browser recorded nothing; try another, Chrome or Firefox", true); return; }
   const film = new Blob(pieces, { type }), webm = type.includes("webm");
-  save(webm ? await seekable(film) : film, `headstream-${stamp()}.${webm ? "webm" : "mp4"}`);
+  if (!troubled()) say("finishing the recording ..."); // of an hour it takes seconds
+  const whole = webm ? await seekable(film).catch((error) => { console.warn(error); return film; }) : film;
+  save(whole, `headstream-${stamp()}.${webm ? "webm" : "mp4"}`);
   if (!troubled()) say("the recording is among your downloads"); // or why it ended
 }
 
