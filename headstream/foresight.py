@@ -20,11 +20,17 @@ from headstream.segment.places import looked_at
 from headstream.state import pack, unpack
 from headstream.track.associate import centre
 from headstream.track.faces import Face
-from headstream.track.terms import Evidence, Finder
+from headstream.track.terms import Evidence, Finder, found_lying, looked, quarters_of
 from headstream.track.tracker import REMEMBERED, Tracker
 from headstream.types import Box, Float32Array, Frame, Head, Part, Region, Segmenter, UInt8Array
 
 _MOST_CROPS = 32  # of one run: frames times heads
+
+_View = tuple[Region, int]  # a square of a frame, and how it is turned
+
+
+def _view(head: Head) -> _View:
+    return head.crop_px, head.turns
 
 
 def file_cutter(segmenter: Segmenter, finder: Finder, options: CutOptions | None = None) -> HeadCutter:
@@ -65,7 +71,7 @@ class BatchCutter(HeadCutter):
         super().__init__(segmenter, self._seen, options, side=side)
         self.at_once, self._reach = at_once, at_once
         self._lot: dict[int, Frame] = {}  # by identity, and held, so that no other frame can have the same
-        self._told: dict[tuple[int, Region, tuple[Part, ...]], _Answer] = {}
+        self._told: dict[tuple[int, _View, tuple[Part, ...]], _Answer] = {}
         self._asked_of: set[int] = set()
         self._last: dict[int, tuple[Box, Evidence]] = {}
         self.asked = self.missed = 0
@@ -93,7 +99,7 @@ class BatchCutter(HeadCutter):
 
     def _answers(self, frame: Frame, heads: list[Head], *, once_more: bool = False) -> Answers:
         parts = self._planes
-        keys = [(id(frame), head.crop_px, parts) for head in heads]
+        keys = [(id(frame), _view(head), parts) for head in heads]
         if any(key not in self._told for key in keys):
             self._ask(frame, heads, once_more=once_more)
         found = [self._told[key] for key in keys]
@@ -116,25 +122,26 @@ class BatchCutter(HeadCutter):
             self._reach = 1
         elif not once_more:
             self._reach = min(self.at_once, 2 * self._reach)
-        places = [(frame, head.crop_px) for head in heads]
+        places = [(frame, _view(head)) for head in heads]
         self._asked_of.add(id(frame))
         # Of a second look nothing can be foreseen: how far the heads reach is known when it is answered.
-        for coming, regions in () if once_more else self._foreseen(frame, heads):
-            if len(places) + len(regions) > _MOST_CROPS:
+        for coming, views in () if once_more else self._foreseen(frame, heads):
+            if len(places) + len(views) > _MOST_CROPS:
                 break
-            places += [(coming, region) for region in regions]
+            places += [(coming, view) for view in views]
             self._asked_of.add(id(coming))
         new = {id(where) for where, _ in places} - {frame_id for frame_id, *_ in self._told}
         parts = self._planes
-        shown = [(where.picture, region) for where, region in places]
-        crops, planes = looked_at(self._segmenter, shown, parts, self._side, self.times, len(new))
+        shown = [(where.picture, region) for where, (region, _) in places]
+        turns = [quarters for _, (_, quarters) in places]
+        crops, planes = looked_at(self._segmenter, shown, parts, self._side, self.times, len(new), turns)
         self.asked += len(places)
-        for k, (where, region) in enumerate(places):
+        for k, (where, view) in enumerate(places):
             answer = _Answer(crops[k], {part: planes[part][k] for part in parts})
-            self._told[id(where), region, parts] = answer
+            self._told[id(where), view, parts] = answer
 
-    def _foreseen(self, frame: Frame, heads: list[Head]) -> Iterator[tuple[Frame, list[Region]]]:
-        """The frames after ``frame``, each with the crops that are likely to be wanted of it."""
+    def _foreseen(self, frame: Frame, heads: list[Head]) -> Iterator[tuple[Frame, list[_View]]]:
+        """The frames after ``frame``, each with the views that are likely to be wanted of it."""
         frames = list(self._lot.values())
         here = list(self._lot).index(id(frame))
         coming = frames[here + 1 : here + self._reach]
@@ -150,7 +157,7 @@ class BatchCutter(HeadCutter):
             if tracker.cut_before:
                 return  # of another shot nothing is known yet
             heads = choice.of(people, self.options.heads, later.pts) if people else []
-            yield later, [head.crop_px for head in heads]
+            yield later, [_view(head) for head in heads]
 
     def _likely(self, head: Head) -> Evidence:
         """What a head's matte will say if it moves along with the face."""
@@ -176,21 +183,34 @@ class _SeenFaces:
 
     def __init__(self, finder: Finder) -> None:
         self._finder = finder
-        self._found: dict[tuple[int, Region | None], list[Face]] = {}
+        self._found: dict[tuple[int, Region | None, int], list[Face]] = {}
+        self._quarters: dict[tuple[int, Box, int], int] = {}
 
     def scan(self, frame: Frame) -> list[Face]:
         """Faces anywhere in a frame."""
-        return self._once((id(frame), None), lambda: self._finder.scan(frame))
+        return self._once((id(frame), None, 0), lambda: self._finder.scan(frame))
 
-    def look(self, frame: Frame, region: Region) -> list[Face]:
+    def scan_lying(self, frame: Frame, turns: int) -> list[Face]:
+        """Faces anywhere in a frame turned."""
+        return self._once((id(frame), None, turns), lambda: found_lying(self._finder, frame, turns))
+
+    def look(self, frame: Frame, region: Region, turns: int = 0) -> list[Face]:
         """Faces in a square region of a frame."""
-        return self._once((id(frame), region), lambda: self._finder.look(frame, region))
+        return self._once((id(frame), region, turns), lambda: looked(self._finder, frame, region, turns))
+
+    def quarters(self, frame: Frame, face: Face, turns: int = 0) -> int:
+        """Which way up a face is."""
+        key = (id(frame), face.box_px, turns)
+        if key not in self._quarters:
+            self._quarters[key] = quarters_of(self._finder, frame, face, turns)
+        return self._quarters[key]
 
     def forget(self) -> None:
         """What was seen: frames are known by their identity, which ends with them."""
         self._found.clear()
+        self._quarters.clear()
 
-    def _once(self, key: tuple[int, Region | None], find: Callable[[], list[Face]]) -> list[Face]:
+    def _once(self, key: tuple[int, Region | None, int], find: Callable[[], list[Face]]) -> list[Face]:
         if key not in self._found:
             self._found[key] = find()
         return list(self._found[key])

@@ -18,8 +18,8 @@ from headstream.pipeline import CutOptions
 from headstream.segment.places import predicted
 from headstream.timing import StageTimes
 from headstream.track.evidence import cut_sides, evidence_of
-from headstream.track.faces import Face
-from headstream.track.finder import FaceFinder, crop_square, is_far, overlap, top_part
+from headstream.track.faces import Face, overlap
+from headstream.track.finder import FaceFinder, crop_square, is_far, top_part
 from headstream.track.framing import framing_of
 from headstream.track.terms import Evidence
 from headstream.turned import turned, turned_box, turned_points

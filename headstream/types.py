@@ -222,7 +222,8 @@ class Head:
     track_id: stable number of the person, from 1.  box_px: x0, y0, x1, y1 of the face in frame pixels.
     crop_px: x0, y0, x1, y1 of the square crop in the frame; reaches past the border where the head does.
     landmarks_px: (6, 2) float32: right eye, left eye (the person's), nose tip, mouth, right and left ear.
-    score: 0..1, how sure the detector was.  unseen_frames: frames since it last saw the face.
+    score: 0..1, how sure the detector was.  unseen_frames: frames since it last saw the face.  turns: by how many quarters the
+    picture must be turned clockwise for the head to be upright.
     """
 
     track_id: int
@@ -231,6 +232,7 @@ class Head:
     landmarks_px: Float32Array = field(repr=False)
     score: float
     unseen_frames: int = 0
+    turns: int = 0
 
     @property
     def crop_from_frame(self) -> np.ndarray[Any, np.dtype[np.float64]]:

@@ -20,6 +20,7 @@ from headstream.segment.load import load_segmenter
 from headstream.stream import cut_stream
 from headstream.track.faces import Face
 from headstream.track.finder import FaceFinder
+from headstream.turned import turned
 from headstream.types import Cutout, Float32Array, Frame, Head, Part, Region, UInt8Array
 from headstream.video import Tools, VideoJob, cut_video_file
 from tests.conftest import moving_portrait
@@ -99,6 +100,8 @@ def films(portrait: UInt8Array) -> dict[str, list[UInt8Array]]:
     empty: UInt8Array = np.full_like(moving[0], 120)
     small = [cv2.resize(p, (160, 120), interpolation=cv2.INTER_AREA) for p in moving]
     far = [cv2.copyMakeBorder(p, 60, 60, 120, 40, cv2.BORDER_CONSTANT, value=(40, 60, 40)) for p in small]
+    square = moving_portrait(portrait, 24, (240, 240))
+    lying = [turned(picture, 1) for picture in square[:12]]
     growing = []
     for k in range(24):
         matrix = cv2.getRotationMatrix2D((150, 110), 2.0 * k, 1.0 + 0.03 * k)
@@ -111,6 +114,7 @@ def films(portrait: UInt8Array) -> dict[str, list[UInt8Array]]:
         "hidden": hidden(moving_portrait(portrait, 36), range(14, 23)),
         "turns and grows": growing,
         "jumps": [moving[(7 * k) % 36] for k in range(20)],
+        "lies and gets up": [*lying, *square],
         "one frame": moving[:1],
     }
 

@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from headstream.matte.grid import ramp
-from headstream.types import Box, Float32Array, Head, Part
+from headstream.types import Float32Array, Head, Part
 
 _LATELY = 3  # frames since a face was seen, for its place to be known
 _ABOVE = 0.14  # of the face box: how far the middle of a head lies above that of its face
+_UP = ((0, -1), (-1, 0), (0, 1), (1, 0))  # where above is, by ``Head.turns``
 _APART = 0.5  # of both face boxes, between two heads' middles: nearer, they are one, or one is behind the other
 _REACH = (0.85, 1.0)  # face boxes from a head's middle: all within is the head's, nothing further is
 _FACE, _FILL = 0.4, 0.7  # face boxes around a face's middle, and what share of that is head where there is one
@@ -44,15 +45,16 @@ def _share(alpha: Float32Array, head: Head, others: Sequence[Head]) -> Float32Ar
     """(S, S), 0..1: what of the crop of ``head`` can be its own and is not nearer to the face of another, each by its own size.
     None where nobody is near."""
     x0, y0, x1, y1 = head.crop_px
-    own, share = _middle(head.box_px), None
+    own, share = _middle(head), None
     cells = (np.arange(len(alpha), dtype=np.float32) + 0.5) * np.float32((x1 - x0) / len(alpha))
     xs, ys = cells[None, :] + x0, cells[:, None] + y0
     for other in others:
-        x, y, unit = _middle(other.box_px)
+        x, y, unit = _middle(other)
         near = x0 - unit < x < x1 + unit and y0 - unit < y < y1 + unit
         if not near or np.hypot(x - own[0], y - own[1]) < _APART * (unit + own[2]):
             continue
-        face = alpha[np.hypot(xs - x, ys - y - _ABOVE * unit) < _FACE * unit]
+        face_x, face_y = (other.box_px[0] + other.box_px[2]) / 2, (other.box_px[1] + other.box_px[3]) / 2
+        face = alpha[np.hypot(xs - face_x, ys - face_y) < _FACE * unit]
         if not face.size or face.mean() < _FILL:  # a plant that was taken for a face must not cost her hair
             continue
         theirs = np.hypot(xs - x, ys - y) / unit
@@ -62,7 +64,9 @@ def _share(alpha: Float32Array, head: Head, others: Sequence[Head]) -> Float32Ar
     return None if share is None else share.astype(np.float32)
 
 
-def _middle(box: Box) -> tuple[float, float, float]:
-    """Where the middle of a face's head is, and the size of the face, in pixels."""
+def _middle(head: Head) -> tuple[float, float, float]:
+    """Where the middle of a head is, and the size of its face, in pixels."""
+    box = head.box_px
     unit = max(box[2] - box[0], box[3] - box[1])
-    return (box[0] + box[2]) / 2, (box[1] + box[3]) / 2 - _ABOVE * unit, unit
+    x, y = _UP[head.turns % 4]
+    return (box[0] + box[2]) / 2 + _ABOVE * unit * x, (box[1] + box[3]) / 2 + _ABOVE * unit * y, unit

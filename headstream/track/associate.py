@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from headstream.track.faces import Face
-from headstream.track.finder import even, overlap
+from headstream.track.faces import Face, overlap
+from headstream.track.finder import even
 from headstream.types import Box, Float32Array, Region
 
 

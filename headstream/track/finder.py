@@ -9,13 +9,15 @@ import numpy as np
 
 from headstream.colour import PAD, crop_resized
 from headstream.tone import as_shown
-from headstream.track.faces import MODEL_FILES, Face, FaceDetector
+from headstream.track.faces import MODEL_FILES, Face, FaceDetector, overlap
+from headstream.track.standing import standing
 from headstream.turned import turned, turned_box
 from headstream.types import Box, Frame, Planes, Region, UInt8Array
 
 # The networks look at 192 and 128 px; what they are shown is a little finer, so that their own scaling has a choice.
 _SCAN_SIDE_PX = 384
 _LOOK_SIDE_PX = 192
+_LOOK_SIZE = (_LOOK_SIDE_PX, _LOOK_SIDE_PX)
 # Median over 2,500 portraits: how the full-range box relates to the short-range one of the same face.
 _FULL_FROM_SHORT_SIZE = 1.061
 _FULL_FROM_SHORT_SHIFT = (-0.013, -0.047)  # of the box side
@@ -30,17 +32,11 @@ _WIDE = 2.0  # longer by shorter side from which the whole picture shows too lit
 # Mean of three scores: in a tile, and of both detectors from near. Of 750 faces in groups 98 % have it; wheels, hands, bags
 # and knees whose matte passes for a head's have 0.69 at most.
 _AGREED_IN_GROUP = 0.72
-# A face that both detectors like better turned. Of 241 upright photos none is turned by mistake, of 175 turned ones whose face is
-# found 85 % come upright, and one is turned otherwise.
-_AGREED_TURNED, _SURER = 0.7, 0.15
 _FAR_SHARE = 0.15  # of the picture's height: a larger face would have been found without tiles
 # A head is about half as high again as its face box.
 _HEAD_FROM_FACE_HEIGHT = 1.5
 _FULL_BODY_SHARE = 0.25
 _TOP_SHARE = 0.65
-
-
-_NOBODY = Face((0.0, 0.0, 0.0, 0.0), np.zeros((6, 2), np.float32), 0.0)
 
 
 class FaceFinder:
@@ -60,35 +56,45 @@ class FaceFinder:
         found = [face for face in self._full.detect(small) if face.score >= _SURE] or self._close_up(small)
         return [face.moved(1 / scale, 0, 0) for face in found]
 
-    def look(self, frame: Frame, region: Region) -> list[Face]:
-        """Faces in a square region of a frame, where one is expected to fill a good part of it."""
+    def scan_lying(self, frame: Frame, turns: int) -> list[Face]:
+        """Faces anywhere in a frame that are upright once it is turned clockwise by so many quarters, also those that ``scan``
+        does not see as the frame is."""
+        small, scale = small_rgb(frame)
+        picture = turned(small, turns)
+        size = (picture.shape[1], picture.shape[0])
+        found = [face.turned(-turns, size) for face in self._full.detect(picture) if face.score >= _SURE]
+        back = [face.moved(1 / scale, 0, 0) for face in found]
+        return [face for face in back if self.quarters(frame, face) == turns]
+
+    def look(self, frame: Frame, region: Region, turns: int = 0) -> list[Face]:
+        """Faces in a square region of a frame, where one is expected to fill a good part of it; upright once that is turned
+        clockwise by so many quarters."""
+        shown, scale = self._shown(frame, region), (region[2] - region[0]) / _LOOK_SIDE_PX
+        found = [_like_full(face) for face in self._short.detect(turned(shown, turns))]
+        return [face.turned(-turns, _LOOK_SIZE).moved(scale, region[0], region[1]) for face in found]
+
+    def quarters(self, frame: Frame, face: Face, turns: int = 0) -> int:
+        """How many quarters a frame must be turned clockwise for a face in it to stand upright; ``turns``, as it was believed
+        to be, where nothing speaks for another number."""
+        region = crop_square(face.box_px)
+        shown, box = self._shown(frame, region), _within(face.box_px, region)
+        more, _ = standing(turned(shown, turns), turned_box(box, turns, _LOOK_SIZE), self._short, self._full)
+        return (turns + more) % 4
+
+    def _shown(self, frame: Frame, region: Region) -> UInt8Array:
         picture = frame.picture
-        shown = as_shown(crop_resized(picture, region, _LOOK_SIDE_PX), picture)
-        scale = (region[2] - region[0]) / _LOOK_SIDE_PX
-        found = [face.moved(scale, region[0], region[1]) for face in self._short.detect(shown)]
-        return [Face(_like_full(face.box_px), face.landmarks_px, face.score) for face in found]
+        return as_shown(crop_resized(picture, region, _LOOK_SIDE_PX), picture)
 
     def upright(self, rgb: UInt8Array, face: Face) -> tuple[int, Face]:
         """How many quarters a photo, (H, W, 3) uint8, must be turned clockwise for a face in it to stand upright, and where the
-        face is in the photo turned. What the search says of eyes and mouth cannot be relied on for that; but detectors that
-        are shown a face in all four turns are surest of the right one."""
+        face is in the photo turned."""
         region, size = crop_square(face.box_px), (rgb.shape[1], rgb.shape[0])
         shown, scale = crop_resized(rgb, region, _LOOK_SIDE_PX), (region[2] - region[0]) / _LOOK_SIDE_PX
-
-        def seen(detector: FaceDetector, turns: int) -> Face:
-            x0, y0, _, _ = turned_box(region, turns, size)
-            faces = [found.moved(scale, x0, y0) for found in detector.detect(turned(shown, turns))]
-            there = [found for found in faces if overlap(found.box_px, turned_box(face.box_px, turns, size)) > 0.2]
-            return max(there, key=lambda found: found.score, default=_NOBODY)
-
-        near = [seen(self._short, turns) for turns in range(4)]
-        best = max(range(4), key=lambda turns: near[turns].score)
-        if best == 0 or near[best].score < _AGREED_TURNED:
+        turns, near = standing(shown, _within(face.box_px, region), self._short, self._full)
+        if near is None:
             return 0, face
-        before, after = (seen(self._full, turns).score for turns in (0, best))
-        if after < before or near[best].score + after < near[0].score + before + _SURER:
-            return 0, face
-        return best, Face(_like_full(near[best].box_px), near[best].landmarks_px, near[best].score)
+        x0, y0, _, _ = turned_box(region, turns, size)
+        return turns, _like_full(near).moved(scale, x0, y0)
 
     def search(self, rgb: UInt8Array) -> list[Face]:
         """Faces in a photo, (H, W, 3) uint8, best first: the whole picture; with room around it for a face that fills
@@ -156,7 +162,7 @@ class FaceFinder:
         faint = [face.moved(1.0, -edge, -edge) for face in self._full.detect(framed)]
         if not faint:
             return []
-        near = [_like_full(face.box_px) for face in self._short.detect(small) if face.score >= _AGREED]
+        near = [_like_full(face).box_px for face in self._short.detect(small) if face.score >= _AGREED]
         return [f for f in faint if f.score >= _SURE or any(overlap(f.box_px, box) > 0.4 for box in near)]
 
     def _tiles(self, rgb: UInt8Array) -> list[Face]:
@@ -217,16 +223,6 @@ def small_rgb(frame: Frame) -> tuple[UInt8Array, float]:
     return as_shown(rgb, planes), size[0] / width
 
 
-def overlap(a: Box, b: Box) -> float:
-    """Intersection over union of two boxes."""
-    w = min(a[2], b[2]) - max(a[0], b[0])
-    h = min(a[3], b[3]) - max(a[1], b[1])
-    if w <= 0 or h <= 0:
-        return 0.0
-    both = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1])
-    return w * h / (both - w * h)
-
-
 def _score_at(box: Box, faces: list[Face]) -> float:
     """The best score of a face that is the one in ``box``, or 0."""
     return max((face.score for face in faces if overlap(face.box_px, box) > 0.3), default=0.0)
@@ -241,13 +237,21 @@ def _merged(faces: list[Face]) -> list[Face]:
     return kept
 
 
-def _like_full(box: Box) -> Box:
-    x0, y0, x1, y1 = box
+def _like_full(face: Face) -> Face:
+    """What the short-range detector finds, with the box that the full-range one would give."""
+    x0, y0, x1, y1 = face.box_px
     side = max(x1 - x0, y1 - y0)
     cx = (x0 + x1) / 2 + _FULL_FROM_SHORT_SHIFT[0] * side
     cy = (y0 + y1) / 2 + _FULL_FROM_SHORT_SHIFT[1] * side
     half = _FULL_FROM_SHORT_SIZE * side / 2
-    return cx - half, cy - half, cx + half, cy + half
+    return Face((cx - half, cy - half, cx + half, cy + half), face.landmarks_px, face.score)
+
+
+def _within(box: Box, region: Region) -> Box:
+    """A box of the frame in a square region of it, scaled to what is looked at."""
+    scale = _LOOK_SIDE_PX / (region[2] - region[0])
+    x0, y0, x1, y1 = ((value - region[k % 2]) * scale for k, value in enumerate(box))
+    return x0, y0, x1, y1
 
 
 def _height(box: Box) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from headstream.track.faces import Face
 from headstream.track.framing import ROOM
@@ -11,10 +11,31 @@ from headstream.types import Box, Frame, Region
 
 
 class Finder(Protocol):
-    """What the tracker needs of a face finder."""
+    """What the tracker needs of a face finder. One that has ``quarters`` and ``scan_lying`` as well, and a ``look`` that takes
+    ``turns``, as ``FaceFinder`` has them, makes it follow heads that lie on their side."""
 
     def scan(self, frame: Frame) -> list[Face]: ...
     def look(self, frame: Frame, region: Region) -> list[Face]: ...
+
+
+def looked(finder: Any, frame: Frame, region: Region, turns: int) -> list[Face]:
+    """What a finder sees in a region, turned where it is."""
+    found: list[Face] = finder.look(frame, region, turns) if turns else finder.look(frame, region)
+    return found
+
+
+def found_lying(finder: Any, frame: Frame, turns: int) -> list[Face]:
+    """Faces that are upright in a frame once it is turned, as far as a finder looks for them."""
+    look = getattr(finder, "scan_lying", None)
+    found: list[Face] = [] if look is None else look(frame, turns)
+    return found
+
+
+def quarters_of(finder: Any, frame: Frame, face: Face, turns: int) -> int:
+    """By how many quarters a frame must be turned clockwise for a face to be upright, as far as a finder tells; ``turns``, as it
+    was believed to be, where nothing speaks against it."""
+    tell = getattr(finder, "quarters", None)
+    return turns if tell is None else int(tell(frame, face, turns))
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,12 @@ from headstream.track.appearance import SIDE_PX, describe, likeness
 from headstream.track.associate import best_pairs, blended, centre, distinct, is_rest_of, steady_crop
 from headstream.track.cuts import another_shot, thumbnail
 from headstream.track.departed import Departed, Gone
-from headstream.track.faces import Face
-from headstream.track.finder import crop_square, overlap
+from headstream.track.faces import Face, overlap
+from headstream.track.finder import crop_square
 from headstream.track.framing import Framing, framing_of, widened
 from headstream.track.kalman import BoxFilter, Quantity
-from headstream.track.terms import Evidence, Finder, TrackOptions
+from headstream.track.lying import Lying
+from headstream.track.terms import Evidence, Finder, TrackOptions, found_lying, looked, quarters_of
 from headstream.types import Box, Float32Array, Frame, Head, Region
 
 
@@ -37,11 +38,15 @@ class _Track:
     box: Box = (0.0, 0.0, 0.0, 0.0)
     cut_frames: int = 0  # in a row, whose crop cut the head off
     was: Gone | None = None  # of somebody who returned
+    lying: Lying = field(default_factory=Lying)
 
 
 # Frames in a row whose crop cut a head off. What a quick movement did is made good by then; hair that goes on for ever would be
 # looked at anew in every one.
 _HOPELESS = 8
+
+
+_LYING_EVERY = 5  # frames between looks at the picture turned
 
 
 @dataclass
@@ -58,7 +63,7 @@ class _Now:
 
 
 # The classes a snapshot of a tracker is made of.
-REMEMBERED = (_Track, Departed, Gone, _Refused, BoxFilter, Quantity, Face, Framing)
+REMEMBERED = (_Track, Departed, Gone, _Refused, BoxFilter, Quantity, Face, Framing, Lying)
 
 
 class Tracker:
@@ -181,15 +186,23 @@ class Tracker:
         missing = False
         for track in self._tracks:
             if due or track.unseen_frames:
-                found = self._finder.look(now.frame, crop_square(track.box, self.options.padding))
+                region = crop_square(track.box, self.options.padding)
+                found = looked(self._finder, now.frame, region, track.lying.turns)
                 now.faces += found
                 missing |= not any(overlap(face.box_px, track.box) > 0.2 for face in found)
         if missing or self._scan_due or not self._tracks or self._frames % self.options.scan_every == 0:
-            now.faces += self._finder.scan(now.frame)
+            now.faces += self._finder.scan(now.frame) or self._lying(now)
             self._scan_due = False
             self._assign(now, looked=list(self._tracks))
         elif now.faces:
             self._assign(now, looked=list(self._tracks) if due else [t for t in self._tracks if t.unseen_frames])
+
+    def _lying(self, now: _Now) -> list[Face]:
+        """Where nobody is seen as the picture is: whoever is seen in it turned, one way after the other."""
+        every, turn = divmod(self._frames, _LYING_EVERY)
+        if self._tracks or turn:
+            return []
+        return found_lying(self._finder, now.frame, (1, 3, 2)[every % 3])
 
     def _assign(self, now: _Now, looked: list[_Track]) -> None:
         """Give each face to the track it continues; the rest are newcomers or people who return."""
@@ -205,6 +218,10 @@ class Tracker:
             track.box = track.filter.correct(face.box_px)
             track.face, track.unseen_frames, track.seen_s = face, 0, now.time_s
             track.looks = blended(track.looks, looks[taken[index]])
+            due = track.lying.asked is not None or self._frames % self.options.scan_every == 0
+            young = self._frames - track.born < self.options.scan_every
+            if (due or young) and track.lying.doubted(face):
+                track.lying.told(quarters_of(self._finder, now.frame, face, track.lying.turns))
         for index, face in enumerate(faces):
             if index not in taken.values():
                 self._welcome(face, looks[index], now)
@@ -247,6 +264,7 @@ class Tracker:
         start, framing = BoxFilter(face.box_px, now.time_s), Framing(self.options.padding)
         track = _Track(known, start, face, self._frames, now.time_s, now.time_s, framing)
         track.box, track.looks, track.was = track.filter.box, looks, was
+        track.lying.turns = quarters_of(self._finder, now.frame, face, 0)
         self._tracks.append(track)
 
     def _drop_lost(self, now: _Now) -> None:
@@ -288,4 +306,5 @@ class Tracker:
         face = track.face
         moved = centre(track.box) - centre(face.box_px)
         landmarks = (face.landmarks_px + moved).astype(np.float32)
-        return Head(track.track_id, track.box, track.crop_px, landmarks, face.score, track.unseen_frames)
+        unseen, turns = track.unseen_frames, track.lying.turns
+        return Head(track.track_id, track.box, track.crop_px, landmarks, face.score, unseen, turns)

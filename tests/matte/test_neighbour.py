@@ -30,6 +30,15 @@ def test_what_is_nearer_to_another_face_is_left_out() -> None:
     assert all(alpha.min() == 1 for alpha in planes.values())  # what was given stays as it is
 
 
+def test_above_a_face_is_where_its_own_above_is() -> None:
+    """Both lie on their side: what is between them is as far from both."""
+    ends = []
+    for turns in (1, 3):
+        her, him = (replace(head, turns=turns) for head in (HER, HIM))
+        ends.append(int(np.argmax(alone(everything(), [her], [him])["head"][0, 28] < 0.5)))
+    assert 36 - ends[0] == ends[1] - 36 > 1
+
+
 def test_a_larger_head_reaches_further() -> None:
     large = replace(HER, box_px=(30, 50, 130, 150))
     kept = [alone(everything(), [her], [HIM])["head"][0, 20:36].sum() for her in (HER, large)]

@@ -12,8 +12,7 @@ import pytest
 
 from headstream.state import pack, unpack
 from headstream.track.associate import best_pairs, steady_crop
-from headstream.track.faces import Face
-from headstream.track.finder import overlap
+from headstream.track.faces import Face, overlap
 from headstream.track.framing import Framing, framing_of
 from headstream.track.terms import Evidence, TrackOptions
 from headstream.track.tracker import REMEMBERED, Tracker

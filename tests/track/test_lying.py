@@ -1,0 +1,150 @@
+"""Heads that lie on their side or stand on their head, in films: as good as upright ones."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from headstream.pipeline import HeadCutter
+from headstream.segment.crops import CropSegmenter
+from headstream.track.faces import Face
+from headstream.track.finder import FaceFinder, crop_square
+from headstream.track.lying import Lying
+from headstream.track.tracker import Tracker
+from headstream.turned import turned
+from headstream.types import Frame, Region, UInt8Array
+from tests.conftest import moving_portrait
+
+COUNT = 20
+
+
+def cut(cutter: HeadCutter, pictures: list[UInt8Array], *, begin: int = 0) -> list[tuple[int, UInt8Array]]:
+    """Of each picture, which way up the head is, and its alpha."""
+    cutouts = [cutter.cut(Frame(p, index=k, pts=Fraction(k, 25))) for k, p in enumerate(pictures, begin)]
+    return [(cutout.heads[0].turns if cutout.heads else -1, cutout.alpha) for cutout in cutouts]
+
+
+def iou(one: UInt8Array, other: UInt8Array) -> float:
+    return float(np.minimum(one, other).sum(dtype=np.int64) / np.maximum(one, other).sum(dtype=np.int64))
+
+
+@pytest.mark.parametrize("quarters", [1, 3])
+def test_a_film_on_its_side_is_cut_like_the_film_upright(
+    portrait: UInt8Array, segmenter: CropSegmenter, finder: FaceFinder, quarters: int
+) -> None:
+    pictures = moving_portrait(portrait, COUNT)
+    upright = cut(HeadCutter(segmenter, finder), pictures)
+    lying = cut(HeadCutter(segmenter, finder), [turned(picture, quarters) for picture in pictures])
+    assert {turns for turns, _ in upright} == {0}
+    assert {turns for turns, _ in lying} == {4 - quarters}
+    assert min(iou(a, turned(b, -quarters)) for (_, a), (_, b) in zip(upright, lying, strict=True)) > 0.95
+
+
+def test_a_film_on_its_head_is_found_in_a_moment(
+    portrait: UInt8Array, segmenter: CropSegmenter, finder: FaceFinder
+) -> None:
+    pictures = moving_portrait(portrait, COUNT)
+    _, upright = cut(HeadCutter(segmenter, finder), pictures)[-1]
+    lying = cut(HeadCutter(segmenter, finder), [turned(picture, 2) for picture in pictures])
+    assert {turns for turns, _ in lying[10:]} == {2}
+    assert iou(upright, turned(lying[-1][1], 2)) > 0.95
+
+
+def test_whoever_gets_up_is_upright_again(portrait: UInt8Array, segmenter: CropSegmenter, finder: FaceFinder) -> None:
+    pictures = moving_portrait(portrait, 48, size=(240, 240))
+    cutter, upright = HeadCutter(segmenter, finder), cut(HeadCutter(segmenter, finder), pictures)
+    lies = [turned(picture, 1) for picture in pictures[:8]]
+    assert {turns for turns, _ in cut(cutter, lies)} == {3}
+    stands = cut(cutter, pictures[8:], begin=8)
+    assert [turns for turns, _ in stands[-10:]] == [0] * 10
+    assert iou(stands[-1][1], upright[-1][1]) > 0.95
+
+
+def test_landmarks_and_box_lie_where_the_face_does(portrait: UInt8Array, finder: FaceFinder) -> None:
+    upright = finder.scan(Frame(portrait))[0]
+    region = crop_square(upright.box_px)
+    looked = finder.look(Frame(portrait), region)[0]
+    for quarters in (1, 2, 3):
+        picture = Frame(turned(portrait, quarters))
+        there = looked.turned(quarters, (512, 512))
+        place = crop_square(there.box_px)
+        again = finder.look(picture, place, 4 - quarters)[0]
+        assert np.abs(np.subtract(again.box_px, there.box_px)).max() < 0.1 * (region[2] - region[0])
+        assert np.abs(again.landmarks_px - there.landmarks_px).max() < 0.05 * (region[2] - region[0])
+        assert finder.quarters(picture, there) == 4 - quarters
+    assert finder.quarters(Frame(portrait), upright) == 0
+
+
+class Counted:
+    """A finder, and how often it was asked which way up a face is."""
+
+    def __init__(self, inner: FaceFinder) -> None:
+        self.inner, self.asked = inner, 0
+
+    def scan(self, frame: Frame) -> list[Face]:
+        return self.inner.scan(frame)
+
+    def look(self, frame: Frame, region: Region, turns: int = 0) -> list[Face]:
+        return self.inner.look(frame, region, turns)
+
+    def quarters(self, frame: Frame, face: Face, turns: int = 0) -> int:
+        self.asked += 1
+        return self.inner.quarters(frame, face, turns)
+
+
+def test_whoever_stands_is_asked_once(portrait: UInt8Array, finder: FaceFinder) -> None:
+    counted = Counted(finder)
+    tracker = Tracker(counted)
+    for k, picture in enumerate(moving_portrait(portrait, 40)):
+        tracker.update(Frame(picture, index=k, pts=Fraction(k, 25)))
+    assert counted.asked == 1
+
+
+class Only:
+    """Sees a face when the picture is turned three quarters. looks: how the picture was turned for them."""
+
+    def __init__(self) -> None:
+        self.ways: list[int] = []
+
+    def scan(self, frame: Frame) -> list[Face]:
+        return []
+
+    def scan_lying(self, frame: Frame, turns: int) -> list[Face]:
+        self.ways.append(turns)
+        box = (100.0, 100.0, 160.0, 160.0)
+        return [Face(box, np.full((6, 2), 130, np.float32), 0.9)] if turns == 3 else []
+
+    def quarters(self, frame: Frame, face: Face, turns: int = 0) -> int:
+        return 3
+
+    def look(self, frame: Frame, region: Region, turns: int = 0) -> list[Face]:
+        return self.scan_lying(frame, turns)
+
+
+def test_where_nobody_is_seen_the_picture_is_turned_now_and_then() -> None:
+    finder = Only()
+    tracker = Tracker(finder)
+    empty: UInt8Array = np.full((240, 320, 3), 90, np.uint8)
+    heads = [tracker.update(Frame(empty, index=k, pts=Fraction(k, 25))) for k in range(9)]
+    assert [len(found) for found in heads] == [0] * 5 + [1] * 4
+    assert finder.ways[:2] == [1, 3]
+    assert heads[-1][0].turns == 3
+
+
+def test_one_look_alone_turns_nobody() -> None:
+    lying = Lying()
+    for told, turns in ((1, 0), (0, 0), (1, 0), (3, 0), (3, 3), (0, 3), (0, 0)):
+        lying.told(told)
+        assert lying.turns == turns
+
+
+@pytest.mark.parametrize(("score", "leans", "doubted"), [(0.9, 0.0, False), (0.6, 0.0, True), (0.9, 70.0, True)])
+def test_what_is_doubted(score: float, leans: float, doubted: bool) -> None:
+    angle = np.radians(leans)
+    landmarks = np.zeros((6, 2), np.float32)
+    landmarks[1] = np.cos(angle), np.sin(angle)
+    face = Face((0.0, 0.0, 9.0, 9.0), landmarks, score)
+    assert Lying().doubted(face) == doubted
+    assert Lying(turns=2).doubted(face)
