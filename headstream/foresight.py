@@ -26,11 +26,11 @@ from headstream.types import Box, Float32Array, Frame, Head, Part, Region, Segme
 
 _MOST_CROPS = 32  # of one run: frames times heads
 
-_View = tuple[Region, int]  # a square of a frame, and how it is turned
+_View = tuple[Region, int]  # a square of a frame, and how the head in it leans
 
 
 def _view(head: Head) -> _View:
-    return head.crop_px, head.turns
+    return head.crop_px, head.roll_deg
 
 
 def file_cutter(segmenter: Segmenter, finder: Finder, options: CutOptions | None = None) -> HeadCutter:
@@ -133,8 +133,8 @@ class BatchCutter(HeadCutter):
         new = {id(where) for where, _ in places} - {frame_id for frame_id, *_ in self._told}
         parts = self._planes
         shown = [(where.picture, region) for where, (region, _) in places]
-        turns = [quarters for _, (_, quarters) in places]
-        crops, planes = looked_at(self._segmenter, shown, parts, self._side, self.times, len(new), turns)
+        rolls = [roll for _, (_, roll) in places]
+        crops, planes = looked_at(self._segmenter, shown, parts, self._side, self.times, len(new), rolls)
         self.asked += len(places)
         for k, (where, view) in enumerate(places):
             answer = _Answer(crops[k], {part: planes[part][k] for part in parts})
@@ -194,9 +194,9 @@ class _SeenFaces:
         """Faces anywhere in a frame turned."""
         return self._once((id(frame), None, turns), lambda: found_lying(self._finder, frame, turns))
 
-    def look(self, frame: Frame, region: Region, turns: int = 0) -> list[Face]:
+    def look(self, frame: Frame, region: Region, roll_deg: int = 0) -> list[Face]:
         """Faces in a square region of a frame."""
-        return self._once((id(frame), region, turns), lambda: looked(self._finder, frame, region, turns))
+        return self._once((id(frame), region, roll_deg), lambda: looked(self._finder, frame, region, roll_deg))
 
     def quarters(self, frame: Frame, face: Face, turns: int = 0) -> int:
         """Which way up a face is."""

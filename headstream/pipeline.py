@@ -253,8 +253,8 @@ class HeadCutter:
         """The crops (N, S, S, 3) of heads, and what the network says of them: part -> alpha (N, S, S). once_more: whether it
         said something of these heads before, in other crops of this frame."""
         places = [(frame.picture, head.crop_px) for head in heads]
-        turns = [head.turns for head in heads]
-        return looked_at(self._segmenter, places, self._planes, self._side, self.times, turns=turns)
+        rolls = [head.roll_deg for head in heads]
+        return looked_at(self._segmenter, places, self._planes, self._side, self.times, rolls_deg=rolls)
 
     def _observe(
         self, people: tuple[Head, ...], evidence: dict[int, Evidence], *, once_more: bool = False

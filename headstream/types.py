@@ -222,8 +222,8 @@ class Head:
     track_id: stable number of the person, from 1.  box_px: x0, y0, x1, y1 of the face in frame pixels.
     crop_px: x0, y0, x1, y1 of the square crop in the frame; reaches past the border where the head does.
     landmarks_px: (6, 2) float32: right eye, left eye (the person's), nose tip, mouth, right and left ear.
-    score: 0..1, how sure the detector was.  unseen_frames: frames since it last saw the face.  turns: by how many quarters the
-    picture must be turned clockwise for the head to be upright.
+    score: 0..1, how sure the detector was.  unseen_frames: frames since it last saw the face.  roll_deg: how far the head
+    was taken to lean, clockwise as seen, when the network was asked: in steps, 0 for what is nearly upright.
     """
 
     track_id: int
@@ -232,7 +232,7 @@ class Head:
     landmarks_px: Float32Array = field(repr=False)
     score: float
     unseen_frames: int = 0
-    turns: int = 0
+    roll_deg: int = 0
 
     @property
     def crop_from_frame(self) -> np.ndarray[Any, np.dtype[np.float64]]:

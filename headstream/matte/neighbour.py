@@ -11,7 +11,6 @@ from headstream.types import Float32Array, Head, Part
 
 _LATELY = 3  # frames since a face was seen, for its place to be known
 _ABOVE = 0.14  # of the face box: how far the middle of a head lies above that of its face
-_UP = ((0, -1), (-1, 0), (0, 1), (1, 0))  # where above is, by ``Head.turns``
 _APART = 0.5  # of both face boxes, between two heads' middles: nearer, they are one, or one is behind the other
 _REACH = (0.85, 1.0)  # face boxes from a head's middle: all within is the head's, nothing further is
 _FACE, _FILL = 0.4, 0.7  # face boxes around a face's middle, and what share of that is head where there is one
@@ -68,5 +67,6 @@ def _middle(head: Head) -> tuple[float, float, float]:
     """Where the middle of a head is, and the size of its face, in pixels."""
     box = head.box_px
     unit = max(box[2] - box[0], box[3] - box[1])
-    x, y = _UP[head.turns % 4]
-    return (box[0] + box[2]) / 2 + _ABOVE * unit * x, (box[1] + box[3]) / 2 + _ABOVE * unit * y, unit
+    roll = np.radians(head.roll_deg)
+    x, y = _ABOVE * unit * float(np.sin(roll)), -_ABOVE * unit * float(np.cos(roll))
+    return (box[0] + box[2]) / 2 + x, (box[1] + box[3]) / 2 + y, unit

@@ -10,7 +10,7 @@ from headstream.colour import crop_resized
 from headstream.errors import ModelError
 from headstream.timing import StageTimes
 from headstream.tone import as_shown, is_hdr
-from headstream.turned import turned
+from headstream.turned import leaning, straightened
 from headstream.types import Float32Array, Part, Planes, Region, Segmenter, UInt8Array
 
 Place = tuple[Planes | UInt8Array, Region]  # a picture, and a square of it
@@ -44,14 +44,14 @@ def looked_at(
     side: int,
     times: StageTimes,
     frames: int = 1,
-    turns: Sequence[int] = (),
+    rolls_deg: Sequence[int] = (),
 ) -> tuple[UInt8Array, dict[Part, Float32Array]]:
     """Crops (N, S, S, 3) of squares of pictures, and part -> alpha (N, S, S); made where the network is, if it can.
 
-    turns: by how many quarters the network is shown each clockwise; crops and alphas are as the pictures are.
+    rolls_deg: how far each head leans; the network is shown it upright, crops and alphas are as the pictures are.
     HDR crops keep their own code values, as the matte compares them with the film's; the network sees them toned."""
     hdr = any(is_hdr(picture) for picture, _ in places)
-    if getattr(segmenter, "makes_crops", False) and not hdr and not any(turns):
+    if getattr(segmenter, "makes_crops", False) and not hdr and not any(rolls_deg):
         with times.stage("segment", frames):
             crops, alphas = segmenter.predict_places(places, parts)  # type: ignore[attr-defined]
         return crops, dict(zip(parts, alphas, strict=True))
@@ -59,13 +59,13 @@ def looked_at(
         crops = seen = np.stack([crop_resized(picture, region, side) for picture, region in places])
         if hdr:
             seen = np.stack([as_shown(crop, picture) for crop, (picture, _) in zip(crops, places, strict=True)])
-        if any(turns):
-            seen = np.stack([turned(crop, by) for crop, by in zip(seen, turns, strict=True)])
+        if any(rolls_deg):
+            seen = np.stack([straightened(crop, roll) for crop, roll in zip(seen, rolls_deg, strict=True)])
     with times.stage("segment", frames):
         planes = predicted(segmenter, seen, parts)
-    if any(turns):
+    if any(rolls_deg):
         planes = {
-            part: np.stack([turned(alpha, -by) for alpha, by in zip(alphas, turns, strict=True)])
+            part: np.stack([leaning(alpha, roll) for alpha, roll in zip(alphas, rolls_deg, strict=True)])
             for part, alphas in planes.items()
         }
     return crops, planes

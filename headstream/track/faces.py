@@ -22,7 +22,7 @@ import numpy as np
 
 from headstream.errors import ModelError
 from headstream.libraries import remedy
-from headstream.turned import turned_box, turned_points
+from headstream.turned import quarters_of, turned_box, turned_points
 from headstream.types import Box, UInt8Array
 
 Range = Literal["full", "short"]
@@ -72,6 +72,18 @@ class Face:
         """The same face after the picture, of ``size_px``, is turned clockwise by so many quarters."""
         landmarks = turned_points(self.landmarks_px, turns, size_px).astype(np.float32)
         return Face(turned_box(self.box_px, turns, size_px), landmarks, self.score)
+
+    def leaning(self, roll_deg: int, side_px: int) -> Face:
+        """The same face after a square picture, in which it was upright, is turned clockwise about its middle by so many degrees.
+        A box stays upright and as large."""
+        quarters, lean = quarters_of(roll_deg)
+        x0, y0, x1, y1 = self.box_px
+        moved = np.array([((x0 + x1) / 2, (y0 + y1) / 2), *self.landmarks_px]) - side_px / 2
+        cos, sin = np.cos(np.radians(lean)), np.sin(np.radians(lean))
+        (cx, cy), *points = moved @ np.array([[cos, sin], [-sin, cos]]) + side_px / 2
+        w, h = (x1 - x0) / 2, (y1 - y0) / 2
+        face = Face((float(cx - w), float(cy - h), float(cx + w), float(cy + h)), np.float32(points), self.score)
+        return face.turned(quarters, (side_px, side_px))
 
 
 class _NativeStderrMuted:

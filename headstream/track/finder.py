@@ -11,7 +11,7 @@ from headstream.colour import PAD, crop_resized
 from headstream.tone import as_shown
 from headstream.track.faces import MODEL_FILES, Face, FaceDetector, overlap
 from headstream.track.standing import standing
-from headstream.turned import turned, turned_box
+from headstream.turned import straightened, turned, turned_box
 from headstream.types import Box, Frame, Planes, Region, UInt8Array
 
 # The networks look at 192 and 128 px; what they are shown is a little finer, so that their own scaling has a choice.
@@ -66,12 +66,14 @@ class FaceFinder:
         back = [face.moved(1 / scale, 0, 0) for face in found]
         return [face for face in back if self.quarters(frame, face) == turns]
 
-    def look(self, frame: Frame, region: Region, turns: int = 0) -> list[Face]:
-        """Faces in a square region of a frame, where one is expected to fill a good part of it; upright once that is turned
-        clockwise by so many quarters."""
+    def look(self, frame: Frame, region: Region, roll_deg: int = 0) -> list[Face]:
+        """Faces in a square region of a frame, where one is expected to fill a good part of it, and to lean clockwise by so
+        many degrees."""
         shown, scale = self._shown(frame, region), (region[2] - region[0]) / _LOOK_SIDE_PX
-        found = [_like_full(face) for face in self._short.detect(turned(shown, turns))]
-        return [face.turned(-turns, _LOOK_SIZE).moved(scale, region[0], region[1]) for face in found]
+        found = [_like_full(face) for face in self._short.detect(straightened(shown, roll_deg))]
+        if roll_deg:
+            found = [face.leaning(roll_deg, _LOOK_SIDE_PX) for face in found]
+        return [face.moved(scale, region[0], region[1]) for face in found]
 
     def quarters(self, frame: Frame, face: Face, turns: int = 0) -> int:
         """How many quarters a frame must be turned clockwise for a face in it to stand upright; ``turns``, as it was believed

@@ -12,15 +12,16 @@ from headstream.types import Box, Frame, Region
 
 class Finder(Protocol):
     """What the tracker needs of a face finder. One that has ``quarters`` and ``scan_lying`` as well, and a ``look`` that takes
-    ``turns``, as ``FaceFinder`` has them, makes it follow heads that lie on their side."""
+    ``roll_deg``, as ``FaceFinder`` has them, makes it follow heads that lie on their side."""
 
     def scan(self, frame: Frame) -> list[Face]: ...
     def look(self, frame: Frame, region: Region) -> list[Face]: ...
 
 
-def looked(finder: Any, frame: Frame, region: Region, turns: int) -> list[Face]:
-    """What a finder sees in a region, turned where it is."""
-    found: list[Face] = finder.look(frame, region, turns) if turns else finder.look(frame, region)
+def looked(finder: Any, frame: Frame, region: Region, roll_deg: int) -> list[Face]:
+    """What a finder sees in a region where a head leans."""
+    leans = roll_deg and hasattr(finder, "quarters")
+    found: list[Face] = finder.look(frame, region, roll_deg) if leans else finder.look(frame, region)
     return found
 
 

@@ -187,7 +187,7 @@ class Tracker:
         for track in self._tracks:
             if due or track.unseen_frames:
                 region = crop_square(track.box, self.options.padding)
-                found = looked(self._finder, now.frame, region, track.lying.turns)
+                found = looked(self._finder, now.frame, region, track.lying.roll_deg)
                 now.faces += found
                 missing |= not any(overlap(face.box_px, track.box) > 0.2 for face in found)
         if missing or self._scan_due or not self._tracks or self._frames % self.options.scan_every == 0:
@@ -218,13 +218,18 @@ class Tracker:
             track.box = track.filter.correct(face.box_px)
             track.face, track.unseen_frames, track.seen_s = face, 0, now.time_s
             track.looks = blended(track.looks, looks[taken[index]])
-            due = track.lying.asked is not None or self._frames % self.options.scan_every == 0
-            young = self._frames - track.born < self.options.scan_every
-            if (due or young) and track.lying.doubted(face):
-                track.lying.told(quarters_of(self._finder, now.frame, face, track.lying.turns))
+            self._straighten(track, face, now)
         for index, face in enumerate(faces):
             if index not in taken.values():
                 self._welcome(face, looks[index], now)
+
+    def _straighten(self, track: _Track, face: Face, now: _Now) -> None:
+        """Take in how a head stands or lies in this frame."""
+        due = track.lying.asked is not None or self._frames % self.options.scan_every == 0
+        young = self._frames - track.born < self.options.scan_every
+        if (due or young) and track.lying.doubted(face):
+            track.lying.told(quarters_of(self._finder, now.frame, face, track.lying.turns))
+        track.lying.seen(face)
 
     def _cost(self, track: _Track, face: Face, looks: Float32Array | None, now: _Now) -> float:
         """How badly a face continues a track: distance in box sides, plus unlikeness; infinite when it cannot."""
@@ -265,6 +270,7 @@ class Tracker:
         track = _Track(known, start, face, self._frames, now.time_s, now.time_s, framing)
         track.box, track.looks, track.was = track.filter.box, looks, was
         track.lying.turns = quarters_of(self._finder, now.frame, face, 0)
+        track.lying.seen(face)
         self._tracks.append(track)
 
     def _drop_lost(self, now: _Now) -> None:
@@ -306,5 +312,5 @@ class Tracker:
         face = track.face
         moved = centre(track.box) - centre(face.box_px)
         landmarks = (face.landmarks_px + moved).astype(np.float32)
-        unseen, turns = track.unseen_frames, track.lying.turns
-        return Head(track.track_id, track.box, track.crop_px, landmarks, face.score, unseen, turns)
+        unseen, roll = track.unseen_frames, track.lying.roll_deg
+        return Head(track.track_id, track.box, track.crop_px, landmarks, face.score, unseen, roll)

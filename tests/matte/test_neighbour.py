@@ -33,8 +33,8 @@ def test_what_is_nearer_to_another_face_is_left_out() -> None:
 def test_above_a_face_is_where_its_own_above_is() -> None:
     """Both lie on their side: what is between them is as far from both."""
     ends = []
-    for turns in (1, 3):
-        her, him = (replace(head, turns=turns) for head in (HER, HIM))
+    for roll in (-90, 90):
+        her, him = (replace(head, roll_deg=roll) for head in (HER, HIM))
         ends.append(int(np.argmax(alone(everything(), [her], [him])["head"][0, 28] < 0.5)))
     assert 36 - ends[0] == ends[1] - 36 > 1
 

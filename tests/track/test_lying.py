@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 
+import cv2
 import numpy as np
 import pytest
 
@@ -11,19 +12,19 @@ from headstream.pipeline import HeadCutter
 from headstream.segment.crops import CropSegmenter
 from headstream.track.faces import Face
 from headstream.track.finder import FaceFinder, crop_square
-from headstream.track.lying import Lying
+from headstream.track.lying import Lying, roll_of
 from headstream.track.tracker import Tracker
-from headstream.turned import turned
-from headstream.types import Frame, Region, UInt8Array
+from headstream.turned import leaning, straightened, turned
+from headstream.types import Float32Array, Frame, Region, UInt8Array
 from tests.conftest import moving_portrait
 
 COUNT = 20
 
 
 def cut(cutter: HeadCutter, pictures: list[UInt8Array], *, begin: int = 0) -> list[tuple[int, UInt8Array]]:
-    """Of each picture, which way up the head is, and its alpha."""
+    """Of each picture, how far the head leans, and its alpha; -1 without one."""
     cutouts = [cutter.cut(Frame(p, index=k, pts=Fraction(k, 25))) for k, p in enumerate(pictures, begin)]
-    return [(cutout.heads[0].turns if cutout.heads else -1, cutout.alpha) for cutout in cutouts]
+    return [(cutout.heads[0].roll_deg if cutout.heads else -1, cutout.alpha) for cutout in cutouts]
 
 
 def iou(one: UInt8Array, other: UInt8Array) -> float:
@@ -37,8 +38,8 @@ def test_a_film_on_its_side_is_cut_like_the_film_upright(
     pictures = moving_portrait(portrait, COUNT)
     upright = cut(HeadCutter(segmenter, finder), pictures)
     lying = cut(HeadCutter(segmenter, finder), [turned(picture, quarters) for picture in pictures])
-    assert {turns for turns, _ in upright} == {0}
-    assert {turns for turns, _ in lying} == {4 - quarters}
+    assert {roll for roll, _ in upright} == {0}
+    assert {roll for roll, _ in lying} == {90 if quarters == 1 else -90}
     assert min(iou(a, turned(b, -quarters)) for (_, a), (_, b) in zip(upright, lying, strict=True)) > 0.95
 
 
@@ -48,7 +49,7 @@ def test_a_film_on_its_head_is_found_in_a_moment(
     pictures = moving_portrait(portrait, COUNT)
     _, upright = cut(HeadCutter(segmenter, finder), pictures)[-1]
     lying = cut(HeadCutter(segmenter, finder), [turned(picture, 2) for picture in pictures])
-    assert {turns for turns, _ in lying[10:]} == {2}
+    assert {abs(roll) for roll, _ in lying[10:]} == {180}
     assert iou(upright, turned(lying[-1][1], 2)) > 0.95
 
 
@@ -56,9 +57,9 @@ def test_whoever_gets_up_is_upright_again(portrait: UInt8Array, segmenter: CropS
     pictures = moving_portrait(portrait, 48, size=(240, 240))
     cutter, upright = HeadCutter(segmenter, finder), cut(HeadCutter(segmenter, finder), pictures)
     lies = [turned(picture, 1) for picture in pictures[:8]]
-    assert {turns for turns, _ in cut(cutter, lies)} == {3}
+    assert {roll for roll, _ in cut(cutter, lies)} == {90}
     stands = cut(cutter, pictures[8:], begin=8)
-    assert [turns for turns, _ in stands[-10:]] == [0] * 10
+    assert [roll for roll, _ in stands[-10:]] == [0] * 10
     assert iou(stands[-1][1], upright[-1][1]) > 0.95
 
 
@@ -70,7 +71,7 @@ def test_landmarks_and_box_lie_where_the_face_does(portrait: UInt8Array, finder:
         picture = Frame(turned(portrait, quarters))
         there = looked.turned(quarters, (512, 512))
         place = crop_square(there.box_px)
-        again = finder.look(picture, place, 4 - quarters)[0]
+        again = finder.look(picture, place, 90 * quarters)[0]
         assert np.abs(np.subtract(again.box_px, there.box_px)).max() < 0.1 * (region[2] - region[0])
         assert np.abs(again.landmarks_px - there.landmarks_px).max() < 0.05 * (region[2] - region[0])
         assert finder.quarters(picture, there) == 4 - quarters
@@ -86,8 +87,8 @@ class Counted:
     def scan(self, frame: Frame) -> list[Face]:
         return self.inner.scan(frame)
 
-    def look(self, frame: Frame, region: Region, turns: int = 0) -> list[Face]:
-        return self.inner.look(frame, region, turns)
+    def look(self, frame: Frame, region: Region, roll_deg: int = 0) -> list[Face]:
+        return self.inner.look(frame, region, roll_deg)
 
     def quarters(self, frame: Frame, face: Face, turns: int = 0) -> int:
         self.asked += 1
@@ -119,8 +120,8 @@ class Only:
     def quarters(self, frame: Frame, face: Face, turns: int = 0) -> int:
         return 3
 
-    def look(self, frame: Frame, region: Region, turns: int = 0) -> list[Face]:
-        return self.scan_lying(frame, turns)
+    def look(self, frame: Frame, region: Region, roll_deg: int = 0) -> list[Face]:
+        return self.scan_lying(frame, 3) if roll_deg == 90 else []
 
 
 def test_where_nobody_is_seen_the_picture_is_turned_now_and_then() -> None:
@@ -130,7 +131,7 @@ def test_where_nobody_is_seen_the_picture_is_turned_now_and_then() -> None:
     heads = [tracker.update(Frame(empty, index=k, pts=Fraction(k, 25))) for k in range(9)]
     assert [len(found) for found in heads] == [0] * 5 + [1] * 4
     assert finder.ways[:2] == [1, 3]
-    assert heads[-1][0].turns == 3
+    assert heads[-1][0].roll_deg == 90
 
 
 def test_one_look_alone_turns_nobody() -> None:
@@ -140,11 +141,58 @@ def test_one_look_alone_turns_nobody() -> None:
         assert lying.turns == turns
 
 
+def a_face(roll_deg: float, score: float = 0.9) -> Face:
+    """One that leans clockwise."""
+    upright = np.array([(-10, 0), (10, 0), (0, 10), (0, 20), (-20, 5), (20, 5)], np.float32)
+    cos, sin = np.cos(np.radians(roll_deg)), np.sin(np.radians(roll_deg))
+    landmarks = upright @ np.array([[cos, sin], [-sin, cos]], np.float32)
+    return Face((0.0, 0.0, 40.0, 40.0), landmarks.astype(np.float32), score)
+
+
+def test_how_far_a_face_leans() -> None:
+    for roll in (-170, -90, -30, 0, 45, 120):
+        assert roll_of(a_face(roll).landmarks_px) == pytest.approx(roll, abs=1e-3)
+    to_the_side = a_face(0).landmarks_px.copy()
+    to_the_side[:2] = [(-1, 2), (1, -2)]  # the line of the eyes says nothing then
+    assert abs(roll_of(to_the_side)) < 15
+
+
+def test_leaning_goes_in_steps_and_does_not_waver() -> None:
+    lying = Lying()
+    for roll, lean in (
+        (5, 0),
+        (18, 0),
+        (21, 15),
+        (28, 30),
+        (40, 30),
+        (19, 30),
+        (14, 15),
+        (12, 0),
+        (-24, -30),
+        (80, -30),
+    ):
+        lying.seen(a_face(roll))
+        assert lying.lean_deg == lean, roll
+    lies = Lying(turns=3)
+    lies.seen(a_face(120))
+    assert (lies.lean_deg, lies.roll_deg) == (30, 120)
+
+
+@pytest.mark.parametrize("roll_deg", [-120, -45, 15, 30, 90, 165, 180])
+def test_a_crop_is_shown_upright_and_its_matte_leans_again(portrait: UInt8Array, roll_deg: int) -> None:
+    face: UInt8Array = cv2.resize(portrait[20:310, 90:380], (256, 256), interpolation=cv2.INTER_AREA)
+    matrix = cv2.getRotationMatrix2D((127.5, 127.5), -roll_deg, 1.0)
+    leans: UInt8Array = cv2.warpAffine(face, matrix, (256, 256))
+    inner = np.hypot(*np.mgrid[-127.5:128, -127.5:128]) < 120
+    assert np.abs(straightened(leans, roll_deg).astype(int) - face)[inner].mean() < 4
+    alpha: Float32Array = np.ascontiguousarray(leans[..., 0], np.float32)
+    upright: Float32Array = np.ascontiguousarray(straightened(leans, roll_deg)[..., 0], np.float32)
+    assert np.abs(leaning(upright, roll_deg) - alpha)[inner].mean() < 5
+    assert leaning(alpha, 0) is alpha
+
+
 @pytest.mark.parametrize(("score", "leans", "doubted"), [(0.9, 0.0, False), (0.6, 0.0, True), (0.9, 70.0, True)])
 def test_what_is_doubted(score: float, leans: float, doubted: bool) -> None:
-    angle = np.radians(leans)
-    landmarks = np.zeros((6, 2), np.float32)
-    landmarks[1] = np.cos(angle), np.sin(angle)
-    face = Face((0.0, 0.0, 9.0, 9.0), landmarks, score)
+    face = a_face(leans, score)
     assert Lying().doubted(face) == doubted
     assert Lying(turns=2).doubted(face)
