@@ -21,8 +21,9 @@ from headstream.track.evidence import cut_sides, evidence_of
 from headstream.track.faces import Face, overlap
 from headstream.track.finder import FaceFinder, crop_square, is_far, top_part
 from headstream.track.framing import framing_of
+from headstream.track.lying import Lying
 from headstream.track.terms import Evidence
-from headstream.turned import turned, turned_box, turned_points
+from headstream.turned import leaning, straightened
 from headstream.types import Box, Cutout, Float32Array, Frame, Head, Part, Region, Segmenter, UInt8Array
 
 # Mean alpha over the face box for a face that only tiles showed. Of 729 such faces 98 % have 0.83; most hands, bags and
@@ -86,29 +87,6 @@ def _layer(cutout: Cutout) -> Any:
     return Layer(cutout.region_px, cutout.region_alpha, cutout.foreground)
 
 
-def _turned_frame(frame: Frame, turns: int) -> Frame:
-    alpha = frame.alpha if frame.alpha is None else turned(frame.alpha, turns)
-    return Frame(turned(frame.rgb, turns), alpha=alpha)
-
-
-def _turned_back(stage: HeadStages, turns: int, frame: Frame) -> HeadStages:
-    """A head that was cut out of ``frame`` turned, in the frame as it is."""
-    size, back = stage.cutout.frame.size_px, 4 - turns
-
-    def region(px: Region) -> Region:
-        x0, y0, x1, y1 = (round(value) for value in turned_box(px, back, size))
-        return x0, y0, x1, y1
-
-    head, cutout = stage.head, stage.cutout
-    landmarks = turned_points(head.landmarks_px, back, size).astype(np.float32)
-    box = turned_box(head.box_px, back, size)
-    head = replace(head, box_px=box, crop_px=region(head.crop_px), landmarks_px=landmarks)
-    colours = cutout.foreground if cutout.foreground is None else turned(cutout.foreground, back)
-    px = region(cutout.region_px) if cutout.region_alpha.size else (0, 0, 0, 0)
-    cutout = Cutout(frame, (head,), px, turned(cutout.region_alpha, back), colours)
-    return HeadStages(head, turned(stage.crop, back), turned(stage.crop_alpha, back), cutout)
-
-
 @dataclass
 class PhotoCutter:
     """Cuts heads out of single pictures. Not safe to share between threads. Raises UsageError for a part the network does
@@ -135,16 +113,12 @@ class PhotoCutter:
         wanted = [(face, self.options.track.min_fill) for face in faces] + [(face, _FILL_IN_GROUP) for face in others]
         wanted.sort(key=lambda pair: -(pair[0].box_px[2] - pair[0].box_px[0]) * pair[0].score)
         stages: list[HeadStages] = []
-        standing = {0: frame}  # the photo by how many quarters it was turned
         for face, min_fill in wanted:
             if any(_same_face(face.box_px, stage.head.box_px) for stage in stages):
                 continue
             with self.times.stage("track", frames=0):
-                quarters, upright = self.finder.upright(frame.rgb, face)
-            if quarters not in standing:
-                standing[quarters] = _turned_frame(frame, quarters)
-            stage = self._cut_head(standing[quarters], upright, len(stages) + 1, min_fill)
-            stage = _turned_back(stage, quarters, frame) if stage is not None and quarters else stage
+                face, roll_deg = self._standing(frame, face)
+            stage = self._cut_head(frame, face, roll_deg, len(stages) + 1, min_fill)
             if stage is None:
                 continue
             stages.append(stage)
@@ -155,10 +129,24 @@ class PhotoCutter:
             stages = stages[self.options.heads - 1 :]
         return PhotoResult(frame, tuple(face for face, _ in wanted), tuple(stages), believed)
 
-    def _cut_head(self, frame: Frame, face: Face, number: int, min_fill: float) -> HeadStages | None:
+    def _standing(self, frame: Frame, face: Face) -> tuple[Face, int]:
+        """A face as the detectors see it upright, and how far it leans in the photo, clockwise in degrees."""
+        width, height = frame.size_px
+        turns, upright = self.finder.upright(frame.rgb, face)
+        lying, face = (
+            Lying(turns),
+            upright.turned(-turns, (height, width) if turns % 2 else (width, height)) if turns else face,
+        )
+        near = self.finder.look(frame, crop_square(face.box_px), lying.roll_deg)
+        there = [seen for seen in near if overlap(seen.box_px, face.box_px) > 0.3]
+        if there:
+            lying.seen(max(there, key=lambda seen: seen.score))
+        return face, lying.roll_deg
+
+    def _cut_head(self, frame: Frame, face: Face, roll_deg: int, number: int, min_fill: float) -> HeadStages | None:
         crop_px = crop_square(face.box_px, self.options.track.padding)
-        crop, planes = self._segment(frame, crop_px)
-        head = Head(number, face.box_px, crop_px, face.landmarks_px, face.score)
+        head = Head(number, face.box_px, crop_px, face.landmarks_px, face.score, roll_deg=roll_deg)
+        crop, planes = self._segment(frame, head)
         for look in range(_LOOKS):
             several = {part: alpha[None] for part, alpha in planes.items()}
             seen = evidence_of(several, self.options.part, [head]).get(number)
@@ -168,7 +156,7 @@ class PhotoCutter:
             if crop_px == head.crop_px:
                 break
             head = replace(head, crop_px=crop_px)
-            crop, planes = self._segment(frame, crop_px)
+            crop, planes = self._segment(frame, head)
         hair = planes["hair"] if self.options.matte.hair_color is not None else None
         alpha = planes[self.options.part]
         with self.times.stage("matte", frames=0):
@@ -188,10 +176,12 @@ class PhotoCutter:
         """Whether the head, or what is cut of it, goes on beyond its crop."""
         return any(cut_sides(planes.get("head", planes[self.options.part]), head.crop_px, frame.size_px))
 
-    def _segment(self, frame: Frame, crop_px: Region) -> tuple[UInt8Array, dict[Part, Float32Array]]:
-        """The crop and its mattes: the mean of those of the crop and of its mirror image."""
+    def _segment(self, frame: Frame, head: Head) -> tuple[UInt8Array, dict[Part, Float32Array]]:
+        """The crop and its mattes: the mean of those of the head upright and of its mirror image."""
         side = getattr(self.segmenter, "side", self.side)
-        crop = crop_resized(frame.rgb, crop_px, side)
+        crop = crop_resized(frame.rgb, head.crop_px, side)
+        shown = straightened(crop, head.roll_deg)
         with self.times.stage("segment", frames=0):
-            both = predicted(self.segmenter, np.stack([crop, crop[:, ::-1]]), self.options.planes_of(self.segmenter))
-        return crop, {part: (plain + mirrored[:, ::-1]) / 2 for part, (plain, mirrored) in both.items()}
+            both = predicted(self.segmenter, np.stack([shown, shown[:, ::-1]]), self.options.planes_of(self.segmenter))
+        mean = {part: (plain + mirrored[:, ::-1]) / 2 for part, (plain, mirrored) in both.items()}
+        return crop, {part: leaning(alpha, head.roll_deg) for part, alpha in mean.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
@@ -94,3 +95,19 @@ def test_a_photo_that_lies_on_its_side_is_cut_as_if_it_stood(
     eyes, mouth = other.head.landmarks_px[:2].mean(axis=0), other.head.landmarks_px[3]
     down = {1: (-1, 0), 2: (0, -1), 3: (1, 0)}[turns]
     assert np.dot(mouth - eyes, down) > 0.8 * np.linalg.norm(mouth - eyes)
+
+
+@pytest.mark.parametrize("roll_deg", [-60, 25, 45])
+def test_a_head_that_leans_is_cut_like_one_that_stands(
+    portrait: UInt8Array, segmenter: CropSegmenter, finder: FaceFinder, roll_deg: int
+) -> None:
+    side = 740
+    placed = cv2.getRotationMatrix2D((256, 256), 0, 1.0) + np.array([[0, 0, 114], [0, 0, 114]])
+    leaning = cv2.getRotationMatrix2D((256, 256), -roll_deg, 1.0) + np.array([[0, 0, 114], [0, 0, 114]])
+    pictures = [cv2.warpAffine(portrait, m, (side, side), borderValue=(110, 110, 110)) for m in (placed, leaning)]
+    upright, leans = (PhotoCutter(segmenter, finder).cut(picture) for picture in pictures)
+    assert upright.heads[0].head.roll_deg == 0
+    assert abs(leans.heads[0].head.roll_deg - roll_deg) <= 15
+    turned = cv2.warpAffine(upright.cutout.alpha, cv2.getRotationMatrix2D((370, 370), -roll_deg, 1.0), (side, side))
+    one, other = turned.astype(int), leans.cutout.alpha.astype(int)
+    assert np.minimum(one, other).sum() / np.maximum(one, other).sum() > 0.96
