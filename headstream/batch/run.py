@@ -112,6 +112,10 @@ def _check_apart(items: list[Item], job: BatchJob) -> None:
     reads |= {_true_name(item.wish.background) for item in items if os.path.isfile(item.wish.background)}
     of_photos = {os.path.dirname(name) for name in reads if RESULT.fullmatch(os.path.basename(name))}
     written = {_true_name(_below(job.out, "results.jsonl"))}
+    if written & reads:
+        raise UsageError(
+            f"{_below(job.out, 'results.jsonl')}: is read, and the list of results would replace it; rename it"
+        )
     for item in (item for item in items if not item.problem):
         for place in (_below(job.out, name) for name in item.places):
             if _true_name(place) in (reads if item.kind == "video" else of_photos):

@@ -514,6 +514,15 @@ class TestRefusals:
         run_batch(job(tmp_path / "in", out=tmp_path / "out", report=tmp_path / "out" / "a" / "report.html"))
         assert (tmp_path / "out" / "a" / "report.html").exists()
 
+    def test_a_manifest_that_has_the_name_of_the_results(self, clip: Path, tmp_path: Path) -> None:
+        copies(clip, tmp_path, "a.mp4")
+        listed = tmp_path / "results.jsonl"
+        listed.write_text('{"input": "a.mp4"}\n')
+        with pytest.raises(UsageError, match="results.jsonl: is read, .* rename it"):
+            run_batch(job(listed, out=tmp_path))
+        assert listed.read_text() == '{"input": "a.mp4"}\n'
+        assert states(run_batch(job(listed, out=tmp_path / "out"))) == {"a.mp4": "done"}
+
     def test_nothing_at_all(self, tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="no photos or videos in this folder"):
             run_batch(job(tmp_path, out=tmp_path / "out"))
