@@ -211,9 +211,12 @@ def _sharing(items: list[Item]) -> dict[tuple[int, ...], str]:
     """Those that would have one place, as a file system that ignores case sees it, and that place."""
     groups: dict[str, list[tuple[int, str]]] = defaultdict(list)
     for item in (item for item in items if not item.problem):
-        for place in item.places:
+        for place in (*item.places, *item.broken_off):
             groups[place.casefold()].append((item.number, place))
-    return {tuple(number for number, _ in group): group[0][1] for group in groups.values() if len(group) > 1}
+    found: dict[tuple[int, ...], str] = {}
+    for group in (group for group in groups.values() if len(group) > 1):
+        found.setdefault(tuple(number for number, _ in group), group[0][1])
+    return found
 
 
 def _below_common(found: list[Found]) -> list[str]:

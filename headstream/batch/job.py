@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import KW_ONLY, asdict, dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal
 
 from headstream.errors import HeadstreamError
@@ -124,6 +124,12 @@ class Item:
         """Of all its outputs that are not in a folder with others: the result's, and the matte's."""
         matte = self.wish.matte if self.kind == "video" else None
         return [self.place] if matte is None else [self.place, f"{self.stem}.matte{FORMATS.get(matte, '')}"]
+
+    @property
+    def broken_off(self) -> list[str]:
+        """Of what takes the places of ``places`` where a film is cut off: another input's result must not have such a name."""
+        rests = [PurePosixPath("x" + place[len(self.stem) :]) for place in self.places if self.kind == "video"]
+        return [f"{self.stem}{rest.stem[1:]}.partial{rest.suffix}" for rest in rests]
 
 
 @dataclass

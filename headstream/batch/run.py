@@ -117,7 +117,7 @@ def _check_apart(items: list[Item], job: BatchJob) -> None:
             f"{_below(job.out, 'results.jsonl')}: is read, and the list of results would replace it; rename it"
         )
     for item in (item for item in items if not item.problem):
-        for place in (_below(job.out, name) for name in item.places):
+        for place in (_below(job.out, name) for name in (*item.places, *item.broken_off)):
             if _true_name(place) in (reads if item.kind == "video" else of_photos):
                 raise UsageError(f"{item.input}: its result would replace {place}, which is read; choose another --out")
             written.add(_true_name(place))

@@ -124,6 +124,17 @@ class TestPlaces:
         assert places(find(tmp_path, wish=Wish(matte="png")))["Me.Matte.jpg"] == "Me.Matte-jpg"
         assert places(find(tmp_path))["talk.mp4"] == "talk.mov"
 
+    def test_what_breaks_off_has_a_place_of_its_own(self, tmp_path: Path) -> None:
+        make(tmp_path, "talk.mp4", "talk.partial.mp4")
+        for wish in (Wish(), Wish(format="png")):
+            end = "" if wish.format == "png" else ".mov"
+            expected = {"talk.mp4": f"talk-mp4{end}", "talk.partial.mp4": f"talk.partial-mp4{end}"}
+            assert places(find(tmp_path, wish=wish)) == expected
+        (tmp_path / "m.csv").write_text("input,out\ntalk.mp4,x\ntalk.partial.mp4,x.matte.partial\n")
+        assert len(find(tmp_path / "m.csv")) == 2
+        with pytest.raises(UsageError, match=r"would both be written to x\.matte\.partial\.mov"):
+            find(tmp_path / "m.csv", wish=Wish(matte="mov"))
+
     def test_our_own_folder_is_ours(self, tmp_path: Path) -> None:
         make(tmp_path, ".headstream/a.mp4", "b.mp4")
         with pytest.raises(UsageError, match="headstream's own"):

@@ -581,6 +581,28 @@ def test_a_clip_that_breaks_off_leaves_what_it_has(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("in_process")
+def test_what_a_clip_that_breaks_off_leaves_takes_no_other_results_place(clip: Path, tmp_path: Path) -> None:
+    source, _ = _broken_off(tmp_path)
+    copies(clip, source.parent, "cut.partial.mp4")
+    for expected in ("done", "skipped"):
+        report = run_batch(job(source.parent, out=tmp_path / "out"))
+        assert states(report) == {"cut.mp4": "failed", "cut.partial.mp4": expected}
+    assert [made["name"] for outcome in report.outcomes for made in outcome.outputs] == [
+        "cut-mp4.partial.mkv",
+        "cut.partial-mp4.mkv",
+    ]
+
+
+@pytest.mark.usefixtures("in_process")
+def test_what_a_clip_that_breaks_off_leaves_replaces_no_input(clip: Path, tmp_path: Path) -> None:
+    copies(clip, tmp_path, "a.mp4", "talk.partial.mkv")
+    listed = tmp_path / "list.csv"
+    listed.write_text("input,out\na.mp4,talk\ntalk.partial.mkv,other\n")
+    with pytest.raises(UsageError, match=r"a\.mp4: its result would replace .*talk\.partial\.mkv, which is read"):
+        run_batch(job(listed, out=tmp_path))
+
+
+@pytest.mark.usefixtures("in_process")
 class TestMattesAndStages:
     @pytest.mark.parametrize(("format", "matte"), [("mkv", "mkv"), ("mov", "mp4"), ("webm", "webm"), ("png", "png")])
     def test_every_film_gets_its_matte_and_every_photo_its_figure(
