@@ -109,6 +109,7 @@ def split(items: Sequence[Item], storage: Storage, *, resume: bool = True) -> tu
     ``resume``, everything is to be done."""
     names = {item.number: result_name(item.place) for item in items if not item.problem}
     raw = storage.read(list(names.values()))
+    owners = {place.casefold(): item.number for item in items if item.number in names for place in item.places}
     todo: list[Item] = []
     finished: list[Outcome] = []
     for item in items:
@@ -116,7 +117,8 @@ def split(items: Sequence[Item], storage: Storage, *, resume: bool = True) -> tu
         if outcome is None:
             todo.append(item)
         elif not resume or not _unchanged(outcome, item) or not _whole(outcome, storage):
-            todo.append(replace(item, former=_all_made(outcome)))
+            former = (name for name in _all_made(outcome) if owners.get(name.casefold(), item.number) == item.number)
+            todo.append(replace(item, former=tuple(former)))  # a name that another input has now is its own to fill
         else:
             finished.append(replace(outcome, input=item.input))
     return todo, finished

@@ -655,6 +655,17 @@ class TestMattesAndStages:
         for result in (tmp_path / "out" / ".headstream" / "results").iterdir():
             assert not {"matte", "stages"} & set(json.loads(result.read_text())["identity"]["wish"])
 
+    def test_a_name_that_was_a_mattes_and_is_another_films_now(self, clip: Path, tmp_path: Path) -> None:
+        copies(clip, tmp_path / "in", "a.mp4", "b.mp4")
+        listed, out = tmp_path / "in" / "list.csv", tmp_path / "out"
+        listed.write_text("input,out,matte\na.mp4,x.mov,mov\n")
+        run_batch(job(listed, out=out))
+        assert set(tree(out)) == {"x.mov", "x.matte.mov"}
+        listed.write_text("input,out\nb.mp4,x.matte.mov\na.mp4,x.mov\n")
+        for expected in ("done", "skipped"):
+            assert states(run_batch(job(listed, out=out))) == {"a.mp4": expected, "b.mp4": expected}
+            assert set(tree(out)) == {"x.mov", "x.matte.mov"}
+
     def test_a_film_that_breaks_off(self, tmp_path: Path) -> None:
         source, _ = _broken_off(tmp_path)
         (outcome,) = run_batch(job(source, out=tmp_path / "out", wish=Wish(format="mkv", matte="png"))).outcomes
