@@ -95,8 +95,9 @@ def _local(text: str, wish: Wish, own: str, recursive: bool) -> Iterator[Found]:
 
 def _folder(folder: str, base: str, wish: Wish, own: str, recursive: bool) -> Iterator[Found]:
     unread: list[OSError] = []
-    empty = True
     made = made_before(own) if own and _inside(folder, own) else set()
+    itself = os.path.realpath(folder)  # may be named by a *, though all in it are results
+    empty = itself != os.path.realpath(own) and not any(name.startswith(itself + os.sep) for name in made)
     for path in files_below(folder, PHOTOS | VIDEOS, unread, leave_out=own, recursive=recursive):
         true = os.path.realpath(path)
         if true in made or (is_numbered(os.path.basename(path)) and os.path.dirname(true) in made):

@@ -74,7 +74,8 @@ def _checked_items(job: BatchJob) -> list[Item]:
     wish = replace(job.wish, background=_findable(job.wish.background))
     items = find_items(job.inputs, wish, job.out, recursive=job.recursive)
     if all(item.problem for item in items):
-        raise UsageError(items[0].problem if items else "no inputs")
+        what = f"{job.inputs[0]}: no photos or videos in this folder but results" if job.inputs else "no inputs"
+        raise UsageError(items[0].problem if items else what)
     for item in _one_of_each(items):
         try:
             check_wish(item.wish, item.kind)

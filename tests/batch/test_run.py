@@ -140,6 +140,26 @@ class TestAgain:
         below = job(tmp_path / "both" / "sub", out=tmp_path / "both", wish=Wish(format="webm"))
         assert states(run_batch(below)) == {"b.mp4": "done"}
 
+    def test_the_output_folder_named_with_the_inputs(self, clip: Path, photo: Path, tmp_path: Path) -> None:
+        """As by a * that the shell expands."""
+        copies(clip, tmp_path, "day/a.mp4")
+        out = tmp_path / "cut"
+        assert states(run_batch(job(tmp_path / "day", out=out))) == {"a.mp4": "done"}
+        assert states(run_batch(job(tmp_path / "day", out, out=out))) == {"a.mp4": "skipped"}
+        copies(clip, tmp_path, "cut/sub/b.mp4")
+        inside = [out / "sub" / "b.mp4", out / "sub"]
+        assert states(run_batch(job(*inside, out=out))) == {"b.mp4": "done"}
+        assert states(run_batch(job(*inside, out=out))) == {"b.mp4": "skipped"}
+        listed = tmp_path / "list.csv"
+        listed.write_text(f"input,out\n{photo},monday/early/me\n")
+        run_batch(job(listed, out=out))
+        assert states(run_batch(job(listed, out / "monday", out=out))) == {"ada.jpg": "skipped"}
+
+    def test_a_folder_with_results_alone(self, clip: Path, tmp_path: Path) -> None:
+        run_batch(job(clip, out=tmp_path / "out"))
+        with pytest.raises(UsageError, match="out: no photos or videos in this folder but results"):
+            run_batch(job(tmp_path / "out", out=tmp_path / "out"))
+
     def test_what_stays_of_a_result_whose_input_then_fails(self, clip: Path, tmp_path: Path) -> None:
         """It is still the tool's own: not to be cut, and to go once a new result has taken its place."""
         copies(clip, tmp_path / "both", "a.mp4")
