@@ -18,6 +18,10 @@ from headstream.errors import UsageError
 from headstream.segment.registry import find_model, is_shipped
 
 _FIELDS = {field.name for field in fields(Outcome)} - NOT_WRITTEN
+_BLANK, _MADE = (
+    Outcome("", "video", "", "done"),
+    {"name": "", "files": 0, "bytes": 0},
+)  # what is in them is of these kinds
 _NEW_FIELDS = {"length_s", "former"}  # which results of before do not have
 _NEW_WORDS = {"matte", "stages"}  # of wishes: those of before, which have none, wanted neither
 
@@ -31,7 +35,7 @@ def made_before(out: str) -> set[str]:
     """What earlier runs made in a local output folder: the true names of files, and of folders of frames."""
     root, found = os.path.realpath(out), set()
     for result in Path(root, OWN_FOLDER, "results").rglob("*.json"):
-        if (outcome := _parsed(result.read_bytes())) is not None:
+        if result.is_file() and (outcome := _parsed(result.read_bytes())) is not None:  # folders may be called so, too
             found |= {os.path.join(root, name) for name in _all_made(outcome)}
     return found
 
@@ -134,9 +138,26 @@ def _unchanged(outcome: Outcome, item: Item) -> bool:
 def _parsed(raw: bytes | None) -> Outcome | None:
     try:
         values = json.loads(raw or b"null")
-        return Outcome(**{key: values[key] for key in _FIELDS if key in values or key not in _NEW_FIELDS})
-    except (ValueError, TypeError, KeyError):
+        outcome = Outcome(**{key: values[key] for key in _FIELDS if key in values or key not in _NEW_FIELDS})
+    except (ValueError, TypeError, KeyError, RecursionError):
         return None  # cut off, or another version's: done again
+    return outcome if _is_sound(outcome) else None
+
+
+def _is_sound(outcome: Outcome) -> bool:
+    """Whether all that a result file tells is of its kind: one that somebody edited must not end the batch."""
+    told, known = vars(outcome), vars(_BLANK)
+    return (
+        all(_is_like(told[key], known[key]) for key in _FIELDS)
+        and _is_like(outcome.identity.get("split_s", 0.0), 0.0)
+        and all(isinstance(name, str) for name in (*outcome.former, *outcome.notes))
+        and all(isinstance(made, dict) for made in outcome.outputs)
+        and all(_is_like(made.get(key), _MADE[key]) for made in outcome.outputs for key in _MADE)
+    )
+
+
+def _is_like(value: object, known: object) -> bool:
+    return isinstance(value, (int, float) if isinstance(known, float) else type(known))
 
 
 def _whole(outcome: Outcome, storage: Storage) -> bool:

@@ -114,6 +114,35 @@ class TestAgain:
         result.write_text(result.read_text()[:100])
         assert states_with(wish=Wish(format="mkv", part="hair"), model="lite") != ["skipped"]
 
+    @pytest.mark.parametrize(
+        "wrong",
+        [
+            {"outputs": 1}, {"outputs": ["a.mkv"]}, {"outputs": [{"name": "a.mkv"}]}, {"identity": [1]}, {"length_s": "1"},
+            {"identity": {"split_s": "long"}}, {"former": [1]}, {"notes": None},
+        ],
+    )  # fmt: skip
+    def test_a_result_file_that_makes_no_sense(self, wrong: dict[str, Any], clip: Path, tmp_path: Path) -> None:
+        copies(clip, tmp_path / "both", "a.mp4")
+        wanted = job(tmp_path / "both" / "a.mp4", tmp_path / "both", out=tmp_path / "both")
+        run_batch(wanted)
+        result = tmp_path / "both" / ".headstream" / "results" / "a.mkv.json"
+        result.write_text(json.dumps(json.loads(result.read_text()) | wrong))
+        (tmp_path / "both" / "a.mkv").unlink()  # not known for a result any more
+        assert states(run_batch(wanted)) == {"a.mp4": "done"}
+        assert states(run_batch(wanted)) == {"a.mp4": "skipped"}
+
+    def test_a_result_file_that_is_nested_too_deep(self, clip: Path, tmp_path: Path) -> None:
+        wanted = job(clip, out=tmp_path / "out")
+        run_batch(wanted)
+        (tmp_path / "out" / ".headstream" / "results" / "clip.mkv.json").write_text("[" * 100_000)
+        assert states(run_batch(wanted)) == {"clip.mp4": "done"}
+
+    def test_a_folder_called_like_a_result_file(self, clip: Path, tmp_path: Path) -> None:
+        copies(clip, tmp_path / "both", "day.json/a.mp4")
+        wanted = job(tmp_path / "both", out=tmp_path / "both")
+        assert states(run_batch(wanted)) == {"a.mp4": "done"}
+        assert states(run_batch(wanted)) == {"a.mp4": "skipped"}
+
     def test_what_a_new_result_no_longer_has_is_removed(self, photo: Path, clip: Path, tmp_path: Path) -> None:
         out = tmp_path / "out"
         copies(photo, tmp_path / "in", "a.jpg", "b.jpg")
