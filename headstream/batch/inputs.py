@@ -122,6 +122,8 @@ def _file(path: str, wish: Wish) -> Found:
         return Found(path, base, wish, problem=f"{path}: no such file")
     except OSError as error:
         return Found(path, base, wish, problem=f"{path}: cannot be read: {error.strerror}")
+    except ValueError:  # half a character, which only JSON can write
+        return Found(path, base, wish, problem=f"{path!r}: no file can have such a name")
     if os.path.isdir(path):
         return Found(path, base, wish, problem=f"{path}: is a folder; a manifest names files")
     return Found(path, base, wish, size=status.st_size, mark=str(status.st_mtime_ns))

@@ -103,7 +103,7 @@ def _line(row: dict[str, Any], at: str, manifest: str, wish: Wish) -> Line:
             continue
         if not isinstance(value, (str, int)) or isinstance(value, bool):
             raise UsageError(f"{at}: {name} is {value!r}; expected text")
-        if "\0" in str(value):
+        if "\0" in str(value) or (name != "input" and not _is_text(str(value))):  # such an input is a failed one
             raise UsageError(f"{at}: {name} is {value!r}; a name cannot hold such a character")
         if str(value).strip():
             values[name] = str(value).strip()
@@ -120,6 +120,15 @@ def _line(row: dict[str, Any], at: str, manifest: str, wish: Wish) -> Line:
             raise UsageError(f"{at}: out is {out} but format is {own['format']}")
         out = out[: -len(suffix)]
     return Line(_beside(values["input"], manifest), out, replace(wish, **own), at)
+
+
+def _is_text(value: str) -> bool:
+    """Whether a file can be called so: JSON can also write half a character."""
+    try:
+        os.fsencode(value)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _checked_out(out: str, at: str) -> str:

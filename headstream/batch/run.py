@@ -137,7 +137,10 @@ def _below(out: str, name: str) -> str:
 
 
 def _true_name(name: str) -> str:
-    return name if is_remote(name) else os.path.normcase(os.path.realpath(local_path(name)))
+    try:
+        return name if is_remote(name) else os.path.normcase(os.path.realpath(local_path(name)))
+    except ValueError:  # no file can have such a name
+        return name
 
 
 def _findable(name: str) -> str:

@@ -211,6 +211,7 @@ class TestManifests:
             ('{"input": []}', "text"),
             ('{"input": ' + "[" * 100_000, ":1: not JSON"),
             ('{"input": "a\\u0000.mp4"}', ":1: input is .* such a character"),
+            ('{"input": "a.mp4", "out": "\\ud800"}', ":1: out is .* such a character"),
         ],
     )
     def test_broken_jsonl(self, text: str, words: str, tmp_path: Path) -> None:

@@ -590,6 +590,20 @@ def test_names_that_are_not_utf_8(clip: Path, photo: Path, tmp_path: Path) -> No
 
 
 @pytest.mark.usefixtures("in_process")
+def test_a_name_that_no_file_can_have_fails_alone(
+    clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copies(clip, tmp_path, "a.mp4")
+    (tmp_path / "list.jsonl").write_text('{"input": "\\ud800.mp4"}\n{"input": "a.mp4"}\n')
+    command = ["batch", str(tmp_path / "list.jsonl"), "--out", str(tmp_path / "out"), "--workers", "1"]
+    assert main([*command, "--report", str(tmp_path / "r.html")]) == 1
+    said = capsys.readouterr().err
+    assert "\\ud800.mp4': no file can have such a name" in said
+    assert "1 cut, 1 failed" in said
+    assert "no file can have such a name" in (tmp_path / "r.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.usefixtures("in_process")
 def test_the_result_of_an_input(clip: Path, tmp_path: Path) -> None:
     copies(clip, tmp_path / "in", "sub/a b's.mp4")
     run_batch(job(tmp_path / "in", out=tmp_path / "out"))
