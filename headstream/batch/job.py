@@ -90,7 +90,7 @@ class Item:
     place: of its result below the output folder: a file, or a folder for photos and PNG sequences.
     size: bytes, 0 if unknown.  mark: what a changed file has another of: its time or its ETag.
     identity: all that the result depends on.  problem: why it cannot even be tried, or "".
-    former: outputs of an earlier result, which go when the new one has none of these names.
+    former: outputs of an earlier result, and how many files each is, which go when the new one has none of these names.
     split_s: as of ``BatchJob``, for films.  whole: why this one is cut whole all the same, or "".
     task: the part of the film ``film`` (its number) that this is: a piece to cut, or all to put together.
     share: of the film's bytes, 0..1.  at: "file:line" of the manifest that names it, or "".
@@ -106,7 +106,7 @@ class Item:
     identity: dict[str, Any] = field(default_factory=dict)
     problem: str = ""
     tries: int = 1
-    former: tuple[str, ...] = ()
+    former: dict[str, int] = field(default_factory=dict)
     split_s: float = 0.0
     whole: str = ""
     task: Piece | Join | None = None
@@ -137,7 +137,7 @@ class Outcome:
     """What became of one input; its result file holds the same. Of a part of one, the run alone gets to know.
 
     outputs: name below the output folder, how many files (more than one for a folder of frames), bytes.
-    former: of an input that failed, names of an earlier result's outputs, which stay until a new result takes their place.
+    former: of an input that failed, an earlier result's outputs, as of ``Item``; they stay until a new result takes their place.
     again: the failure may pass: another try makes sense.  fatal: what to raise where every other input would fail alike.
     thumbnail: a data URI, or "".  length_s: of the film by its own account, 0 if unknown.
     device, model: what the network runs on, and which, where one was loaded for it.  stages_ms: mean milliseconds a frame.
@@ -150,7 +150,7 @@ class Outcome:
     state: State
     reason: str = ""
     outputs: list[dict[str, Any]] = field(default_factory=list)
-    former: list[str] = field(default_factory=list)
+    former: dict[str, int] = field(default_factory=dict)
     frames: int = 0
     frames_with_head: int = 0
     seconds: float = 0.0

@@ -40,9 +40,15 @@ def made_before(out: str) -> set[str]:
     return found
 
 
-def _all_made(outcome: Outcome) -> tuple[str, ...]:
-    """Names of what a result, or the one before it that failed, has left in the output folder."""
-    return (*(made["name"] for made in outcome.outputs), *outcome.former)
+def _all_made(outcome: Outcome) -> dict[str, int]:
+    """Names of what a result, or the one before it that failed, has left in the output folder, and how many files each is."""
+    return outcome.former | {made["name"]: made["files"] for made in outcome.outputs}
+
+
+def not_made(item: Item, outcome: Outcome) -> dict[str, int]:
+    """Of an earlier result what the new one does not have."""
+    made = {out["name"] for out in outcome.outputs}
+    return {name: files for name, files in item.former.items() if name not in made}
 
 
 def with_identity(items: Sequence[Item], job: BatchJob) -> list[Item]:
@@ -121,8 +127,9 @@ def split(items: Sequence[Item], storage: Storage, *, resume: bool = True) -> tu
         if outcome is None:
             todo.append(item)
         elif not resume or not _unchanged(outcome, item) or not _whole(outcome, storage):
-            former = (name for name in _all_made(outcome) if owners.get(name.casefold(), item.number) == item.number)
-            todo.append(replace(item, former=tuple(former)))  # a name that another input has now is its own to fill
+            made = _all_made(outcome)  # a name that another input has now is its own to fill
+            mine = {name: made[name] for name in made if owners.get(name.casefold(), item.number) == item.number}
+            todo.append(replace(item, former=mine))
         else:
             finished.append(replace(outcome, input=item.input))
     return todo, finished
@@ -138,8 +145,10 @@ def _unchanged(outcome: Outcome, item: Item) -> bool:
 def _parsed(raw: bytes | None) -> Outcome | None:
     try:
         values = json.loads(raw or b"null")
+        if isinstance(values.get("former"), list):  # so it was once, without numbers
+            values["former"] = dict.fromkeys(values["former"], 1)
         outcome = Outcome(**{key: values[key] for key in _FIELDS if key in values or key not in _NEW_FIELDS})
-    except (ValueError, TypeError, KeyError, RecursionError):
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None  # cut off, or another version's: done again
     return outcome if _is_sound(outcome) else None
 
@@ -151,6 +160,7 @@ def _is_sound(outcome: Outcome) -> bool:
         all(_is_like(told[key], known[key]) for key in _FIELDS)
         and _is_like(outcome.identity.get("split_s", 0.0), 0.0)
         and all(isinstance(name, str) for name in (*outcome.former, *outcome.notes))
+        and all(isinstance(files, int) for files in outcome.former.values())
         and all(isinstance(made, dict) for made in outcome.outputs)
         and all(_is_like(made.get(key), _MADE[key]) for made in outcome.outputs for key in _MADE)
     )
@@ -164,4 +174,4 @@ def _whole(outcome: Outcome, storage: Storage) -> bool:
     """Whether a result is a finished one and its outputs are there in full."""
     if outcome.state not in ("done", "no_head"):
         return False
-    return all(storage.measure(out["name"]) == (out["files"], out["bytes"]) for out in outcome.outputs)
+    return all(storage.measure(out["name"], out["files"]) == (out["files"], out["bytes"]) for out in outcome.outputs)

@@ -15,12 +15,12 @@ from typing import Any, Protocol
 from headstream.batch.job import OWN_FOLDER
 from headstream.errors import UsageError
 from headstream.sinks.partial import make_parents, sink_error
-from headstream.sinks.photo import RESULT
 
 # Where putting an object is all or nothing. Elsewhere it is put beside its name and renamed.
 OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oci", "oss", "r2", "hf"}
 _LONGEST_NAME = 180  # of what is kept of an input, without .json: file systems take 255 bytes
 _NUMBERED = re.compile(r"\d{6,}\.png")  # frames of a sequence
+NO_FRAMES = range(0)
 _MARKS = ("ETag", "etag", "md5Hash", "content_md5", "crc32c", "generation", "LastModified", "mtime", "created")
 
 
@@ -78,14 +78,11 @@ class Storage(Protocol):
     def put(self, files: Sequence[tuple[Path, str]]) -> None:
         """Move or upload (local file, name)."""
 
-    def remove(self, name: str) -> None:
-        """Remove a result, if it is there: a file, or a folder's numbered frames."""
+    def remove(self, name: str, frames: range = NO_FRAMES) -> None:
+        """Remove a result, if it is there: a file, or these frames of a folder. Others in it may be somebody's own."""
 
-    def tidy(self, folder: str, keep: set[str]) -> None:
-        """Remove pictures of an earlier run from a folder of results: ours by name, and not among ``keep``."""
-
-    def measure(self, name: str) -> tuple[int, int] | None:
-        """(files, bytes) of a result: a file, or a folder's numbered frames; None if it is not there."""
+    def measure(self, name: str, files: int = 1) -> tuple[int, int] | None:
+        """(files, bytes) of a result: a file, or the first so many frames of a folder; None if it is not there."""
 
     def fetch(self, name: str, folder: Path, size: int) -> Path:
         """The local folder a file of ``size`` bytes is in under its last name: its own, or ``folder``, where a whole copy is
@@ -137,28 +134,24 @@ class LocalStorage:
             except OSError as error:
                 raise sink_error(path, error) from error
 
-    def remove(self, name: str) -> None:
+    def remove(self, name: str, frames: range = NO_FRAMES) -> None:
         path = self.root / name
         if path.is_dir():
-            for file in [path / entry.name for entry in os.scandir(path) if is_numbered(entry.name)]:
-                self.remove(f"{name}/{file.name}")
+            for frame in [entry.name for entry in os.scandir(path) if is_frame(entry.name, frames)]:
+                self.remove(f"{name}/{frame}")
         elif path.is_file():
             path.unlink()
             if path.parent != self.root and not any(path.parent.iterdir()):
                 path.parent.rmdir()
 
-    def tidy(self, folder: str, keep: set[str]) -> None:
-        for file in (self.root / folder).iterdir():
-            if is_stale(file.name, keep):
-                file.unlink()
-
-    def measure(self, name: str) -> tuple[int, int] | None:
+    def measure(self, name: str, files: int = 1) -> tuple[int, int] | None:
         path = self.root / name
         if path.is_file():
             return 1, path.stat().st_size
         if not path.is_dir():
             return None
-        sizes = [entry.stat().st_size for entry in os.scandir(path) if is_numbered(entry.name)]
+        frames = range(1, files + 1)
+        sizes = [entry.stat().st_size for entry in os.scandir(path) if is_frame(entry.name, frames)]
         return len(sizes), sum(sizes)
 
     def fetch(self, name: str, folder: Path, size: int) -> Path:
@@ -182,15 +175,19 @@ class LocalStorage:
         return str(self.root / name)
 
 
-def is_stale(name: str, keep: set[str]) -> bool:
-    """Whether an earlier run wrote this picture, when ``keep`` is all that belongs there now."""
-    numbered = any(_NUMBERED.fullmatch(kept) for kept in keep)
-    return name not in keep and bool((_NUMBERED if numbered else RESULT).fullmatch(name))
-
-
 def is_numbered(name: str) -> bool:
     """Whether a file is a frame of a PNG sequence."""
     return bool(_NUMBERED.fullmatch(name))
+
+
+def frame_name(number: int) -> str:
+    """What a frame of a PNG sequence is called; the first is 1."""
+    return f"{number:06d}.png"
+
+
+def is_frame(name: str, frames: range) -> bool:
+    """Whether a file is one of these frames."""
+    return is_numbered(name) and (number := int(name[:-4])) in frames and name == frame_name(number)
 
 
 def open_storage(out: str) -> Storage:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from headstream.batch.patience import PassingSinkError, PassingSourceError, patiently
-from headstream.batch.places import OBJECT_STORES, file_system, is_numbered, is_stale, own_folder
+from headstream.batch.places import NO_FRAMES, OBJECT_STORES, file_system, frame_name, is_frame, own_folder
 from headstream.errors import SinkError, SourceError
 
 _AT_ONCE = 200  # result files that are asked for together
@@ -29,7 +29,7 @@ class RemoteStorage:
         self._root = self._root.rstrip("/")
         protocol = self._system.protocol
         self._whole_puts = bool(OBJECT_STORES & set([protocol] if isinstance(protocol, str) else protocol))
-        self._sizes: dict[str, tuple[int, int]] | None = None
+        self._sizes: dict[str, int] | None = None
 
     def read(self, names: Sequence[str]) -> dict[str, bytes]:
         found: dict[str, bytes] = {}
@@ -65,7 +65,7 @@ class RemoteStorage:
                 if self._system.exists(part):
                     self._system.rm_file(part)
 
-    def remove(self, name: str) -> None:
+    def remove(self, name: str, frames: range = NO_FRAMES) -> None:
         with _told(SinkError, f"{self.text}/{name}: cannot be removed"):
             self._system.invalidate_cache()
             path = f"{self._root}/{name}"
@@ -73,26 +73,20 @@ class RemoteStorage:
                 self._system.rm_file(path)
                 return
             for frame in self._system.find(path, maxdepth=1):
-                if is_numbered(posixpath.basename(frame)):
+                if is_frame(posixpath.basename(frame), frames):
                     self._system.rm_file(frame)
 
-    def tidy(self, folder: str, keep: set[str]) -> None:
-        with _told(SinkError, f"{self.text}/{folder}: cannot be listed"):
-            self._system.invalidate_cache()
-            for path in self._system.find(f"{self._root}/{folder}", maxdepth=1):
-                if is_stale(posixpath.basename(path), keep):
-                    self._system.rm_file(path)
-
-    def measure(self, name: str) -> tuple[int, int] | None:
+    def measure(self, name: str, files: int = 1) -> tuple[int, int] | None:
         if self._sizes is None:  # one listing instead of a question for every result
-            self._sizes = {}
-            for path, info in patiently(self._listing).items():
-                size = int(info.get("size") or 0)
-                self._sizes[path] = (1, size)
-                if is_numbered(posixpath.basename(path)):
-                    count, total = self._sizes.get(posixpath.dirname(path), (0, 0))
-                    self._sizes[posixpath.dirname(path)] = (count + 1, total + size)
-        return self._sizes.get(f"{self._root}/{name}")
+            self._sizes = {path: int(info.get("size") or 0) for path, info in patiently(self._listing).items()}
+        path, sizes = f"{self._root}/{name}", []
+        if path in self._sizes:
+            return 1, self._sizes[path]
+        for number in range(1, files + 1):
+            if (size := self._sizes.get(f"{path}/{frame_name(number)}")) is None:
+                break  # what is behind a missing one does not make it whole
+            sizes.append(size)
+        return (len(sizes), sum(sizes)) if sizes else None
 
     def _cat(self, paths: list[str]) -> Any:
         with _told(SourceError, f"{self.text}: results of earlier runs cannot be read"):

@@ -112,6 +112,10 @@ def _check_apart(items: list[Item], job: BatchJob) -> None:
     reads = {_true_name(name) for name in (*job.inputs, *(item.input for item in items))}
     reads |= {_true_name(item.wish.background) for item in items if os.path.isfile(item.wish.background)}
     of_photos = {os.path.dirname(name) for name in reads if RESULT.fullmatch(os.path.basename(name))}
+    of_films = reads | {os.path.dirname(name) for name in reads if is_numbered(os.path.basename(name))}
+    of_films |= {
+        _true_name(os.path.dirname(i.input)) for i in items if is_numbered(os.path.basename(i.input))
+    }  # a link
     written = {_true_name(_below(job.out, "results.jsonl"))}
     if written & reads:
         raise UsageError(
@@ -119,7 +123,7 @@ def _check_apart(items: list[Item], job: BatchJob) -> None:
         )
     for item in (item for item in items if not item.problem):
         for place in (_below(job.out, name) for name in (*item.places, *item.broken_off)):
-            if _true_name(place) in (reads if item.kind == "video" else of_photos):
+            if _true_name(place) in (of_films if item.kind == "video" else of_photos):
                 raise UsageError(f"{item.input}: its result would replace {place}, which is read; choose another --out")
             written.add(_true_name(place))
     if job.report is None:

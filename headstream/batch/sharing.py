@@ -168,7 +168,7 @@ class Sharing:
             self._drop_pieces(item.number)
             self._kept.add(item.number)
         outcome = Outcome(item.input, item.kind, item.place, "failed", reason, identity=item.identity, tries=tries)
-        outcome.notes, outcome.former = [f"cut whole: {item.whole}"] if item.whole else [], list(item.former)
+        outcome.notes, outcome.former = [f"cut whole: {item.whole}"] if item.whole else [], dict(item.former)
         try:
             write_result(self._storage, outcome)
         except SinkError:

@@ -13,7 +13,7 @@ from typing import TypeVar
 import cv2
 
 from headstream.batch.job import FORMATS, MATTE_FORMATS, Item, Join, Kind, Outcome, Setup, Wish
-from headstream.batch.ledger import write_result
+from headstream.batch.ledger import not_made, write_result
 from headstream.batch.patience import NoSuchNetworkError, ends_all, in_words, may_pass, patiently
 from headstream.batch.piecework import look_at, piece_name, record, video_job
 from headstream.batch.places import is_numbered, is_remote, open_storage
@@ -68,13 +68,12 @@ class Worker:
         self._empty()
         try:
             self._do(item, self._fetched(item), outcome, progress)
-            gone = set() if outcome.plan or outcome.made else set(item.former)
-            for name in gone - {out["name"] for out in outcome.outputs}:
-                self._patiently(lambda name=name: self._storage.remove(name))  # type: ignore[misc]
+            for name, files in ({} if outcome.plan or outcome.made else not_made(item, outcome)).items():
+                self._remove(name, range(1, files + 1))
             outcome.state = "done" if outcome.frames_with_head or outcome.plan or outcome.made else "no_head"
         except Exception as error:  # whatever one odd file brings about, the others go on
             self._failed(item, outcome, error)
-            outcome.former = sorted(set(item.former) - {out["name"] for out in outcome.outputs})
+            outcome.former = not_made(item, outcome)
         finally:
             self._empty()
         before = item.task.seconds if isinstance(item.task, Join) else 0.0
@@ -204,9 +203,9 @@ class Worker:
                 outcome.outputs.append({"name": name, "files": 1, "bytes": path.stat().st_size})
                 self._patiently(lambda path=path, name=name: self._storage.put([(path, name)]))  # type: ignore[misc]
             else:
-                self._publish_folder(path, name, outcome)
+                self._publish_folder(path, name, outcome, item.former.get(name, 0))
 
-    def _publish_folder(self, folder: Path, name: str, outcome: Outcome) -> None:
+    def _publish_folder(self, folder: Path, name: str, outcome: Outcome, former: int) -> None:
         files = {file.name: file for file in sorted(folder.iterdir())}
         sizes = {key: file.stat().st_size for key, file in files.items()}
         if all(is_numbered(key) for key in files):
@@ -215,7 +214,12 @@ class Worker:
             outcome.outputs += [{"name": f"{name}/{k}", "files": 1, "bytes": size} for k, size in sizes.items()]
         for key, file in files.items():
             self._patiently(lambda key=key, file=file: self._storage.put([(file, f"{name}/{key}")]))  # type: ignore[misc]
-        self._patiently(lambda: self._storage.tidy(name, set(files)))
+        self._remove(name, range(len(files) + 1, former + 1))
+
+    def _remove(self, name: str, frames: range) -> None:
+        """A file of an earlier result, or these of its frames."""
+        if frames:
+            self._patiently(lambda: self._storage.remove(name, frames))
 
     def _failed(self, item: Item, outcome: Outcome, error: BaseException) -> None:
         outcome.outputs = []

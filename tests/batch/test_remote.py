@@ -15,6 +15,8 @@ from headstream.batch.run import run_batch
 from headstream.cli import main
 from headstream.errors import UsageError
 from tests.batch.conftest import BRIEF_SPLIT_S
+from tests.conftest import moving_portrait
+from tests.media import write_video
 from tests.waiting import hasty_asyncio
 
 fsspec = pytest.importorskip("fsspec")
@@ -101,6 +103,16 @@ class TestMemory:
         assert states(wanted) == ["skipped"]
         memory.rm("/out/a/000002.png")
         assert states(wanted) == ["done"]
+
+    def test_frames_that_are_not_ours_stay(self, memory: Any, portrait: Any, tmp_path: Path) -> None:
+        memory.pipe_file("/out/a/000500.png", b"mine")
+        wanted = job("memory://in/a.mp4", wish=Wish(format="png"))
+        assert states(wanted) == ["done"]
+        assert states(wanted) == ["skipped"]
+        shorter = write_video(tmp_path / "a.mp4", moving_portrait(portrait, 2, (160, 120)))
+        memory.pipe_file("/in/a.mp4", shorter.read_bytes())
+        assert states(wanted) == ["done"]
+        assert memory.find("/out/a") == ["/out/a/000001.png", "/out/a/000002.png", "/out/a/000500.png"]
 
     def test_mattes_and_stages_come_and_go(self, memory: Any) -> None:
         def ran(**words: Any) -> list[str]:

@@ -234,6 +234,43 @@ class TestAgain:
         run_batch(wanted)
         assert {p.name for p in (tmp_path / "out" / "a").iterdir()} == {"000001.png", "000002.png", "my notes.txt"}
 
+    def test_frames_that_are_not_ours_stay_in_a_sequences_folder(
+        self, clip: Path, portrait: Any, tmp_path: Path
+    ) -> None:
+        from tests.conftest import moving_portrait
+        from tests.media import write_video
+
+        source, folder = tmp_path / "in" / "a.mp4", tmp_path / "out" / "a"
+        folder.mkdir(parents=True)
+        for name in ("000500.png", "0000001.png"):
+            (folder / name).write_text("mine")
+        copies(clip, tmp_path, "in/a.mp4")
+        wanted = job(source, out=tmp_path / "out", wish=Wish(format="png"))
+        assert states(run_batch(wanted)) == {"a.mp4": "done"}
+        assert states(run_batch(wanted)) == {"a.mp4": "skipped"}
+        mine = {"0000001.png", "000500.png"}
+        assert {p.name for p in folder.iterdir()} == mine | {f"00000{k}.png" for k in range(1, 5)}
+        write_video(source, moving_portrait(portrait, 2, (160, 120)))
+        whole = source.read_bytes()
+        source.write_bytes(b"damaged")
+        assert states(run_batch(wanted)) == {"a.mp4": "failed"}
+        source.write_bytes(whole)
+        assert states(run_batch(wanted)) == {"a.mp4": "done"}
+        assert {p.name for p in folder.iterdir()} == mine | {"000001.png", "000002.png"}
+        run_batch(job(tmp_path / "in", out=tmp_path / "out", wish=Wish(format="png", matte="png")))
+        assert (tmp_path / "out" / "a.matte" / "000002.png").exists()
+        (tmp_path / "out" / "a.matte" / "000003.png").write_text("mine")
+        run_batch(wanted)
+        assert {p.name for p in (tmp_path / "out" / "a.matte").iterdir()} == {"000003.png"}
+
+    def test_results_of_before_former_files_were_counted(self, clip: Path, tmp_path: Path) -> None:
+        copies(clip, tmp_path / "both", "a.mp4")
+        wanted = job(tmp_path / "both", out=tmp_path / "both")
+        run_batch(wanted)
+        result = tmp_path / "both" / ".headstream" / "results" / "a.mkv.json"
+        result.write_text(json.dumps(json.loads(result.read_text()) | {"outputs": [], "former": ["a.mkv"]}))
+        assert states(run_batch(wanted)) == {"a.mp4": "skipped"}
+
     def test_dead_processes_leave_nothing_behind(self, clip: Path, tmp_path: Path) -> None:
         import socket
 
@@ -562,6 +599,19 @@ class TestRefusals:
             run_batch(job(tmp_path / "in", out=tmp_path / "out", report=tmp_path / "out" / "a" / "stages.png"))
         run_batch(job(tmp_path / "in", out=tmp_path / "out", report=tmp_path / "out" / "a" / "report.html"))
         assert (tmp_path / "out" / "a" / "report.html").exists()
+
+    @pytest.mark.parametrize("linked", [False, True])
+    def test_pictures_that_lie_where_frames_would(self, linked: bool, clip: Path, photo: Path, tmp_path: Path) -> None:
+        copies(clip, tmp_path / "in", "talk.mp4")
+        copies(photo, tmp_path, "other.jpg" if linked else "in/talk/000099.png")
+        if linked:
+            (tmp_path / "in" / "talk").mkdir()
+            (tmp_path / "in" / "talk" / "000099.png").symlink_to(tmp_path / "other.jpg")
+        for wish, name in ((Wish(format="png"), "talk"), (Wish(format="mkv", matte="png"), "talk.matte")):
+            if wish.matte:
+                (tmp_path / "in" / "talk").rename(tmp_path / "in" / name)
+            with pytest.raises(UsageError, match=f"talk.mp4: its result would replace .*/{name}, which is read"):
+                run_batch(job(tmp_path / "in", out=tmp_path / "in", wish=wish))
 
     def test_a_manifest_that_has_the_name_of_the_results(self, clip: Path, tmp_path: Path) -> None:
         copies(clip, tmp_path, "a.mp4")
