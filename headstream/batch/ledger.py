@@ -18,10 +18,8 @@ from headstream.errors import UsageError
 from headstream.segment.registry import find_model, is_shipped
 
 _FIELDS = {field.name for field in fields(Outcome)} - NOT_WRITTEN
-_BLANK, _MADE = (
-    Outcome("", "video", "", "done"),
-    {"name": "", "files": 0, "bytes": 0},
-)  # what is in them is of these kinds
+_BLANK = Outcome("", "video", "", "done")  # what is in results is of these kinds
+_MADE: dict[str, object] = {"name": "", "files": 0, "bytes": 0}  # and in their outputs
 _NEW_FIELDS = {"length_s", "former"}  # which results of before do not have
 _NEW_WORDS = {"matte", "stages"}  # of wishes: those of before, which have none, wanted neither
 

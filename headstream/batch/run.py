@@ -113,9 +113,8 @@ def _check_apart(items: list[Item], job: BatchJob) -> None:
     reads |= {_true_name(item.wish.background) for item in items if os.path.isfile(item.wish.background)}
     of_photos = {os.path.dirname(name) for name in reads if RESULT.fullmatch(os.path.basename(name))}
     of_films = reads | {os.path.dirname(name) for name in reads if is_numbered(os.path.basename(name))}
-    of_films |= {
-        _true_name(os.path.dirname(i.input)) for i in items if is_numbered(os.path.basename(i.input))
-    }  # a link
+    linked = [os.path.split(item.input) for item in items]  # frames that lie elsewhere in truth
+    of_films |= {_true_name(folder) for folder, name in linked if is_numbered(name)}
     written = {_true_name(_below(job.out, "results.jsonl"))}
     if written & reads:
         raise UsageError(
