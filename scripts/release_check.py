@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Everything a release is judged by, in one go: quality, identity, fidelity of files, speed, memory.
 
-    scripts/release_check.py --data DIR --tools DIR [--only heads,animals,files,faces,hair,motion,speed,memory] [--json]
+    scripts/release_check.py --data DIR --tools DIR [--only heads,animals,files,faces,leaning,hair,motion,speed,memory] [--json]
 
 DIR of --data holds celebamask/, celeb_hair/, figaro/, photos/ and videos/; DIR of --tools score_heads.py, motion_clips.py and
 verify_video.py. Only pictures of the test lists in configs/splits are scored. Needs the ffmpeg and ffprobe programs.
@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
 from headstream.capture.file import FileSource
@@ -133,6 +134,34 @@ def faces(place: Place) -> dict[str, Any]:
     return {"segmenter": json.loads(alone.stdout), "image": json.loads(whole.stdout)}
 
 
+def leaning(place: Place) -> dict[str, Any]:
+    """As ``faces`` through `headstream image`, of the same pictures turned clockwise by some degrees, grey around them."""
+    folder = test_folder(place, "celebamask", "labels")
+    result = {}
+    for roll_deg in (25, 45, 60, 90, 180):
+        turned = place.work / f"leaning-{roll_deg}"
+        for sub in ("images", "labels"):
+            (turned / sub).mkdir(parents=True)
+        for name in test_names("celebamask"):
+            picture, labels = (folder / which for which in (f"images/{name}.jpg", f"labels/{name}.png"))
+            write_image(turned / "images" / f"{name}.png", _rolled(read_image(picture), roll_deg, (120, 120, 120)))
+            write_image(turned / "labels" / f"{name}.png", _rolled(read_image(labels, grey=True), roll_deg, 0))
+        command = [sys.executable, "-m", "headstream", "image", str(turned / "images"), "--out", str(turned / "cut")]
+        subprocess.run([*command, "--model", place.model], capture_output=True)
+        scored = tool(place, "score_heads.py", "--pred", turned / "cut", "--labels", turned / "labels", "--json")
+        result[str(roll_deg)] = json.loads(scored.stdout)
+    return result
+
+
+def _rolled(picture: Any, roll_deg: float, around: Any) -> Any:
+    height, width = picture.shape[:2]
+    side = round(float(np.hypot(width, height))) + 4
+    matrix = cv2.getRotationMatrix2D((width / 2, height / 2), -roll_deg, 1.0)
+    matrix[:, 2] += ((side - width) / 2, (side - height) / 2)
+    how = cv2.INTER_LINEAR if picture.ndim == 3 else cv2.INTER_NEAREST  # numbers of classes have no mean
+    return cv2.warpAffine(picture, matrix, (side, side), flags=how, borderValue=around)
+
+
 def hair(place: Place) -> dict[str, Any]:
     """score_heads.py on the hair alone."""
     result = {}
@@ -209,7 +238,7 @@ def memory(place: Place) -> dict[str, Any]:
 
 
 CHECKS: dict[str, Callable[[Place], dict[str, Any]]] = {
-    check.__name__: check for check in (heads, animals, files, faces, hair, motion, speed, memory)
+    check.__name__: check for check in (heads, animals, files, faces, leaning, hair, motion, speed, memory)
 }
 
 
