@@ -32,6 +32,7 @@ _WIDE = 2.0  # longer by shorter side from which the whole picture shows too lit
 # Mean of three scores: in a tile, and of both detectors from near. Of 750 faces in groups 98 % have it; wheels, hands, bags
 # and knees whose matte passes for a head's have 0.69 at most.
 _AGREED_IN_GROUP = 0.72
+_AGREED_LEANING = 0.75  # of a face that is seen in the photo turned only: the same place from near
 _FAR_SHARE = 0.15  # of the picture's height: a larger face would have been found without tiles
 # A head is about half as high again as its face box.
 _HEAD_FROM_FACE_HEIGHT = 1.5
@@ -64,7 +65,7 @@ class FaceFinder:
         size = (picture.shape[1], picture.shape[0])
         found = [face.turned(-turns, size) for face in self._full.detect(picture) if face.score >= _SURE]
         back = [face.moved(1 / scale, 0, 0) for face in found]
-        return [face for face in back if self.quarters(frame, face) == turns]
+        return [face for face in back if self._is_seen_lying(frame, face, turns)]
 
     def look(self, frame: Frame, region: Region, roll_deg: int = 0) -> list[Face]:
         """Faces in a square region of a frame, where one is expected to fill a good part of it, and to lean clockwise by so
@@ -114,14 +115,22 @@ class FaceFinder:
         return sorted(found or self._lying(rgb), key=lambda face: -face.score)
 
     def _lying(self, rgb: UInt8Array) -> list[Face]:
-        """Faces that are seen in the whole photo turned only, and that are surest turned so from near, too."""
+        """Faces that are seen in the whole photo turned only."""
         for turns in (1, 3, 2):
             picture = turned(rgb, turns)
             height, width = picture.shape[:2]
             back = [face.turned(4 - turns, (width, height)) for face in self._part(picture, (0, 0, width, height))]
-            if found := [face for face in back if self.upright(rgb, face)[0] == turns]:
+            if found := [face for face in back if self._is_seen_lying(Frame(rgb), face, turns)]:
                 return found
         return []
+
+    def _is_seen_lying(self, frame: Frame, face: Face, turns: int) -> bool:
+        """Whether a face found in a picture turned is one: it is upright there; or, as one that leans by 60 degrees is hardly
+        more upright there than it was, seen there from near, too."""
+        if self.quarters(frame, face) == turns:
+            return True
+        near = self.look(frame, crop_square(face.box_px), -90 * turns)
+        return _score_at(face.box_px, near) >= _AGREED_LEANING
 
     def search_group(self, rgb: UInt8Array, found: list[Face]) -> list[Face]:
         """The others in a photo in which ``found`` are small, or which is very wide or high: faces in finer and finer tiles
