@@ -68,6 +68,7 @@ class _Spreading:
     def __init__(self, fixes: list[Fix], rate: Fraction, outcome: Outcome) -> None:
         self._waiting, self._rate, self._outcome = fixes, rate, outcome
         self._masks = [fix for fix in fixes if fix.mask is not None]
+        self._last: Cutout | None = None
         self._held: deque[_Held] = deque()
         self._live: list[_Live] = []
         self._shot: Float32Array | None = None
@@ -75,7 +76,16 @@ class _Spreading:
         self._begun = False
 
     def take(self, cutout: Cutout) -> Iterator[Cutout]:
-        """The next cut-out; gives those that no correction can reach any more."""
+        """The next cut-out; gives those that no correction can reach any more.
+
+        It waits for the one after it, which alone tells until when it is shown: durations in files are those of the frames as
+        they were coded, or nominal.
+        """
+        last, self._last = self._last, cutout
+        if last is not None:
+            yield from self._shown(last, float(cutout.frame.pts))
+
+    def _shown(self, cutout: Cutout, end_s: float) -> Iterator[Cutout]:
         frame, before = cutout.frame, self._shot
         if not self._begun and frame.index > 0:  # an earlier run had the frames before this one
             self._waiting = [fix for fix in self._waiting if not self._is_past(fix, frame)]
@@ -87,7 +97,7 @@ class _Spreading:
                 yield from self._let_go()
         now = _Held(self._carried_forward(cutout))
         # Not the first alone: by the nominal rate, frame numbers and times may be out of order.
-        for fix in [fix for fix in self._waiting if self._is_now(fix, frame)]:
+        for fix in [fix for fix in self._waiting if self._is_now(fix, frame, end_s)]:
             self._waiting.remove(fix)
             self._correct(now, fix)
         self._held.append(now)
@@ -97,6 +107,10 @@ class _Spreading:
 
     def rest(self) -> Iterator[Cutout]:
         """What is still held back, at the end of the film."""
+        last, self._last = self._last, None
+        if last is not None:
+            frame = last.frame
+            yield from self._shown(last, float(frame.pts + max(frame.duration_s or 0, 1 / self._rate)))
         if self._begun:  # where an earlier run had all frames, it has told
             self._outcome.notes += [f"correction {fix.number}: the film ends before it" for fix in self._waiting]
         self._waiting.clear()
@@ -112,11 +126,11 @@ class _Spreading:
             return fix.frame < frame.index
         return float(frame.pts) - _ROUNDED_S > fix.time_s
 
-    def _is_now(self, fix: Fix, frame: Frame) -> bool:
+    def _is_now(self, fix: Fix, frame: Frame, end_s: float) -> bool:
+        """Whether a correction is for this frame, which is shown until ``end_s``, or for one before it."""
         if fix.frame is not None:
             return frame.index >= fix.frame
-        end = frame.pts + (frame.duration_s or 1 / self._rate)
-        return float(end) - _ROUNDED_S > fix.time_s
+        return end_s - _ROUNDED_S > fix.time_s
 
     def _reachable(self, frame: Frame) -> bool:
         """Whether a correction that is still to come may change this frame."""

@@ -209,10 +209,28 @@ class TestSpreading:
             time_s = _seconds(told)
             state = _Spreading([], rate, Outcome())
             claims = [
-                state._is_now(Fix(1, time_s), Frame(tiny, index=i, pts=i / rate)) for i in (max(0, k - 1), k) if i <= k
+                state._is_now(Fix(1, time_s), Frame(tiny, index=i, pts=i / rate), float((i + 1) / rate))
+                for i in (max(0, k - 1), k)
             ]
             assert claims[-1]
             assert k == 0 or not claims[0]
+
+    def test_a_time_is_the_frame_that_is_shown_then_whatever_durations_say(self, tmp_path: Path) -> None:
+        """Half a second without a frame; H.264 with B-frames in MP4 has the durations in the order of decoding."""
+        times = [Fraction(k, 25) + (Fraction(1, 2) if k > 5 else 0) for k in range(12)]
+        before = []
+        for c, pts in zip(film(12), times, strict=True):
+            length = Fraction(1, 2) if c.frame.index == 8 else Fraction(1, 25)
+            frame = Frame(c.frame.rgb, index=c.frame.index, pts=pts, duration_s=length)
+            before.append(cutout_of(frame, c.alpha, *c.heads))
+        whole = disc(160, 120, 50)
+        for time_s, index in ((0.19, 4), (0.5, 5), (0.7399, 6), (0.78, 7), (0.86, 9), (0.979, 11)):
+            fix = replace(mask_fix(tmp_path, index, whole, spread_s=0), time_s=time_s, frame=None)
+            after, outcome = fixed(before, fix)
+            assert [k for k in range(12) if after[k] is not before[k]] == [index]
+            assert outcome.notes == []
+        _, outcome = fixed(before, Fix(1, 0.99, click=Click(1, 1, "head")))
+        assert outcome.notes == ["correction 1: the film ends before it"]
 
     def test_never_across_a_cut(self, tmp_path: Path) -> None:
         before = film(12)
@@ -277,8 +295,8 @@ class TestSpreading:
         held = []
         for cutout in with_fixes(counted(), [mask_fix(tmp_path, 20, disc(170, 120, 50))], RATE):
             held.append(taken - cutout.frame.index - 1)
-        assert held[:10] == [0] * 10
-        assert held[25:] == [0] * 15
+        assert held[:10] == [1] * 10  # until the next one is there, each frame might be shown for longer
+        assert held[25:] == [1] * 14 + [0]
         assert 6 <= max(held) <= 10
 
     def test_large_pictures_are_held_back_less(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
