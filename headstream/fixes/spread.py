@@ -68,6 +68,7 @@ class _Spreading:
     def __init__(self, fixes: list[Fix], rate: Fraction, outcome: Outcome) -> None:
         self._waiting, self._rate, self._outcome = fixes, rate, outcome
         self._masks = [fix for fix in fixes if fix.mask is not None]
+        self._placed: dict[int, float] = {}  # corrections by number -> when the frame is shown that they belong to
         self._last: Cutout | None = None
         self._held: deque[_Held] = deque()
         self._live: list[_Live] = []
@@ -97,7 +98,9 @@ class _Spreading:
                 yield from self._let_go()
         now = _Held(self._carried_forward(cutout))
         # Not the first alone: by the nominal rate, frame numbers and times may be out of order.
-        for fix in [fix for fix in self._waiting if self._is_now(fix, frame, end_s)]:
+        due = sorted((fix for fix in self._waiting if self._is_now(fix, frame, end_s)), key=lambda fix: fix.number)
+        self._placed |= {fix.number: float(frame.pts) for fix in due}
+        for fix in due:
             self._waiting.remove(fix)
             self._correct(now, fix)
         self._held.append(now)
@@ -178,7 +181,10 @@ class _Spreading:
     def _spread_s(self, fix: Fix, way: int) -> float:
         """How far a correction reaches, forward (1) or back (-1): to where a mask says anew what the head is."""
         others = [m for m in self._masks if m.head is None or m.head == fix.head]
-        return min([fix.spread_s, *(d for m in others if (d := way * (m.time_s - fix.time_s)) > 0)])
+        return min([fix.spread_s, *(d for m in others if (d := way * (self._when(m) - self._when(fix))) > 0)])
+
+    def _when(self, fix: Fix) -> float:
+        return self._placed.get(fix.number, fix.time_s)
 
     def _carry_back(self, frame: Frame, fix: Fix, correction: Correction) -> None:
         spread_s = self._spread_s(fix, -1)

@@ -232,6 +232,16 @@ class TestSpreading:
         _, outcome = fixed(before, Fix(1, 0.99, click=Click(1, 1, "head")))
         assert outcome.notes == ["correction 1: the film ends before it"]
 
+    @pytest.mark.parametrize("numbers", [(1, 2), (2, 1)])
+    def test_of_one_frame_the_last_in_the_file_holds(self, numbers: tuple[int, int], tmp_path: Path) -> None:
+        one, two = disc(150, 120, 50), disc(150, 120, 30)
+        by_time = mask_fix(tmp_path, 9, one, numbers[0])
+        by_time = replace(by_time, time_s=0.41, frame=None)
+        by_number = mask_fix(tmp_path, 10, two, numbers[1])
+        after, outcome = fixed(film(20), *sorted((by_time, by_number), key=lambda fix: fix.time_s))
+        assert (after[10].alpha == (two if numbers == (1, 2) else one)).all()
+        assert outcome.settled == set(range(7, 14))  # neither keeps the other from spreading
+
     def test_never_across_a_cut(self, tmp_path: Path) -> None:
         before = film(12)
         for k in (0, 1, 2, 3, 9, 10, 11):
