@@ -14,6 +14,7 @@ from pathlib import Path
 
 from headstream.apart import check_apart, model_files
 from headstream.capture.file import FileSource
+from headstream.capture.survey import shown_s
 from headstream.errors import SourceError, UsageError
 from headstream.fixes.read import Film, Fix, read_fixes
 from headstream.fixes.spread import Outcome, with_fixes
@@ -132,7 +133,8 @@ def cut_video_file(
     kind, matte_kind = check_job(job)
     threads = tools.threads if tools else None
     with FileSource(job.source, threads=threads, rate=job.rate) as source, ExitStack() as stack:
-        film = Film(source.size_px, source.rate, source.frames_expected)
+        times_s = shown_s(job.source) if job.fixes is not None and not source.of_pictures else []
+        film = Film(source.size_px, source.rate, len(times_s) or source.frames_expected, times_s)
         fixes = read_fixes(job.fixes, film) if job.fixes is not None else []
         check_apart([fix.mask for fix in fixes if fix.mask is not None], _written(job))
         tools = tools or stack.enter_context(_open_tools(job.model, job.device))

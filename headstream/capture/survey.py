@@ -74,6 +74,29 @@ def counted(path: Path, rate: Fraction | None = None) -> tuple[int, Fraction]:
     return len(times), (last - min(times)) * base
 
 
+def shown_s(path: Path) -> list[float]:
+    """When the frames of a film are shown, in seconds from the first, by its packets; [] where these do not tell. A film that is
+    damaged on the way is none of this one's business: whoever decodes it says so."""
+    import av
+
+    ticks: list[int | None] = []
+    clock = Continuity()
+    try:
+        with open_film(path) as container:
+            stream = video_stream(container, path)
+            if tells_no_times(container, stream):
+                return []
+            for packet in container.demux():
+                clock.follow(packet)
+                if packet.stream.index == stream.index and packet.size and not packet.is_discard:
+                    ticks.append(packet.pts)
+            base = Fraction(stream.time_base)
+    except (SourceError, av.error.FFmpegError, OSError):
+        return []
+    known = sorted(tick for tick in ticks if tick is not None)
+    return [float((tick - known[0]) * base) for tick in known] if len(known) == len(ticks) else []
+
+
 def survey(path: Path) -> Survey:
     """Read all packets of a film's picture. Raises SourceError for a file that cannot even be opened."""
     import av

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -50,11 +51,18 @@ class Fix:
 
 @dataclass(frozen=True)
 class Film:
-    """What a correction has to fit. frames: how many there are, 0 if the file does not say."""
+    """What a correction has to fit. frames: how many there are, 0 if the file does not say.  times_s: when each is shown, from
+    the first, where that is known: rates are nominal, and some are guessed."""
 
     size_px: tuple[int, int]
     rate: Fraction
     frames: int = 0
+    times_s: Sequence[float] = ()
+
+    @property
+    def length_s(self) -> float:
+        """Until the end of the last frame."""
+        return float(self.times_s[-1] + 1 / self.rate if self.times_s else self.frames / self.rate)
 
 
 def read_fixes(path: Path, film: Film) -> list[Fix]:
@@ -102,17 +110,16 @@ def _fix(number: int, entry: Any, folder: Path, film: Film) -> Fix:
 
 
 def _place(entry: dict[str, Any], film: Film) -> tuple[float, int | None]:
-    length_s = float(film.frames / film.rate)
     if "frame" in entry:
         frame = entry["frame"]
         if not (_whole(frame) and frame >= 0):
             raise _Wrong(f"frame {frame!r}: expected a number from 0")
         if film.frames and frame >= film.frames + _SLACK_S * film.rate:
             raise _Wrong(f"frame {frame} is not in the film, which has {film.frames}")
-        return float(frame / film.rate), frame
+        return film.times_s[frame] if frame < len(film.times_s) else float(frame / film.rate), frame
     time_s = _seconds(entry["time"])
-    if film.frames and time_s > length_s + _SLACK_S:
-        raise _Wrong(f"time {entry['time']} is not in the film, which is {length_s:.3f} s long")
+    if film.frames and time_s > film.length_s + _SLACK_S:
+        raise _Wrong(f"time {entry['time']} is not in the film, which is {film.length_s:.3f} s long")
     return time_s, None
 
 

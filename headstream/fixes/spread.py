@@ -17,7 +17,9 @@ from headstream.types import Cutout, Float32Array, Frame, Head
 from headstream.window import through
 
 _HELD_BYTES = 512 << 20  # pictures held back for a correction that is still to come: 40 frames of 4K, 8 bits
-_EARLY = 1.5  # frame numbers are turned to times by the nominal rate: hold back from a little earlier
+_EARLY = (
+    1.5  # where packets tell no times, numbers are turned to times by the nominal rate: hold back from a little earlier
+)
 _LOST = 0.3  # share of what is followed that must still look as it did
 _ROUNDED_S = 0.0006  # people give times in milliseconds: half of one, and what floats lose
 
@@ -97,7 +99,7 @@ class _Spreading:
                 self._live = []
                 yield from self._let_go()
         now = _Held(self._carried_forward(cutout))
-        # Not the first alone: by the nominal rate, frame numbers and times may be out of order.
+        # Not the first alone: where packets tell no times, frame numbers and times may be out of order.
         due = sorted((fix for fix in self._waiting if self._is_now(fix, frame, end_s)), key=lambda fix: fix.number)
         self._placed |= {fix.number: float(frame.pts) for fix in due}
         for fix in due:
@@ -138,7 +140,7 @@ class _Spreading:
     def _reachable(self, frame: Frame) -> bool:
         """Whether a correction that is still to come may change this frame."""
         for fix in self._waiting:
-            if fix.frame is None and float(frame.pts) > fix.time_s - fix.spread_s:
+            if float(frame.pts) > fix.time_s - fix.spread_s:
                 return True
             if fix.frame is not None and frame.index >= fix.frame - _EARLY * fix.spread_s * self._rate:
                 return True

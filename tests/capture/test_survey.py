@@ -13,7 +13,7 @@ import pytest
 
 from headstream.capture.file import FileSource
 from headstream.capture.marks import Span, checksum
-from headstream.capture.survey import counted, length_s, survey
+from headstream.capture.survey import counted, length_s, shown_s, survey
 from headstream.errors import SourceError
 from tests.media import needs_ffmpeg, pattern, write_video
 
@@ -50,6 +50,7 @@ def test_packets_tell_the_frames(film: Path) -> None:
     assert [int(tick) * found.time_base for tick in found.ticks] == times
     assert np.flatnonzero(found.keys)[:2].tolist() == ([0, 1] if film.suffix == ".mov" else [0, 10])
     assert abs(length_s(film) - COUNT / rate) < 0.2
+    assert shown_s(film) == [float(time - times[0]) for time in times]
 
 
 @pytest.mark.parametrize("number", [1, 3, 5])
@@ -105,10 +106,14 @@ def test_what_packets_do_not_tell(tmp_path: Path) -> None:
         return tmp_path / name
 
     assert "an edit list hides frames" in survey(made("edited.mp4", "-ss", "0.7")).fault
+    with FileSource(tmp_path / "edited.mp4") as source:
+        assert shown_s(tmp_path / "edited.mp4") == [float(frame.pts) for frame in source]
     assert "some frames have no time" in survey(made("raw.h264")).fault
+    assert shown_s(tmp_path / "raw.h264") == shown_s(tmp_path / "none.mp4") == []
     turned = write_video(tmp_path / "b.mp4", frames, options={"g": "10", "bf": "2"})
     subprocess.run(["ffmpeg", "-v", "error", "-i", turned, "-c", "copy", tmp_path / "b.avi"], check=True)
     assert "no times of their own" in survey(tmp_path / "b.avi").fault
+    assert shown_s(tmp_path / "b.avi") == []
     half = tmp_path / "half.mp4"
     half.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
     assert "damaged" in survey(half).fault  # the last one there is

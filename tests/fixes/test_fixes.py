@@ -22,7 +22,8 @@ from headstream.fixes.spread import Outcome, _Spreading, fade, with_fixes
 from headstream.matte.patch import alpha_in, repainted
 from headstream.review.page import clock
 from headstream.types import Colour, Cutout, Frame, Planes, Region, UInt8Array
-from tests.media import alpha_of
+from tests.conftest import moving_portrait
+from tests.media import alpha_of, write_video
 from tests.scenes import SIZE, cutout_of, disc, frame_at, head_at, plain, scene
 
 FILM = Film(SIZE, Fraction(25), 100)
@@ -102,6 +103,17 @@ class TestReading:
     def test_a_film_that_does_not_say_how_long_it_is(self, tmp_path: Path) -> None:
         path = write(tmp_path, {"time": 900, "click": [1, 1, "head"]})
         assert read_fixes(path, Film(SIZE, RATE, 0))[0].time_s == 900
+
+    def test_frames_are_placed_by_their_own_times(self, tmp_path: Path) -> None:
+        """A rate that is guessed from the first frames, one a second, of a film that goes on with 30."""
+        times_s = [float(k) for k in range(10)] + [10 + k / 30 for k in range(60)]
+        film = Film(SIZE, Fraction(1), 70, times_s)
+        click = {"click": [1, 1, "head"]}
+        given = [{"frame": 9, **click}, {"frame": 40, **click}, {"frame": 70, **click}, {"time": 12.9, **click}]
+        fixes = {fix.number: fix for fix in read_fixes(write(tmp_path, *given), film)}
+        assert [fixes[n].time_s for n in (1, 2, 3, 4)] == [9, 11, 70, 12.9]
+        with pytest.raises(UsageError, match=r"time 15 is not in the film, which is 12.967 s long"):
+            read_fixes(write(tmp_path, {"time": 15, **click}), film)
 
     def test_masks_of_every_kind(self, tmp_path: Path) -> None:
         grey = disc(100, 100, 50)
@@ -334,6 +346,13 @@ class TestSpreading:
         after, _ = fixed(slow, by_number, by_time)
         assert [k for k in range(14) if (after[k].alpha == disc(130 + 2 * k, 120, 50)).all()] == [6, 12]
 
+    def test_frame_numbers_reach_back_at_any_rate(self, tmp_path: Path) -> None:
+        """25 frames a second of a film that says it has five."""
+        before = film(24)
+        fix = mask_fix(tmp_path, 12, disc(130 + 24, 120, 50))
+        after = list(with_fixes(iter(before), [fix], Fraction(5)))
+        assert [k for k in range(24) if after[k] is not before[k]] == list(range(7, 18))
+
     def test_from_the_middle_on_corrections_of_earlier_frames_are_none_of_ours(self, tmp_path: Path) -> None:
         before = film(24)[12:]
         past = [mask_fix(tmp_path, 11, disc(60, 60, 30)), Fix(2, 11 / 25, click=Click(150, 85, "head"))]
@@ -422,6 +441,15 @@ class TestVideo:
         assert changed[0] >= 11
         assert changed[-1] <= 19
         assert len(changed) >= 5
+
+    def test_a_frame_of_a_film_whose_rate_is_guessed(
+        self, portrait: UInt8Array, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        times = [1000 * k for k in range(6)] + [6000 + 33 * k for k in range(60)]
+        film = write_video(tmp_path / "slow.mkv", moving_portrait(portrait, 66), pts=times, rate=1)
+        fixes = write(tmp_path, {"frame": 60, "click": [5, 5, "not"]})
+        assert main(["video", str(film), "--out", str(tmp_path / "o.mkv"), "--fix", str(fixes)]) == 0
+        assert "correction 1: frame 60 is already so" in capsys.readouterr().err
 
     def test_a_wrong_file_is_refused(self, head_clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         fixes = write(tmp_path, {"time": "0:10:00", "mask": "m.png"})
