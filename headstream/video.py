@@ -17,7 +17,7 @@ from headstream.capture.file import FileSource
 from headstream.capture.survey import shown_s
 from headstream.errors import SourceError, UsageError
 from headstream.fixes.read import Film, Fix, read_fixes
-from headstream.fixes.spread import Outcome, with_fixes
+from headstream.fixes.spread import Outcome, reach, with_fixes
 from headstream.foresight import file_cutter
 from headstream.lock import locked
 from headstream.lookahead import FRAMES, with_look_ahead
@@ -143,7 +143,7 @@ def cut_video_file(
         kinds = (kind.with_threads(threads), matte_kind and matte_kind.with_threads(threads))
         with locked([p for p in (job.out, job.matte) if p is not None]):
             cutter = file_cutter(tools.segmenter, tools.finder, job.options)
-            lead = _lead(job, fixes, source)
+            lead = (FRAMES if job.look_ahead else 0) + reach(fixes, film)
             outputs = open_outputs(job, source, tools.segmenter, kinds, lead=lead, fixes=fixes, threads=threads)
             try:
                 outputs.take_up(source, cutter)
@@ -189,13 +189,6 @@ def cautions(source: FileSource, kind: OutputFormat) -> list[str]:
 def _write_review(job: VideoJob, report: VideoReport) -> None:
     if job.review is not None and report.doubts is not None and report.doubts.frames:
         write_page(job.review, job.source.name, report.doubts)
-
-
-def _lead(job: VideoJob, fixes: list[Fix], source: FileSource) -> int:
-    """How many frames before another what comes between cutting and writing may look at."""
-    spread_s = max((fix.spread_s for fix in fixes), default=0.0)
-    # A correction reaches that far both ways, and looks as far for what it changes. Rates vary: twice the frames.
-    return (FRAMES if job.look_ahead else 0) + math.ceil(4 * spread_s * source.rate)
 
 
 def _finished(

@@ -491,6 +491,16 @@ def test_segments_shorter_than_what_is_looked_at_are_none_and_it_is_told(film: P
     assert not any("one piece" in note for note in cut(film, tmp_path / "o.mkv", stop_at=2, segment_s=0).notes)
 
 
+def test_how_many_frames_corrections_reach_is_told_by_the_densest_part(portrait: UInt8Array, tmp_path: Path) -> None:
+    """Two a second and then a hundred: by the average rate five frames would be enough."""
+    times = [500 * k for k in range(10)] + [5000 + 10 * k for k in range(34)]
+    film = write_video(tmp_path / "burst.mp4", moving_portrait(portrait, COUNT), pts=times)
+    fixes = tmp_path / "fixes.json"
+    fixes.write_text(json.dumps([{"frame": 30, "click": [1, 1, "head"], "spread_s": 0.15}]))
+    report = cut(film, tmp_path / "o.mkv", stop_at=2, fixes=fixes, segment_s=1.5)
+    assert "made in one piece: corrections and look-ahead reach 30 frames, and a segment has 10" in report.notes
+
+
 class Slow(FileSource):
     """Is long in coming to its second frame, as a film is that is read again from the start."""
 

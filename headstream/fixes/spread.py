@@ -8,8 +8,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 
+import numpy as np
+
 from headstream.fixes.correct import Correction, brought_to, by_click, by_mask
-from headstream.fixes.read import Fix, read_mask
+from headstream.fixes.read import Film, Fix, read_mask
 from headstream.matte.motion import Motion
 from headstream.matte.trail import Trail
 from headstream.track.cuts import another_shot, thumbnail
@@ -41,6 +43,15 @@ def with_fixes(
     pictures no more than fit into half a gigabyte.
     """
     return through(_Spreading(list(fixes), rate, outcome or Outcome()), cutouts)
+
+
+def reach(fixes: Sequence[Fix], film: Film) -> int:
+    """How many frames before another corrections may look at: they reach ``spread_s`` both ways, and look as far for what they
+    change. Where packets tell no times, twice as many as by the nominal rate: rates vary."""
+    spread_s = max((fix.spread_s for fix in fixes), default=0.0)
+    times_s = np.array(film.times_s)
+    there = np.searchsorted(times_s, times_s + 2 * spread_s) - np.arange(len(times_s))
+    return max(math.ceil(4 * spread_s * film.rate), int(there.max(initial=0)) if spread_s else 0)
 
 
 def fade(away_s: float, spread_s: float) -> float:

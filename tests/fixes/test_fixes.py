@@ -18,7 +18,7 @@ from headstream.colour import planes_from_rgb
 from headstream.errors import SourceError, UsageError
 from headstream.fixes import spread
 from headstream.fixes.read import Click, Film, Fix, _seconds, read_fixes, read_mask
-from headstream.fixes.spread import Outcome, _Spreading, fade, with_fixes
+from headstream.fixes.spread import Outcome, _Spreading, fade, reach, with_fixes
 from headstream.matte.patch import alpha_in, repainted
 from headstream.review.page import clock
 from headstream.types import Colour, Cutout, Frame, Planes, Region, UInt8Array
@@ -253,6 +253,15 @@ class TestSpreading:
         after, outcome = fixed(film(20), *sorted((by_time, by_number), key=lambda fix: fix.time_s))
         assert (after[10].alpha == (two if numbers == (1, 2) else one)).all()
         assert outcome.settled == set(range(7, 14))  # neither keeps the other from spreading
+
+    def test_how_far_it_looks_is_known_beforehand(self) -> None:
+        fix = Fix(1, 1.0, click=Click(1, 1, "head"), spread_s=0.5)
+        burst = [k / 5 for k in range(20)] + [4 + k / 100 for k in range(200)]
+        assert (
+            reach([], Film(SIZE, RATE, 0, burst)) == reach([replace(fix, spread_s=0)], Film(SIZE, RATE, 0, burst)) == 0
+        )
+        assert reach([fix], FILM) == reach([fix], Film(SIZE, RATE, 100, [k / 25 for k in range(100)])) == 50
+        assert 100 <= reach([fix], Film(SIZE, Fraction(6), 220, burst)) <= 101  # by times that are rounded
 
     def test_never_across_a_cut(self, tmp_path: Path) -> None:
         before = film(12)
