@@ -130,12 +130,14 @@ def open_sinks(
     *,
     sound: Path | None = None,
     old_sound: bool = False,
-    fields: bool = True,
+    own: bool = False,
 ) -> list[VideoSink]:
-    """fields: whether lines are where they are in the film, so that its fields are theirs."""
+    """own: whether they are clips of their own. Their lines are not those of the film's fields, and their picture begins at
+    once: programs that read frames at a constant rate would show the first one twice, and lips would be late."""
     clip = replace(clip_of(film), size_px=size_px, sound=sound, old_sound=old_sound)
-    if not fields:
-        clip = replace(clip, top_field_first=None)
+    if own:
+        start_s = film.first_pts_s
+        clip = replace(clip, top_field_first=None, video_start_s=Fraction(0), start_s=start_s, from_picture=True)
     sinks: list[VideoSink] = []
     try:
         for path, kind, what in kinds:

@@ -119,7 +119,7 @@ def crop_film(job: CropJob, progress: Progress | None = None) -> DubReport:
                 yield clip
 
         with locked([path for path, _, _ in kinds]):
-            sinks = open_sinks(film, kinds, (job.size, job.size), fields=False)
+            sinks = open_sinks(film, kinds, (job.size, job.size), own=True)
             write_all(clips(), sinks, report, len(path), progress)
     return report
 
@@ -184,9 +184,10 @@ def paste_film(job: PasteJob, progress: Progress | None = None) -> DubReport:
         shifts = _shifts(job, path, rule, partly(progress, 0, passes)) if job.match_colour else None
         report = DubReport(head=chosen_head(track, job.head), device=segmenter.device, model=segmenter.card.name)
         if rule == "by time":
+            late = "; if its first picture is in it twice, lips are late: leave one out"
             report.notes.append(
                 f"the clip has {own_length.frames} frames, the film {length.frames}: each frame of the film takes the clip's "
-                "nearest in time"
+                f"nearest in time{late if own_length.frames > length.frames else ''}"
             )
         if clip.hides_alpha:
             report.notes.append("the clip's transparency (VP9) cannot be read here; the film's own matte is used")

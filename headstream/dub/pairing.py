@@ -28,7 +28,11 @@ def pairing_rule(film: Length, clip: Length, clip_path: Path) -> str:
     if abs(clip.seconds - film.seconds) <= max(2 * frame_s, film.seconds / 100):
         return "by time"
     apart = clip.frames - film.frames
-    remedy = f"repeat its last frame {-apart} times" if apart < 0 else f"leave out the last {apart}"
+    remedy = (
+        f"repeat its last frame {-apart} times"
+        if apart < 0
+        else f"leave out the last {apart}, or the first where they are the same"
+    )
     raise UsageError(
         f"{clip_path}: {clip.frames} frames in {float(clip.seconds):.2f} s, but the film has {film.frames} in "
         f"{float(film.seconds):.2f} s; a clip must be as long as the film it goes back to: make it anew with sound as long as "

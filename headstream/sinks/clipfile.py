@@ -74,7 +74,9 @@ class ClipFile:
             self._carriers.append(StreamCarrier(clip.sound, self.container, kinds=frozenset({"audio"}), chosen=True))
         chosen = None if clip.sound is None else False
         if clip.path is not None:
-            source = StreamCarrier(clip.path, self.container, start_s=clip.start_s, kinds=kinds, chosen=chosen)
+            source = StreamCarrier(
+                clip.path, self.container, start_s=clip.start_s, kinds=kinds, chosen=chosen, trims=clip.from_picture
+            )
             self._carriers.append(source)
         self.notes += [note for carrier in self._carriers for note in carrier.notes]
 

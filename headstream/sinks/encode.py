@@ -46,6 +46,7 @@ class ClipInfo:
     path, start_s: the file to carry sound from, and where its clock starts; None for a source without one.
     sound: another file whose sound takes the place of that one's.  old_sound: whether that one's is kept after it.
     timecode: of the first frame, as cameras count (HH:MM:SS:FF, drop frame HH:MM:SS;FF); "" where there is none.
+    from_picture: nothing else begins before second 0, where the picture does.
     top_field_first: of frames that are two fields each, whether the upper lines are the earlier ones; None for all others.
     """
 
@@ -59,6 +60,7 @@ class ClipInfo:
     sound: Path | None = None
     old_sound: bool = False
     timecode: str = ""
+    from_picture: bool = False
     top_field_first: bool | None = None
 
 

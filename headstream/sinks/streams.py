@@ -33,6 +33,7 @@ _QUICKTIME_NAMES = {
 }
 _MOST_DAMAGED = 50  # packets more than were taken: past that, a muxer is taken to refuse the stream
 _LONGEST_GAP_S = Fraction(3600)  # of files that do not know their length; what is longer is a broken time
+_OPUS_DELAY_S = Fraction(1, 100)  # Opus is told to begin that early; muxers know, and do without
 STREAMS = frozenset({"audio", "subtitle", "attachment"})  # all there may be beside the picture
 
 
@@ -42,7 +43,7 @@ class StreamCarrier:
     Streams are added when it is made, before the output's header is written; ``advance(t)`` writes all that belongs
     before second ``t`` of the output, ``finish(t)`` the rest (or all up to ``t``). ``notes`` says what became of each.
     start_s: what second of the source is 0 of the output; None for its own first.  chosen: whether players are to play this
-    source's sound of themselves; None for what the source says.
+    source's sound of themselves; None for what the source says.  trims: leave out what begins before second 0 of the output.
     """
 
     def __init__(
@@ -53,13 +54,14 @@ class StreamCarrier:
         start_s: Fraction | None = None,
         kinds: frozenset[str] = STREAMS,
         chosen: bool | None = None,
+        trims: bool = False,
     ) -> None:
         import av
 
         self.notes: list[str] = []
         self._input = av.open(str(source.absolute()), metadata_errors="replace")
         own_start_s = Fraction(self._input.start_time or 0, 1_000_000)
-        self._output, self._start_s = output, own_start_s if start_s is None else start_s
+        self._output, self._start_s, self._trims = output, own_start_s if start_s is None else start_s, trims
         self._container = output.format.name.split(",")[0]
         self._routes: dict[int, Route] = {}
         for stream in self._input.streams:
@@ -177,7 +179,22 @@ class StreamCarrier:
             if when >= until_s:
                 self._held = packet
                 return
-            self._write(packet)
+            if not (self._trims and self._is_early(packet)):
+                self._write(packet)
+
+    def _is_early(self, packet: Any) -> bool:
+        """Whether a packet begins before the output does: a muxer that has no negative times would move all others. Subtitles
+        that are still shown then begin with it."""
+        begins_s = Fraction(packet.dts if packet.pts is None else packet.pts) * packet.time_base - self._start_s
+        if begins_s >= 0:
+            return False
+        if packet.stream.type == "audio":
+            opus = packet.stream.codec_context is not None and packet.stream.codec_context.name.endswith("opus")
+            return begins_s < (-_OPUS_DELAY_S if opus else 0)
+        hidden = math.ceil(-begins_s / packet.time_base)
+        packet.pts = packet.dts = (packet.dts if packet.pts is None else packet.pts) + hidden
+        packet.duration = max(0, (packet.duration or 0) - hidden)
+        return not packet.duration
 
     def _write(self, packet: Any) -> None:
         import av

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ from headstream.sinks.formats import output_format
 from headstream.tracks import track_file
 from headstream.types import Colour, Cutout, Float32Array, Frame, Planes, UInt8Array
 from tests.conftest import moving_portrait
-from tests.media import decoded, frame_times, probe, sound_nobody_knows, tone, video_stream, write_video
+from tests.media import decoded, frame_times, needs_ffmpeg, probe, sound_nobody_knows, tone, video_stream, write_video
 
 pytestmark = pytest.mark.usefixtures("answers_kept")
 
@@ -252,6 +253,8 @@ def test_frames_are_paired_by_number_or_by_time() -> None:
         pairing_rule(film, Length(5, Fraction(1, 2)), Path("c"))
     with pytest.raises(UsageError, match="leave out the last 4"):
         pairing_rule(film, Length(14, Fraction(14, 10)), Path("c"))
+    with pytest.raises(UsageError, match="the last 4, or the first where they are the same"):
+        pairing_rule(film, Length(14, Fraction(14, 10)), Path("c"))
     clip = [Frame(np.zeros((2, 2, 3), np.uint8), index=k, pts=Fraction(k, 5)) for k in range(5)]
     paired = Paired(iter(clip), "by time", Path("c"))
     assert [paired.frame(k, Fraction(k, 10)).index for k in range(10)] == [0, 1, 1, 2, 2, 3, 3, 4, 4, 4]
@@ -292,11 +295,65 @@ def test_a_round_trip_gives_the_film_back(film: tuple[Path, Path], tmp_path: Pat
     info = video_stream(clip)
     assert (info["width"], info["height"], info["pix_fmt"]) == (200, 200, "yuva420p")
     assert_same_times(source, clip)
-    assert sound_of(clip) == sound_of(source)
+    assert sound_of(clip) == sound_of(source)[1:]  # the first is the encoder's own, before the picture
     report = paste_film(PasteJob(source, track, clip, final))
     assert report.changed == 0
     assert_same_pictures(source, final)
     assert sound_of(final) == sound_of(source)
+
+
+@pytest.mark.parametrize("name", ["c.mkv", "c.mp4", "c.mov", "c.webm"])
+def test_a_clip_begins_with_its_picture(film: tuple[Path, Path], tmp_path: Path, name: str) -> None:
+    """AAC begins before its own first moment; what moves the picture for that makes others read its first frame twice."""
+    source, track = film
+    crop_film(CropJob(source, track, tmp_path / name, size=96))
+    with av.open(str(tmp_path / name)) as container:
+        ticks = [packet.pts for packet in container.demux(container.streams.video[0]) if packet.size]
+        starts = [stream.start_time * stream.time_base for stream in container.streams]
+    assert (min(ticks), len(ticks)) == (0, 30)
+    assert starts[0] == 0 <= starts[1] < 0.03
+    needs_ffmpeg()
+    frames = tmp_path / "frames"
+    frames.mkdir()
+    subprocess.run(["ffmpeg", "-v", "error", "-i", tmp_path / name, frames / "%03d.png"], check=True)
+    assert len(list(frames.glob("*.png"))) == 30
+    if name == "c.mkv":
+        shutil.copy(frames / "030.png", frames / "031.png")
+        report = paste_film(PasteJob(source, track, frames, tmp_path / "o.mkv"))
+        assert any("30: each" in note and "twice, lips are late" in note for note in report.notes)
+
+
+def test_a_clip_of_a_film_whose_picture_comes_late_has_the_sound_from_there(
+    portrait: UInt8Array, tmp_path: Path
+) -> None:
+    source = write_video(
+        tmp_path / "late.mkv", moving_portrait(portrait, 20), pts=[500 + 40 * k for k in range(20)], sound=True
+    )
+    subtitled = tmp_path / "film.mkv"
+    (tmp_path / "s.srt").write_text(
+        "1\n00:00:00,100 --> 00:00:00,300\nOver\n\n2\n00:00:00,400 --> 00:00:00,900\nStill\n"
+    )
+    needs_ffmpeg()
+    inputs = ["-i", str(source), "-i", str(tmp_path / "s.srt")]
+    subprocess.run(["ffmpeg", "-v", "error", *inputs, "-map", "0", "-map", "1", "-c", "copy", subtitled], check=True)
+    track_file(subtitled, tmp_path / "t.json")
+    crop_film(CropJob(subtitled, tmp_path / "t.json", tmp_path / "c.mkv", size=96))
+    with av.open(str(subtitled)) as whole, av.open(str(tmp_path / "c.mkv")) as clip:
+        begins_s = next(whole.decode(video=0)).time
+        whole.seek(0)
+        expected = [bytes(p) for p in whole.demux(audio=0) if p.size and float(p.pts * p.time_base) >= begins_s]
+        assert [float(p.pts * p.time_base) for p in clip.demux(video=0) if p.size] == pytest.approx(
+            [k / 25 for k in range(20)]
+        )
+        clip.seek(0)
+        lines = [
+            (bytes(p), float(p.pts * p.time_base), float(p.duration * p.time_base))
+            for p in clip.demux(subtitles=0)
+            if p.size
+        ]
+    assert sound_of(tmp_path / "c.mkv") == expected
+    assert [line[0] for line in lines] == [b"Still"]
+    assert lines[0][1:] == pytest.approx((0, 0.9 - begins_s), abs=2e-3)
 
 
 def test_a_round_trip_of_uneven_times(portrait: UInt8Array, uneven_pts: list[int], tmp_path: Path) -> None:
@@ -534,7 +591,7 @@ def test_a_clip_that_is_resampled_has_no_fields(tmp_path: Path, fields: bool) ->
     out = tmp_path / "o.mov"
     kind = output_format(out)
     with FileSource(source) as film:
-        (sink,) = open_sinks(film, [(out, kind, "clip")], (96, 64), fields=fields)
+        (sink,) = open_sinks(film, [(out, kind, "clip")], (96, 64), own=not fields)
         for frame in film:
             sink.write(Cutout(frame))
         sink.close()
