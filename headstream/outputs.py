@@ -202,9 +202,10 @@ def _identity(
     card = segmenter.card
     weights = card.mark(lambda file: card.revision or (str(fingerprint(file)) if file.exists() else ""))
     model = {"name": card.name, "weights": weights, "device": segmenter.device}
-    options = dataclasses.asdict(job.options) | {"background": job.background, "codec": job.codec}
-    options |= {"outputs": [dataclasses.asdict(kind) for kind in kinds], "segment": every}
     behind = parse_background(job.background)
+    # A file's name may be told in many ways; what is in it is asked for below.
+    options = dataclasses.asdict(job.options) | {"background": "file" if isinstance(behind, Path) else behind}
+    options |= {"codec": job.codec, "outputs": [dataclasses.asdict(kind) for kind in kinds], "segment": every}
     options |= {"look_ahead": job.look_ahead, "rate": job.rate}
     others = [path for path in (behind, job.fixes, *(fix.mask for fix in fixes)) if isinstance(path, Path)]
     return identity_of(job.source, options, model, others)

@@ -314,6 +314,14 @@ class TestNotOfUse:
         cut(film, tmp_path / "o.mkv", stop_at=15)
         assert "an option is another (heads)" in self.told(film, tmp_path / "o.mkv", options=CutOptions(heads="all"))
 
+    def test_another_background(self, film: Path, tmp_path: Path) -> None:
+        behind = write_video(tmp_path / "b.mp4", [pattern(64, 48, k) for k in range(3)])
+        cut(film, tmp_path / "o.mp4", stop_at=15, background=str(behind))
+        assert "(background)" in self.told(film, tmp_path / "o.mp4", background="#00b140")
+        cut(film, tmp_path / "o.mp4", stop_at=15, background=str(behind))
+        os.utime(behind, ns=(1, 1))
+        assert "a file beside the source is another" in self.told(film, tmp_path / "o.mp4", background=str(behind))
+
     def test_another_model(self, film: Path, tmp_path: Path) -> None:
         cut(film, tmp_path / "o.mkv", stop_at=15)
         assert "the model is another" in self.told(film, tmp_path / "o.mkv", model="lite")
@@ -432,8 +440,9 @@ def test_broken_off_twice_and_with_a_matte_it_is_the_same_to_the_byte(
 
 def test_a_video_behind_goes_on_where_it_was(film: Path, tmp_path: Path) -> None:
     behind = write_video(tmp_path / "b.mp4", [pattern(64, 48, 3 * k) for k in range(17)], rate=20)  # comes round twice
-    for stop in (38, None):
-        cut(film, tmp_path / "o.mp4", stop, background=str(behind))
+    for stop, name in ((38, str(behind)), (None, os.path.join(tmp_path, ".", "b.mp4"))):
+        report = cut(film, tmp_path / "o.mp4", stop, background=name)
+    assert report.resumed_from_frame == 30
     cut(film, tmp_path / "whole.mp4", background=str(behind))
     assert content(tmp_path / "o.mp4") == content(tmp_path / "whole.mp4")
 
