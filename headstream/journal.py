@@ -86,12 +86,22 @@ def read_journal(folder: Path) -> Journal | None:
         told = json.loads(place.read_text(encoding="utf-8"))
         if told["journal"] != _VERSION:
             raise ValueError("its journal is of another version of headstream")
-        segments = [Segment(**segment) for segment in told["segments"]]
+        segments = [_segment(segment) for segment in told["segments"]]
+        if not isinstance(told["of"], dict):
+            raise TypeError("it does not say of what it is")
         return Journal(folder, told["of"], segments, str(told["state"]), bool(told["complete"]), int(told["joined"]))
     except FileNotFoundError:
         return None
-    except (KeyError, TypeError, OSError, json.JSONDecodeError) as error:
+    except (KeyError, TypeError, OverflowError, RecursionError, OSError, json.JSONDecodeError) as error:
         raise ValueError(f"its journal cannot be read ({error})") from error
+
+
+def _segment(told: Any) -> Segment:
+    segment = Segment(**told)
+    numbers = [segment.frames, *segment.sizes]
+    if not isinstance(segment.name, str) or any(type(number) is not int or number < 0 for number in numbers):
+        raise TypeError(f"{segment} is none")
+    return segment
 
 
 def _write_whole(place: Path, write: Any) -> None:

@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import MagicMock
@@ -300,6 +301,13 @@ print(main(["video", {str(film)!r}, "--out", {str(tmp_path / "o.mov")!r}, "--seg
         assert cut(film, tmp_path / "o.webm").resumed_from_frame == 30
 
 
+def rewritten(key: str, value: Any, journal: Path) -> None:
+    """A journal with another value for a key of its own, or of its first segment."""
+    told = json.loads(journal.read_text())
+    (told if key in told else told["segments"][0])[key] = value
+    journal.write_text(json.dumps(told))
+
+
 class TestNotOfUse:
     """What another job left is not taken up; the reason is told in one line, and all is as if it had not been there."""
 
@@ -355,6 +363,16 @@ class TestNotOfUse:
                 "journal.json",
                 lambda p: p.write_text(p.read_text().replace('"journal": 1', '"journal": 0')),
                 "of another version",
+            ),
+            *(
+                ("journal.json", partial(rewritten, key, value), "its journal cannot be read")
+                for key, value in (
+                    ("of", None),
+                    ("frames", "10"),
+                    ("sizes", None),
+                    ("name", 7),
+                    ("joined", float("inf")),
+                )
             ),
             ("state-000001.npz", lambda p: p.write_bytes(p.read_bytes()[:-100]), "not a saved state"),
             ("0000000-0000010.cutout.packets", lambda p: p.unlink(), "segment 0000000-0000010 is missing or damaged"),
