@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,9 +17,10 @@ from headstream.errors import UsageError
 from headstream.types import UInt8Array
 
 _KEYS = {"time", "frame", "mask", "click", "head", "spread_s"}
-_CLOCK = re.compile(r"(?:(?:(\d+):)?(\d{1,2}):)?(\d{1,2}(?:\.\d+)?)")
+_CLOCK = re.compile(r"(?:(?:(\d{1,4}):)?(\d{1,2}):)?(\d{1,2}(?:\.\d+)?)")
 _LONGEST_S = 3.0  # frames are held back as long as a correction spreads
 _SPREAD_S = 0.5
+_LARGEST = 10**12  # of numbers: JSON has longer ones than floats can be, and some that are none
 _SLACK_S = 1.0  # a container's own length may be off by this much
 
 
@@ -175,8 +175,8 @@ def _click(given: Any, film: Film) -> Click:
 
 
 def _whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < _LARGEST
 
 
 def _number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < _LARGEST
