@@ -168,6 +168,8 @@ def _head(told: dict[str, Any], farthest: float) -> TrackedHead:
     side, roll_deg = float(told["side"]), float(told["roll_deg"])
     if side <= 0 or not np.isfinite([x0, y0, x1, y1, cx, cy, side, roll_deg, *landmarks.ravel()]).all():
         raise ValueError("sides must be positive, and all numbers finite")
+    if x1 < x0 or y1 < y0:
+        raise ValueError("a face's box has its corners the wrong way round")
     if max(side, abs(cx), abs(cy)) > farthest:
         raise ValueError(f"a square {side:g} px wide around {cx:g}, {cy:g} is far beyond the film's picture")
     return TrackedHead(

@@ -163,6 +163,8 @@ FIRST = {"headstream_track": 1, "source": "a", "size_px": [2, 2], "rate": "25"}
         ([json.dumps(FIRST), frame_line(roll_deg=float("nan"))], "line 2: .*all numbers finite"),
         ([json.dumps(FIRST), frame_line(side=1e9)], "far beyond the film's picture"),
         ([json.dumps(FIRST), frame_line(centre=[0, -1e15])], "far beyond the film's picture"),
+        ([json.dumps(FIRST), frame_line(box=[1, 0, 0, 1])], "line 2: .*the wrong way round"),
+        ([json.dumps(FIRST), frame_line(box=[0, 1, 1, 0])], "line 2: .*the wrong way round"),
         ([json.dumps(FIRST), "", frame_line(count=2)], "line 3: .*a head is in it twice"),
     ],
 )
