@@ -176,7 +176,7 @@ def paste_film(job: PasteJob, progress: Progress | None = None) -> DubReport:
             )
         length = Length(len(path), path[-1].time_s + 1 / film.rate)
         own_length = Length(*counted(job.clip, rate_along(job.clip, track)))
-        rule = pairing_rule(length, own_length, job.clip)
+        rule = _rule(job, track, length, own_length)
         segmenter = load_segmenter(job.model, device=job.device, fast=True)
         CutOptions().planes_of(segmenter)
         check_writable(job.out)
@@ -197,6 +197,19 @@ def paste_film(job: PasteJob, progress: Progress | None = None) -> DubReport:
             sinks = open_sinks(film, [(job.out, kind, "film")], film.size_px, sound=job.audio, old_sound=job.old_audio)
             write_all(frames, sinks, report, len(path), partly(progress, passes - 1, passes))
     return report
+
+
+def _rule(job: PasteJob, track: TrackReader, length: Length, own_length: Length) -> str:
+    """How the clip's frames are paired with those the track knows. Where the film itself fits the clip, the track is at fault."""
+    try:
+        return pairing_rule(length, own_length, job.clip)
+    except UsageError as error:
+        whole = Length(*counted(job.source, rate_along(job.source, track)))
+        nearer = abs(own_length.seconds - whole.seconds) < abs(own_length.seconds - length.seconds)
+        if whole.frames > length.frames and (nearer or own_length.frames == whole.frames):
+            known = f"knows {length.frames} frames, but {job.source} has {whole.frames}"
+            raise UsageError(f"{job.track}: {known}; it is cut off, make it anew") from error
+        raise
 
 
 def _check_clip(clip: Path) -> None:

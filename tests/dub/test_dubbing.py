@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -443,12 +444,7 @@ def test_new_sound_begins_with_its_own_first_moment(film: tuple[Path, Path], tmp
 
 def test_ctrl_c_keeps_what_is_done_and_no_more_sound(film: tuple[Path, Path], tmp_path: Path) -> None:
     source, track = film
-
-    def progress(done: int, total: int) -> None:
-        if done == 10:
-            raise KeyboardInterrupt
-
-    report = crop_film(CropJob(source, track, tmp_path / "c.mkv", size=96), progress)
+    report = crop_film(CropJob(source, track, tmp_path / "c.mkv", size=96), interrupted_at(10))
     assert report.interrupted
     assert len(frame_times(tmp_path / "c.mkv")) == report.frames == 10
     assert float(probe(tmp_path / "c.mkv")["format"]["duration"]) < 0.6
@@ -568,6 +564,28 @@ def test_a_track_of_another_film_leaves_no_output(film: tuple[Path, Path], tmp_p
     other.write_text("\n".join(map(json.dumps, empty)))
     with pytest.raises(UsageError, match="no head in this track"):
         crop_film(CropJob(source, other, tmp_path / "o.mkv", size=96))
+
+
+def test_a_track_that_is_cut_off_is_the_one_to_blame(film: tuple[Path, Path], tmp_path: Path) -> None:
+    source, track = film
+    clip, short = tmp_path / "c.mkv", tmp_path / "short.json"
+    crop_film(CropJob(source, track, clip, size=96))
+    short.write_text("".join(track.read_text().splitlines(keepends=True)[:13]))
+    with pytest.raises(UsageError, match=r"short\.json: knows 12 frames, but .*head\.mp4 has 30; it is cut off"):
+        paste_film(PasteJob(source, short, clip, tmp_path / "f.mkv"))
+    crop_film(CropJob(source, track, clip, size=96), interrupted_at(10))
+    with pytest.raises(UsageError, match=r"c\.mkv: 10 frames"):
+        paste_film(PasteJob(source, track, clip, tmp_path / "f.mkv"))
+
+
+def interrupted_at(frame: int) -> Callable[[int, int], None]:
+    """A progress that is Ctrl-C there."""
+
+    def progress(done: int, total: int) -> None:
+        if done == frame:
+            raise KeyboardInterrupt
+
+    return progress
 
 
 def test_one_at_a_time_for_an_output(film: tuple[Path, Path], tmp_path: Path) -> None:
