@@ -37,6 +37,7 @@ from headstream.dub.warp import clip_frame, clip_matte, put_back, region_of
 from headstream.errors import UsageError
 from headstream.lock import locked
 from headstream.matte.refine import Layer
+from headstream.outputs import shallower
 from headstream.pipeline import CutOptions
 from headstream.segment.load import load_segmenter
 from headstream.sinks.formats import OutputFormat, film_format, output_format
@@ -109,6 +110,7 @@ def crop_film(job: CropJob, progress: Progress | None = None) -> DubReport:
     path = head_path(track, report.head, job.stabilise)
     with open_along(job.source, track) as film:
         check_track(track, film, job.track)
+        report.notes += shallower(film, kinds[0][1])
 
         def clips() -> Generator[Cutout, None, None]:
             for frame, placed in along(film, path, job.track, report.times):
@@ -183,6 +185,7 @@ def paste_film(job: PasteJob, progress: Progress | None = None) -> DubReport:
         passes = 2 if job.match_colour else 1
         shifts = _shifts(job, path, rule, partly(progress, 0, passes)) if job.match_colour else None
         report = DubReport(head=chosen_head(track, job.head), device=segmenter.device, model=segmenter.card.name)
+        report.notes += shallower(film, kind)
         if rule == "by time":
             late = "; if its first picture is in it twice, lips are late: leave one out"
             report.notes.append(

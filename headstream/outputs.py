@@ -33,6 +33,7 @@ from headstream.types import Cutout, Sink
 if TYPE_CHECKING:
     from headstream.video import VideoJob
 
+_DEPTHS = {"ffv1": 16, "png": 16, "prores_aw": 10, "prores_ks": 10}
 log = logging.getLogger(__name__)
 
 WHOLE_ONLY = {"webp", "apng", "gif"}  # each picture of these is made of the ones before
@@ -129,6 +130,14 @@ def frames_beyond(outputs: Outputs) -> list[str]:
                 f"{folder} also holds {frames} of an earlier film, from {first} on; remove them, or they follow"
             )
     return notes
+
+
+def shallower(source: FileSource, kind: OutputFormat) -> list[str]:
+    """A note where the picture loses bits on the way for which an output of that kind has room."""
+    own, kept = source.bits
+    if kept >= min(own, _DEPTHS.get(kind.codec, 8)):
+        return []
+    return [f"the picture of {source.path.name} has {own} bits, of which {kept} are kept"]
 
 
 def clip_of(source: FileSource) -> ClipInfo:

@@ -21,7 +21,7 @@ from headstream.fixes.spread import Outcome, reach, with_fixes
 from headstream.foresight import file_cutter
 from headstream.lock import locked
 from headstream.lookahead import FRAMES, with_look_ahead
-from headstream.outputs import Outputs, frames_beyond, give_up, open_outputs, write_out
+from headstream.outputs import Outputs, frames_beyond, give_up, open_outputs, shallower, write_out
 from headstream.pipeline import CutOptions
 from headstream.review.collect import Review, reviewed
 from headstream.review.page import write_page
@@ -173,7 +173,7 @@ def cut_video_file(
 
 def cautions(source: FileSource, kind: OutputFormat) -> list[str]:
     """What does not look as one might expect in an output of that kind: notes for who ordered it."""
-    found = source.left_out if kind.streams else []
+    found = (source.left_out if kind.streams else []) + shallower(source, kind)
     if source.assumes_rate:
         found.append(f"assuming {source.rate} pictures a second; set another with --rate")
     if source.interlaced:

@@ -16,7 +16,7 @@ from headstream.capture.decoding import Decoding, ends_early
 from headstream.capture.marks import Mark, Span, checksum
 from headstream.capture.numbered import picture_at
 from headstream.capture.opening import beside_the_picture
-from headstream.capture.unpack import Orientation, Place, colour_of, frame_from_video, orientation
+from headstream.capture.unpack import Orientation, Place, colour_of, frame_from_video, kept_bits, orientation
 from headstream.colour import planes_from_rgb
 from headstream.errors import SourceError
 from headstream.tone import HDR_TRANSFERS
@@ -38,7 +38,7 @@ class FileSource:
     iterated once.  threads: of the decoder; None for what suits the machine.
 
     Numbered pictures (``numbered_pictures``) are a film, too.  rate: of these, a second; 25 where it is None.
-    of_pictures: whether it is one.
+    of_pictures: whether it is one.  bits: of the picture in the file, and how many of them frames have.
     """
 
     live = False
@@ -57,6 +57,7 @@ class FileSource:
             raise
         self._upright = orientation(self._first)
         self._colour = colour_of(self._first)
+        self.bits = kept_bits(self._first)
         self.interlaced = bool(self._first.interlaced_frame)
         self.hdr = self._colour.transfer_code in HDR_TRANSFERS
         self._coded_size_px = (self._first.width, self._first.height)

@@ -97,16 +97,29 @@ def frame_from_video(decoded: Any, upright: Orientation, place: Place) -> Frame:
     """A ``Frame``. Planar YUV shares the decoder's memory; everything else is converted once."""
     when = dataclasses.asdict(place)
     name = decoded.format.name
-    grey_of_rgb = name.startswith(("gray", "ya")) and int(decoded.colorspace) == _RGB
-    if decoded.format.is_rgb or grey_of_rgb or name in {"pal8", "monow", "monob"}:
+    if _is_rgb(decoded):
         rgb, alpha = _rgb(decoded, upright)
         return Frame(rgb, alpha=alpha, **when)
     if name in _PLANAR:
         return Frame(planes=_planes(decoded, upright), **when)
-    deep = max(c.bits for c in decoded.format.components) > 8
+    deep = kept_bits(decoded)[1] > 8
     see_through = "a" if any(c.is_alpha for c in decoded.format.components) else ""
     planes = _planes(decoded.reformat(format=f"yuv{see_through}444p" + ("10le" if deep else "")), upright)
     return Frame(planes=replace(planes, colour=colour_of(decoded)), **when)
+
+
+def _is_rgb(decoded: Any) -> bool:
+    name = decoded.format.name
+    grey_of_rgb = name.startswith(("gray", "ya")) and int(decoded.colorspace) == _RGB
+    return decoded.format.is_rgb or grey_of_rgb or name in {"pal8", "monow", "monob"}
+
+
+def kept_bits(decoded: Any) -> tuple[int, int]:
+    """How many bits the numbers of a decoded frame have, and how many of them its ``Frame`` has."""
+    bits = max(component.bits for component in decoded.format.components)
+    if decoded.format.name in _PLANAR:
+        return bits, bits
+    return bits, 8 if _is_rgb(decoded) else min(bits, 10)
 
 
 def _planes(decoded: Any, upright: Orientation) -> Planes:

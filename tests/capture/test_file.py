@@ -91,6 +91,25 @@ def test_b_frames_of_an_avi_come_a_tick_each(tmp_path: Path) -> None:
         assert source.warnings == []
 
 
+@pytest.mark.parametrize(
+    ("codec", "pix_fmt", "bits"),
+    [
+        ("png", "rgb48be", (16, 8)),
+        ("ffv1", "gbrp10le", (10, 8)),
+        ("png", "rgb24", (8, 8)),
+        ("ffv1", "yuv420p16le", (16, 16)),
+        ("rawvideo", "y210le", (10, 10)),
+        ("ffv1", "gray12le", (12, 10)),
+    ],
+)
+def test_how_many_bits_frames_keep_is_known(tmp_path: Path, codec: str, pix_fmt: str, bits: tuple[int, int]) -> None:
+    path = write_video(tmp_path / "d.nut", frames_of(2, 64, 48), codec=codec, pix_fmt=pix_fmt)
+    with FileSource(path) as source:
+        assert source.bits == bits
+        for frame in source:
+            assert (8 if frame.planes is None else frame.planes.bits) == bits[1]
+
+
 def turned(path: Path, degrees: int, out: Path) -> Path:
     """The file with a display matrix, written into the track header: the way phones do it."""
     matrices = {90: (0, 1, -1, 0), 180: (-1, 0, 0, -1), 270: (0, -1, 1, 0)}

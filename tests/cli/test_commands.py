@@ -243,6 +243,17 @@ class TestVideo:
         assert "no head of person 2 was found in any of its 12 frames" in capsys.readouterr().err
         assert len(frame_times(tmp_path / "o.mkv")) == 12
 
+    @pytest.mark.parametrize(("name", "told"), [("o.mkv", True), ("o.mov", True), ("frames", True), ("o.webm", False)])
+    def test_bits_that_are_lost_are_told(
+        self, name: str, told: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """Where the output had room for them."""
+        (tmp_path / "deep").mkdir()
+        for number in (1, 2):
+            cv2.imwrite(str(tmp_path / "deep" / f"{number}.png"), pattern(96, 64, number).astype(np.uint16) * 257)
+        run("video", tmp_path / "deep", "--out", tmp_path / name)
+        assert ("the picture of deep has 16 bits, of which 8 are kept" in capsys.readouterr().err) == told
+
     @pytest.mark.parametrize(("name", "hdr_told"), [("o.mkv", False), ("frames", True)])
     def test_what_may_look_odd_is_told(
         self, name: str, hdr_told: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]

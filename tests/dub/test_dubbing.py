@@ -470,6 +470,16 @@ def test_a_clip_of_an_untagged_film_tells_its_matrix(portrait: UInt8Array, tmp_p
     assert video_stream(tmp_path / "c.mp4")["color_space"] == "bt709"
 
 
+def test_bits_that_are_lost_are_told(portrait: UInt8Array, tmp_path: Path) -> None:
+    film = write_video(tmp_path / "deep.mkv", moving_portrait(portrait, 3), codec="ffv1", pix_fmt="gbrp10le")
+    track, clip = tmp_path / "t.json", tmp_path / "c.mkv"
+    track_file(film, track)
+    lost = "the picture of deep.mkv has 10 bits, of which 8 are kept"
+    assert lost in crop_film(CropJob(film, track, clip, size=96)).notes
+    assert lost in paste_film(PasteJob(film, track, clip, tmp_path / "f.mkv")).notes
+    assert lost not in paste_film(PasteJob(film, track, clip, tmp_path / "f.mp4")).notes
+
+
 @pytest.mark.parametrize("name", ["c.mov", "c.webm", "c.mp4", "frames"])
 def test_clips_in_every_format(film: tuple[Path, Path], tmp_path: Path, name: str) -> None:
     source, track = film
