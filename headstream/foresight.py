@@ -20,8 +20,9 @@ from headstream.segment.places import looked_at
 from headstream.state import pack, unpack
 from headstream.track.associate import centre
 from headstream.track.faces import Face
+from headstream.track.followed import REMEMBERED
 from headstream.track.terms import Evidence, Finder, found_lying, looked, quarters_of
-from headstream.track.tracker import REMEMBERED, Tracker
+from headstream.track.tracker import Tracker
 from headstream.types import Box, Float32Array, Frame, Head, Part, Region, Segmenter, UInt8Array
 
 _MOST_CROPS = 32  # of one run: frames times heads

@@ -23,13 +23,13 @@ from headstream.matte.temporal import MatteState
 from headstream.segment.places import looked_at
 from headstream.state import Packed, pack, unpack
 from headstream.timing import StageTimes
-from headstream.track import tracker
+from headstream.track import followed
 from headstream.track.evidence import cut_sides, evidence_of
 from headstream.track.terms import Evidence, Finder, TrackOptions
 from headstream.track.tracker import Tracker
 from headstream.types import PARTS, Cutout, Float32Array, Frame, Head, Part, Region, Segmenter, UInt8Array
 
-_REMEMBERED = (*tracker.REMEMBERED, MatteState)
+_REMEMBERED = (*followed.REMEMBERED, MatteState)
 _LOOKS = 2  # at heads whose first crop did not suit them, besides the first
 
 Answers = tuple[UInt8Array, dict[Part, Float32Array]]

@@ -11,6 +11,7 @@ from headstream.colour import PAD, crop_resized
 from headstream.tone import as_shown
 from headstream.track.faces import MODEL_FILES, Face, FaceDetector, overlap
 from headstream.track.standing import standing
+from headstream.track.tiles import cut_by, height_of, merged, steps
 from headstream.turned import straightened, turned, turned_box
 from headstream.types import Box, Frame, Planes, Region, UInt8Array
 
@@ -107,11 +108,11 @@ class FaceFinder:
         if not found:
             small, scale = small_rgb(Frame(rgb))
             found = [face.moved(1 / scale, 0, 0) for face in self._close_up(small)]
-        largest = max((_height(face.box_px) for face in found), default=0.0)
+        largest = max((height_of(face.box_px) for face in found), default=0.0)
         if is_far(largest, height):
-            found = _merged(found + self._part(rgb, (0, 0, width, top_part(height))))
+            found = merged(found + self._part(rgb, (0, 0, width, top_part(height))))
             if not found:
-                found = [face for face in self._tiles(rgb) if _height(face.box_px) < _FAR_SHARE * height]
+                found = [face for face in self._tiles(rgb) if height_of(face.box_px) < _FAR_SHARE * height]
         return sorted(found or self._lying(rgb), key=lambda face: -face.score)
 
     def _lying(self, rgb: UInt8Array) -> list[Face]:
@@ -139,11 +140,11 @@ class FaceFinder:
         everybody = list(found)
         for parts in (1, 2, 4):
             wide = parts == 1 and view >= _WIDE * shorter
-            smallest = min((_height(face.box_px) for face in everybody), default=np.inf)
+            smallest = min((height_of(face.box_px) for face in everybody), default=np.inf)
             if not wide and (parts == 1 or smallest >= _SMALL_IN_VIEW * view):
                 continue
             view = shorter // parts
-            for face in _merged(self._in_tiles(rgb, view)):
+            for face in merged(self._in_tiles(rgb, view)):
                 if all(overlap(face.box_px, other.box_px) < 0.3 for other in everybody) and self._seen_near(rgb, face):
                     everybody.append(face)
         return everybody[len(found) :]
@@ -181,7 +182,7 @@ class FaceFinder:
         for parts in (2, 4, 8):
             found = [face for face in self._in_tiles(rgb, min(rgb.shape[:2]) // parts) if face.score >= _SURE_IN_TILE]
             if found:
-                return _merged(found)
+                return merged(found)
         return []
 
     def _in_tiles(self, rgb: UInt8Array, side: int) -> list[Face]:
@@ -190,10 +191,10 @@ class FaceFinder:
             return []
         height, width = rgb.shape[:2]
         found: list[Face] = []
-        for y in _steps(height, side):
-            for x in _steps(width, side):
+        for y in steps(height, side):
+            for x in steps(width, side):
                 tile = (x, y, min(x + side, width), min(y + side, height))
-                found += [face for face in self._part(rgb, tile) if not _cut_by(face.box_px, tile, (width, height))]
+                found += [face for face in self._part(rgb, tile) if not cut_by(face.box_px, tile, (width, height))]
         return found
 
     def close(self) -> None:
@@ -239,15 +240,6 @@ def _score_at(box: Box, faces: list[Face]) -> float:
     return max((face.score for face in faces if overlap(face.box_px, box) > 0.3), default=0.0)
 
 
-def _merged(faces: list[Face]) -> list[Face]:
-    """One face for each that was found several times: the best scored."""
-    kept: list[Face] = []
-    for face in sorted(faces, key=lambda f: -f.score):
-        if all(overlap(face.box_px, other.box_px) < 0.3 for other in kept):
-            kept.append(face)
-    return kept
-
-
 def _like_full(face: Face) -> Face:
     """What the short-range detector finds, with the box that the full-range one would give."""
     x0, y0, x1, y1 = face.box_px
@@ -263,27 +255,6 @@ def _within(box: Box, region: Region) -> Box:
     scale = _LOOK_SIDE_PX / (region[2] - region[0])
     x0, y0, x1, y1 = ((value - region[k % 2]) * scale for k, value in enumerate(box))
     return x0, y0, x1, y1
-
-
-def _height(box: Box) -> float:
-    return box[3] - box[1]
-
-
-def _steps(length: int, side: int) -> list[int]:
-    """Starts of tiles of ``side`` that cover ``length`` with at least half overlapping."""
-    count = max(1, int(np.ceil((length - side) / (side / 2))) + 1)
-    return [int(x) for x in np.linspace(0, max(0, length - side), count)]
-
-
-def _cut_by(box: Box, tile: Region, size: tuple[int, int]) -> bool:
-    """Whether a box leaves its tile on a side where the picture goes on: another tile sees that face whole."""
-    x0, y0, x1, y1 = tile
-    return (
-        (box[0] < x0 and x0 > 0)
-        or (box[1] < y0 and y0 > 0)
-        or (box[2] > x1 and x1 < size[0])
-        or (box[3] > y1 and y1 < size[1])
-    )
 
 
 def even(value: float) -> int:

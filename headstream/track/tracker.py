@@ -15,44 +15,16 @@ from headstream.track.cuts import another_shot, thumbnail
 from headstream.track.departed import Departed, Gone
 from headstream.track.faces import Face, overlap
 from headstream.track.finder import crop_square
+from headstream.track.followed import Refused, Track
 from headstream.track.framing import Framing, framing_of, widened
-from headstream.track.kalman import BoxFilter, Quantity
-from headstream.track.lying import Lying
+from headstream.track.kalman import BoxFilter
 from headstream.track.terms import Evidence, Finder, TrackOptions, found_lying, looked, quarters_of
-from headstream.types import Box, Float32Array, Frame, Head, Region
-
-
-@dataclass
-class _Track:
-    track_id: int
-    filter: BoxFilter
-    face: Face
-    born: int
-    seen_s: float
-    supported_s: float
-    framing: Framing
-    unseen_frames: int = 0
-    crop_px: Region | None = None
-    matte_offset: tuple[float, float] | None = None
-    looks: Float32Array | None = None
-    box: Box = (0.0, 0.0, 0.0, 0.0)
-    cut_frames: int = 0  # in a row, whose crop cut the head off
-    was: Gone | None = None  # of somebody who returned
-    lying: Lying = field(default_factory=Lying)
-
+from headstream.types import Float32Array, Frame, Head, Region
 
 # Frames in a row whose crop cut a head off. What a quick movement did is made good by then; hair that goes on for ever would be
 # looked at anew in every one.
 _HOPELESS = 8
-
-
 _LYING_EVERY = 5  # frames between looks at the picture turned
-
-
-@dataclass
-class _Refused:
-    box: Box
-    until_s: float
 
 
 @dataclass
@@ -60,10 +32,6 @@ class _Now:
     frame: Frame
     time_s: float
     faces: list[Face] = field(default_factory=list)
-
-
-# The classes a snapshot of a tracker is made of.
-REMEMBERED = (_Track, Departed, Gone, _Refused, BoxFilter, Quantity, Face, Framing, Lying)
 
 
 class Tracker:
@@ -80,9 +48,9 @@ class Tracker:
 
     def reset(self) -> None:
         """Forget everything; numbers start at 1 again."""
-        self._tracks: list[_Track] = []
+        self._tracks: list[Track] = []
         self._gone = Departed()
-        self._refused: list[_Refused] = []
+        self._refused: list[Refused] = []
         self._next_id = 1
         self._frames = 0
         self._looked_s = 0.0
@@ -145,12 +113,12 @@ class Tracker:
             self._frame(track, seen)
         return frozenset(doubted)
 
-    def _frame(self, track: _Track, seen: Evidence) -> None:
+    def _frame(self, track: Track, seen: Evidence) -> None:
         if seen.seen_px is not None:
             wanted = framing_of(seen.seen_px, track.box, self.options.max_padding, self.options.room)
             track.framing = wanted if self._is_new(track) else track.framing.towards(wanted)
 
-    def _is_new(self, track: _Track) -> bool:
+    def _is_new(self, track: Track) -> bool:
         return track.born == self._frames - 1
 
     def better_crop(self, head: Head, cut: tuple[bool, bool, bool, bool], *, anew: bool) -> Region | None:
@@ -204,7 +172,7 @@ class Tracker:
             return []
         return found_lying(self._finder, now.frame, (1, 3, 2)[every % 3])
 
-    def _assign(self, now: _Now, looked: list[_Track]) -> None:
+    def _assign(self, now: _Now, looked: list[Track]) -> None:
         """Give each face to the track it continues; the rest are newcomers or people who return."""
         faces = distinct(now.faces)
         looks = self._looks(faces, now)
@@ -223,7 +191,7 @@ class Tracker:
             if index not in taken.values():
                 self._welcome(face, looks[index], now)
 
-    def _straighten(self, track: _Track, face: Face, now: _Now) -> None:
+    def _straighten(self, track: Track, face: Face, now: _Now) -> None:
         """Take in how a head stands or lies in this frame."""
         due = track.lying.asked is not None or self._frames % self.options.scan_every == 0
         young = self._frames - track.born < self.options.scan_every
@@ -231,7 +199,7 @@ class Tracker:
             track.lying.told(quarters_of(self._finder, now.frame, face, track.lying.turns))
         track.lying.seen(face)
 
-    def _cost(self, track: _Track, face: Face, looks: Float32Array | None, now: _Now) -> float:
+    def _cost(self, track: Track, face: Face, looks: Float32Array | None, now: _Now) -> float:
         """How badly a face continues a track: distance in box sides, plus unlikeness; infinite when it cannot."""
         side = track.box[2] - track.box[0]
         grown = max(face.box_px[2] - face.box_px[0], 1.0) / max(side, 1.0)
@@ -267,7 +235,7 @@ class Tracker:
         else:
             known = was.track_id
         start, framing = BoxFilter(face.box_px, now.time_s), Framing(self.options.padding)
-        track = _Track(known, start, face, self._frames, now.time_s, now.time_s, framing)
+        track = Track(known, start, face, self._frames, now.time_s, now.time_s, framing)
         track.box, track.looks, track.was = track.filter.box, looks, was
         track.lying.turns = quarters_of(self._finder, now.frame, face, 0)
         track.lying.seen(face)
@@ -283,21 +251,21 @@ class Tracker:
         ]
         self._leave(lost, now)
 
-    def _leave(self, tracks: list[_Track], now: _Now, *, everywhere: bool = False) -> None:
+    def _leave(self, tracks: list[Track], now: _Now, *, everywhere: bool = False) -> None:
         for track in tracks:
             self._gone.add(Gone(track.track_id, track.box, track.looks, now.time_s, everywhere))
             self._tracks.remove(track)
 
-    def _refuse(self, track: _Track) -> None:
+    def _refuse(self, track: Track) -> None:
         """A face box no head fills: a statue's shadow, a dog. Looked at again in a while."""
         self._tracks.remove(track)
-        self._refused.append(_Refused(track.box, track.seen_s + 1.0))
+        self._refused.append(Refused(track.box, track.seen_s + 1.0))
         if track.was is not None:
             self._gone.add(track.was)  # the number stays theirs
         elif track.track_id == self._next_id - 1:
             self._next_id -= 1
 
-    def _follow_matte(self, track: _Track, seen: Evidence) -> None:
+    def _follow_matte(self, track: Track, seen: Evidence) -> None:
         """While the face is hidden, the matte tells where the head goes."""
         side = track.box[2] - track.box[0]
         cx, cy = centre(track.box)
@@ -307,7 +275,7 @@ class Tracker:
             x, y = (seen.centre_px[k] - track.matte_offset[k] * side for k in (0, 1))
             track.box = track.filter.correct((x - side / 2, y - side / 2, x + side / 2, y + side / 2), doubt=4.0)
 
-    def _head(self, track: _Track) -> Head:
+    def _head(self, track: Track) -> Head:
         track.crop_px = steady_crop(track.framing.square(track.box), track.crop_px)
         face = track.face
         moved = centre(track.box) - centre(face.box_px)

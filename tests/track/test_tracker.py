@@ -13,9 +13,10 @@ import pytest
 from headstream.state import pack, unpack
 from headstream.track.associate import best_pairs, steady_crop
 from headstream.track.faces import Face, overlap
+from headstream.track.followed import REMEMBERED
 from headstream.track.framing import Framing, framing_of
 from headstream.track.terms import Evidence, TrackOptions
-from headstream.track.tracker import REMEMBERED, Tracker
+from headstream.track.tracker import Tracker
 from headstream.types import Box, Frame, Head, Region, UInt8Array
 
 SIZE = (640, 360)
