@@ -16,6 +16,7 @@ from headstream.colour import crop_resized
 from headstream.matte.refine import HeadMatte, MatteOptions, merged
 from headstream.pipeline import CutOptions
 from headstream.segment.places import predicted
+from headstream.straight import leaning, straightened
 from headstream.timing import StageTimes
 from headstream.track.evidence import cut_sides, evidence_of
 from headstream.track.faces import Face, overlap
@@ -23,7 +24,6 @@ from headstream.track.finder import FaceFinder, crop_square, is_far, top_part
 from headstream.track.framing import framing_of
 from headstream.track.lying import Lying
 from headstream.track.terms import Evidence
-from headstream.turned import leaning, straightened
 from headstream.types import Box, Cutout, Float32Array, Frame, Head, Part, Region, Segmenter, UInt8Array
 
 # Mean alpha over the face box for a face that only tiles showed. Of 729 such faces 98 % have 0.83; most hands, bags and

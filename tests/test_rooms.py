@@ -25,6 +25,7 @@ SHARED = {
     "libraries",
     "threads",
     "timing",
+    "straight",
     "turned",
 }
 LAB_COMMANDS = {"cli/train.py", "cli/evaluate.py"}

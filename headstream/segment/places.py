@@ -8,9 +8,9 @@ import numpy as np
 
 from headstream.colour import crop_resized
 from headstream.errors import ModelError
+from headstream.straight import leaning, straightened
 from headstream.timing import StageTimes
 from headstream.tone import as_shown, is_hdr
-from headstream.turned import leaning, straightened
 from headstream.types import Float32Array, Part, Planes, Region, Segmenter, UInt8Array
 
 Place = tuple[Planes | UInt8Array, Region]  # a picture, and a square of it

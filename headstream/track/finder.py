@@ -8,11 +8,12 @@ import cv2
 import numpy as np
 
 from headstream.colour import PAD, crop_resized
+from headstream.straight import straightened
 from headstream.tone import as_shown
 from headstream.track.faces import MODEL_FILES, Face, FaceDetector, overlap
 from headstream.track.standing import standing
 from headstream.track.tiles import cut_by, height_of, merged, steps
-from headstream.turned import straightened, turned, turned_box
+from headstream.turned import turned, turned_box
 from headstream.types import Box, Frame, Planes, Region, UInt8Array
 
 # The networks look at 192 and 128 px; what they are shown is a little finer, so that their own scaling has a choice.

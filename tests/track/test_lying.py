@@ -10,11 +10,12 @@ import pytest
 
 from headstream.pipeline import HeadCutter
 from headstream.segment.crops import CropSegmenter
+from headstream.straight import leaning, straightened
 from headstream.track.faces import Face
 from headstream.track.finder import FaceFinder, crop_square
 from headstream.track.lying import Lying, roll_of
 from headstream.track.tracker import Tracker
-from headstream.turned import leaning, straightened, turned
+from headstream.turned import turned
 from headstream.types import Float32Array, Frame, Region, UInt8Array
 from tests.conftest import moving_portrait
 
