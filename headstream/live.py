@@ -74,8 +74,9 @@ class Controls:
 
     def after(self, cutout: Cutout, last: Cutout | None) -> Cutout:
         """What the outputs get; ``last`` is what they got before."""
-        if self.frozen and last is not None:
-            return last
+        if self.frozen and last is not None:  # shown on, at the times of now: a recording lasts as long as it did
+            now = cutout.frame
+            return replace(last, frame=last.frame.timed(index=now.index, pts=now.pts, captured_s=now.captured_s))
         return Cutout(cutout.frame) if self.paused else cutout
 
 

@@ -161,7 +161,7 @@ class PhotoCutter:
         alpha = planes[self.options.part]
         with self.times.stage("matte", frames=0):
             matte = HeadMatte(replace(self.options.matte, bare=True), solid=self.options.part == "head")
-            layer = matte.update(alpha, crop, head.crop_px, frame, hair)
+            layer = matte.update(alpha, crop, head.crop_px, frame, hair, head.roll_deg)
         cutout = Cutout(frame, (head,), layer.region_px, layer.alpha, layer.foreground)
         return HeadStages(head, crop, alpha, cutout)
 

@@ -245,7 +245,9 @@ class HeadCutter:
         crops = self._crops(frame, wanted)
         self._tracker.still([head.track_id for head in wanted])
         layers: list[Callable[[], Layer]] = [
-            partial(m.carry, c, h.crop_px, frame) for m, c, h in zip(mattes, crops, wanted, strict=True) if m
+            partial(m.carry, c, h.crop_px, frame, h.roll_deg)
+            for m, c, h in zip(mattes, crops, wanted, strict=True)
+            if m
         ]
         return layers, wanted
 
@@ -270,7 +272,8 @@ class HeadCutter:
         self, alpha: Float32Array, crop: Any, head: Head, frame: Frame, hair: Float32Array | None
     ) -> Callable[[], Layer]:
         matte = self._mattes.setdefault(head.track_id, self._new_matte())
-        return partial(matte.update, alpha, crop, head.crop_px, frame, hair if self.options.matte.hair_color else None)
+        tinted = hair if self.options.matte.hair_color else None
+        return partial(matte.update, alpha, crop, head.crop_px, frame, tinted, head.roll_deg)
 
     def _new_matte(self) -> HeadMatte:
         return HeadMatte(self.options.matte, solid=self.options.part == "head")

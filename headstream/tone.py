@@ -1,6 +1,7 @@
 """HDR pictures as a standard screen would show them: what networks and detectors were taught with, and people look at.
 
-Only looked at, never written: outputs keep the film's own code values. Source: ITU-R BT.2100-2, tables 4 (PQ) and 5 (HLG, on a
+Only looked at, never written: outputs keep the film's own code values. And standard pictures put behind HDR films, as HDR.
+Source: ITU-R BT.2100-2, tables 4 (PQ) and 5 (HLG, on a
 screen of 1000 cd/m2); BT.2408-7: diffuse white lies at 203 cd/m2; BT.2087-0: BT.2020 primaries as BT.709.
 """
 
@@ -32,6 +33,18 @@ def is_hdr(picture: Planes | UInt8Array) -> bool:
 def as_shown(rgb: UInt8Array, picture: Planes | UInt8Array) -> UInt8Array:
     """R'G'B' (h, w, 3) taken from ``picture``, for a standard screen; the very array where that is no HDR."""
     return _toned(rgb, picture.colour) if isinstance(picture, Planes) and is_hdr(picture) else rgb
+
+
+def as_filmed(rgb: UInt8Array, colour: Colour) -> UInt8Array:
+    """R'G'B' (h, w, 3) of a standard picture, in the code values of a film with these tags; the very array where that is no HDR:
+    a white wall behind an HDR film is as bright as paper, not as the sun."""
+    if colour.transfer_code not in HDR_TRANSFERS:
+        return rgb
+    light = np.power(np.arange(256, dtype=np.float32) / 255, np.float32(_GAMMA))[rgb]
+    if colour.primaries_code == _BT2020:
+        light = cv2.transform(light, np.linalg.inv(_709_FROM_2020))
+    filmed: UInt8Array = np.clip(np.searchsorted(_light(colour.transfer_code), light), 0, 255).astype(np.uint8)
+    return filmed
 
 
 def _toned(rgb: UInt8Array, colour: Colour) -> UInt8Array:

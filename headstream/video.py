@@ -176,6 +176,8 @@ def cautions(source: FileSource, kind: OutputFormat) -> list[str]:
     found = (source.left_out if kind.streams else []) + shallower(source, kind)
     if source.assumes_rate:
         found.append(f"assuming {source.rate} pictures a second; set another with --rate")
+    if source.hides_alpha:
+        found.append("the film's own transparency (VP9) cannot be read here: it is cut as if it were opaque")
     if source.interlaced:
         found.append(
             "marked as interlaced: each frame is cut as it is, both fields in one; "

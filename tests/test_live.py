@@ -301,9 +301,11 @@ def test_it_can_be_stopped_from_another_thread(
 
 
 def test_pause_shows_nobody_and_freeze_shows_nothing_new(portrait: UInt8Array) -> None:
-    cutout = Cutout(Frame(portrait), (), (0, 0, 4, 4), np.full((4, 4), 255, np.uint8))
+    cutout = Cutout(Frame(portrait, index=9, pts=Fraction(3)), (), (0, 0, 4, 4), np.full((4, 4), 255, np.uint8))
     last = Cutout(Frame(portrait))
-    assert controlled(lambda c: setattr(c, "frozen", True), cutout, last) is last
+    frozen = controlled(lambda c: setattr(c, "frozen", True), cutout, last)
+    assert frozen.alpha is last.alpha or not frozen.alpha.any()
+    assert (frozen.frame.pts, frozen.frame.index) == (cutout.frame.pts, cutout.frame.index)  # a recording goes on
     assert controlled(lambda c: setattr(c, "frozen", True), cutout, None) is cutout
     assert not controlled(lambda c: setattr(c, "paused", True), cutout, last).alpha.any()
     assert controlled(lambda c: None, cutout, last) is cutout

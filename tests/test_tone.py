@@ -13,7 +13,7 @@ from headstream.colour import planes_from_rgb
 from headstream.segment.load import load_segmenter
 from headstream.segment.places import looked_at
 from headstream.timing import StageTimes
-from headstream.tone import as_shown, is_hdr
+from headstream.tone import as_filmed, as_shown, is_hdr
 from headstream.track.finder import small_rgb
 from headstream.types import Colour, Frame, Planes, UInt8Array
 
@@ -54,6 +54,16 @@ def test_hdr_is_shown_as_the_standard_picture_it_came_from(transfer: int, portra
     middle = (rgb > 40) & (rgb < 210)  # highlights are pressed, and 8 bits of PQ are few in the dark
     untoned = np.abs(code.astype(int) - rgb)[middle].mean()
     assert np.abs(shown.astype(int) - rgb)[middle].mean() < 3 < untoned
+
+
+@pytest.mark.parametrize("transfer", [PQ, HLG])
+def test_a_standard_picture_among_hdr_is_seen_as_it_was(transfer: int, portrait: UInt8Array) -> None:
+    rgb = cv2.resize(portrait, (256, 256), interpolation=cv2.INTER_AREA)
+    hdr = as_hdr(rgb, transfer)
+    filmed = as_filmed(rgb, hdr.colour)
+    middle = (rgb > 40) & (rgb < 210)
+    assert np.abs(as_shown(filmed, hdr).astype(int) - rgb)[middle].mean() < 4
+    assert as_filmed(rgb, Colour()) is rgb
 
 
 def test_more_light_is_never_darker_and_black_stays_black() -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from headstream.capture.decoding import Decoding, ends_early
+from headstream.capture.fitting import fitted
 from headstream.capture.marks import Mark, Span, checksum
 from headstream.capture.numbered import picture_at
 from headstream.capture.opening import beside_the_picture
@@ -204,7 +205,12 @@ class FileSource:
 
     def _frame(self, decoded: Any, index: int, pts: Fraction) -> Frame:
         length = Fraction(decoded.duration * Fraction(decoded.time_base)) if decoded.duration else None
-        frame = frame_from_video(self._at_first_size(decoded), self._upright, Place(index, pts, length))
+        # Of numbered pictures each has its own; in films, not every frame tells that of the whole.
+        upright = orientation(decoded) if self.of_pictures else self._upright
+        frame = frame_from_video(self._at_first_size(decoded), upright, Place(index, pts, length))
+        if upright != self._upright:
+            self._film.warn_once("some pictures are turned otherwise than the first; each is turned as it says itself")
+            frame = fitted(frame, self.size_px)
         return self._in_first_colours(frame, colour_of(decoded))
 
     def _sought(self, mark: Mark) -> Iterator[Any] | None:
@@ -271,6 +277,9 @@ class FileSource:
     def _in_first_colours(self, frame: Frame, own: Colour) -> Frame:
         """Outputs are told once what their numbers mean. own: what they mean in this frame, by its own size if nothing tells."""
         planes, first = frame.planes, self._colour
+        codes = {own.transfer_code, first.transfer_code}
+        if len(codes) == 2 and codes & HDR_TRANSFERS:
+            self._film.warn_once("HDR begins or ends on the way; later frames are tagged as the first, and look wrong")
         if planes is None or (own.matrix, own.full_range) == (first.matrix, first.full_range):
             return frame
         self._film.warn_once("the coding of colours changes on the way; later frames are turned into the first one")

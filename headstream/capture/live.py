@@ -13,8 +13,9 @@ import numpy as np
 
 from headstream.capture.cameras import LiveTarget
 from headstream.capture.feeds import CameraFeed, Feed, NetworkFeed, PacedFile, ScreenFeed
+from headstream.capture.fitting import within
 from headstream.errors import SourceError
-from headstream.types import Colour, Frame, UInt8Array
+from headstream.types import Colour, Frame
 
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 8.0
 _Pixels = tuple[Colour, int, tuple[int, int]]  # how Y, U and V are read, their bits, chroma subsampling (w, h)
@@ -157,20 +158,6 @@ def _read_alike(pixels: _Pixels | None, others: _Pixels | None) -> bool:
         return pixels is others
     (colour, *kind), (other, *others_kind) = pixels, others
     return (colour.matrix, colour.full_range, kind) == (other.matrix, other.full_range, others_kind)
-
-
-def within(picture: UInt8Array, size_px: tuple[int, int]) -> UInt8Array:
-    """A picture scaled to fit into ``size_px``, never stretched; black is around it where its shape is another."""
-    import cv2
-
-    width, height = size_px
-    scale = min(width / picture.shape[1], height / picture.shape[0])
-    shown = (min(width, max(1, round(picture.shape[1] * scale))), min(height, max(1, round(picture.shape[0] * scale))))
-    x, y = (width - shown[0]) // 2, (height - shown[1]) // 2
-    whole = np.zeros((height, width, 3), np.uint8)
-    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    whole[y : y + shown[1], x : x + shown[0]] = cv2.resize(picture, shown, interpolation=interpolation)
-    return whole
 
 
 def _after(

@@ -83,9 +83,10 @@ class HeadMatte:
         crop_px: Region,
         frame: Frame,
         hair: Float32Array | None = None,
+        roll_deg: int = 0,
     ) -> Layer:
         """Finish one matte. alpha: (S, S) float32 over ``crop_px`` of ``frame``; crop_rgb: (S, S, 3), what it was made of;
-        hair: (S, S), where its colour is to change."""
+        hair: (S, S), where its colour is to change; roll_deg: how far the head leans, clockwise."""
         crop_rgb = continued(crop_rgb, crop_px, frame.size_px)
         luma = _luma(crop_rgb, _matrix(frame))
         alpha = largest_piece(alpha)
@@ -94,13 +95,13 @@ class HeadMatte:
         if hair is not None:
             hair = continued(hair, crop_px, frame.size_px)
             self._hair = self._stabiliser.update(hair, luma, crop_px, self._hair)
-        return self._finished(self._state, crop_rgb, frame)
+        return self._finished(self._state, crop_rgb, frame, roll_deg)
 
     def can_carry(self, crop_px: Region) -> bool:
         """Whether there is a last matte, of a crop that shows much the same."""
         return self._state is not None and comparable(crop_px, self._state.crop_px)
 
-    def carry(self, crop_rgb: UInt8Array, crop_px: Region, frame: Frame) -> Layer:
+    def carry(self, crop_rgb: UInt8Array, crop_px: Region, frame: Frame, roll_deg: int = 0) -> Layer:
         """The last matte, moved along with the picture and finished on this frame's own pixels: for a machine that has no
         time to run the network on every frame. Only where ``can_carry``; raises ValueError otherwise."""
         if self._state is None or not self.can_carry(crop_px):
@@ -110,9 +111,9 @@ class HeadMatte:
         self._state = self._stabiliser.carried(luma, crop_px, self._state)
         if self._hair is not None:
             self._hair = self._stabiliser.carried(luma, crop_px, self._hair)
-        return self._finished(self._state, crop_rgb, frame)
+        return self._finished(self._state, crop_rgb, frame, roll_deg)
 
-    def _finished(self, state: MatteState, crop_rgb: UInt8Array, frame: Frame) -> Layer:
+    def _finished(self, state: MatteState, crop_rgb: UInt8Array, frame: Frame, roll_deg: int) -> Layer:
         options, alpha, crop_px = self.options, state.alpha, state.crop_px
         region = visible_region(alpha, crop_px, frame.size_px, options.low)
         if region == (0, 0, 0, 0):
@@ -125,7 +126,7 @@ class HeadMatte:
         colours = None if correction is None else _corrected(frame, region, crop_px, correction, kept)
         # An HDR crop is toned: its colours are not the film's.
         look = options.spill and not is_hdr(frame.picture)
-        screen = find_screen(crop_rgb, alpha, crop_px, frame.size_px) if look else None
+        screen = find_screen(crop_rgb, alpha, crop_px, frame.size_px, roll_deg) if look else None
         if screen is not None:
             full, bare = keyed(full, colours, frame, region, screen)
             colours = bare if options.hair_color is None else colours

@@ -15,6 +15,7 @@ import numpy as np
 
 from headstream.colour import upsample_chroma, yuv_from_rgb
 from headstream.matte.grid import ramp
+from headstream.turned import quarters_of, turned
 from headstream.types import Float32Array, Frame, Matrix, Plane, Planes, Region, UInt8Array
 
 _GRID = 64
@@ -38,16 +39,19 @@ class Screen:
     strength: float
 
 
-def find_screen(rgb: UInt8Array, alpha: Float32Array, crop_px: Region, size_px: tuple[int, int]) -> Screen | None:
+def find_screen(
+    rgb: UInt8Array, alpha: Float32Array, crop_px: Region, size_px: tuple[int, int], roll_deg: int = 0
+) -> Screen | None:
     """The screen behind a head, or None where there is none. rgb: (S, S, 3) uint8, alpha: (S, S) float32, 0..1, both over
-    ``crop_px`` of a frame of ``size_px``."""
+    ``crop_px`` of a frame of ``size_px``, in which the head leans clockwise by ``roll_deg``."""
     step = max(1, alpha.shape[0] // _GRID)
-    few = alpha[::step, ::step]
-    rows = np.flatnonzero((few > 0.5).any(axis=1))
+    few, quarters = alpha[::step, ::step], quarters_of(roll_deg)[0]
+    free = turned(few, -quarters) < 0.02
+    rows = np.flatnonzero((turned(few, -quarters) > 0.5).any(axis=1))
     if len(rows) == 0:
         return None
-    free = few < 0.02
     free[(rows[0] + rows[-1]) // 2 :] = False  # shoulders and clothes are no background
+    free = turned(free, quarters)
     cell = (crop_px[2] - crop_px[0]) / len(few)
     for axis, (start, length) in enumerate(zip(crop_px[1::-1], size_px[::-1], strict=True)):
         centres = start + (np.arange(len(few)) + 0.5) * cell

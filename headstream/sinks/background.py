@@ -17,6 +17,7 @@ from headstream.colour import parse_colour, planes_from_rgb, resample_chroma
 from headstream.errors import UsageError
 from headstream.imagefile import read_image
 from headstream.sinks.pack import RGB_AS_YUV, chroma_region, region_planes
+from headstream.tone import as_filmed, as_shown
 from headstream.types import Colour, Cutout, Planes, UInt8Array
 
 _CATCH_UP_S = 5
@@ -83,10 +84,10 @@ def covering(picture: UInt8Array, size_px: tuple[int, int]) -> UInt8Array:
 
 
 class FixedPicture:
-    """One picture behind every frame; (1, 1, 3) is a plain colour."""
+    """One picture behind every frame; (1, 1, 3) is a plain colour. own: what its R'G'B' was taken from, where it may be HDR."""
 
-    def __init__(self, rgb: UInt8Array) -> None:
-        self._rgb = rgb
+    def __init__(self, rgb: UInt8Array, own: Planes | UInt8Array | None = None) -> None:
+        self._rgb, self._own = rgb, rgb if own is None else own
         self._planes: Planes | None = None
         self._key: Any = None
 
@@ -94,9 +95,15 @@ class FixedPicture:
         """The picture at the frame's size, converted once."""
         key = (cutout.frame.size_px, colour_like(cutout))
         if self._planes is None or key != self._key:
-            self._planes = planes_from_rgb(covering(self._rgb, key[0]), key[1], sub=(2, 2))
+            self._planes = planes_from_rgb(self._in_codes_of(key[1], key[0]), key[1], sub=(2, 2))
             self._key = key
         return self._planes
+
+    def _in_codes_of(self, colour: Colour, size_px: tuple[int, int]) -> UInt8Array:
+        rgb = covering(self._rgb, size_px)
+        if isinstance(self._own, Planes) and self._own.colour.transfer_code == colour.transfer_code:
+            return rgb
+        return as_filmed(as_shown(rgb, self._own), colour)
 
     def close(self) -> None:
         """Nothing to free."""
@@ -214,7 +221,7 @@ class VideoBackground:
                 self._advance()
         shown = self._shown if self._shown is not None else self._next
         if self._picture is None or self._picture[0] is not shown:
-            self._picture = (shown, FixedPicture(shown.rgb))
+            self._picture = (shown, FixedPicture(shown.rgb, shown.picture))
         return self._picture[1].behind(cutout)
 
     def _due(self) -> Fraction:

@@ -195,7 +195,8 @@ class PictureEncoder:
         elif self._background is not None:
             fill_opaque_frame(frame, composite(cutout, self._background))
         else:
-            fill_alpha_frame(frame, cutout, hidden=self._what == "clip")
+            limited = self._kind.layout == "prores"
+            fill_alpha_frame(frame, cutout, hidden=self._what == "clip", limited=limited)
         return self._stamped([frame], when, cutout)
 
     def _fill_matte(self, frame: Any, cutout: Cutout) -> None:

@@ -61,10 +61,11 @@ def region_planes(cutout: Cutout) -> Planes:
     return planes_from_rgb(np.ascontiguousarray(cutout.region_rgb()), RGB_AS_YUV)
 
 
-def fill_alpha_frame(frame: Any, cutout: Cutout, *, hidden: bool = False) -> None:
+def fill_alpha_frame(frame: Any, cutout: Cutout, *, hidden: bool = False, limited: bool = False) -> None:
     """Write a cut-out into a PyAV frame of a yuva format (any sampling and depth) or of bgra.
 
-    hidden: keep the colours of what is transparent, instead of black.
+    hidden: keep the colours of what is transparent, instead of black.  limited: turn full range into limited, for codecs
+    that know no other.
     """
     if frame.format.name == "bgra":
         rgba = np.dstack([cutout.frame.rgb, cutout.alpha]) if hidden else cutout.rgba()
@@ -73,7 +74,7 @@ def fill_alpha_frame(frame: Any, cutout: Cutout, *, hidden: bool = False) -> Non
     bits = frame.format.components[0].bits
     sub = chroma_steps(frame)
     own = cutout.frame.planes
-    full_range = own is not None and own.colour.full_range and not frame.format.name.startswith("yuva444p10")
+    full_range = own is not None and own.colour.full_range and not limited
     targets = [view(plane, bits) for plane in frame.planes]
     black = (0 if full_range else 16) << (bits - 8)
     for target, value in zip(targets, (black, 128 << (bits - 8), 128 << (bits - 8), 0), strict=True):

@@ -152,6 +152,22 @@ def test_pictures_are_upright(tmp_path: Path, suffix: str, turn: int) -> None:
     assert np.abs(first.rgb - upright).mean() < 16
 
 
+def test_each_picture_is_turned_as_it_says(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A phone that was turned on the way."""
+    written(tmp_path, ["1.png", "2.png"])
+    for name, turn in (("3.png", 3), ("4.png", 6)):
+        exif = Image.Exif()
+        exif[274] = turn
+        Image.fromarray(pattern(96, 64, 0)).save(tmp_path / name, exif=exif)
+    with FileSource(tmp_path) as source:
+        frames = list(source)
+        assert any("turned otherwise than the first" in line for line in source.warnings)
+    assert [frame.size_px for frame in frames] == [(96, 64)] * 4
+    assert np.abs(frames[2].rgb.astype(int) - pattern(96, 64, 0)[::-1, ::-1]).mean() < 1
+    assert frames[3].rgb[:, :20].max() == 0  # before black
+    assert np.abs(frames[3].rgb[:, 27:69].astype(int).mean() - pattern(96, 64, 0).mean()) < 3
+
+
 def test_grey_and_see_through_pictures_among_others(tmp_path: Path) -> None:
     grey = np.tile(np.arange(96, dtype=np.uint8) * 2, (64, 1))
     clear = np.dstack([grey, grey, grey, np.full_like(grey, 100)])

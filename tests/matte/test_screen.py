@@ -10,6 +10,7 @@ import pytest
 from headstream.colour import planes_from_rgb
 from headstream.matte.refine import HeadMatte, MatteOptions
 from headstream.matte.screen import find_screen, keyed
+from headstream.turned import turned
 from headstream.types import Colour, Frame
 
 SIDE = 256
@@ -111,6 +112,19 @@ def test_only_what_is_beside_and_above_the_head_in_the_frame_counts() -> None:
     assert find_screen(below, network, WHOLE, (SIDE, SIDE)) is not None
     # The same crop where nearly all of that lies beyond the frame's border.
     assert find_screen(rgb, network, (-160, -160, SIDE - 160, SIDE - 160), (100, 100)) is None
+
+
+@pytest.mark.parametrize("roll_deg", [-90, 90, 120, 180])
+def test_clothes_are_where_the_chin_is(roll_deg: int) -> None:
+    """Of somebody who lies, they are beside the head."""
+    rgb, _, network = scene(GREEN)
+    rgb[SIDE // 2 :] = np.where(network[SIDE // 2 :, :, None] > 0, rgb[SIDE // 2 :], (90, 60, 60))
+    quarters = round(roll_deg / 90)
+    lying, mask = turned(rgb, quarters), turned(network, quarters)
+    found = find_screen(lying, mask, WHOLE, (SIDE, SIDE), roll_deg)
+    assert found is not None
+    assert found == find_screen(rgb, network, WHOLE, (SIDE, SIDE))
+    assert find_screen(lying, mask, WHOLE, (SIDE, SIDE)) != found
 
 
 def test_no_head_and_a_head_that_fills_the_crop() -> None:

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from headstream.sinks.formats import output_format
 from headstream.sinks.partial import neighbour
 from headstream.sinks.video import ClipInfo, VideoSink
 from headstream.types import Colour, Cutout, Frame, Region, UInt8Array
-from headstream.video import VideoJob
+from headstream.video import VideoJob, cautions
 from tests.conftest import seconds
 from tests.media import (
     alpha_of,
@@ -163,6 +164,29 @@ def test_ffv1_copies_the_sources_planes(tmp_path: Path) -> None:
         assert (frame.planes.y[20:32, 34:48] == item.frame.planes.y[20:32, 34:48]).all()
         assert (frame.planes.u[10:16, 17:24] == item.frame.planes.u[10:16, 17:24]).all()
         assert (frame.planes.alpha == item.alpha).all()  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("bits", [8, 9, 10, 12])
+def test_ffv1_copies_full_range_at_every_depth(tmp_path: Path, bits: int) -> None:
+    """ProRes has the pixel format of one of these, and knows no full range."""
+    items = list(cutouts(colour=Colour("bt709", True, 1, 1, 1), bits=bits, sub=(1, 1)))
+    write(tmp_path / "o.mkv", iter(items), clip())
+    with FileSource(tmp_path / "o.mkv") as source:
+        planes = next(iter(source)).planes
+    assert planes is not None
+    own = items[0].frame.planes
+    assert own is not None
+    assert planes.colour.full_range
+    error = np.abs(planes.y[20:32, 34:48] / (2**planes.bits - 1) - own.y[20:32, 34:48] / (2**bits - 1))
+    assert error.max() < 1e-3
+
+
+def test_transparency_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    for name, told in (("o.webm", True), ("o.mkv", False)):
+        write(tmp_path / name, cutouts(**YUV420), clip())
+        with FileSource(tmp_path / name) as source:
+            notes = cautions(source, output_format(tmp_path / "next.mkv"))
+        assert any("cannot be read here: it is cut as if it were opaque" in note for note in notes) == told
 
 
 def test_an_rgb_source_stays_rgb_in_ffv1(tmp_path: Path) -> None:
@@ -343,6 +367,21 @@ def test_mp4_over_a_background(tmp_path: Path, size: tuple[int, int], background
     expected = {"#00b140": (0, 177, 64), "picture": (10, 20, 200), "video": (10, 20, 200)}
     if background in expected:
         assert np.abs(corner - expected[background]).max() < 8
+
+
+def test_a_white_wall_behind_an_hdr_film_is_as_bright_as_paper(tmp_path: Path) -> None:
+    """Code value 235 of PQ is 10,000 cd/m2."""
+    pq = Colour("bt2020", False, 9, 9, 16)
+    background = open_background((255, 255, 255), None)
+    assert background is not None
+    frame = Frame(planes=planes_from_rgb(np.full((48, 64, 3), 90, np.uint8), pq, bits=10, sub=(2, 2)))
+    behind = background.behind(Cutout(frame))
+    signal = (behind.y.astype(float) - 16) / 219
+    assert signal.min() == pytest.approx(0.58, abs=0.01)  # BT.2408: 203 cd/m2
+    assert np.abs(behind.u.astype(int) - 128).max() <= 2
+    assert frame.planes is not None
+    plain = background.behind(Cutout(Frame(planes=replace(frame.planes, colour=Colour("bt709", False, 1, 1, 1)))))
+    assert plain.y.min() == 235
 
 
 def test_a_video_behind_is_converted_once_for_each_of_its_frames(tmp_path: Path) -> None:
