@@ -27,6 +27,7 @@ from headstream.types import Box, Float32Array, Frame, Head, Part, Region, Segme
 
 _MOST_CROPS = 32  # of one run: frames times heads
 
+_Look = tuple[int, Region | tuple[Box, ...] | None, int]  # a frame's identity, where or what not, and how it is turned
 _View = tuple[Region, int]  # a square of a frame, and how the head in it leans
 
 
@@ -184,16 +185,17 @@ class _SeenFaces:
 
     def __init__(self, finder: Finder) -> None:
         self._finder = finder
-        self._found: dict[tuple[int, Region | None, int], list[Face]] = {}
+        self._found: dict[_Look, list[Face]] = {}
         self._quarters: dict[tuple[int, Box, int], int] = {}
 
     def scan(self, frame: Frame) -> list[Face]:
         """Faces anywhere in a frame."""
         return self._once((id(frame), None, 0), lambda: self._finder.scan(frame))
 
-    def scan_lying(self, frame: Frame, turns: int) -> list[Face]:
+    def scan_lying(self, frame: Frame, turns: int, known: Sequence[Box]) -> list[Face]:
         """Faces anywhere in a frame turned."""
-        return self._once((id(frame), None, turns), lambda: found_lying(self._finder, frame, turns))
+        key = (id(frame), tuple(known), turns)
+        return self._once(key, lambda: found_lying(self._finder, frame, turns, known))
 
     def look(self, frame: Frame, region: Region, roll_deg: int = 0) -> list[Face]:
         """Faces in a square region of a frame."""
@@ -211,7 +213,7 @@ class _SeenFaces:
         self._found.clear()
         self._quarters.clear()
 
-    def _once(self, key: tuple[int, Region | None, int], find: Callable[[], list[Face]]) -> list[Face]:
+    def _once(self, key: _Look, find: Callable[[], list[Face]]) -> list[Face]:
         if key not in self._found:
             self._found[key] = find()
         return list(self._found[key])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -59,14 +60,14 @@ class FaceFinder:
         found = [face for face in self._full.detect(small) if face.score >= _SURE] or self._close_up(small)
         return [face.moved(1 / scale, 0, 0) for face in found]
 
-    def scan_lying(self, frame: Frame, turns: int) -> list[Face]:
+    def scan_lying(self, frame: Frame, turns: int, known: Sequence[Box] = ()) -> list[Face]:
         """Faces anywhere in a frame that are upright once it is turned clockwise by so many quarters, also those that ``scan``
-        does not see as the frame is."""
+        does not see as the frame is; but for those at ``known`` places."""
         small, scale = small_rgb(frame)
         picture = turned(small, turns)
         size = (picture.shape[1], picture.shape[0])
         found = [face.turned(-turns, size) for face in self._full.detect(picture) if face.score >= _SURE]
-        back = [face.moved(1 / scale, 0, 0) for face in found]
+        back = _elsewhere([face.moved(1 / scale, 0, 0) for face in found], known)
         return [face for face in back if self._is_seen_lying(frame, face, turns)]
 
     def look(self, frame: Frame, region: Region, roll_deg: int = 0) -> list[Face]:
@@ -114,17 +115,20 @@ class FaceFinder:
             found = merged(found + self._part(rgb, (0, 0, width, top_part(height))))
             if not found:
                 found = [face for face in self._tiles(rgb) if height_of(face.box_px) < _FAR_SHARE * height]
-        return sorted(found or self._lying(rgb), key=lambda face: -face.score)
+        if not found or is_far(largest, height):
+            found += self._lying(rgb, found)
+        return sorted(found, key=lambda face: -face.score)
 
-    def _lying(self, rgb: UInt8Array) -> list[Face]:
-        """Faces that are seen in the whole photo turned only."""
+    def _lying(self, rgb: UInt8Array, known: Sequence[Face]) -> list[Face]:
+        """Faces beside those that are known which are seen in the whole photo turned only."""
+        found: list[Face] = []
         for turns in (1, 3, 2):
             picture = turned(rgb, turns)
             height, width = picture.shape[:2]
             back = [face.turned(4 - turns, (width, height)) for face in self._part(picture, (0, 0, width, height))]
-            if found := [face for face in back if self._is_seen_lying(Frame(rgb), face, turns)]:
-                return found
-        return []
+            back = _elsewhere(back, [face.box_px for face in (*known, *found)])
+            found += [face for face in back if self._is_seen_lying(Frame(rgb), face, turns)]
+        return merged(found)
 
     def _is_seen_lying(self, frame: Frame, face: Face, turns: int) -> bool:
         """Whether a face found in a picture turned is one: it is upright there; or, as one that leans by 60 degrees is hardly
@@ -138,7 +142,7 @@ class FaceFinder:
         """The others in a photo in which ``found`` are small, or which is very wide or high: faces in finer and finer tiles
         that both detectors see again from near. A hand or a wheel is taken for a face once, hardly ever three times."""
         shorter, view = sorted(rgb.shape[:2])
-        everybody = list(found)
+        everybody = [*found, *self._lying(rgb, found)]
         for parts in (1, 2, 4):
             wide = parts == 1 and view >= _WIDE * shorter
             smallest = min((height_of(face.box_px) for face in everybody), default=np.inf)
@@ -208,6 +212,10 @@ class FaceFinder:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+
+def _elsewhere(faces: list[Face], known: Sequence[Box]) -> list[Face]:
+    return [face for face in faces if all(overlap(face.box_px, box) < 0.2 for box in known)]
 
 
 def is_far(face_height: float, height: int) -> bool:

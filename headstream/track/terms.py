@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -25,10 +26,10 @@ def looked(finder: Any, frame: Frame, region: Region, roll_deg: int) -> list[Fac
     return found
 
 
-def found_lying(finder: Any, frame: Frame, turns: int) -> list[Face]:
-    """Faces that are upright in a frame once it is turned, as far as a finder looks for them."""
+def found_lying(finder: Any, frame: Frame, turns: int, known: Sequence[Box]) -> list[Face]:
+    """Faces, but for those that are ``known``, that are upright in a frame turned, as far as a finder looks for them."""
     look = getattr(finder, "scan_lying", None)
-    found: list[Face] = [] if look is None else look(frame, turns)
+    found: list[Face] = [] if look is None else look(frame, turns, known)
     return found
 
 

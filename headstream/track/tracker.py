@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from headstream.colour import crop_resized
+from headstream.straight import straightened
 from headstream.track.appearance import SIDE_PX, describe, likeness
 from headstream.track.associate import best_pairs, blended, centre, distinct, is_rest_of, steady_crop
 from headstream.track.cuts import another_shot, thumbnail
@@ -18,13 +19,14 @@ from headstream.track.finder import crop_square
 from headstream.track.followed import Refused, Track
 from headstream.track.framing import Framing, framing_of, widened
 from headstream.track.kalman import BoxFilter
+from headstream.track.lying import Lying
 from headstream.track.terms import Evidence, Finder, TrackOptions, found_lying, looked, quarters_of
 from headstream.types import Float32Array, Frame, Head, Region
 
 # Frames in a row whose crop cut a head off. What a quick movement did is made good by then; hair that goes on for ever would be
 # looked at anew in every one.
 _HOPELESS = 8
-_LYING_EVERY = 5  # frames between looks at the picture turned
+_LYING_EVERY = 5  # frames between looks at the picture turned, where nobody is seen
 
 
 @dataclass
@@ -32,6 +34,7 @@ class _Now:
     frame: Frame
     time_s: float
     faces: list[Face] = field(default_factory=list)
+    standing: dict[int, Lying] = field(default_factory=dict)  # of newcomers, by the face's identity
 
 
 class Tracker:
@@ -159,22 +162,22 @@ class Tracker:
                 now.faces += found
                 missing |= not any(overlap(face.box_px, track.box) > 0.2 for face in found)
         if missing or self._scan_due or not self._tracks or self._frames % self.options.scan_every == 0:
-            now.faces += self._finder.scan(now.frame) or self._lying(now)
+            now.faces += self._finder.scan(now.frame)
+            now.faces += self._lying(now)
             self._scan_due = False
             self._assign(now, looked=list(self._tracks))
         elif now.faces:
             self._assign(now, looked=list(self._tracks) if due else [t for t in self._tracks if t.unseen_frames])
 
     def _lying(self, now: _Now) -> list[Face]:
-        """Where nobody is seen as the picture is: whoever is seen in it turned, one way after the other."""
-        every, turn = divmod(self._frames, _LYING_EVERY)
-        if self._tracks or turn:
-            return []
-        return found_lying(self._finder, now.frame, (1, 3, 2)[every % 3])
+        """Whoever is seen in the picture turned only, one way after the other: often where nobody is seen as it is."""
+        known = [track.box for track in self._tracks] + [face.box_px for face in now.faces]
+        turn, between = divmod(self._frames, 2 * self.options.scan_every if known else _LYING_EVERY)
+        return [] if between else found_lying(self._finder, now.frame, (1, 3, 2)[turn % 3], known)
 
     def _assign(self, now: _Now, looked: list[Track]) -> None:
         """Give each face to the track it continues; the rest are newcomers or people who return."""
-        faces = distinct(now.faces)
+        faces = [face for face in distinct(now.faces) if self._tracks or not self._is_refused(face, now)]
         looks = self._looks(faces, now)
         taken = best_pairs([[self._cost(t, f, k, now) for f, k in zip(faces, looks, strict=True)] for t in looked])
         for index, track in enumerate(looked):
@@ -217,7 +220,23 @@ class Tracker:
             return [None]
         frame = now.frame
         picture = frame.picture
-        return [describe(crop_resized(picture, crop_square(f.box_px, self.options.padding), SIDE_PX)) for f in faces]
+        crops = [crop_resized(picture, crop_square(f.box_px, self.options.padding), SIDE_PX) for f in faces]
+        rolls = [self._standing(face, now).roll_deg for face in faces]
+        return [describe(straightened(crop, roll)) for crop, roll in zip(crops, rolls, strict=True)]
+
+    def _standing(self, face: Face, now: _Now) -> Lying:
+        """How a face stands: as the head does that it lies on; of a newcomer the finder is asked, once."""
+        for track in self._tracks:
+            if overlap(face.box_px, track.box) > 0.3:
+                return track.lying
+        if id(face) not in now.standing:
+            now.standing[id(face)] = lying = Lying(quarters_of(self._finder, now.frame, face, 0))
+            lying.seen(face)
+        return now.standing[id(face)]
+
+    def _is_refused(self, face: Face, now: _Now) -> bool:
+        self._refused = [refused for refused in self._refused if refused.until_s > now.time_s]
+        return any(overlap(face.box_px, refused.box) > 0.3 for refused in self._refused)
 
     def _welcome(self, face: Face, looks: Float32Array | None, now: _Now) -> None:
         if len(self._tracks) >= self.options.max_heads:
@@ -226,8 +245,7 @@ class Tracker:
             return
         if any(t.unseen_frames and is_rest_of(face.box_px, t.box, now.frame.size_px) for t in self._tracks):
             return
-        self._refused = [r for r in self._refused if r.until_s > now.time_s]
-        if any(overlap(face.box_px, refused.box) > 0.3 for refused in self._refused):
+        if self._is_refused(face, now):
             return
         was = self._gone.returning(face.box_px, looks, now.time_s, self.options.remember_s)
         if was is None:
@@ -237,8 +255,7 @@ class Tracker:
         start, framing = BoxFilter(face.box_px, now.time_s), Framing(self.options.padding)
         track = Track(known, start, face, self._frames, now.time_s, now.time_s, framing)
         track.box, track.looks, track.was = track.filter.box, looks, was
-        track.lying.turns = quarters_of(self._finder, now.frame, face, 0)
-        track.lying.seen(face)
+        track.lying = self._standing(face, now)
         self._tracks.append(track)
 
     def _drop_lost(self, now: _Now) -> None:

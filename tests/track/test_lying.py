@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction
 
 import cv2
 import numpy as np
 import pytest
 
-from headstream.pipeline import HeadCutter
+from headstream.matte.refine import MatteOptions
+from headstream.photos import PhotoCutter
+from headstream.pipeline import CutOptions, HeadCutter
 from headstream.segment.crops import CropSegmenter
 from headstream.straight import leaning, straightened
 from headstream.track.faces import Face
@@ -16,7 +19,7 @@ from headstream.track.finder import FaceFinder, crop_square
 from headstream.track.lying import Lying, roll_of
 from headstream.track.tracker import Tracker
 from headstream.turned import turned
-from headstream.types import Float32Array, Frame, Region, UInt8Array
+from headstream.types import Box, Float32Array, Frame, Region, UInt8Array
 from tests.conftest import moving_portrait
 
 COUNT = 20
@@ -79,6 +82,33 @@ def test_landmarks_and_box_lie_where_the_face_does(portrait: UInt8Array, finder:
     assert finder.quarters(Frame(portrait), upright) == 0
 
 
+@pytest.mark.parametrize("quarters", [1, 3])
+def test_whoever_comes_back_lying_is_the_same(
+    portrait: UInt8Array, segmenter: CropSegmenter, finder: FaceFinder, quarters: int
+) -> None:
+    upright = moving_portrait(portrait, 12, size=(240, 240))
+    empty: list[UInt8Array] = [np.full((240, 240, 3), 20, np.uint8)] * 20
+    cutter = HeadCutter(segmenter, finder, CutOptions(heads=1))
+    cut(cutter, [*upright, *empty], begin=0)
+    assert [roll for roll, _ in cut(cutter, [turned(upright[-1], quarters)] * 12, begin=32)][-1] == 90 * (2 - quarters)
+
+
+def test_whoever_lies_beside_somebody_upright_is_found(
+    portrait: UInt8Array, segmenter: CropSegmenter, finder: FaceFinder
+) -> None:
+    picture: UInt8Array = np.full((360, 640, 3), 110, np.uint8)
+    small = cv2.resize(portrait, (300, 300), interpolation=cv2.INTER_AREA)
+    picture[20:320, 10:310], picture[40:340, 330:630] = small, turned(small, 2)
+    stages = (
+        PhotoCutter(segmenter, finder, CutOptions(matte=MatteOptions(stability=0.0), heads="all")).cut(picture).heads
+    )
+    assert sorted(abs(stage.head.roll_deg) for stage in stages) == [0, 180]
+    cutter = HeadCutter(segmenter, finder, CutOptions(heads="all"))
+    for k in range(95):
+        heads = cutter.cut(Frame(picture, index=k, pts=Fraction(k, 25))).heads
+    assert [abs(head.roll_deg) for head in heads] == [0, 180]
+
+
 class Counted:
     """A finder, and how often it was asked which way up a face is."""
 
@@ -113,7 +143,7 @@ class Only:
     def scan(self, frame: Frame) -> list[Face]:
         return []
 
-    def scan_lying(self, frame: Frame, turns: int) -> list[Face]:
+    def scan_lying(self, frame: Frame, turns: int, known: Sequence[Box] = ()) -> list[Face]:
         self.ways.append(turns)
         box = (100.0, 100.0, 160.0, 160.0)
         return [Face(box, np.full((6, 2), 130, np.float32), 0.9)] if turns == 3 else []
