@@ -41,13 +41,23 @@ _WORN_ON_HEAD = {"hair", "hat", "glasses", "sunglasses"}
 
 
 def read_grey(path: Path) -> UInt8Array:
-    """(H, W) uint8 of a mask or label map; palettes are read as their numbers. Raises SourceError."""
+    """(H, W) uint8 of a mask or label map; of a palette with colours, the numbers. Raises SourceError."""
     try:
         with Image.open(path) as image:
-            values = np.asarray(image if image.mode in {"L", "P"} else image.convert("L"))
-    except OSError as error:
+            values = np.asarray(image if image.mode == "L" or _numbers_classes(image) else image.convert("L"))
+    except (OSError, SyntaxError) as error:  # the latter for a PNG that breaks off between its parts
         raise SourceError(f"{path}: is not a mask that can be read: {error}") from error
     return values
+
+
+def _numbers_classes(image: Image.Image) -> bool:
+    """Whether an image's palette only paints its numbers, as that of VOC label maps does. One of greys is what tools that make
+    files small, or reduce colours, turn a grey picture into: its numbers mean nothing."""
+    if image.mode != "P":
+        return False
+    palette = np.array(image.getpalette() or [], np.uint8).reshape(-1, 3)
+    used = np.unique(np.asarray(image))
+    return used[-1] >= len(palette) or bool((palette[used] != palette[used, :1]).any())
 
 
 def _read_truth(data: DataSet, name: str) -> UInt8Array:

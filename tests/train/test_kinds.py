@@ -19,7 +19,7 @@ from headstream.train.data import DataSet, read_names
 from headstream.train.leaks import difference_hash, duplicates_between
 from headstream.train.packed import pack
 from headstream.train.picture import BASE_PLANES, BODY, HAIR, HEAD, PARTS, TARGETS
-from headstream.train.truth import tells
+from headstream.train.truth import read_grey, tells
 from headstream.types import UInt8Array
 
 pytest.importorskip("torch")
@@ -137,6 +137,31 @@ class TestKinds:
             mask.save(tmp_path / "masks" / f"{name}.png")
             where = DataSet("masks", tmp_path).load(name).target[..., HEAD] > 127
             assert (where == (hair > 0) * (name != "none")).all()
+
+    def test_greys_in_a_palette_are_greys(self, tmp_path: Path) -> None:
+        folders(tmp_path, "images", "masks", "labels")
+        rgb, label = face(3)
+        Image.fromarray(rgb).save(tmp_path / "images" / "a.png")
+        hair = label == 13
+        for dark in (0, 1):  # which of the two numbers stands for black
+            mask = Image.fromarray((hair ^ (dark == 1)).astype(np.uint8), mode="P")
+            mask.putpalette([0, 0, 0, 255, 255, 255][:: 1 - 2 * dark])
+            mask.save(tmp_path / "masks" / "a.png")
+            assert ((DataSet("masks", tmp_path).load("a").target[..., HEAD] > 127) == hair).all()
+        classes, numbers = np.unique(label, return_inverse=True)
+        small = Image.fromarray(numbers.reshape(label.shape).astype(np.uint8), mode="P")
+        small.putpalette(np.repeat(classes, 3).tolist())
+        small.save(tmp_path / "labels" / "a.png")
+        assert ((DataSet("celebamask", tmp_path).load("a").target[..., HAIR] > 0) == hair).all()
+
+    def test_a_png_that_breaks_between_its_parts(self, tmp_path: Path) -> None:
+        noise = np.random.default_rng(0).integers(0, 256, (400, 400), np.uint8)
+        Image.fromarray(noise).save(tmp_path / "a.png")
+        data = (tmp_path / "a.png").read_bytes()
+        second = data.index(b"IDAT", data.index(b"IDAT") + 4)
+        (tmp_path / "a.png").write_bytes(data[:second] + bytes(4) + data[second + 4 :])
+        with pytest.raises(SourceError, match=r"a\.png: is not a mask that can be read"):
+            read_grey(tmp_path / "a.png")
 
     def test_truth_that_is_none_is_told(self, hq: Path, tmp_path: Path) -> None:
         for part in (hq / "CelebAMask-HQ-mask-anno" / "1").iterdir():
