@@ -109,9 +109,9 @@ def _labels(models: list[str]) -> list[str]:
 
 
 def _opened(data: str, names: Path | None, part: Part) -> DataSet:
-    from headstream.train.data import DataSet, read_names
+    from headstream.train.data import DataSet
     from headstream.train.picture import BASE_PLANES
-    from headstream.train.truth import tells
+    from headstream.train.truth import BY_FACE, tells
 
     kind, colon, folder = data.partition(":")
     if not colon:
@@ -123,19 +123,33 @@ def _opened(data: str, names: Path | None, part: Part) -> DataSet:
         raise UsageError(
             f"--data {data}: sets of kind {kind} do not tell the {part} from all else; evaluate another --part"
         )
-    if names is None:
-        opened.check_truth()
-        return opened
+    if names is not None:
+        opened = replace(opened, names=_named(opened, names))
+    opened.check_truth()
+    return _with_faces(opened) if kind in BY_FACE else opened
+
+
+def _named(opened: DataSet, names: Path) -> tuple[str, ...]:
+    """The names in a file, all of which are in the set. Raises UsageError."""
+    from headstream.train.data import read_names
+
     wanted = read_names(names)
     if not wanted:
         raise UsageError(f"{names}: names no picture; expected one name a line, without .jpg or .png")
     if unknown := sorted(wanted - set(opened.names)):
-        raise UsageError(
-            f"{names}: {unknown[0]} is not in {folder}" + (f", nor {len(unknown) - 1} others" * (len(unknown) > 1))
-        )
-    opened = replace(opened, names=tuple(sorted(wanted)))
-    opened.check_truth()
-    return opened
+        others = f", nor {len(unknown) - 1} others" * (len(unknown) > 1)
+        raise UsageError(f"{names}: {unknown[0]} is not in {opened.root}{others}")
+    return tuple(sorted(wanted))
+
+
+def _with_faces(opened: DataSet) -> DataSet:
+    """With its face boxes: without them none of its skin is known."""
+    import tempfile
+
+    from headstream.train.faces import find_faces
+
+    with tempfile.TemporaryDirectory() as cache, progress_bar("looking for faces", unit="pictures") as progress:
+        return replace(opened, faces=find_faces(opened, Path(cache) / "faces.json", progress))
 
 
 @contextmanager

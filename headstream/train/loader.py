@@ -23,7 +23,7 @@ from headstream.train.config import DataConfig, TrainConfig
 from headstream.train.data import DataSet, read_names
 from headstream.train.faces import find_faces
 from headstream.train.picture import BASE_PLANES, BODY, HEAD, TARGETS, Picture
-from headstream.train.truth import tells
+from headstream.train.truth import BY_FACE, tells
 from headstream.types import UInt8Array
 
 log = logging.getLogger(__name__)
@@ -82,8 +82,11 @@ def open_data(
         train.append(opened)
     _check_told(config, train, [data for data in validated if data is not None])
     for number, (data, entry) in enumerate(zip(train, config.data, strict=True)):  # last: it may take hours
-        faces = find_faces(data, cache / f"faces-{entry.folder.replace('/', '-')}.json", progress)
-        train[number] = dataclasses.replace(data, faces=faces)
+        file = cache / f"faces-{entry.folder.replace('/', '-')}.json"
+        train[number] = dataclasses.replace(data, faces=find_faces(data, file, progress))
+        scored = validated[number]
+        if scored is not None and scored.kind in BY_FACE:
+            validated[number] = dataclasses.replace(scored, faces=find_faces(scored, file, progress))
     backdrops = [data for data, entry in zip(train, config.data, strict=True) if entry.backdrops]
     return OpenedData(tuple(train), tuple(backdrops), tuple(validated))
 

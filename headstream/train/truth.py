@@ -37,6 +37,7 @@ TRUTH: dict[str, tuple[str, tuple[str, ...]]] = {
     "fullbody": ("labels", (".png",)),
 }
 IMAGES = {"celebamask-hq": "CelebA-HQ-img"}  # of other kinds: images
+BY_FACE = {"fullbody"}  # of these kinds truth is told by the face box as well
 _WORN_ON_HEAD = {"hair", "hat", "glasses", "sunglasses"}
 
 

@@ -19,6 +19,7 @@ from PIL import Image
 pytest.importorskip("jinja2")
 
 from headstream.cli import main
+from headstream.cli.evaluate import _opened
 from headstream.errors import ModelError
 from headstream.evaluate.charts import Series, chart
 from headstream.evaluate.metrics import (
@@ -239,6 +240,25 @@ class TestCommand:
         fails("kind pictures do not tell the head from all else", "lite", "--data", f"pictures:{faces}")
         fails("no folder masks/", "lite", "--data", f"masks:{faces}")
         fails("--part hiar: expected head, hair, face", "lite", "--data", f"celebamask:{faces}", "--part", "hiar")
+
+
+def test_skin_is_scored_where_the_face_is(faces: Path, tmp_path: Path) -> None:
+    """Of street photos with their clothes labelled, the skin alone does not tell where the head ends."""
+    (tmp_path / "images").symlink_to(faces / "images")
+    (tmp_path / "labels").symlink_to(faces / "labels")
+    (tmp_path / "labels.txt").write_text("\n".join(["null", "skin", *(f"shirt{k}" for k in range(11)), "hair"]) + "\n")
+    (tmp_path / "names").write_text("1\n2\n")
+    opened = _opened(f"fullbody:{tmp_path}", tmp_path / "names", "head")
+    assert set(opened.faces) == set(opened.names) == {"1", "2"}
+    picture = opened.load("1")
+    assert ((picture.target[..., 0] & picture.known[..., 0]) > 0).sum() > 3000
+    pytest.importorskip("torch")
+    from headstream.train.config import DataConfig, TrainConfig
+    from headstream.train.loader import open_data
+
+    config = TrainConfig(data=(DataConfig("fullbody", tmp_path.name, validate="names"),))
+    (validated,) = open_data(config, tmp_path.parent, tmp_path, tmp_path / "cache").validation
+    assert (validated.load("1").known == picture.known).all()
 
 
 def test_a_set_that_does_not_know_the_part(faces: Path) -> None:
