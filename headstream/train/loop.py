@@ -307,14 +307,24 @@ class Trainer:
         scored = None
         if self.data.validation:
             scored = score(self.predict, self.spec.outputs, self.data.validation, self.spec.side)
-            self.history.scores = {"step": self.step} | scored.as_row()
-            if scored.chosen_by > self.best:
-                self.best, self._best_step = scored.chosen_by, self.step
-                self.save(self.out / "best.pt")
-        self._save_last()
         row: dict[str, Any] = {"step": self.step, "loss": None if loss is None else round(loss, 5)}
-        self._log.add(row | (scored.as_row() if scored else {}))
+        with held_interrupts():  # half of it kept would be taken for all: no later score might be as good
+            if scored is not None:
+                self._keep_if_best(scored)
+            self._save_last()
+            self._log.add(row | (scored.as_row() if scored else {}))
         return scored
+
+    def _keep_if_best(self, scored: Score) -> None:
+        before = self.history.scores, self.best, self._best_step
+        self.history.scores = {"step": self.step} | scored.as_row()
+        if scored.chosen_by > self.best:
+            self.best, self._best_step = scored.chosen_by, self.step
+            try:
+                self.save(self.out / "best.pt")
+            except BaseException:  # then it is not the best there is, and is scored anew when the run goes on
+                self.history.scores, self.best, self._best_step = before
+                raise
 
     @torch.no_grad()
     def predict(self, rgb: UInt8Array) -> Float32Array:

@@ -576,6 +576,35 @@ class TestWhatGoesWrong:
         third.run()
         assert (run.out / "log.csv").read_text().splitlines() == rows  # once is enough
 
+    @pytest.mark.parametrize("signals", [1, 2])
+    def test_a_ctrl_c_while_the_best_is_saved_does_not_lose_it(
+        self,
+        sets: Path,  # noqa: F811
+        config: Path,  # noqa: F811
+        signals: int,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """A first one waits; after a second one it is scored and saved when the run goes on."""
+        run = trainer(sets, config, evaluate_every=2)
+        run.best = -1.0  # whatever the score is, it is better
+        with monkeypatch.context() as patched:
+            save = torch.save
+
+            def interrupted(state: Any, file: Any) -> None:
+                for _ in range(signals if "best" in Path(file.name).name else 0):
+                    os.kill(os.getpid(), signal.SIGINT)
+                save(state, file)
+
+            patched.setattr(torch, "save", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                run.run()
+        assert (run.out / "best.pt").exists() == (signals == 1)
+        again = trainer(sets, config, evaluate_every=2)
+        assert again.resume()
+        again.run()
+        assert load_checkpoint(again.out / "best.pt")["best"] == again.best > -1.0
+        assert len((run.out / "log.csv").read_text().splitlines()) == 2
+
     def test_a_damaged_picture_is_named(self, sets: Path, config: Path, tmp_path: Path) -> None:  # noqa: F811
         shutil.copytree(sets, tmp_path / "data")
         run = trainer(tmp_path / "data", config, evaluate_every=50)
