@@ -97,3 +97,8 @@ def out_of_memory(error: BaseException) -> bool:
     return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or (
         isinstance(error, RuntimeError) and ("out of memory" in str(error) or "not enough memory" in str(error))
     )
+
+
+def worker_lost(error: BaseException) -> bool:
+    """Whether an exception means that a process which makes samples is gone. Linux ends one where memory runs out."""
+    return isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker")

@@ -20,7 +20,7 @@ from headstream.nets.checkpoint import load_checkpoint
 from headstream.nets.zoo import as_called
 from headstream.sinks.partial import make_parents
 from headstream.train.config import TrainConfig
-from headstream.train.hardware import Hardware, out_of_memory
+from headstream.train.hardware import Hardware, out_of_memory, worker_lost
 from headstream.train.history import History
 from headstream.train.interrupts import held_interrupts
 from headstream.train.loader import batches, open_data
@@ -156,8 +156,8 @@ class Trainer:
         """Train to the end. On an interrupt the state is saved before it is passed on; not on a second one within a step,
         which leaves the step half done and last.pt as it was: ``saved_step`` tells.
 
-        Raises ModelError with advice when memory runs out, SourceError for a picture that cannot be read (the state is
-        saved both times), SinkError when it cannot be saved.
+        Raises ModelError with advice when memory runs out or a worker is gone, SourceError for a picture that cannot be read
+        (the state is saved each time), SinkError when it cannot be saved.
         """
         if self.on.leads:
             self._name_validated()
@@ -171,6 +171,8 @@ class Trainer:
                 self._save_last()
             raise
         except (RuntimeError, MemoryError) as error:
+            if worker_lost(error):
+                raise ModelError(self._worker_advice()) from error
             if not out_of_memory(error):
                 raise
             self._save_last()
@@ -195,6 +197,16 @@ class Trainer:
             f"memory ran out at step {self.step} with batches of {config.batch // config.accumulate} at {side} px on "
             f"{self.on.device}; the state is saved: set accumulate = {config.accumulate * 2} (same batch, half the memory), "
             f"or a smaller batch or sizes, and run the same command again with --change"
+        )
+
+    def _worker_advice(self) -> str:
+        """It may be told in the middle of a step, as a signal is: that is not kept."""
+        if self._whole:
+            self._save_last()
+        return (
+            f"a process that makes samples was ended at step {self.step}, as the system does where memory runs out; the same "
+            f"command goes on from step {self.saved_step or 0}: set fewer workers than {self.config.workers}, or a smaller "
+            f"cache_mb"
         )
 
     def _steps(self) -> Generator[Progress, None, None]:

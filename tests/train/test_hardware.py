@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from headstream.errors import ModelError, UsageError  # noqa: E402
+from headstream.nets.checkpoint import load_checkpoint  # noqa: E402
 from headstream.nets.device import choose_device  # noqa: E402
 from headstream.train.config import TrainConfig, load_config  # noqa: E402
 from headstream.train.hardware import Hardware, hardware, out_of_memory  # noqa: E402
@@ -107,6 +109,38 @@ def test_running_out_of_memory_is_saved_and_explained(
     assert again.step == 3
     assert out_of_memory(torch.OutOfMemoryError("x"))
     assert not out_of_memory(RuntimeError("another"))
+
+
+def test_a_worker_that_is_ended_is_saved_and_explained(
+    sets: Path,  # noqa: F811
+    config: Path,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run = trainer(sets, config, workers=1, steps=50, evaluate_every=100)
+    whole = run._train_step
+
+    def ending(given: Any, weights: Any) -> float:
+        loss = whole(given, weights)
+        if run.step == 2:
+            for worker in multiprocessing.active_children():
+                worker.kill()
+        return loss
+
+    monkeypatch.setattr(run, "_train_step", ending)
+    with pytest.raises(
+        ModelError, match=r"makes samples was ended at step .*set fewer workers than 1, or a smaller cache_mb"
+    ):
+        run.run()
+    assert run.saved_step == (run.step if run._whole else None)  # it may be told in the middle of a step
+
+    def ended(parts: Any) -> Any:
+        raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed.")
+
+    waiting = trainer(sets, config)
+    monkeypatch.setattr(waiting, "_fetched", ended)
+    with pytest.raises(ModelError, match="goes on from step 0: set fewer"):
+        waiting.run()
+    assert load_checkpoint(waiting.out / "last.pt")["step"] == waiting.saved_step == 0
 
 
 def test_one_cycle_goes_up_and_down() -> None:
