@@ -281,8 +281,10 @@ def pack(
         raise UsageError(f"{data}: expected KIND:FOLDER, such as celebamask-hq:CelebAMask-HQ/")
     if target not in TARGETS:
         raise UsageError(f"--target {target}: expected one of {', '.join(TARGETS)}")
+    if kind == "masks" and target == "parts":
+        raise UsageError("--target parts: masks are of one plane; name head, hair or face, whichever they are of")
     planes = BASE_PLANES + tuple(plane for plane in TARGETS[target] if plane not in BASE_PLANES)
-    opened = DataSet(kind, Path(folder), planes=planes)
+    opened = DataSet(kind, Path(folder), planes=planes, plane=target)  # plain masks are of what is to be taught
     opened.check_truth()
     with tempfile.TemporaryDirectory() as cache:
         with progress_bar("looking for faces", unit="pictures") as progress:

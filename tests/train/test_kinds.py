@@ -252,6 +252,21 @@ class TestPacked:
         assert main(["pack", str(hq), "--out", str(out)]) == 2
         assert main(["pack", f"celebamask-hq:{hq}", "--out", str(out), "--target", "nose"]) == 2
 
+    @pytest.mark.parametrize("target", ["head", "hair", "face"])
+    def test_masks_are_packed_as_what_they_are_to_teach(self, tmp_path: Path, target: str, capsys: Any) -> None:
+        folders(tmp_path, "images", "masks")
+        rgb, label = face(1)
+        Image.fromarray(rgb).save(tmp_path / "images" / "a.png")
+        Image.fromarray(np.where(label == 13, 255, 0).astype(np.uint8)).save(tmp_path / "masks" / "a.png")
+        command = ["pack", f"masks:{tmp_path}", "--out", str(tmp_path / "p.zip"), "--target"]
+        assert main([*command, target]) == 0
+        planes = tuple(dict.fromkeys((*BASE_PLANES, target)))
+        data = DataSet("packed", tmp_path / "p.zip", planes=planes)
+        assert [plane for plane in planes if tells(data, plane)] == [target]
+        assert ((data.load("a").target[..., planes.index(target)] > 127) == (label == 13)).all()
+        assert main([*command, "parts"]) == 2
+        assert "masks are of one plane" in capsys.readouterr().err
+
     def test_another_file_is_no_packed_set(self, tmp_path: Path) -> None:
         (tmp_path / "x.zip").write_bytes(b"PK no")
         with pytest.raises(UsageError, match="is not a packed data set"):
