@@ -103,7 +103,9 @@ def export_int8(
         nodes = list(onnx.load(str(ready)).graph.node)
         last = max(k for k, node in enumerate(nodes) if node.op_type == "Conv")
         first = next(node for node in nodes if node.op_type == "Conv").input[0]
-        bytes_as_they_are = _as_bytes(NETS[spec.net][1])
+        _, normalised, multiple = NETS[spec.net]
+        # Crops that are padded first are not the convolution's input any more.
+        bytes_as_they_are = None if spec.side % multiple else _as_bytes(normalised)
         overrides = _in_seven_bits(nodes[:last]) | ({first: [bytes_as_they_are]} if bytes_as_they_are else {})
         quantize_static(
             str(ready),

@@ -62,6 +62,19 @@ def test_networks_answer_the_same_to_the_bit(
     assert (kinds(now)["Resize"], kinds(now)["DepthToSpace"]) == (0 if int8 else 4, 0)
 
 
+@pytest.mark.parametrize("net", ["lite", "custom-cnn"])
+def test_eight_bits_of_crops_that_are_padded(tmp_path: Path, net: str) -> None:
+    spec = NetSpec(net, ("head",), side=72)
+    torch.manual_seed(0)
+    crops = np.ascontiguousarray(np.pad(CROPS, ((0, 0), (0, 8), (0, 8), (0, 0)), mode="edge"))
+    made = build(spec).eval()
+    export_onnx(made, spec, tmp_path / "whole.onnx")
+    export_int8(made, spec, tmp_path / "eight.onnx", crops)
+    answers = [answer(tmp_path / f"{name}.onnx", crops) for name in ("whole", "eight")]
+    assert answers[1].shape == (3, 1, 72, 72)
+    assert np.abs(answers[0] - answers[1]).max() < 0.05
+
+
 def test_planes_that_depend_on_each_other_are_shuffled_where_they_were(tmp_path: Path) -> None:
     """A softmax over the planes of a pixel is another before they are shuffled."""
     spec = replace(NetSpec("lite", ("background", "skin", "hair")), side=64)
