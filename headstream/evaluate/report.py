@@ -123,8 +123,13 @@ def charts(results: Sequence[Evaluation], logs: Sequence[Path | None]) -> list[t
 
 
 def _column(log: Path, key: str) -> tuple[tuple[float, float], ...]:
-    with log.open(newline="", encoding="utf-8") as file:
-        return tuple((float(row["step"]), float(row[key])) for row in csv.DictReader(file) if row.get(key))
+    """(step, value) of a run's log; nothing of one that another program wrote, which may lie beside a model as well."""
+    try:
+        with log.open(newline="", encoding="utf-8") as file:
+            rows = [row for row in csv.DictReader(file) if row.get("step") and row.get(key)]
+        return tuple((float(row["step"]), float(row[key])) for row in rows)
+    except (ValueError, csv.Error):
+        return ()
 
 
 def _row(results: Sequence[Evaluation], data: DataSet, masks: Sequence[Path], name: str) -> dict[str, Any]:

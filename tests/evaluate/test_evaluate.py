@@ -31,7 +31,7 @@ from headstream.evaluate.metrics import (
     summarise,
     threshold_curve,
 )
-from headstream.evaluate.report import best_of, choose
+from headstream.evaluate.report import best_of, charts, choose
 from headstream.evaluate.run import Evaluation, evaluate
 from headstream.segment.registry import find_model
 from headstream.train.data import DataSet
@@ -274,6 +274,20 @@ def evaluation(ious: list[int]) -> Evaluation:
         alpha = (np.arange(100).reshape(10, 10) < right).astype(np.float32)
         result.scores.append(score_picture(f"p{number}", alpha, truth))
     return result
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"epoch,loss,val_loss\n0,0.5,0.6\n", b"step,loss\none,0.5\n", b"step,loss\n1,0.5 \xe9\n", b"step,loss\n1\n"],
+)
+def test_the_log_of_another_program_has_no_curve(tmp_path: Path, text: bytes) -> None:
+    (tmp_path / "log.csv").write_bytes(text)
+    drawn = dict(charts([evaluation([90, 80])], [tmp_path / "log.csv"]))
+    assert not drawn["Training loss"]
+    (tmp_path / "log.csv").write_text("step,loss,head_iou\n1,0.5,0.7\n2,,0.8\n3,0.3,0.9\n")
+    ours = dict(charts([evaluation([90, 80])], [tmp_path / "log.csv"]))
+    assert ours["Training loss"]
+    assert ours["Validation while training"]
 
 
 def test_half_of_the_pictures_shown_are_the_hardest() -> None:
