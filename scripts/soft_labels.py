@@ -17,21 +17,25 @@ from typing import Any
 import numpy as np
 
 from headstream.cli.console import progress_bar, say
+from headstream.errors import ModelError
 from headstream.nets.checkpoint import load_trained
 from headstream.segment.runtime import onnx_runtime
 from headstream.train.data import DataSet
 from headstream.train.export import export_onnx
 from headstream.train.faces import find_faces
+from headstream.train.picture import BASE_PLANES
 from headstream.train.pseudo import Predict, write_soft_labels
 
 
 def teacher(checkpoint: Path) -> tuple[Predict, int]:
     """The averaged network of a checkpoint as a function on pictures, and their side in pixels. On a CPU, ONNX Runtime is
-    three times as fast."""
+    three times as fast. Raises ModelError where it does not know what is to be labelled."""
     net, spec = load_trained(checkpoint)
+    if missing := sorted(set(BASE_PLANES) - set(spec.outputs)):
+        raise ModelError(f"{checkpoint} cannot label {', '.join(missing)}: it knows {', '.join(spec.outputs)}")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "teacher.onnx"
-        export_onnx(net, spec, path, planes=spec.outputs)
+        export_onnx(net, spec, path, planes=BASE_PLANES)
         session = onnx_runtime().InferenceSession(str(path), providers=["CPUExecutionProvider"])
 
     def predict(rgb: Any) -> Any:
@@ -48,11 +52,16 @@ def main() -> None:
     parser.add_argument("--teacher", type=Path, action="append", required=True)
     parser.add_argument("sets", nargs="+", metavar="KIND:FOLDER")
     options = parser.parse_args()
-    teachers, sides = zip(*(teacher(path) for path in options.teacher), strict=True)
+    try:
+        teachers, sides = zip(*(teacher(path) for path in options.teacher), strict=True)
+    except ModelError as error:
+        parser.error(str(error))
     if len(set(sides)) > 1:
         parser.error(f"teachers of one crop size are needed, not of {', '.join(map(str, sides))} pixels")
     for entry in options.sets:
-        kind, folder = entry.split(":")
+        kind, colon, folder = entry.partition(":")
+        if not colon:
+            parser.error(f"{entry}: expected KIND:FOLDER, such as hair:figaro")
         data = DataSet(kind, options.data / folder)
         faces = find_faces(data, options.out / f"faces-{folder}.json")
         data = dataclasses.replace(data, faces=faces)

@@ -77,6 +77,43 @@ def test_networks_trained_for_the_same_time_make_a_table(tmp_path: Path, monkeyp
     assert json.loads((tmp_path / "out" / "table.json").read_text())[0]["iou"] == rows[0]["iou"]
 
 
+def test_soft_labels_are_of_head_hair_and_body_in_this_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A teacher may know them in another order, and more; not less."""
+    pytest.importorskip("torch")
+    from headstream.nets.zoo import NetSpec, build
+    from headstream.train.saving import save_trained
+
+    def teacher(*outputs: str) -> str:
+        spec = NetSpec("custom-cnn", outputs, side=64)
+        net = build(spec).eval()
+        last = [parameter for name, parameter in net.named_parameters() if name.endswith("bias")][-1]
+        for index, plane in enumerate(outputs):  # sure of what it says
+            last.data[index] = {"head": 20.0, "hair": -20.0, "body": 20.0}.get(plane, -20.0)
+        save_trained(net, spec, {"trained_steps": 1}, tmp_path / "teacher.pt")
+        return str(tmp_path / "teacher.pt")
+
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "a.jpg").symlink_to(PORTRAIT)
+    command = [str(SCRIPTS / "soft_labels.py"), "--data", str(tmp_path), "--out", str(tmp_path / "out")]
+
+    def run(path: str, entry: str) -> None:
+        monkeypatch.setattr("sys.argv", [*command, "--teacher", path, entry])
+        runpy.run_path(command[0], run_name="__main__")
+
+    run(teacher("hair", "face", "body", "head"), "pictures:set")
+    label = cv2.cvtColor(cv2.imread(str(tmp_path / "out" / "set" / "a.png")), cv2.COLOR_BGR2RGB)
+    assert label.reshape(-1, 3).max(axis=0).tolist() == [255, 0, 255]
+    for outputs, entry, words in (
+        (("head", "hair"), "pictures:set", "cannot label body: it knows head, hair"),
+        (("head", "hair", "body"), "set", "set: expected KIND:FOLDER"),
+    ):
+        with pytest.raises(SystemExit):
+            run(teacher(*outputs), entry)
+        assert words in capsys.readouterr().err
+
+
 def test_the_hard_pictures_go_on_one_sheet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     picture = PORTRAIT.with_suffix("")
     (tmp_path / "list.txt").write_text(f"{picture.name}\tfor the test\n")

@@ -19,7 +19,7 @@ from headstream.train.data import DataSet
 from headstream.train.picture import Picture
 from headstream.types import Float32Array, UInt8Array
 
-Predict = Callable[[UInt8Array], Float32Array]  # (N, S, S, 3) uint8 -> (N, S, S, planes) float32
+Predict = Callable[[UInt8Array], Float32Array]  # (N, S, S, 3) uint8 -> (N, S, S, 3) float32: head, hair, body
 ZOOMS = (1.75, 2.2, 2.8)  # crop sides in face boxes
 
 
@@ -62,7 +62,7 @@ def soft_label(picture: Picture, teachers: Sequence[Predict], *, side: int) -> U
 
 
 def _unmirrored(alpha: Float32Array, count: int) -> Float32Array:
-    mean: Float32Array = (alpha[:count, ..., :3] + alpha[count:, :, ::-1, :3]) * np.float32(0.5)
+    mean: Float32Array = (alpha[:count] + alpha[count:, :, ::-1]) * np.float32(0.5)
     return mean
 
 
