@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -17,6 +17,7 @@ from headstream.capture.photo import read_photo
 from headstream.capture.synthetic import SyntheticCamera, stamp_of
 from headstream.colour import planes_from_rgb
 from headstream.demo import PORTRAIT, moved
+from headstream.errors import UsageError
 from headstream.foresight import file_cutter
 from headstream.live import LiveCutter, LiveStatus, Output, run_live
 from headstream.pace import Pace
@@ -26,7 +27,7 @@ from headstream.segment.registry import models_dir
 from headstream.sinks.memory import CountingSink
 from headstream.stream import cut_stream
 from headstream.track.finder import FaceFinder
-from headstream.types import Colour, Cutout, Planes
+from headstream.types import Colour, Cutout, Part, Planes
 
 
 def bench_file(
@@ -156,14 +157,16 @@ def bench_model(
     runs: int = 60,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
-    """Median milliseconds the network takes for one crop, warm."""
+    """Median milliseconds the network takes for one crop, warm. Raises UsageError where ``threads`` cannot be chosen."""
     segmenter = load_segmenter(model, device=device, threads=threads)
-    side = segmenter.side
+    if threads not in {None, segmenter.threads}:
+        raise UsageError(f"threads can be chosen for .onnx files; torch runs {model} on {segmenter.threads}")
+    side, part = segmenter.side, cast("Part", segmenter.parts[0])  # not all know a head
     crop = np.random.default_rng(1).integers(0, 256, (1, side, side, 3), dtype=np.uint8)
     times = []
     for run in range(runs + 10):
         started = time.perf_counter()
-        segmenter.predict(crop)
+        segmenter.predict(crop, part)
         if run >= 10:
             times.append(time.perf_counter() - started)
         if progress is not None:

@@ -545,6 +545,19 @@ def saved(net: Any, folder: Path) -> Path:
     return folder / "net.pt"
 
 
+def test_networks_of_any_part_are_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    spec = NetSpec("custom-cnn", ("hair",), side=64)
+    state = {"ema": build(spec).state_dict(), "spec": spec.as_dict(), "step": 0}
+    torch.save(state, tmp_path / "hair.pt")
+    command = ["bench", "model", "--model", str(tmp_path / "hair.pt"), "--device", "cpu", "--json"]
+    assert main(command) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["crop_ms"] > 0
+    assert main([*command, "--threads", str(told["threads"])]) == 0
+    assert main([*command, "--threads", str(told["threads"] + 1)]) == 2
+    assert "threads can be chosen for .onnx files" in capsys.readouterr().err
+
+
 class TestConfig:
     def check(self, tmp_path: Path, text: str, words: str) -> None:
         (tmp_path / "c.toml").write_text(text)
