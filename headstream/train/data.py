@@ -15,7 +15,7 @@ import numpy as np
 from headstream.errors import UsageError
 from headstream.imagefile import read_image
 from headstream.train.picture import BASE_PLANES, HAIR, LARGEST_SIDE_PX, Picture, bounded, finished
-from headstream.train.truth import IMAGES, KINDS, TRUTH, fit, has_parts
+from headstream.train.truth import IMAGES, KINDS, TRUTH, body_classes, fit, has_parts
 from headstream.types import Box, UInt8Array
 
 _PICTURES = (".jpg", ".png", ".jpeg", ".JPG", ".PNG", ".JPEG", ".Jpg", ".Png", ".Jpeg")
@@ -101,8 +101,8 @@ class DataSet:
             raise UsageError(
                 f"data set {self.root} has no folder {folder.name}/, where kind {self.kind!r} has its truth"
             )
-        if self.kind == "fullbody" and not (self.root / "labels.txt").is_file():
-            raise UsageError(f"data set {self.root} has no labels.txt with the names of its classes")
+        if self.kind == "fullbody":
+            body_classes(self.root)
         missing = [name for name in self.names if (path := self.truth_path(name)) and not path.exists()]
         if self.kind == "celebamask-hq":
             missing = [name for name in self.names if not name.isdecimal() or not has_parts(folder, int(name))]

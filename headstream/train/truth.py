@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from headstream.errors import SourceError
+from headstream.errors import SourceError, UsageError
 from headstream.imagefile import read_image
 from headstream.train.picture import BASE_PLANES, PARTS, PLANE_CLASSES
 from headstream.types import Box, UInt8Array
@@ -158,10 +158,26 @@ def _masks(data: DataSet, name: str, shape: tuple[int, int], face: Box | None) -
     return _truth(data.planes, shape, {data.plane: (where, np.ones_like(where))})
 
 
+def body_classes(root: Path) -> list[str]:
+    """Names of the classes of a set of kind "fullbody", in the order of their numbers. Raises UsageError."""
+    path = root / "labels.txt"
+    try:
+        classes = path.read_text(encoding="utf-8-sig").split()
+    except OSError as error:
+        raise UsageError(f"data set {root} has no labels.txt with the names of its classes") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is not text in UTF-8; save it as that") from error
+    if missing := [name for name in ("null", "skin", "hair") if name not in classes]:
+        raise UsageError(
+            f"{path} names no {', '.join(missing)}: it is to name all classes in order, the background null"
+        )
+    return classes
+
+
 def _fullbody(data: DataSet, name: str, shape: tuple[int, int], face: Box | None) -> tuple[UInt8Array, UInt8Array]:
     """Hair, hats and glasses are head, clothes are not; skin is head by the face box, and unknown around the chin."""
     label = fit(_read_truth(data, name), shape, nearest=True)
-    classes = (data.root / "labels.txt").read_text(encoding="utf-8").split()
+    classes = body_classes(data.root)
     worn = np.isin(label, [i for i, c in enumerate(classes) if c in _WORN_ON_HEAD])
     hair = label == classes.index("hair")
     skin = label == classes.index("skin")

@@ -175,6 +175,24 @@ class TestKinds:
         with pytest.raises(SourceError, match=r"labels/a\.png: is no map of classes 0 to 18: it holds 180"):
             DataSet("celebamask", tmp_path / "flat").load("a")
 
+    def test_classes_that_cannot_be_told_are_named(self, tmp_path: Path) -> None:
+        folders(tmp_path, "images", "labels")
+        for folder in ("images", "labels"):
+            Image.new("L", (8, 8)).save(tmp_path / folder / "a.png")
+        data = DataSet("fullbody", tmp_path)
+        for text, words in (
+            (None, "has no labels.txt with"),
+            (b"background\nskin\n", r"labels\.txt names no null, hair: it is to name all classes in order"),
+            ("null skin hair café".encode("latin-1"), r"labels\.txt is not text in UTF-8"),
+        ):
+            if text is not None:
+                (tmp_path / "labels.txt").write_bytes(text)
+            with pytest.raises(UsageError, match=words):
+                data.check_truth()
+        (tmp_path / "labels.txt").write_text("null\nskin\nhair\n", encoding="utf-8-sig")
+        data.check_truth()
+        assert data.load("a").known.min() == 255
+
     def test_who_tells_a_plane_from_all_else(self, hq: Path) -> None:
         def told(kind: str, **more: Any) -> set[str]:
             data = DataSet("pictures", hq / "CelebA-HQ-img", planes=(*BASE_PLANES, "face"))
