@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -34,6 +36,7 @@ _LEAST = {
     "cache_mb": 0,
     "seed": 0,
 }
+_NOT_NEGATIVE = ("encoder_lr", "decoder_lr", "weight_decay", "neck_weight", "l1_weight")
 _ITEMS: dict[str, type] = {"hold_out": str, "teachers": str, "decoder": int, "plane_weights": float}  # of lists
 
 
@@ -122,14 +125,19 @@ class TrainConfig:
         if not 0 <= self.ema < 1:
             raise UsageError(f"ema = {self.ema}: expected 0 (no average) or more, below 1")
         weights = [entry.weight for entry in self.data]
-        if weights and (min(weights) < 0 or not any(weights)):
+        if weights and not _are_weights(weights):
             raise UsageError(f"weights of the data sets {weights}: expected none below 0, and one above")
         for key, least in _LEAST.items():
             if not isinstance(value := getattr(self, key), int) or value < least:
                 raise UsageError(f"{key} = {value!r}: expected a whole number from {least} on")
+        for key in _NOT_NEGATIVE:
+            if not 0 <= getattr(self, key) < math.inf:
+                raise UsageError(f"{key} = {getattr(self, key)}: expected 0 or more")
+        if self.plane_weights and not _are_weights(self.plane_weights):
+            raise UsageError(f"plane_weights = {list(self.plane_weights)}: expected none below 0, and one above")
         if not self.sizes or not all(_is_size(pair) for pair in self.sizes) or self.sizes[0][0] != 0:
             raise UsageError(
-                f"sizes = {self.sizes!r}: expected [share of the run, pixels] pairs, the first from 0.0 on"
+                f"sizes = {self.sizes!r}: expected [share of the run below 1, pixels] pairs, the first from 0.0 on"
             )
         if self.batch % self.accumulate:
             raise UsageError(f"batch = {self.batch} cannot be shared out over accumulate = {self.accumulate}")
@@ -247,7 +255,12 @@ def _is_size(pair: Any) -> bool:
     """Whether it is a share of the run and pixels."""
     if not isinstance(pair, (list, tuple)) or len(pair) != 2:
         return False
-    return type(pair[0]) in (int, float) and type(pair[1]) is int and pair[1] > 0
+    return type(pair[0]) in (int, float) and 0 <= pair[0] < 1 and type(pair[1]) is int and pair[1] > 0
+
+
+def _are_weights(numbers: Sequence[float]) -> bool:
+    """Whether shares can be made of them. What is not a number is neither below 0 nor above."""
+    return all(0 <= number < math.inf for number in numbers) and any(numbers)
 
 
 def _frozen(value: Any) -> Any:

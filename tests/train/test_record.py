@@ -325,15 +325,29 @@ class TestWhatGoesWrong:
 
     def test_settings_that_cannot_be_are_named(self, config: Path) -> None:  # noqa: F811
         wrong: list[Any] = [(), ((0.5, 256),), (64,), ((0.0,),), ((0.0, "a"),), ((0.0, 64), ("b", 96)), ((0.0, 0),)]
+        wrong += [((0.0, 64), (35, 96)), ((0.0, 64), (-0.5, 96)), ((0.0, 64), (math.nan, 96)), ((0.0, 64), (1.0, 96))]
         for sizes in wrong:
             with pytest.raises(UsageError, match="sizes = .*the first from 0.0 on"):
                 dataclasses.replace(load_config(config), sizes=sizes)
         with pytest.raises(UsageError, match=f"^net = 'unet': expected one of {', '.join(NETS)}"):
             load_config(config, net="unet")
-        weightless = dataclasses.replace(load_config(config).data[0], weight=0.0)
-        for change in ({"ema": 2.0}, {"data": (weightless,)}):
+        entry = load_config(config).data[0]
+        odd = [dataclasses.replace(entry, weight=weight) for weight in (0.0, math.nan, math.inf)]
+        changes: list[dict[str, Any]] = [
+            {"ema": 2.0},
+            {"data": odd[:1]},
+            *({"data": (entry, one)} for one in odd[1:]),
+        ]
+        for change in changes:
             with pytest.raises(UsageError, match="expected (0 \\(no average|none below 0)"):
                 load_config(config, **change)
+        for rate in ("encoder_lr", "decoder_lr", "weight_decay", "neck_weight", "l1_weight"):
+            for number in (-0.1, math.nan, math.inf):
+                with pytest.raises(UsageError, match=f"{rate} = {number}: expected 0 or more"):
+                    load_config(config, **{rate: number})
+        for weights in ((0.0, 0.0, 0.0), (1.0, -1.0, 1.0), (math.nan, 1.0, 1.0)):
+            with pytest.raises(UsageError, match=r"plane_weights = \[.*\]: expected none below 0, and one above"):
+                load_config(config, plane_weights=weights)
         plain = config.read_text()
         for line, words in (
             ('ema = "x"', "ema = 'x': expected a number"),
