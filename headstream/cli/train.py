@@ -217,6 +217,7 @@ def export(
         say(f"wrote {out}; name it as `init` in a training configuration")
         return
     spec = replace(spec, side=side or spec.side)
+    details = card_details(net, spec, *checkpoints)  # now: without a card of what is given, nothing is to be written
     precision = "weights stored in half precision, computed in single"
     if int8 and calibrate:
         from headstream.train.quantise import crops_of_folders, export_int8
@@ -228,8 +229,7 @@ def export(
             export_int8(net, spec, out, crops, finish=finish, progress=progress)
     else:
         export_onnx(net, spec, out, finish=finish)
-    details = card_details(net, spec, *checkpoints) | {"precision": precision, "finish": asdict(finish)}
-    card = write_card(out, details)
+    card = write_card(out, details | {"precision": precision, "finish": asdict(finish)})
     say(f"wrote {out} and {card.name}; use it with --model {out}")
 
 
@@ -262,7 +262,7 @@ def _check_export(source: Path, out: Path, *, int8: bool, finish: Finish, side: 
 def pack(
     data: Annotated[str, typer.Argument(metavar="KIND:FOLDER", help="A data set as a configuration names it.")],
     out: Annotated[Path, typer.Option("--out", "-o", help='The packed file (.zip); use it as kind = "packed".')],
-    side: Annotated[int, typer.Option(help="Longer side of the pictures in it, in pixels.")] = 512,
+    side: Annotated[int, typer.Option(min=32, help="Longer side of the pictures in it, in pixels.")] = 512,
     target: Annotated[
         str,
         typer.Option(metavar="head|hair|face|parts", help="What it is to teach.", autocompletion=completing(*_TARGETS)),

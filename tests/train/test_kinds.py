@@ -268,6 +268,7 @@ class TestPacked:
         assert "2 pictures" in capsys.readouterr().err
         assert len(DataSet("packed", out).names) == 2
         assert main(["pack", str(hq), "--out", str(out)]) == 2
+        assert main(["pack", f"celebamask-hq:{hq}", "--out", str(out), "--side", "0"]) == 2
         assert main(["pack", f"celebamask-hq:{hq}", "--out", str(out), "--target", "nose"]) == 2
 
     @pytest.mark.parametrize("target", ["head", "hair", "face"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -215,6 +216,17 @@ class TestExport:
         ):
             assert main(["export", *arguments]) == 2
             assert re.search(words, capsys.readouterr().err)
+
+    def test_without_a_card_nothing_is_written(
+        self, exported: tuple[Any, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        shutil.copy(exported[1], tmp_path / "bare.onnx")
+        assert main(["export", str(tmp_path / "bare.onnx"), "--side", "96", "--out", str(tmp_path / "small.onnx")]) in {
+            1,
+            2,
+        }
+        assert "bare.json" in capsys.readouterr().err
+        assert [path.name for path in tmp_path.iterdir()] == ["bare.onnx"]
 
     def test_a_file_without_a_lite_net_is_told(self, tmp_path: Path) -> None:
         spec = NetSpec(net="custom-cnn", outputs=("head",))
