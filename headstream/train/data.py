@@ -61,6 +61,10 @@ class DataSet:
             object.__setattr__(self, "names", tuple(s for s in stems if s not in self.exclude))
         if not self.names:
             raise UsageError(f"data set {self.root} holds no .jpg or .png")
+        if odd := [name for name in self.names if not _is_text(name)]:
+            raise UsageError(
+                f"data set {self.root}: {odd[0]!r} is no name in UTF-8, as lists and results are; rename it"
+            )
 
     def all_names(self) -> list[str]:
         """Stems of all pictures there, in use or not."""
@@ -142,6 +146,14 @@ class DataSet:
         unsure = np.abs(soft.astype(np.float32) / 255 - 0.5) < 0.5 - self.pseudo_unsure
         known[base][unsure & ~told] = 0
         return bounded(picture, self.largest_px)
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def lies_in(kind: str, root: Path) -> bool:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -125,6 +127,17 @@ class TestKinds:
         data = DataSet("pictures", tmp_path)
         assert data.names == ("a", "b", "c", "d", "e")
         assert all(data.load(name).rgb.shape == rgb.shape for name in data.names)
+
+    @pytest.mark.skipif(sys.platform in {"win32", "darwin"}, reason="there all names are Unicode")
+    def test_names_that_are_no_text_are_told(self, tmp_path: Path, capsys: Any) -> None:
+        Image.new("L", (8, 8)).save(tmp_path / "a.png")
+        (tmp_path / "a.png").rename(os.fsdecode(bytes(tmp_path) + b"/caf\xe9.png"))
+        with pytest.raises(UsageError, match=r"'caf\\udce9' is no name in UTF-8.*; rename it"):
+            DataSet("pictures", tmp_path)
+        assert main(["pack", f"pictures:{tmp_path}", "--out", str(tmp_path / "p.zip")]) == 2
+        assert "rename it" in capsys.readouterr().err
+        Image.new("L", (8, 8)).save(tmp_path / "café.png")
+        assert DataSet("pictures", tmp_path, exclude=frozenset({os.fsdecode(b"caf\xe9")})).names == ("café",)
 
     def test_masks_of_0_and_1(self, tmp_path: Path) -> None:
         folders(tmp_path, "images", "masks")
