@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from headstream.track.faces import Face, overlap
 from headstream.track.finder import even
 from headstream.types import Box, Float32Array, Region
 
@@ -21,15 +20,6 @@ def blended(old: Float32Array | None, new: Float32Array | None) -> Float32Array 
     if old is None or new is None:
         return new if old is None else old
     return (0.8 * old + 0.2 * new).astype(np.float32)
-
-
-def distinct(faces: list[Face]) -> list[Face]:
-    """Each face once, the best scored, best first."""
-    kept: list[Face] = []
-    for face in sorted(faces, key=lambda f: -f.score):
-        if all(overlap(face.box_px, other.box_px) < 0.4 for other in kept):
-            kept.append(face)
-    return kept
 
 
 def is_rest_of(box: Box, head: Box, size_px: tuple[int, int]) -> bool:

@@ -86,6 +86,15 @@ class Face:
         return face.turned(quarters, (side_px, side_px))
 
 
+def distinct(faces: list[Face], least: float) -> list[Face]:
+    """Each face once, the best scored, best first. least: the overlap from which two are one."""
+    kept: list[Face] = []
+    for face in sorted(faces, key=lambda f: -f.score):
+        if all(overlap(face.box_px, other.box_px) < least for other in kept):
+            kept.append(face)
+    return kept
+
+
 class _NativeStderrMuted:
     """MediaPipe's C++ part writes start-up notes straight to file descriptor 2; keep them off the user's terminal.
 

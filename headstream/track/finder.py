@@ -11,9 +11,9 @@ import numpy as np
 from headstream.colour import PAD, crop_resized
 from headstream.straight import straightened
 from headstream.tone import as_shown
-from headstream.track.faces import MODEL_FILES, Face, FaceDetector, overlap
+from headstream.track.faces import MODEL_FILES, Face, FaceDetector, distinct, overlap
 from headstream.track.standing import standing
-from headstream.track.tiles import cut_by, height_of, merged, steps
+from headstream.track.tiles import cut_by, height_of, steps
 from headstream.turned import turned, turned_box
 from headstream.types import Box, Frame, Planes, Region, UInt8Array
 
@@ -36,6 +36,7 @@ _WIDE = 2.0  # longer by shorter side from which the whole picture shows too lit
 # and knees whose matte passes for a head's have 0.69 at most.
 _AGREED_IN_GROUP = 0.72
 _AGREED_LEANING = 0.75  # of a face that is seen in the photo turned only: the same place from near
+_ONE = 0.3  # overlap from which what several tiles show is one face
 _FAR_SHARE = 0.15  # of the picture's height: a larger face would have been found without tiles
 # A head is about half as high again as its face box.
 _HEAD_FROM_FACE_HEIGHT = 1.5
@@ -112,7 +113,7 @@ class FaceFinder:
             found = [face.moved(1 / scale, 0, 0) for face in self._close_up(small)]
         largest = max((height_of(face.box_px) for face in found), default=0.0)
         if is_far(largest, height):
-            found = merged(found + self._part(rgb, (0, 0, width, top_part(height))))
+            found = distinct(found + self._part(rgb, (0, 0, width, top_part(height))), _ONE)
             if not found:
                 found = [face for face in self._tiles(rgb) if height_of(face.box_px) < _FAR_SHARE * height]
         if not found or is_far(largest, height):
@@ -128,7 +129,7 @@ class FaceFinder:
             back = [face.turned(4 - turns, (width, height)) for face in self._part(picture, (0, 0, width, height))]
             back = _elsewhere(back, [face.box_px for face in (*known, *found)])
             found += [face for face in back if self._is_seen_lying(Frame(rgb), face, turns)]
-        return merged(found)
+        return distinct(found, _ONE)
 
     def _is_seen_lying(self, frame: Frame, face: Face, turns: int) -> bool:
         """Whether a face found in a picture turned is one: it is upright there; or, as one that leans by 60 degrees is hardly
@@ -149,7 +150,7 @@ class FaceFinder:
             if not wide and (parts == 1 or smallest >= _SMALL_IN_VIEW * view):
                 continue
             view = shorter // parts
-            for face in merged(self._in_tiles(rgb, view)):
+            for face in distinct(self._in_tiles(rgb, view), _ONE):
                 if all(overlap(face.box_px, other.box_px) < 0.3 for other in everybody) and self._seen_near(rgb, face):
                     everybody.append(face)
         return everybody[len(found) :]
@@ -187,7 +188,7 @@ class FaceFinder:
         for parts in (2, 4, 8):
             found = [face for face in self._in_tiles(rgb, min(rgb.shape[:2]) // parts) if face.score >= _SURE_IN_TILE]
             if found:
-                return merged(found)
+                return distinct(found, _ONE)
         return []
 
     def _in_tiles(self, rgb: UInt8Array, side: int) -> list[Face]:

@@ -1,20 +1,10 @@
-"""Overlapping squares of a photo in which faces are looked for, and what comes of faces that several of them show."""
+"""Overlapping squares of a photo in which faces are looked for."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from headstream.track.faces import Face, overlap
 from headstream.types import Box, Region
-
-
-def merged(faces: list[Face]) -> list[Face]:
-    """One face for each that was found several times: the best scored."""
-    kept: list[Face] = []
-    for face in sorted(faces, key=lambda f: -f.score):
-        if all(overlap(face.box_px, other.box_px) < 0.3 for other in kept):
-            kept.append(face)
-    return kept
 
 
 def height_of(box: Box) -> float:

@@ -11,10 +11,10 @@ import numpy as np
 from headstream.colour import crop_resized
 from headstream.straight import straightened
 from headstream.track.appearance import SIDE_PX, describe, likeness
-from headstream.track.associate import best_pairs, blended, centre, distinct, is_rest_of, steady_crop
+from headstream.track.associate import best_pairs, blended, centre, is_rest_of, steady_crop
 from headstream.track.cuts import another_shot, thumbnail
 from headstream.track.departed import Departed, Gone
-from headstream.track.faces import Face, overlap
+from headstream.track.faces import Face, distinct, overlap
 from headstream.track.finder import crop_square
 from headstream.track.followed import Refused, Track
 from headstream.track.framing import Framing, framing_of, widened
@@ -177,7 +177,7 @@ class Tracker:
 
     def _assign(self, now: _Now, looked: list[Track]) -> None:
         """Give each face to the track it continues; the rest are newcomers or people who return."""
-        faces = [face for face in distinct(now.faces) if self._tracks or not self._is_refused(face, now)]
+        faces = [face for face in distinct(now.faces, 0.4) if self._tracks or not self._is_refused(face, now)]
         looks = self._looks(faces, now)
         taken = best_pairs([[self._cost(t, f, k, now) for f, k in zip(faces, looks, strict=True)] for t in looked])
         for index, track in enumerate(looked):
