@@ -21,7 +21,7 @@ from headstream.state import pack, unpack
 from headstream.track.associate import centre
 from headstream.track.faces import Face
 from headstream.track.followed import REMEMBERED
-from headstream.track.terms import Evidence, Finder, found_lying, looked, quarters_of
+from headstream.track.terms import Evidence, Finder, found_lying, looked, turns_of
 from headstream.track.tracker import Tracker
 from headstream.types import Box, Float32Array, Frame, Head, Part, Region, Segmenter, UInt8Array
 
@@ -205,7 +205,7 @@ class _SeenFaces:
         """Which way up a face is."""
         key = (id(frame), face.box_px, turns)
         if key not in self._quarters:
-            self._quarters[key] = quarters_of(self._finder, frame, face, turns)
+            self._quarters[key] = turns_of(self._finder, frame, face, turns)
         return self._quarters[key]
 
     def forget(self) -> None:

@@ -131,12 +131,8 @@ class PhotoCutter:
 
     def _standing(self, frame: Frame, face: Face) -> tuple[Face, int]:
         """A face as the detectors see it upright, and how far it leans in the photo, clockwise in degrees."""
-        width, height = frame.size_px
-        turns, upright = self.finder.upright(frame.rgb, face)
-        lying, face = (
-            Lying(turns),
-            upright.turned(-turns, (height, width) if turns % 2 else (width, height)) if turns else face,
-        )
+        turns, face = self.finder.upright(frame, face)
+        lying = Lying(turns)
         near = self.finder.look(frame, crop_square(face.box_px), lying.roll_deg)
         there = [seen for seen in near if overlap(seen.box_px, face.box_px) > 0.3]
         if there:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from headstream.capture.decoding import Decoding, ends_early
-from headstream.capture.fitting import fitted
+from headstream.capture.fitting import fitted, pixels_of
 from headstream.capture.marks import Mark, Span, checksum
 from headstream.capture.numbered import picture_at
 from headstream.capture.opening import beside_the_picture
@@ -210,7 +210,8 @@ class FileSource:
         frame = frame_from_video(self._at_first_size(decoded), upright, Place(index, pts, length))
         if upright != self._upright:
             self._film.warn_once("some pictures are turned otherwise than the first; each is turned as it says itself")
-            frame = fitted(frame, self.size_px)
+            if frame.size_px != self.size_px:
+                frame = fitted(frame, self.size_px, pixels_of(frame))
         return self._in_first_colours(frame, colour_of(decoded))
 
     def _sought(self, mark: Mark) -> Iterator[Any] | None:

@@ -1,22 +1,39 @@
-"""Pictures of another shape than the first, which outputs cannot change to."""
+"""Pictures of another shape, or of another kind of pixels, than the first: outputs cannot change to them."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import Any
 
+import cv2
 import numpy as np
 
 from headstream.colour import planes_from_rgb
-from headstream.types import Frame
+from headstream.types import Colour, Frame
+
+Pixels = tuple[Colour, int, tuple[int, int]]  # how Y, U and V are read, their bits, chroma subsampling (w, h)
+
+
+def pixels_of(frame: Frame) -> Pixels | None:
+    """The kind of pixels a frame has; None of R'G'B'."""
+    planes = frame.planes
+    return None if planes is None else (planes.colour, planes.bits, (planes.sub_w, planes.sub_h))
+
+
+def read_alike(pixels: Pixels | None, others: Pixels | None) -> bool:
+    """Whether numbers mean the same colours in both. What a source tells of primaries it may tell a frame later."""
+    if pixels is None or others is None:
+        return pixels is others
+    (colour, *kind), (other, *others_kind) = pixels, others
+    return (colour.matrix, colour.full_range, kind) == (other.matrix, other.full_range, others_kind)
 
 
 def within(picture: Any, size_px: tuple[int, int]) -> Any:
     """A picture (H, W, 3) or (H, W) scaled to fit into ``size_px``, never stretched; black, or 0, is around it where its shape is
-    another."""
-    import cv2  # outputs and tests of theirs need it, sources hardly ever
-
+    another. Itself where it has that size."""
     width, height = size_px
+    if picture.shape[:2] == (height, width):
+        return picture
     scale = min(width / picture.shape[1], height / picture.shape[0])
     shown = (min(width, max(1, round(picture.shape[1] * scale))), min(height, max(1, round(picture.shape[0] * scale))))
     x, y = (width - shown[0]) // 2, (height - shown[1]) // 2
@@ -26,14 +43,22 @@ def within(picture: Any, size_px: tuple[int, int]) -> Any:
     return whole
 
 
-def fitted(frame: Frame, size_px: tuple[int, int]) -> Frame:
-    """The same frame at the size of others, in its own colours."""
-    if frame.size_px == size_px:
-        return frame
-    rgb, planes, alpha = within(frame.rgb, size_px), frame.planes, frame.alpha
-    if planes is not None:
-        own = None if planes.alpha is None else within(planes.alpha, size_px)
-        turned = planes_from_rgb(rgb, planes.colour, bits=planes.bits, sub=(planes.sub_w, planes.sub_h))
-        planes, rgb = replace(turned, alpha=own), None
-    alpha = None if alpha is None else within(alpha, size_px)
-    return Frame(rgb, planes=planes, alpha=alpha, index=frame.index, pts=frame.pts, duration_s=frame.duration_s)
+def fitted(frame: Frame, size_px: tuple[int, int], pixels: Pixels | None) -> Frame:
+    """The same frame at the size, and with the kind of pixels, of others."""
+    rgb, planes, alpha = within(frame.rgb, size_px), None, frame.alpha
+    own = None if frame.planes is None else frame.planes.alpha
+    if pixels is not None:
+        colour, bits, sub = pixels
+        planes = planes_from_rgb(rgb, colour, bits=bits, sub=sub)
+        if own is not None and own.dtype == planes.y.dtype:
+            planes = replace(planes, alpha=within(own, size_px))
+        rgb = None
+    return Frame(
+        rgb,
+        planes=planes,
+        alpha=None if alpha is None else within(alpha, size_px),
+        index=frame.index,
+        pts=frame.pts,
+        duration_s=frame.duration_s,
+        captured_s=frame.captured_s,
+    )

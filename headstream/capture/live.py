@@ -13,12 +13,11 @@ import numpy as np
 
 from headstream.capture.cameras import LiveTarget
 from headstream.capture.feeds import CameraFeed, Feed, NetworkFeed, PacedFile, ScreenFeed
-from headstream.capture.fitting import within
+from headstream.capture.fitting import fitted, pixels_of, read_alike
 from headstream.errors import SourceError
-from headstream.types import Colour, Frame
+from headstream.types import Frame
 
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 8.0
-_Pixels = tuple[Colour, int, tuple[int, int]]  # how Y, U and V are read, their bits, chroma subsampling (w, h)
 _BLACK_S = 2.0  # black for this long is worth a word; shorter is a cut or a closed hand
 _BLACK_LUMA, _BLACK_SPREAD = 20, 2.5
 
@@ -68,7 +67,7 @@ class LiveSource:
         if self._first is None:
             raise SourceError(f"{target.label} gives no picture")
         self.size_px = self._given_px = self._first[1].size_px
-        self._pixels = _pixels_of(self._first[1])
+        self._pixels = pixels_of(self._first[1])
         self.lost = 0
 
     def __iter__(self) -> Iterator[Frame]:
@@ -123,15 +122,9 @@ class LiveSource:
             self._given_px = (width, height) = frame.size_px
             fits = "" if frame.size_px == self.size_px else "; fitted into {}x{}".format(*self.size_px)
             self._notice(f"{self.target.label} gives {width}x{height} now{fits}")
-        if frame.size_px == self.size_px and _read_alike(_pixels_of(frame), self._pixels):
+        if frame.size_px == self.size_px and read_alike(pixels_of(frame), self._pixels):
             return frame
-        rgb = frame.rgb if frame.size_px == self.size_px else within(frame.rgb, self.size_px)
-        if self._pixels is None:
-            return Frame(rgb, captured_s=frame.captured_s)
-        from headstream.colour import planes_from_rgb
-
-        colour, bits, sub = self._pixels
-        return Frame(planes=planes_from_rgb(rgb, colour, bits=bits, sub=sub), captured_s=frame.captured_s)
+        return fitted(frame, self.size_px, self._pixels)
 
     def close(self) -> None:
         """End the iteration; whoever iterates frees the device."""
@@ -145,19 +138,6 @@ class LiveSource:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
-
-
-def _pixels_of(frame: Frame) -> _Pixels | None:
-    planes = frame.planes
-    return None if planes is None else (planes.colour, planes.bits, (planes.sub_w, planes.sub_h))
-
-
-def _read_alike(pixels: _Pixels | None, others: _Pixels | None) -> bool:
-    """Whether numbers mean the same colours in both. What a source tells of primaries it may tell a frame later."""
-    if pixels is None or others is None:
-        return pixels is others
-    (colour, *kind), (other, *others_kind) = pixels, others
-    return (colour.matrix, colour.full_range, kind) == (other.matrix, other.full_range, others_kind)
 
 
 def _after(

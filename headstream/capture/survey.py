@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -55,15 +56,11 @@ def counted(path: Path, rate: Fraction | None = None) -> tuple[int, Fraction]:
 
     times: list[int] = []
     last = 0
-    clock = Continuity()
     with open_film(path, rate) as container:
         stream = video_stream(container, path)
         try:
-            for packet in container.demux():
-                clock.follow(packet)
-                if packet.stream.index != stream.index:
-                    continue
-                if packet.pts is not None and packet.size and not packet.is_discard:
+            for packet in _of_frames(container, stream):
+                if packet.pts is not None:
                     times.append(packet.pts)
                     last = max(last, packet.pts + (packet.duration or 0))
         except (av.error.FFmpegError, OSError) as error:
@@ -74,22 +71,26 @@ def counted(path: Path, rate: Fraction | None = None) -> tuple[int, Fraction]:
     return len(times), (last - min(times)) * base
 
 
+def _of_frames(container: Any, stream: Any) -> Iterator[Any]:
+    """The packets of a film's picture that are shown, their times made continuous."""
+    clock = Continuity()
+    for packet in container.demux():
+        clock.follow(packet)
+        if packet.stream.index == stream.index and packet.size and not packet.is_discard:
+            yield packet
+
+
 def shown_s(path: Path) -> list[float]:
     """When the frames of a film are shown, in seconds from the first, by its packets; [] where these do not tell. A film that is
     damaged on the way is none of this one's business: whoever decodes it says so."""
     import av
 
-    ticks: list[int | None] = []
-    clock = Continuity()
     try:
         with open_film(path) as container:
             stream = video_stream(container, path)
             if tells_no_times(container, stream):
                 return []
-            for packet in container.demux():
-                clock.follow(packet)
-                if packet.stream.index == stream.index and packet.size and not packet.is_discard:
-                    ticks.append(packet.pts)
+            ticks = [packet.pts for packet in _of_frames(container, stream)]
             base = Fraction(stream.time_base)
     except (SourceError, av.error.FFmpegError, OSError):
         return []

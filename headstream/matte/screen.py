@@ -46,8 +46,8 @@ def find_screen(
     ``crop_px`` of a frame of ``size_px``, in which the head leans clockwise by ``roll_deg``."""
     step = max(1, alpha.shape[0] // _GRID)
     few, quarters = alpha[::step, ::step], quarters_of(roll_deg)[0]
-    free = turned(few, -quarters) < 0.02
-    rows = np.flatnonzero((turned(few, -quarters) > 0.5).any(axis=1))
+    upright = turned(few, -quarters)
+    free, rows = upright < 0.02, np.flatnonzero((upright > 0.5).any(axis=1))
     if len(rows) == 0:
         return None
     free[(rows[0] + rows[-1]) // 2 :] = False  # shoulders and clothes are no background

@@ -83,25 +83,21 @@ class FaceFinder:
     def quarters(self, frame: Frame, face: Face, turns: int = 0) -> int:
         """How many quarters a frame must be turned clockwise for a face in it to stand upright; ``turns``, as it was believed
         to be, where nothing speaks for another number."""
+        return self.upright(frame, face, turns)[0]
+
+    def upright(self, frame: Frame, face: Face, turns: int = 0) -> tuple[int, Face]:
+        """The same, and the face as the detector sees it that is shown it upright, in the frame as it is."""
         region = crop_square(face.box_px)
         shown, box = self._shown(frame, region), _within(face.box_px, region)
-        more, _ = standing(turned(shown, turns), turned_box(box, turns, _LOOK_SIZE), self._short, self._full)
-        return (turns + more) % 4
+        more, near = standing(turned(shown, turns), turned_box(box, turns, _LOOK_SIZE), self._short, self._full)
+        if near is None:
+            return turns, face
+        back, scale = _like_full(near).turned(-turns - more, _LOOK_SIZE), (region[2] - region[0]) / _LOOK_SIDE_PX
+        return (turns + more) % 4, back.moved(scale, region[0], region[1])
 
     def _shown(self, frame: Frame, region: Region) -> UInt8Array:
         picture = frame.picture
         return as_shown(crop_resized(picture, region, _LOOK_SIDE_PX), picture)
-
-    def upright(self, rgb: UInt8Array, face: Face) -> tuple[int, Face]:
-        """How many quarters a photo, (H, W, 3) uint8, must be turned clockwise for a face in it to stand upright, and where the
-        face is in the photo turned."""
-        region, size = crop_square(face.box_px), (rgb.shape[1], rgb.shape[0])
-        shown, scale = crop_resized(rgb, region, _LOOK_SIDE_PX), (region[2] - region[0]) / _LOOK_SIDE_PX
-        turns, near = standing(shown, _within(face.box_px, region), self._short, self._full)
-        if near is None:
-            return 0, face
-        x0, y0, _, _ = turned_box(region, turns, size)
-        return turns, _like_full(near).moved(scale, x0, y0)
 
     def search(self, rgb: UInt8Array) -> list[Face]:
         """Faces in a photo, (H, W, 3) uint8, best first: the whole picture; with room around it for a face that fills
@@ -116,7 +112,6 @@ class FaceFinder:
             found = distinct(found + self._part(rgb, (0, 0, width, top_part(height))), _ONE)
             if not found:
                 found = [face for face in self._tiles(rgb) if height_of(face.box_px) < _FAR_SHARE * height]
-        if not found or is_far(largest, height):
             found += self._lying(rgb, found)
         return sorted(found, key=lambda face: -face.score)
 
@@ -143,7 +138,11 @@ class FaceFinder:
         """The others in a photo in which ``found`` are small, or which is very wide or high: faces in finer and finer tiles
         that both detectors see again from near. A hand or a wheel is taken for a face once, hardly ever three times."""
         shorter, view = sorted(rgb.shape[:2])
-        everybody = [*found, *self._lying(rgb, found)]
+        everybody = list(found)
+        if not is_far(
+            max((height_of(face.box_px) for face in found), default=0.0), rgb.shape[0]
+        ):  # else they were searched
+            everybody += self._lying(rgb, found)
         for parts in (1, 2, 4):
             wide = parts == 1 and view >= _WIDE * shorter
             smallest = min((height_of(face.box_px) for face in everybody), default=np.inf)

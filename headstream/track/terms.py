@@ -33,7 +33,7 @@ def found_lying(finder: Any, frame: Frame, turns: int, known: Sequence[Box]) -> 
     return found
 
 
-def quarters_of(finder: Any, frame: Frame, face: Face, turns: int) -> int:
+def turns_of(finder: Any, frame: Frame, face: Face, turns: int) -> int:
     """By how many quarters a frame must be turned clockwise for a face to be upright, as far as a finder tells; ``turns``, as it
     was believed to be, where nothing speaks against it."""
     tell = getattr(finder, "quarters", None)

@@ -20,7 +20,7 @@ from headstream.track.followed import Refused, Track
 from headstream.track.framing import Framing, framing_of, widened
 from headstream.track.kalman import BoxFilter
 from headstream.track.lying import Lying
-from headstream.track.terms import Evidence, Finder, TrackOptions, found_lying, looked, quarters_of
+from headstream.track.terms import Evidence, Finder, TrackOptions, found_lying, looked, turns_of
 from headstream.types import Float32Array, Frame, Head, Region
 
 # Frames in a row whose crop cut a head off. What a quick movement did is made good by then; hair that goes on for ever would be
@@ -177,6 +177,7 @@ class Tracker:
 
     def _assign(self, now: _Now, looked: list[Track]) -> None:
         """Give each face to the track it continues; the rest are newcomers or people who return."""
+        # A statue that was refused is not described, nor asked how it stands, in every frame again.
         faces = [face for face in distinct(now.faces, 0.4) if self._tracks or not self._is_refused(face, now)]
         looks = self._looks(faces, now)
         taken = best_pairs([[self._cost(t, f, k, now) for f, k in zip(faces, looks, strict=True)] for t in looked])
@@ -199,7 +200,7 @@ class Tracker:
         due = track.lying.asked is not None or self._frames % self.options.scan_every == 0
         young = self._frames - track.born < self.options.scan_every
         if (due or young) and track.lying.doubted(face):
-            track.lying.told(quarters_of(self._finder, now.frame, face, track.lying.turns))
+            track.lying.told(turns_of(self._finder, now.frame, face, track.lying.turns))
         track.lying.seen(face)
 
     def _cost(self, track: Track, face: Face, looks: Float32Array | None, now: _Now) -> float:
@@ -230,7 +231,7 @@ class Tracker:
             if overlap(face.box_px, track.box) > 0.3:
                 return track.lying
         if id(face) not in now.standing:
-            now.standing[id(face)] = lying = Lying(quarters_of(self._finder, now.frame, face, 0))
+            now.standing[id(face)] = lying = Lying(turns_of(self._finder, now.frame, face, 0))
             lying.seen(face)
         return now.standing[id(face)]
 
