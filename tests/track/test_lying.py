@@ -134,6 +134,36 @@ def test_whoever_stands_is_asked_once(portrait: UInt8Array, finder: FaceFinder) 
     assert counted.asked == 1
 
 
+class Crowd:
+    """Twelve people. asked: how often it was asked which way up one is."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def scan(self, frame: Frame) -> list[Face]:
+        corners = [(60.0 + 140 * (k % 4), 60.0 + 140 * (k // 4)) for k in range(12)]
+        return [Face((x, y, x + 50, y + 50), a_face(0).landmarks_px + np.float32((x, y)), 0.9) for x, y in corners]
+
+    def look(self, frame: Frame, region: Region, roll_deg: int = 0) -> list[Face]:
+        return [
+            f for f in self.scan(frame) if region[0] < f.box_px[0] < region[2] and region[1] < f.box_px[1] < region[3]
+        ]
+
+    def quarters(self, frame: Frame, face: Face, turns: int = 0) -> int:
+        self.asked += 1
+        return turns
+
+
+def test_of_a_crowd_nobody_is_asked_again_and_again() -> None:
+    finder = Crowd()
+    tracker = Tracker(finder)
+    picture: UInt8Array = np.full((480, 640, 3), 90, np.uint8)
+    for k in range(46):
+        heads = tracker.update(Frame(picture, index=k, pts=Fraction(k, 25)))
+    assert len(heads) == 8
+    assert finder.asked == 12
+
+
 class Only:
     """Sees a face when the picture is turned three quarters. looks: how the picture was turned for them."""
 
