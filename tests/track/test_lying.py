@@ -142,7 +142,8 @@ class Crowd:
 
     def scan(self, frame: Frame) -> list[Face]:
         corners = [(60.0 + 140 * (k % 4), 60.0 + 140 * (k // 4)) for k in range(12)]
-        return [Face((x, y, x + 50, y + 50), a_face(0).landmarks_px + np.float32((x, y)), 0.9) for x, y in corners]
+        points = a_face(0).landmarks_px
+        return [Face((x, y, x + 50, y + 50), points + np.array((x, y), np.float32), 0.9) for x, y in corners]
 
     def look(self, frame: Frame, region: Region, roll_deg: int = 0) -> list[Face]:
         return [
