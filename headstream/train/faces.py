@@ -6,8 +6,8 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
+from headstream.errors import SourceError
 from headstream.imagefile import read_image
 from headstream.train.data import DataSet
 from headstream.types import Box
@@ -16,35 +16,49 @@ from headstream.types import Box
 def find_faces(data: DataSet, cache: Path, progress: Callable[[int, int], None] | None = None) -> dict[str, Box]:
     """Face box of every picture of a set where there is one, kept as JSON in ``cache``; what it lacks is looked for.
 
-    What was found is kept also when the search breaks off. Raises SourceError for a picture that cannot be read.
+    The cache holds, by the picture's name, its file's size in bytes and the box, or null: another picture of that name is
+    looked at anew. What was found is kept also when the search breaks off. Raises SourceError for a picture that cannot be
+    read.
     """
     if data.kind == "packed":
         return {}
-    boxes: dict[str, Any] = _cached(cache)
-    if missing := [name for name in data.names if name not in boxes]:
+    known = _cached(cache)
+    sizes = {name: _bytes_of(data, name) for name in data.names}
+    if missing := [name for name, size in sizes.items() if name not in known or known[name][0] != size]:
         try:
             for number, (name, box) in enumerate(_look_for_faces(data, missing), 1):
-                boxes[name] = box
+                known[name] = (sizes[name], box)
                 if progress is not None:
                     progress(number, len(missing))
         finally:
-            _keep(boxes, cache)
-    return {name: (box[0], box[1], box[2], box[3]) for name in data.names if (box := boxes[name])}
+            _keep(known, cache)
+    return {name: box for name in data.names if (box := known[name][1]) is not None}
 
 
-def _keep(boxes: dict[str, Any], cache: Path) -> None:
+def _bytes_of(data: DataSet, name: str) -> int:
+    path = data.image_path(name)
+    try:
+        return path.stat().st_size
+    except OSError as error:
+        raise SourceError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def _keep(known: dict[str, tuple[int, Box | None]], cache: Path) -> None:
     cache.parent.mkdir(parents=True, exist_ok=True)
     part = cache.with_name(f"{cache.name}.{os.getpid()}.part")  # of torchrun's processes each looks for itself
-    part.write_text(json.dumps(boxes), encoding="utf-8")
+    part.write_text(json.dumps(known), encoding="utf-8")
     part.replace(cache)
 
 
-def _cached(cache: Path) -> dict[str, Any]:
+def _cached(cache: Path) -> dict[str, tuple[int, Box | None]]:
+    """Without what is not in the format."""
+    known: dict[str, tuple[int, Box | None]] = {}
     try:
-        boxes = json.loads(cache.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
+        for name, (size, box) in json.loads(cache.read_text(encoding="utf-8")).items():
+            known[name] = (int(size), None if box is None else (box[0], box[1], box[2], box[3]))
+    except (FileNotFoundError, ValueError, AttributeError, TypeError, IndexError):
         return {}
-    return boxes if isinstance(boxes, dict) else {}
+    return known
 
 
 def _look_for_faces(data: DataSet, names: list[str]) -> Iterator[tuple[str, Box | None]]:

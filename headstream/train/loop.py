@@ -86,6 +86,7 @@ class Trainer:
         self.optimizer = self._adamw(config)
         self.scaler = self.on.scaler()
         self.step, self.best, self._best_step = 0, 0.0, 0
+        self._loss_mean: float | None = None  # running, of the steps done; None before the first
         self.saved_step: int | None = None  # what last.pt holds
         self._whole = True  # no step is half done
         self.history = History(record_of(config, self.data, self.on.device), [command] if command else [])
@@ -107,6 +108,7 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
             "step": self.step,
+            "loss_mean": self._loss_mean,
             "best": self.best,
             "best_step": self._best_step,
             "spec": self.spec.as_dict(),
@@ -133,6 +135,7 @@ class Trainer:
         self._load_optimizer(state)
         self.scaler.load_state_dict(state["scaler"])
         self.step, self.best, self._best_step = state["step"], state["best"], state["best_step"]
+        self._loss_mean = state.get("loss_mean")
         self.saved_step = self.step
         if validation_changed(different):
             self.best, self._best_step, self.history.scores = 0.0, self.step, {}
@@ -215,7 +218,7 @@ class Trainer:
         self._make_up_evaluation()
         if self._out_of_patience():
             return
-        started, first, smooth = time.monotonic(), self.step, 0.0
+        started, first = time.monotonic(), self.step
         before = self.history.seconds
         parts = batches(config, self.data, first_step=first, rank=self.on.rank, world=self.on.world)
         while self.step < config.steps:
@@ -223,14 +226,15 @@ class Trainer:
             with held_interrupts():  # half a step would be in the weights, and not in the count
                 self._whole = False
                 loss = self._train_step(given, weights)
+                self._loss_mean = loss if self._loss_mean is None else 0.98 * self._loss_mean + 0.02 * loss
                 self.step += 1
                 self.history.seconds = before + time.monotonic() - started
                 self._whole = True
-            smooth = loss if smooth == 0.0 else 0.98 * smooth + 0.02 * loss
             rate = (self.step - first) / (self.history.seconds - before)
-            progress = Progress(self.step, config.steps, smooth, rate * config.batch, (config.steps - self.step) / rate)
+            left = (config.steps - self.step) / rate
+            progress = Progress(self.step, config.steps, self._loss_mean, rate * config.batch, left)
             if self.on.leads and self._due():
-                progress.score = self._evaluate(smooth)
+                progress.score = self._evaluate()
             yield progress
             if self._out_of_patience():
                 return
@@ -242,7 +246,7 @@ class Trainer:
     def _make_up_evaluation(self) -> None:
         """Evaluate what an interrupt left without its scores: of the last step, no later one would come."""
         if self.on.leads and self.data.validation and self._due() and self.history.scores.get("step") != self.step:
-            log.info("step %d was not evaluated before: %s", self.step, self._evaluate(None))
+            log.info("step %d was not evaluated before: %s", self.step, self._evaluate())
 
     def _out_of_patience(self) -> bool:
         """Whether the run ends early here. All processes must ask at the same step."""
@@ -314,12 +318,13 @@ class Trainer:
             else:
                 mean.copy_(value)
 
-    def _evaluate(self, loss: float | None) -> Score | None:
-        """Score, save and log. loss: running mean, None where no step has been done yet."""
+    def _evaluate(self) -> Score | None:
+        """Score, save and log."""
         scored = None
         if self.data.validation:
             scored = score(self.predict, self.spec.outputs, self.data.validation, self.spec.side)
-        row: dict[str, Any] = {"step": self.step, "loss": None if loss is None else round(loss, 5)}
+        loss = None if self._loss_mean is None else round(self._loss_mean, 5)  # None: a checkpoint of before it was kept
+        row: dict[str, Any] = {"step": self.step, "loss": loss}
         with held_interrupts():  # half of it kept would be taken for all: no later score might be as good
             if scored is not None:
                 self._keep_if_best(scored)

@@ -209,7 +209,7 @@ def torchrun(root: Path, folder: Path, settings: str) -> subprocess.CompletedPro
     """A run of two processes, by gloo."""
     (folder / "held.txt").write_text("04\n05\n")
     (folder / "c.toml").write_text(settings)
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29513"]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     command += ["-m", "headstream", "train", "--config", str(folder / "c.toml"), "--device", "cpu"]
     command += ["--data", str(root), "--out", str(folder / "run")]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}

@@ -646,12 +646,16 @@ class TestWhatGoesWrong:
 
     def test_faces_of_new_pictures_are_looked_for(self, sets: Path, tmp_path: Path) -> None:  # noqa: F811
         cache = tmp_path / "faces.json"
-        cache.write_text(json.dumps({"00": [1, 2, 3, 4]}))
         data = DataSet("celebamask", sets / "faces", names=("00", "01"))
+        size = data.image_path("00").stat().st_size
+        cache.write_text(json.dumps({"00": [size, [1, 2, 3, 4]]}))
         assert find_faces(data, cache)["00"] == (1, 2, 3, 4)
         assert set(json.loads(cache.read_text())) == {"00", "01"}
-        cache.write_text('{"00": [1, 2')
+        cache.write_text(json.dumps({"00": [size + 1, [1, 2, 3, 4]]}))  # another picture of that name
         assert find_faces(data, cache).get("00") != (1, 2, 3, 4)
+        for damaged in ('{"00": [1, 2', '{"00": [1, 2, 3, 4]}', "[]"):
+            cache.write_text(damaged)
+            assert find_faces(data, cache).get("00") != (1, 2, 3, 4)
 
     def test_faces_found_before_a_damaged_picture_are_kept(self, sets: Path, tmp_path: Path) -> None:  # noqa: F811
         shutil.copytree(sets / "faces", tmp_path / "faces")

@@ -618,6 +618,9 @@ class TestRun:
             assert torch.equal(a, b)
         names = {p.name for p in (tmp_path / "parts").iterdir()}
         assert {"last.pt", "best.pt", "log.csv", "curves.png"} <= names
+        logs = [(tmp_path / out / "log.csv").read_text() for out in ("whole", "parts")]
+        assert logs[0] == logs[1]
+        assert logs[0].splitlines()[-1].startswith("8,0.")
 
     def test_held_out_pictures_are_not_trained_on(self, sets: Path, config: Path, tmp_path: Path) -> None:
         opened = open_data(load_config(config), sets, tmp_path, tmp_path / "cache")
