@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Generator
-from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -43,7 +42,6 @@ def cut_image(
     not known, ModelError.
     """
     options = CutOptions(heads=heads, part=part)
-    options = replace(options, matte=replace(options.matte, stability=0.0))
     rgb, alpha = _pixels(picture)
     segmenter = _network(model, device, fast=False)
     with kept.finder() as finder:

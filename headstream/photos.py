@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from headstream.colour import crop_resized
-from headstream.matte.refine import HeadMatte, MatteOptions, merged
+from headstream.matte.refine import HeadMatte, merged
 from headstream.pipeline import CutOptions
 from headstream.segment.places import predicted
 from headstream.straight import leaning, straightened
@@ -94,7 +94,7 @@ class PhotoCutter:
 
     segmenter: Segmenter
     finder: FaceFinder
-    options: CutOptions = field(default_factory=lambda: CutOptions(matte=MatteOptions(stability=0.0)))
+    options: CutOptions = field(default_factory=CutOptions)
     side: int = 256
     times: StageTimes = field(default_factory=StageTimes)
 

@@ -36,6 +36,10 @@ LUMA_WEIGHTS: dict[Matrix, tuple[float, float]] = {
 }
 
 
+def _kind(array: Plane) -> str:
+    return f"{array.shape} {array.dtype}"
+
+
 @dataclass(frozen=True)
 class Colour:
     """How to read Y, U and V, and what to write into an output so that others read them alike.
@@ -77,6 +81,10 @@ class Planes:
             )
         if not 8 <= self.bits <= 16 or self.y.dtype != (np.uint8 if self.bits == 8 else np.uint16):
             raise ValueError(f"{self.bits}-bit planes cannot be {self.y.dtype}")
+        if self.u.dtype != self.y.dtype or self.v.dtype != self.y.dtype:
+            raise ValueError(f"chroma planes must be {self.y.dtype} like luma, got {self.u.dtype}, {self.v.dtype}")
+        if self.alpha is not None and (self.alpha.shape, self.alpha.dtype) != (self.y.shape, self.y.dtype):
+            raise ValueError(f"alpha must be {self.y.shape} {self.y.dtype} like luma, got {_kind(self.alpha)}")
 
     @property
     def size_px(self) -> tuple[int, int]:
@@ -106,6 +114,8 @@ class Frame:
     duration_s: Fraction or None, how long it is shown, where the source says so.
     captured_s: monotonic clock when it arrived; 0.0 for files.
     planes: Y, U, V as decoded, or None for a source that is RGB.
+    alpha: (H, W) uint8, the own transparency of a source that is RGB (Planes hold theirs), or None.
+    size_px: width and height.
     """
 
     __slots__ = ("_rgb", "alpha", "captured_s", "duration_s", "index", "planes", "pts", "size_px")
@@ -128,9 +138,9 @@ class Frame:
                 raise ValueError(f"rgb must be (H, W, 3) uint8, got {rgb.shape} {rgb.dtype}")
             rgb = rgb.view()
             rgb.flags.writeable = False
-        if alpha is not None and rgb is not None and alpha.shape != rgb.shape[:2]:
-            raise ValueError(f"alpha must be (H, W) like rgb, got {alpha.shape}")
         size = planes.size_px if planes is not None else (rgb.shape[1], rgb.shape[0])  # type: ignore[union-attr]
+        if alpha is not None and (alpha.shape != (size[1], size[0]) or alpha.dtype != np.uint8):
+            raise ValueError(f"alpha must be {(size[1], size[0])} uint8 like the picture, got {_kind(alpha)}")
         exact = pts if isinstance(pts, Fraction) else Fraction(pts)
         values = (rgb, alpha, captured_s, duration_s, index, planes, exact, size)
         for name, value in zip(self.__slots__, values, strict=True):
@@ -264,7 +274,13 @@ class Cutout:
         if not (0 <= x0 <= x1 <= width and 0 <= y0 <= y1 <= height):
             raise ValueError(f"region {self.region_px} does not lie in a {width}x{height} frame")
         if self.region_alpha.shape != (y1 - y0, x1 - x0) or self.region_alpha.dtype != np.uint8:
-            raise ValueError(f"region_alpha must be uint8 {(y1 - y0, x1 - x0)}, got {self.region_alpha.shape}")
+            raise ValueError(f"region_alpha must be {(y1 - y0, x1 - x0)} uint8, got {_kind(self.region_alpha)}")
+        if isinstance(self.foreground, Planes):
+            fits = self.foreground.size_px == (x1 - x0, y1 - y0)
+        else:
+            fits = self.foreground is None or self.foreground.shape == (y1 - y0, x1 - x0, 3)
+        if not fits:
+            raise ValueError(f"foreground must be as large as the region, {x1 - x0}x{y1 - y0}")
 
     @property
     def alpha(self) -> UInt8Array:
@@ -320,7 +336,9 @@ class Segmenter(Protocol):
     """Says which pixels of a crop belong to the head in its middle.
 
     What ``predict`` answers is checked: a wrong shape, NaN or values beyond 0..1 are a ModelError.
-    One that has ``parts``, the names of what it knows, is asked for nothing else; others are asked for "head", too.
+    One that has ``parts``, the names of what it knows, is asked for nothing else; others are asked for "head", too. It may
+    also have ``name``, for messages; ``side``, the size in pixels of the crops that suit it (else 256); and ``at_once``, how many
+    of a film's crops it likes together (else one). What ours have beside is segment/places.py's affair.
     """
 
     def predict(self, rgb: UInt8Array, part: Part = "head") -> Float32Array:

@@ -7,7 +7,6 @@ is missing.
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from headstream.errors import UsageError
@@ -38,14 +37,12 @@ def parse_heads(text: str) -> Heads:
     raise UsageError(f"--heads {text}: expected largest, all or a person's number (1, 2, ...)")
 
 
-def cut_options(heads: str, part: str, hair_color: str | None, *, stability: float | None = None) -> CutOptions:
-    """What --heads, --part and --hair-color mean. stability: None for that of films. Raises UsageError."""
+def cut_options(heads: str, part: str, hair_color: str | None) -> CutOptions:
+    """What --heads, --part and --hair-color mean. Raises UsageError."""
     from headstream.matte.refine import MatteOptions
     from headstream.pipeline import CutOptions
 
     finish = MatteOptions(hair_color=parse_hair_color(hair_color))
-    if stability is not None:
-        finish = replace(finish, stability=stability)
     return CutOptions(heads=parse_heads(heads), part=parse_part(part), matte=finish)
 
 

@@ -17,7 +17,6 @@ from headstream.cli.console import progress_bar, say
 from headstream.errors import UsageError
 from headstream.evaluate.pictures import contact_sheet
 from headstream.imagefile import read_image, write_image
-from headstream.matte.refine import MatteOptions
 from headstream.photos import PhotoCutter
 from headstream.pipeline import CutOptions
 from headstream.segment.load import load_segmenter
@@ -58,7 +57,7 @@ def main() -> None:
     entries = [line.split("\t") for line in options.list.read_text(encoding="utf-8").splitlines() if line]
     tiles: list[tuple[str, UInt8Array]] = []
     with FaceFinder(models_dir()) as finder, progress_bar("cutting", unit="pictures") as progress:
-        cutter = PhotoCutter(load_segmenter(options.model), finder, CutOptions(matte=MatteOptions(stability=0.0)))
+        cutter = PhotoCutter(load_segmenter(options.model), finder, CutOptions())
         for number, (entry, why) in enumerate(entries, 1):
             rgb = read_image(picture_file(options.data, entry))
             tiles += [(f"{number} {why}", rgb), cut_over_colour(cutter, rgb)]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import shutil
 import subprocess
 import sys
 import threading
@@ -60,29 +59,30 @@ def _our_threads() -> list[str]:
 @pytest.fixture(scope="session", autouse=True)
 def _begun_early(request: pytest.FixtureRequest) -> None:
     """What takes half a minute of waiting is begun with the first test, where one that asks for it is to come."""
-    if any("traced_cut" in getattr(item, "fixturenames", ()) for item in request.session.items):
-        request.getfixturevalue("traced_cut")
+    if any("sealed_cut" in getattr(item, "fixturenames", ()) for item in request.session.items):
+        request.getfixturevalue("sealed_cut")
 
 
 @pytest.fixture(scope="session")
-def traced_cut(
-    head_clip: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[subprocess.Popen[str], Path] | None]:
-    """A process that cuts a clip and waits, and the log of what it asks of the network; None without strace."""
-    if not shutil.which("strace"):
-        yield None
-        return
-    folder = tmp_path_factory.mktemp("traced")
-    command = ["strace", "-f", "-qq", "-e", "trace=connect,sendto", "-o", str(folder / "calls")]
-    words = ["video", str(head_clip), "--out", str(folder / "o.mkv")]
+def sealed_cut(head_clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[subprocess.Popen[str]]:
+    """A process that cuts a clip and waits, and cannot open a socket of the internet and live."""
+    words = ["video", str(head_clip), "--out", str(tmp_path_factory.mktemp("sealed") / "o.mkv")]
     # Libraries that report to their makers do so some while after their start: wait for them.
-    code = f"import sys, time; from headstream.cli import main; s = main({words!r}); time.sleep(25); sys.exit(s)"
-    with (folder / "err").open("w") as err:
-        process = subprocess.Popen([*command, sys.executable, "-c", code], stdout=err, stderr=err, text=True)
-    yield process, folder
+    code = f"""
+import sys, time
+from tests.sealed import seal
+seal()
+from headstream.cli import main
+status = main({words!r})
+time.sleep(25)
+sys.exit(status)
+"""
+    root = Path(__file__).parents[1]
+    process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True, cwd=root)
+    yield process
     if process.poll() is None:
         process.kill()
-        process.wait()
+    process.communicate()
 
 
 @pytest.fixture(scope="session")

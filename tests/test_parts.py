@@ -86,7 +86,7 @@ HAIR, FACE = np.s_[40:70, 195:240], np.s_[125:160, 215:240]  # of the portrait
 def test_a_photo(
     name: str, part: Part, loaded: Callable[[str], CropSegmenter], finder: FaceFinder, portrait: UInt8Array
 ) -> None:
-    options = CutOptions(part=part, matte=MatteOptions(stability=0.0))
+    options = CutOptions(part=part)
     (stage,) = PhotoCutter(loaded(name), finder, options).cut(portrait).heads
     hair, face = shares(stage.cutout, HAIR, FACE)
     assert (hair > 0.8 and face < 0.2) if part == "hair" else (face > 0.8 and hair < 0.3)
@@ -155,7 +155,7 @@ def test_what_fills_no_face_is_no_face(
         def predict(self, rgb: UInt8Array, part: Part = "head") -> Any:
             return blind.predict(rgb, part) * 0
 
-    options = CutOptions(part="face", matte=MatteOptions(stability=0.0))
+    options = CutOptions(part="face")
     assert PhotoCutter(Nothing(), finder, options).cut(portrait).heads == ()
     assert HeadCutter(Nothing(), finder, CutOptions(part="face")).cut(Frame(portrait)).heads == ()
 

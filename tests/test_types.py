@@ -32,6 +32,24 @@ def test_planes_refuse_a_type_that_cannot_hold_the_bits() -> None:
         Planes(part.y, part.u, part.v, bits=10)
 
 
+def test_planes_are_of_one_type() -> None:
+    part = grey()
+    with pytest.raises(ValueError, match="chroma planes must be uint8"):
+        Planes(part.y, part.u.astype(np.float32), part.v)
+    for alpha in (np.zeros((9, 9), np.uint8), np.zeros(part.y.shape, np.float64)):
+        with pytest.raises(ValueError, match=r"alpha must be \(4, 6\) uint8 like luma"):
+            Planes(part.y, part.u, part.v, alpha=alpha)
+
+
+@pytest.mark.parametrize("planar", [False, True])
+def test_a_frames_alpha_is_as_large_as_it(planar: bool) -> None:
+    picture: dict[str, Any] = {"planes": grey()} if planar else {"rgb": pattern(6, 4, 0)}
+    Frame(**picture, alpha=np.zeros((4, 6), np.uint8))
+    for alpha in (np.zeros((6, 4), np.uint8), np.zeros((4, 6), np.float32)):
+        with pytest.raises(ValueError, match=r"alpha must be \(4, 6\) uint8"):
+            Frame(**picture, alpha=alpha)
+
+
 def test_odd_sizes_round_chroma_up() -> None:
     part = grey(5, 7)
     assert part.u.shape == (3, 4)
@@ -98,6 +116,9 @@ def test_cutout_checks_its_region() -> None:
         Cutout(frame, (), (0, 0, 9, 8), np.zeros((8, 9), np.uint8))
     with pytest.raises(ValueError, match="region_alpha"):
         Cutout(frame, (), (0, 0, 4, 4), np.zeros((3, 4), np.uint8))
+    for foreground in (np.zeros((4, 5, 3), np.uint8), grey()):
+        with pytest.raises(ValueError, match="foreground must be as large as the region, 4x4"):
+            Cutout(frame, (), (0, 0, 4, 4), np.zeros((4, 4), np.uint8), foreground)
 
 
 def test_an_empty_cutout_is_wholly_transparent() -> None:

@@ -179,7 +179,7 @@ class Worker:
         photo = read_photo(source)
         if photo.pictures > 1:
             outcome.notes.append(f"holds {photo.pictures} pictures; only the first was looked at")
-        options = cut_options(item.wish.heads, item.wish.part, item.wish.hair_color, stability=0.0)
+        options = cut_options(item.wish.heads, item.wish.part, item.wish.hair_color)
         tools = self._loaded("photo")
         outcome.device, outcome.model = tools.device, tools.model
         cutter = PhotoCutter(tools.segmenter, tools.finder, options)

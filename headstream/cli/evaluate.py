@@ -162,14 +162,13 @@ def _matte(segmenter: Any, part: Any, pipeline: bool) -> Iterator[Matte]:
         return
     import numpy as np
 
-    from headstream.matte.refine import MatteOptions
     from headstream.photos import PhotoCutter
     from headstream.pipeline import CutOptions
     from headstream.segment.registry import models_dir
     from headstream.track.finder import FaceFinder
 
     with FaceFinder(models_dir()) as finder:
-        cutter = PhotoCutter(segmenter, finder, CutOptions(part=part, matte=MatteOptions(stability=0.0)))
+        cutter = PhotoCutter(segmenter, finder, CutOptions(part=part))
         yield lambda rgb: cutter.cut(rgb).cutout.alpha.astype(np.float32) / np.float32(255)
 
 

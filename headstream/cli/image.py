@@ -70,7 +70,7 @@ def image(
     from headstream.sinks.photo import check_folder
     from headstream.track.finder import FaceFinder
 
-    options = cut_options(heads, part, hair_color, stability=0.0)
+    options = cut_options(heads, part, hair_color)
     alone = _names_a_file(out)
     if not alone:
         check_folder(out)

@@ -75,19 +75,20 @@ class _Away:
 
 
 class Review:
-    """Takes every cut-out of a film, in order, and keeps the ``limit`` worst places. Can be pickled half-way.
+    """Takes every cut-out of a film, in order, and keeps the ``limit`` worst places.
 
     part: what is cut.
-    settled: numbers of frames somebody has corrected by hand; they are not doubted.
+    settled: numbers of frames somebody has corrected by hand, as far as is known by now; they are not doubted.
     frames: looked at.  doubtful: frames with a doubt.  counts: reason -> frames.  places: entries, kept or not.
     Memory does not grow with the film.
     """
 
-    def __init__(self, part: Part = "head", limit: int = 50, settled: Collection[int] = ()) -> None:
+    def __init__(self, part: Part = "head", limit: int = 50) -> None:
         self.frames = self.doubtful = self.places = 0
         self.end_s = 0.0
         self.counts: Counter[Reason] = Counter()
-        self._limit, self.settled = limit, settled
+        self._limit = limit
+        self.settled: Collection[int] = ()
         self._kept: list[tuple[tuple[float, int, int], Entry]] = []
         self._doubter = Doubter(part)
         self._open: Entry | None = None

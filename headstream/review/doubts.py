@@ -65,19 +65,12 @@ class Doubts:
 
 
 class Doubter:
-    """Looks at cut-outs in order. part: what is cut.  ``last`` is all it remembers; None starts anew. Can be pickled."""
+    """Looks at cut-outs in order. part: what is cut.  ``last`` is all it remembers; None starts anew."""
 
     def __init__(self, part: Part = "head") -> None:
         self.part = part
         self.last: Seen | None = None
         self._motion = Motion()
-
-    def __getstate__(self) -> tuple[Part, Seen | None]:
-        return self.part, self.last
-
-    def __setstate__(self, state: tuple[Part, Seen | None]) -> None:
-        self.__init__(state[0])  # type: ignore[misc]
-        self.last = state[1]
 
     def look(self, cutout: Cutout) -> Doubts:
         """What is doubtful about the next cut-out."""

@@ -10,7 +10,7 @@ import shutil
 import threading
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -103,7 +103,6 @@ class _Loaded:
     def cut_photo(self, path: Path, options: CutOptions) -> UInt8Array:
         """(H, W, 4) uint8: the photo's heads. Raises HeadstreamError; the next photo may go well."""
         photo = read_photo(path)
-        options = replace(options, matte=replace(options.matte, stability=0.0))
         cut = PhotoCutter(self._network(fast=False), self._faces(), options).cut(photo.rgb, photo.alpha)
         if not cut.heads:
             raise HeadstreamError("no head was found")

@@ -69,7 +69,7 @@ def test_carried_mattes_stay_dyed(portrait: UInt8Array, segmenter: CropSegmenter
 
 
 def test_photos_are_dyed(portrait: UInt8Array, segmenter: CropSegmenter, finder: FaceFinder) -> None:
-    options = CutOptions(matte=MatteOptions(stability=0.0, hair_color=PURPLE))
+    options = CutOptions(matte=MatteOptions(hair_color=PURPLE))
     rgba = PhotoCutter(segmenter, finder, options).cut(portrait).cutout.rgba().astype(int)
     assert (rgba[40:70, 215:250, 2] - rgba[40:70, 215:250, 1]).mean() > 60
 

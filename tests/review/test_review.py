@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import pickle
 import re
 from pathlib import Path
 
@@ -150,14 +149,6 @@ class TestReview:
             mattes = disc(90, 120, 40), disc(160, 60, 30) if away else disc(230, 120, 40)
             film.append(cutout_of(frame_at(k), np.max(mattes, axis=0), head_at(90, 120, 40), second))
         assert review_of(film).counts["head_lost"] == 3
-
-    def test_it_can_be_put_aside_half_way(self) -> None:
-        film = [plain(k, radius=50 if k % 15 else 40) for k in range(40)]
-        first = review_of(film[:23])
-        second: Review = pickle.loads(pickle.dumps(first))
-        for cutout in film[23:]:
-            second.add(cutout)
-        assert page("film", second) == page("film", review_of(film))
 
     def test_hair_leaves_the_face_free(self) -> None:
         alpha = disc(160, 120, 50)

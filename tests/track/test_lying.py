@@ -9,7 +9,6 @@ import cv2
 import numpy as np
 import pytest
 
-from headstream.matte.refine import MatteOptions
 from headstream.photos import PhotoCutter
 from headstream.pipeline import CutOptions, HeadCutter
 from headstream.segment.crops import CropSegmenter
@@ -99,9 +98,7 @@ def test_whoever_lies_beside_somebody_upright_is_found(
     picture: UInt8Array = np.full((360, 640, 3), 110, np.uint8)
     small = cv2.resize(portrait, (300, 300), interpolation=cv2.INTER_AREA)
     picture[20:320, 10:310], picture[40:340, 330:630] = small, turned(small, 2)
-    stages = (
-        PhotoCutter(segmenter, finder, CutOptions(matte=MatteOptions(stability=0.0), heads="all")).cut(picture).heads
-    )
+    stages = PhotoCutter(segmenter, finder, CutOptions(heads="all")).cut(picture).heads
     assert sorted(abs(stage.head.roll_deg) for stage in stages) == [0, 180]
     cutter = HeadCutter(segmenter, finder, CutOptions(heads="all"))
     for k in range(95):
