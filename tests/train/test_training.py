@@ -620,7 +620,7 @@ class TestRun:
         assert {"last.pt", "best.pt", "log.csv", "curves.png"} <= names
         logs = [(tmp_path / out / "log.csv").read_text() for out in ("whole", "parts")]
         assert logs[0] == logs[1]
-        assert logs[0].splitlines()[-1].startswith("8,0.")
+        assert float(logs[0].splitlines()[-1].split(",")[1]) > 0
 
     def test_held_out_pictures_are_not_trained_on(self, sets: Path, config: Path, tmp_path: Path) -> None:
         opened = open_data(load_config(config), sets, tmp_path, tmp_path / "cache")
