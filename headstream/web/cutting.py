@@ -27,7 +27,7 @@ from headstream.track.finder import FaceFinder
 from headstream.types import Cutout, Frame, Head
 from headstream.web.heap import give_back
 from headstream.web.settings import Settings
-from headstream.web.wire import unpack
+from headstream.web.wire import frame_of
 
 _PATIENCE_S = 3.0  # with a camera that is stuck in its driver
 _PAGE_RATE = 30  # frames a second that a page sends at most
@@ -57,7 +57,7 @@ class PageSession:
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._cut, message)
 
     def _cut(self, message: bytes) -> tuple[int, Cutout]:
-        number, rgb = unpack(message)
+        number, rgb = frame_of(message)
         started = time.monotonic()
         if self._cutter is None:
             self._finder = FaceFinder(self._models)

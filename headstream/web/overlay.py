@@ -6,7 +6,7 @@ from headstream.types import Cutout
 from headstream.web.address import bound
 from headstream.web.app import overlay_app
 from headstream.web.cutting import Stage
-from headstream.web.server import Background
+from headstream.web.server import ServerThread
 
 
 class OverlaySink:
@@ -16,7 +16,7 @@ class OverlaySink:
         self._stage = Stage()
         listener, address = bound("127.0.0.1", port, None)
         self.url = f"{address.url}overlay"
-        self._server = Background(overlay_app(self._stage), listener, address)
+        self._server = ServerThread(overlay_app(self._stage), listener, address)
 
     def write(self, cutout: Cutout) -> None:
         """Show one cut-out."""

@@ -31,7 +31,7 @@ _NO_NEWS = _NoNews()
 
 
 def server_of(app: Any, address: Address) -> Any:
-    """A uvicorn server around an application, guarded; ``run(sockets=[...])`` or in a ``Background``."""
+    """A uvicorn server around an application, guarded; ``run(sockets=[...])`` or in a ``ServerThread``."""
     import uvicorn
 
     config = uvicorn.Config(
@@ -69,7 +69,7 @@ def serve(app: Any, listener: socket.socket, address: Address, ready: Callable[[
         listener.close()
 
 
-class Background:
+class ServerThread:
     """A server in a thread of its own, beside a live session; answers when it is made. A context manager."""
 
     def __init__(self, app: Any, listener: socket.socket, address: Address) -> None:
@@ -89,7 +89,7 @@ class Background:
         self._thread.join()
         self._listener.close()
 
-    def __enter__(self) -> Background:
+    def __enter__(self) -> ServerThread:
         return self
 
     def __exit__(self, *exc: object) -> None:

@@ -15,7 +15,7 @@ from headstream.types import Cutout
 from headstream.web.cutting import PageSession, Stage
 from headstream.web.settings import read_settings
 from headstream.web.studio import studio_of
-from headstream.web.wire import jpeg_of, pack
+from headstream.web.wire import cutout_message, jpeg_of
 
 _MOST_WATCHERS = 16
 _TOO_MANY, _WRONG, _NO_CAMERA = 4429, 4400, 4404  # WebSocket close codes the page understands
@@ -38,7 +38,7 @@ async def page_camera(socket: WebSocket) -> None:
             if message.get("bytes") is not None:
                 number, cutout = await session.cut(message["bytes"])
                 studio.stage.publish(cutout, session)
-                await socket.send_bytes(pack(number, cutout))
+                await socket.send_bytes(cutout_message(number, cutout))
                 count += 1
                 if count % _STATUS_EVERY == 1:
                     await socket.send_json(session.status())
@@ -96,7 +96,7 @@ async def own_camera(socket: WebSocket) -> None:
 
 
 def _packed(number: int, cutout: Cutout) -> bytes:
-    return pack(number & 0xFFFFFFFF, cutout, jpeg_of(cutout.frame))
+    return cutout_message(number & 0xFFFFFFFF, cutout, jpeg_of(cutout.frame))
 
 
 async def overlay(socket: WebSocket) -> None:
@@ -113,7 +113,7 @@ async def overlay(socket: WebSocket) -> None:
     async def show() -> None:
         async with stage.watch() as newest:
             async for number, cutout in newest:
-                await socket.send_bytes(pack(number & 0xFFFFFFFF, cutout))
+                await socket.send_bytes(cutout_message(number & 0xFFFFFFFF, cutout))
 
     await _until_first(listen(), show())
 

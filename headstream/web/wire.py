@@ -23,18 +23,18 @@ MAX_PIXELS = 1920 * 1088
 MAX_MESSAGE = 4 << 20
 
 
-def pack(number: int, cutout: Cutout, jpeg: bytes = b"") -> bytes:
-    """A cut-out as the page reads it."""
+def cutout_message(number: int, cutout: Cutout, picture: bytes = b"") -> bytes:
+    """A cut-out as the page reads it. picture: the whole frame as a JPEG, where it is wanted."""
     x0, y0, x1, y1 = cutout.region_px
     width, height = cutout.frame.size_px
-    head = HEADER.pack(number, width, height, x0, y0, x1 - x0, y1 - y0, len(jpeg))
+    head = HEADER.pack(number, width, height, x0, y0, x1 - x0, y1 - y0, len(picture))
     if x1 == x0:
-        return head + jpeg
+        return head + picture
     rgba = np.dstack((cutout.region_rgb(), cutout.region_alpha))
-    return head + rgba.tobytes() + jpeg
+    return head + rgba.tobytes() + picture
 
 
-def unpack(message: bytes) -> tuple[int, UInt8Array]:
+def frame_of(message: bytes) -> tuple[int, UInt8Array]:
     """A page's frame: its number and (H, W, 3) uint8 R'G'B'. Raises SourceError for anything else."""
     from PIL import Image, UnidentifiedImageError
 

@@ -24,7 +24,7 @@ from headstream.segment.crops import CropSegmenter
 from headstream.types import UInt8Array
 from headstream.web.address import bound
 from headstream.web.app import create_app
-from headstream.web.server import Background
+from headstream.web.server import ServerThread
 from tests.conftest import moving_portrait
 from tests.media import needs_ffmpeg, write_video
 from tests.waiting import hasty_asyncio
@@ -52,7 +52,7 @@ class Reply:
 class Running:
     """A studio and how to ask it things, with any header an attacker likes."""
 
-    server: Background
+    server: ServerThread
     app: Any
 
     @property
@@ -91,7 +91,7 @@ def start(segmenter: CropSegmenter) -> Iterator[Callable[..., Running]]:
     ) -> Running:
         listener, address = bound("127.0.0.1", 0, token, public_url)
         app = create_app(segmenter, camera=camera, **limits)
-        running.append(Running(Background(app, listener, address), app))
+        running.append(Running(ServerThread(app, listener, address), app))
         return running[-1]
 
     yield begin

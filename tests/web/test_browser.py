@@ -17,7 +17,7 @@ from headstream.capture.cameras import LiveTarget
 from headstream.segment.crops import CropSegmenter
 from headstream.web.address import bound
 from headstream.web.app import create_app
-from headstream.web.server import Background
+from headstream.web.server import ServerThread
 from tests.web.browser import BEFORE, OPAQUE, PIXEL, begin_camera, chromium, in_a_browser, until, wait_for_frames
 from tests.web.conftest import Running
 from tests.web.tls import TlsProxy, certificate
@@ -341,7 +341,7 @@ def test_reloading_and_two_tabs_work_and_a_third_is_told(studio: Running, open_p
 def test_the_page_comes_back_when_the_server_does(open_page: Callable[..., Any], segmenter: CropSegmenter) -> None:
     listener, address = bound("127.0.0.1", 0, None)
     app = create_app(segmenter)
-    studio = Running(Background(app, listener, address), app)
+    studio = Running(ServerThread(app, listener, address), app)
     try:
         page = open_page(studio)
         begin_camera(page)
@@ -349,7 +349,7 @@ def test_the_page_comes_back_when_the_server_does(open_page: Callable[..., Any],
         until(page, "document.getElementById('message').textContent.includes('trying again')")
         listener, address = bound("127.0.0.1", address.port, None)
         app = create_app(segmenter)
-        studio = Running(Background(app, listener, address), app)
+        studio = Running(ServerThread(app, listener, address), app)
         wait_for_frames(page)
         assert page.inner_text("#message") == ""
     finally:

@@ -19,7 +19,7 @@ from websockets.sync.client import connect
 from headstream.segment.crops import CropSegmenter
 from headstream.web.address import bound
 from headstream.web.app import create_app
-from headstream.web.server import Background
+from headstream.web.server import ServerThread
 from tests.media import heeds_ctrl_c
 from tests.waiting import wait_until
 from tests.web.conftest import Running
@@ -64,7 +64,7 @@ def test_another_site_can_change_nothing(studio: Running, origin: str) -> None:
 def test_with_a_token_any_number_of_this_machine_is_answered(segmenter: CropSegmenter) -> None:
     listener, address = bound("0.0.0.0", 0, TOKEN)
     app = create_app(segmenter)
-    with Background(app, listener, address) as server:
+    with ServerThread(app, listener, address) as server:
         studio = Running(server, app)
         for host, status in (
             ("10.1.2.3:{}", 401),
@@ -79,7 +79,7 @@ def test_with_a_token_any_number_of_this_machine_is_answered(segmenter: CropSegm
 def test_a_page_of_another_number_is_another_site(segmenter: CropSegmenter, public_url: str | None) -> None:
     listener, address = bound("0.0.0.0", 0, TOKEN, public_url)
     app = create_app(segmenter)
-    with Background(app, listener, address) as server:
+    with ServerThread(app, listener, address) as server:
         studio = Running(server, app)
         for host, origin, status in (
             ("10.1.2.3:{}", "http://10.1.2.3:{}", 415),
@@ -96,7 +96,7 @@ def test_a_page_of_another_number_is_another_site(segmenter: CropSegmenter, publ
 def test_on_the_port_that_browsers_leave_out_numbers_stand_alone(segmenter: CropSegmenter) -> None:
     listener, address = bound("0.0.0.0", 0, TOKEN)
     app = create_app(segmenter)
-    with Background(app, listener, replace(address, port=80)) as server:  # which not everybody may listen on
+    with ServerThread(app, listener, replace(address, port=80)) as server:  # which not everybody may listen on
         server.address = address
         studio = Running(server, app)
         for host in ("192.168.1.5", "192.168.1.5:80", "[fe80::80]", "[fe80::80]:80", "localhost"):

@@ -21,7 +21,7 @@ from headstream.errors import SinkError, UsageError
 from headstream.segment.crops import CropSegmenter
 from headstream.web.address import Address, bound, public_origin
 from headstream.web.app import create_app
-from headstream.web.server import Background
+from headstream.web.server import ServerThread
 from headstream.web.wire import HEADER
 from tests.web.conftest import Running
 from tests.web.tls import TlsProxy, certificate
@@ -144,7 +144,7 @@ def test_where_a_visitor_comes_from_is_not_what_the_request_says() -> None:
             await PlainTextResponse(f"{scope['scheme']} {scope['client'][0]}")(scope, receive, send)
 
     listener, address = bound("127.0.0.1", 0, None)
-    with Background(app, listener, address) as server:
+    with ServerThread(app, listener, address) as server:
         told = {"X_Forwarded_For": "6.6.6.6", "X_Forwarded_Proto": "https"}
         assert Running(server, app).ask("GET", "/", **told).body == b"http 127.0.0.1"
 
@@ -245,7 +245,7 @@ def test_others_are_given_an_address_that_they_can_open(segmenter: CropSegmenter
         assert not ipaddress.ip_address(link.hostname).is_unspecified
     except ValueError:
         pass  # its name: there is no network here
-    with Background(create_app(segmenter), listener, address):
+    with ServerThread(create_app(segmenter), listener, address):
         asked = http.client.HTTPConnection(link.hostname, address.port, timeout=30)
         asked.request("GET", "/", headers={"Cookie": MINE})
         assert asked.getresponse().status == 200

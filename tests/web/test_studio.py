@@ -38,9 +38,9 @@ from headstream.web.app import create_app
 from headstream.web.cutting import OwnCamera, PageSession, Stage
 from headstream.web.heap import give_back
 from headstream.web.overlay import OverlaySink
-from headstream.web.server import _NO_NEWS, Background
+from headstream.web.server import _NO_NEWS, ServerThread
 from headstream.web.settings import Settings, parse_settings
-from headstream.web.wire import HEADER, pack, unpack
+from headstream.web.wire import HEADER, cutout_message, frame_of
 from tests.media import alpha_of, video_stream
 from tests.waiting import wait_until
 from tests.web.conftest import Running, jpeg
@@ -117,7 +117,7 @@ def test_a_network_that_knows_no_hair_says_so(segmenter: CropSegmenter, face_jpe
     bald.card = dataclasses.replace(segmenter.card, outputs=("head", "background", "body"))
     listener, address = bound("127.0.0.1", 0, None)
     app = create_app(bald)
-    with Background(app, listener, address) as server:
+    with ServerThread(app, listener, address) as server:
         with connect(f"ws://{Running(server, app).host}/ws/page", max_size=None) as socket:
             socket.send(json.dumps({"part": "hair"}))
             socket.send(numbered(1, face_jpeg))
@@ -235,7 +235,7 @@ def test_a_picture_bomb_is_not_decoded() -> None:
     at = data.index(b"\xff\xc0")
     data[at + 5 : at + 9] = struct.pack(">HH", 60000, 60000)
     with pytest.raises(SourceError, match="larger than any camera|60000x60000"):
-        unpack(numbered(1, bytes(data)))
+        frame_of(numbered(1, bytes(data)))
 
 
 def test_of_a_page_that_sends_few_frames_nothing_is_carried(segmenter: CropSegmenter, face_jpeg: bytes) -> None:
@@ -260,7 +260,7 @@ def test_a_message_larger_than_any_frame_is_refused(studio: Running) -> None:
 
 
 def test_an_empty_cut_travels_too() -> None:
-    head, rgba, rest = cut_of(pack(3, Cutout(Frame(np.zeros((20, 30, 3), np.uint8))), b"jpg"))
+    head, rgba, rest = cut_of(cutout_message(3, Cutout(Frame(np.zeros((20, 30, 3), np.uint8))), b"jpg"))
     assert head[:3] == (3, 30, 20)
     assert rgba.size == 0
     assert rest == b"jpg"
