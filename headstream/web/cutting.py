@@ -6,9 +6,7 @@ import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -27,6 +25,7 @@ from headstream.track.finder import FaceFinder
 from headstream.types import Cutout, Frame, Head
 from headstream.web.heap import give_back
 from headstream.web.settings import Settings
+from headstream.web.stage import Stage
 from headstream.web.wire import frame_of
 
 _PATIENCE_S = 3.0  # with a camera that is stuck in its driver
@@ -102,80 +101,12 @@ class PageSession:
         threading.Thread(target=give_back, daemon=True).start()  # nobody who ends a session waits for it
 
 
-class Stage:
-    """The newest cut-out, for all who watch: the overlay, and pages that show this machine's camera.
-
-    Of several who cut, the one that began last is shown: all of them would flicker from one head to another.
-    ``publish`` may be called from any thread; watchers get the newest when they are ready for one, and miss the others.
-    """
-
-    def __init__(self) -> None:
-        self._newest: tuple[int, Cutout] | None = None
-        self._watchers: dict[asyncio.Event, asyncio.AbstractEventLoop] = {}
-        self._lock = threading.Lock()
-        self._count = 0
-        self._cutting: list[object] = []
-
-    def enter(self, who: object) -> None:
-        """Show what this one publishes, until it leaves or another enters."""
-        with self._lock:
-            self._cutting.append(who)
-
-    def publish(self, cutout: Cutout, who: object = None) -> None:
-        """Show this one from now on, unless another has entered after who made it."""
-        with self._lock:
-            if self._cutting and self._cutting[-1] is not who:
-                return
-            self._count += 1
-            self._newest = (self._count, cutout)
-            watchers = list(self._watchers.items())
-        for event, loop in watchers:
-            try:
-                loop.call_soon_threadsafe(event.set)
-            except RuntimeError:
-                pass  # that loop has ended; its watcher goes with it
-
-    def leave(self, who: object) -> None:
-        """Forget the newest: who made it has ended, and it is not for who comes next. Safe to call again."""
-        with self._lock:
-            if not self._cutting or self._cutting[-1] is who:
-                self._newest = None
-            if who in self._cutting:
-                self._cutting.remove(who)
-
-    @property
-    def watchers(self) -> int:
-        """How many are watching."""
-        return len(self._watchers)
-
-    @asynccontextmanager
-    async def watch(self) -> AsyncIterator[AsyncIterator[tuple[int, Cutout]]]:
-        """An endless iterator of (number, newest cut-out)."""
-        event = asyncio.Event()
-        with self._lock:
-            self._watchers[event] = asyncio.get_running_loop()
-        if self._newest is not None:
-            event.set()
-        try:
-            yield self._newest_ones(event)
-        finally:
-            with self._lock:
-                del self._watchers[event]
-
-    async def _newest_ones(self, event: asyncio.Event) -> AsyncIterator[tuple[int, Cutout]]:
-        while True:
-            await event.wait()
-            event.clear()
-            if self._newest is not None:
-                yield self._newest
-
-
 class OwnCamera:
     """This machine's camera, cut in a thread of its own and published, for as long as it is started."""
 
     def __init__(self, target: LiveTarget, segmenter: CropSegmenter, models: Path, overlay: Stage) -> None:
         self.target, self._segmenter, self._models, self._overlay = target, segmenter, models, overlay
-        self.stage = Stage()  # its own: pages that watch it must not see what another page sends
+        self.stage = Stage(whole=True)  # its own: pages that watch it must not see what another page sends
         self._thread: Worker | None = None
         self._source: LiveSource | None = None
         self._cutter: LiveCutter | None = None

@@ -5,8 +5,8 @@ from __future__ import annotations
 from headstream.types import Cutout
 from headstream.web.address import bound
 from headstream.web.app import overlay_app
-from headstream.web.cutting import Stage
 from headstream.web.server import ServerThread
+from headstream.web.stage import Stage
 
 
 class OverlaySink:

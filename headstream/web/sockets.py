@@ -11,11 +11,11 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from headstream.errors import HeadstreamError, UsageError
 from headstream.segment.registry import models_dir
-from headstream.types import Cutout
-from headstream.web.cutting import PageSession, Stage
+from headstream.web.cutting import PageSession
 from headstream.web.settings import read_settings
+from headstream.web.stage import Stage
 from headstream.web.studio import studio_of
-from headstream.web.wire import cutout_message, jpeg_of
+from headstream.web.wire import cutout_message
 
 _MOST_WATCHERS = 16
 _TOO_MANY, _WRONG, _NO_CAMERA = 4429, 4400, 4404  # WebSocket close codes the page understands
@@ -38,7 +38,7 @@ async def page_camera(socket: WebSocket) -> None:
             if message.get("bytes") is not None:
                 number, cutout = await session.cut(message["bytes"])
                 studio.stage.publish(cutout, session)
-                await socket.send_bytes(cutout_message(number, cutout))
+                await socket.send_bytes(await run_in_threadpool(cutout_message, number, cutout))
                 count += 1
                 if count % _STATUS_EVERY == 1:
                     await socket.send_json(session.status())
@@ -77,8 +77,8 @@ async def own_camera(socket: WebSocket) -> None:
 
     async def show() -> None:
         async with camera.stage.watch() as newest:
-            async for number, cutout in newest:
-                await socket.send_bytes(await run_in_threadpool(_packed, number, cutout))
+            async for shown in newest:
+                await socket.send_bytes(await run_in_threadpool(shown.message))
 
     async def tell() -> None:  # also while no picture comes
         nonlocal heard
@@ -95,10 +95,6 @@ async def own_camera(socket: WebSocket) -> None:
         await run_in_threadpool(camera.stop)
 
 
-def _packed(number: int, cutout: Cutout) -> bytes:
-    return cutout_message(number & 0xFFFFFFFF, cutout, jpeg_of(cutout.frame))
-
-
 async def overlay(socket: WebSocket) -> None:
     """Whatever is being cut, for OBS: the head alone."""
     stage = studio_of(socket).stage
@@ -112,8 +108,8 @@ async def overlay(socket: WebSocket) -> None:
 
     async def show() -> None:
         async with stage.watch() as newest:
-            async for number, cutout in newest:
-                await socket.send_bytes(cutout_message(number & 0xFFFFFFFF, cutout))
+            async for shown in newest:
+                await socket.send_bytes(await run_in_threadpool(shown.message))
 
     await _until_first(listen(), show())
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from starlette.requests import HTTPConnection
 
 from headstream.segment.crops import CropSegmenter
-from headstream.web.cutting import OwnCamera, Stage
+from headstream.web.cutting import OwnCamera
 from headstream.web.jobs import Uploads
+from headstream.web.stage import Stage
 
 
 @dataclass

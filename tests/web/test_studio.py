@@ -35,11 +35,12 @@ from headstream.segment.registry import models_dir
 from headstream.types import Cutout, Frame, UInt8Array
 from headstream.web.address import bound
 from headstream.web.app import create_app
-from headstream.web.cutting import OwnCamera, PageSession, Stage
+from headstream.web.cutting import OwnCamera, PageSession
 from headstream.web.heap import give_back
 from headstream.web.overlay import OverlaySink
 from headstream.web.server import _NO_NEWS, ServerThread
 from headstream.web.settings import Settings, parse_settings
+from headstream.web.stage import Stage
 from headstream.web.wire import HEADER, cutout_message, frame_of
 from tests.media import alpha_of, video_stream
 from tests.waiting import wait_until
@@ -497,7 +498,7 @@ def test_a_page_that_is_loaded_again_gets_the_camera_again(
 
     async def shown() -> Cutout:
         async with camera.stage.watch() as newest:
-            return (await anext(newest))[1]
+            return (await anext(newest)).cutout
 
     camera.start()
     asyncio.run(asyncio.wait_for(shown(), 60))
@@ -589,6 +590,51 @@ def test_the_overlay_shows_one_page_of_several_the_one_that_began_last(studio: R
         next_cut(first)
         with connect(f"ws://{studio.host}/ws/overlay", max_size=None) as overlay:
             assert next_cut(overlay)[0][1:3] == (480, 400)
+
+
+class Held:
+    """Cut-outs whose colours take as long as the test likes."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.asked, self.let_go = threading.Event(), threading.Event()
+        self.made: list[bool] = []  # whether it was let go by the test
+        own = Cutout.region_rgb
+
+        def region_rgb(cutout: Cutout) -> UInt8Array:
+            self.asked.set()
+            self.made.append(self.let_go.wait(25))
+            return own(cutout)
+
+        monkeypatch.setattr(Cutout, "region_rgb", region_rgb)
+
+
+def test_what_many_watch_is_made_once_while_the_studio_answers(
+    studio: Running, portrait: UInt8Array, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held, stage = Held(monkeypatch), studio.app.state.studio.stage
+    address = f"ws://{studio.host}/ws/overlay"
+    with connect(address) as one, connect(address) as two, connect(address) as three:
+        wait_until(lambda: stage.watchers == 3)
+        stage.publish(Cutout(Frame(portrait), (), (4, 6, 14, 26), np.full((20, 10), 200, np.uint8)))
+        assert held.asked.wait(30)
+        assert studio.ask("GET", "/overlay").status == 200
+        held.let_go.set()
+        messages = {socket.recv(timeout=30) for socket in (one, two, three)}
+    assert len(messages) == 1
+    assert held.made == [True]
+
+
+def test_while_a_pages_cut_is_made_ready_the_studio_answers(
+    studio: Running, face_jpeg: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = Held(monkeypatch)
+    with connect(f"ws://{studio.host}/ws/page", max_size=None) as page:
+        page.send(numbered(1, face_jpeg))
+        assert held.asked.wait(30)
+        assert studio.ask("GET", "/overlay").status == 200
+        held.let_go.set()
+        assert next_cut(page)[1].size > 0
+    assert held.made == [True]
 
 
 def test_watchers_are_limited_too(studio: Running, monkeypatch: pytest.MonkeyPatch) -> None:
