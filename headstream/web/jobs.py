@@ -34,7 +34,7 @@ OUTPUTS = (".webm", ".mov", ".mkv", ".webp")
 _KEEP_S = 3600.0
 _STALL_S = 60.0  # without a byte of an upload: its sender is gone, and would keep its place for ever
 
-State = Literal["uploading", "waiting", "running", "done", "failed", "cancelled"]
+State = Literal["uploading", "waiting", "running", "done", "failed"]
 
 
 class Refused(UsageError):
@@ -74,6 +74,10 @@ class Upload:
     def result_name(self) -> str:
         """What the result is called when it is fetched."""
         return f"{Path(self.name).stem}-head{self.result.suffix}"
+
+    def belongs_to(self, owner: str | None) -> bool:
+        """Whether this owner (None: anybody) has it; nobody has what was removed."""
+        return owner in {None, self.owner} and not self.cancel.is_set()
 
     def words(self, error: Exception) -> str:
         """An error in its owner's words: nothing of where it lies here."""
@@ -150,7 +154,7 @@ class Uploads:
     def all(self, owner: str | None = None) -> list[Upload]:
         """What there is (of one owner), in order of arrival. Who asks wants it kept."""
         self.sweep()
-        uploads = [upload for upload in list(self._uploads.values()) if owner in {None, upload.owner}]
+        uploads = [upload for upload in list(self._uploads.values()) if upload.belongs_to(owner)]
         for upload in uploads:
             if upload.wanted_s:  # 0 until it is done, which its thread says
                 upload.wanted_s = time.monotonic()
@@ -159,7 +163,7 @@ class Uploads:
     def get(self, id_: str, owner: str | None = None) -> Upload:
         """One of them, for whoever it belongs to. Raises Refused (404), also where it is somebody else's."""
         upload = self._uploads.get(id_)
-        if upload is None or owner not in {None, upload.owner}:
+        if upload is None or not upload.belongs_to(owner):
             raise Refused(404, "there is no such file here (any more)")
         return upload
 
@@ -174,19 +178,21 @@ class Uploads:
             upload.folder.mkdir(parents=True)
             with upload.source.open("wb") as file:
                 async for piece in _without_stalls(pieces, upload.name):
+                    _unless_removed(upload)
                     written += len(piece)
                     if written > self._max_bytes:
                         raise Refused(413, f"{upload.name}: larger than {self._max_bytes >> 20} MB")
                     file.write(piece)
             if size >= 0 and written != size:
                 raise Refused(400, f"{upload.name} arrived cut off: {written} of {size} bytes")
+            upload.state = "waiting"
+            _unless_removed(upload)  # after that the place and the folder are for ``remove`` to free
         except OSError as error:
-            self.remove(upload.id)
+            self._drop(upload)
             raise Refused(507, upload.words(sink_error(upload.source, error))) from error
         except BaseException:
-            self.remove(upload.id)
+            self._drop(upload)
             raise
-        upload.state = "waiting"
         self._queue.put(upload)
         return upload
 
@@ -224,7 +230,7 @@ class Uploads:
                 self._cut(upload, loaded)
                 upload.state = "done"
             except _Cancelled:
-                upload.state = "cancelled"
+                pass  # nobody has it any more
             except HeadstreamError as error:
                 upload.state, upload.error = "failed", upload.words(error)
             except Exception as error:  # one file must not end the others
@@ -253,7 +259,13 @@ class Uploads:
         """Cancel it if it is not done, and delete all of it. Raises Refused (404)."""
         upload = self.get(id_, owner)
         upload.cancel.set()
-        del self._uploads[id_]
+        if upload.state != "uploading":  # else who receives it does: what is still written keeps its place
+            self._drop(upload)
+
+    def _drop(self, upload: Upload) -> None:
+        """Forget it, and delete all of it. Safe to call again."""
+        upload.cancel.set()
+        self._uploads.pop(upload.id, None)
         if upload.state != "running":  # else the thread that works on it does
             shutil.rmtree(upload.folder, ignore_errors=True)
 
@@ -262,7 +274,7 @@ class Uploads:
         now = time.monotonic()
         for upload in list(self._uploads.values()):
             if upload.wanted_s and now - upload.wanted_s > _KEEP_S:
-                self.remove(upload.id)
+                self._drop(upload)
 
     def close(self) -> None:
         """Cancel everything and delete it. Safe to call again."""
@@ -279,6 +291,12 @@ def _shown(name: str) -> str:
     own = "".join("_" if letter in '<>:"|?*' or not letter.isprintable() else letter for letter in own).strip(" .")
     ending = Path(own).suffix[:20]
     return (own if len(own) <= 120 else own[: 120 - len(ending)] + ending) or "file"
+
+
+def _unless_removed(upload: Upload) -> None:
+    """Raises Refused (409)."""
+    if upload.cancel.is_set():
+        raise Refused(409, f"{upload.name} was removed while it was sent")
 
 
 async def _without_stalls(pieces: AsyncIterator[bytes], name: str) -> AsyncIterator[bytes]:

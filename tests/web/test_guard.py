@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
 import os
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+from starlette.requests import ClientDisconnect
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
+from headstream.pipeline import CutOptions
 from headstream.segment.crops import CropSegmenter
 from headstream.web.address import bound
 from headstream.web.app import create_app
+from headstream.web.jobs import Refused, Uploads
 from headstream.web.server import ServerThread
 from tests.media import heeds_ctrl_c
 from tests.waiting import wait_until
@@ -287,6 +292,54 @@ def test_an_upload_that_stands_still_gives_its_place_back(studio: Running, monke
         assert b" 408 " in raw.recv(4096)
     assert studio.ask("GET", "/api/files").json == []
     assert not any(studio.app.state.studio.uploads._folder.iterdir())
+
+
+def test_an_upload_that_is_removed_is_stopped_and_keeps_its_place_until_then(studio: Running) -> None:
+    uploads = studio.app.state.studio.uploads
+    uploads._max_files = 1
+    with socket.create_connection(("127.0.0.1", studio.port), timeout=30) as raw:
+        raw.sendall(
+            f"POST /api/files?name=a.mp4 HTTP/1.1\r\nHost: {studio.host}\r\nContent-Length: 9\r\n\r\nabc".encode()
+        )
+        wait_until(lambda: any(uploads._folder.iterdir()))
+        (sent,) = studio.ask("GET", "/api/files").json
+        assert studio.ask("DELETE", f"/api/files/{sent['id']}").status == 204
+        assert studio.ask("GET", "/api/files").json == []
+        assert studio.ask("DELETE", f"/api/files/{sent['id']}").status == 404
+        assert studio.ask("POST", "/api/files?name=b.mp4", b"x").status == 429
+        raw.sendall(b"def")
+        assert b" 409 " in raw.recv(4096)
+    assert not any(uploads._folder.iterdir())
+    assert studio.ask("POST", "/api/files?name=b.mp4", b"x").status == 201
+
+
+@pytest.mark.parametrize(
+    ("end", "told", "status"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), Refused, 507),
+        (ClientDisconnect(), ClientDisconnect, None),
+        (None, Refused, 409),
+    ],
+)
+def test_how_an_upload_ended_is_told_also_of_one_that_was_removed(
+    tmp_path: Path, end: Exception | None, told: type[Exception], status: int | None
+) -> None:
+    uploads = Uploads(tmp_path / "uploads")
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"abc"
+        (upload,) = uploads.all()
+        uploads.remove(upload.id)
+        if end is not None:
+            raise end
+
+    try:
+        with pytest.raises(told) as refused:
+            asyncio.run(uploads.receive("a.mp4", ".webm", CutOptions(), pieces(), -1))
+        assert getattr(refused.value, "status", None) == status
+        assert not any((tmp_path / "uploads").iterdir())
+    finally:
+        uploads.close()
 
 
 def test_rubbish_does_not_end_the_server(studio: Running) -> None:

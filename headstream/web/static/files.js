@@ -3,7 +3,7 @@
 const $ = (id) => document.getElementById(id);
 const AWAY = "headstream does not answer: is it still running?";
 const KEEP_MS = 60_000;
-const ENDED = ["done", "failed", "cancelled"];
+const ENDED = ["done", "failed"];
 
 // introduced: after that the browser has the cookie that makes files its own.
 export function startFiles({ settings, say, introduced }) {
