@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -14,6 +15,23 @@ def wait_until(true: Callable[[], object], limit_s: float = 60) -> None:
     while not true():
         assert time.monotonic() < until, f"not so after {limit_s:g} s"
         time.sleep(0.01)
+
+
+class Gate:
+    """Holds calls up for as long as a test likes, or for so long that it fails. opened: for each, whether the test let it go."""
+
+    def __init__(self) -> None:
+        self.reached, self._open = threading.Event(), threading.Event()
+        self.opened: list[bool] = []
+
+    def hold(self) -> None:
+        """Wait, in the call."""
+        self.reached.set()
+        self.opened.append(self._open.wait(25))
+
+    def open(self) -> None:
+        """Let go of all."""
+        self._open.set()
 
 
 def hasty_asyncio(most_s: float = 0.005) -> SimpleNamespace:

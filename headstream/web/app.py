@@ -98,7 +98,7 @@ async def _sweep(uploads: Uploads) -> None:
     """What is old goes also while nobody asks for anything."""
     while True:
         await asyncio.sleep(_SWEEP_S)
-        uploads.sweep()
+        await run_in_threadpool(uploads.sweep)
 
 
 def _overlay_routes() -> list[BaseRoute]:
@@ -149,7 +149,8 @@ def _uploads(request: Request) -> Uploads:
 
 
 async def _files(request: Request) -> Response:
-    return JSONResponse([upload.as_dict() for upload in _uploads(request).all(_owner(request))])
+    uploads = await run_in_threadpool(_uploads(request).all, _owner(request))
+    return JSONResponse([upload.as_dict() for upload in uploads])
 
 
 async def _receive(request: Request) -> Response:
@@ -167,7 +168,7 @@ async def _receive(request: Request) -> Response:
 
 
 async def _remove(request: Request) -> Response:
-    _uploads(request).remove(request.path_params["id"], _owner(request))
+    await run_in_threadpool(_uploads(request).remove, request.path_params["id"], _owner(request))
     return Response(status_code=204)
 
 

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from starlette.concurrency import run_in_threadpool
+
 from headstream.capture.photo import read_photo
 from headstream.errors import HeadstreamError, UsageError
 from headstream.photos import PhotoCutter
@@ -137,7 +139,8 @@ class _Loaded:
 class Uploads:
     """Takes files, cuts them one after the other in a thread of its own.
 
-    Results stay for as long as a page that shows them is open (it asks for the list), and an hour longer.
+    Results stay for as long as a page that shows them is open (it asks for the list), and an hour longer. ``all``, ``remove``
+    and ``sweep`` delete files, which takes its time: they are for threads.
     model, device: as of ``load_segmenter``.
     """
 
@@ -146,7 +149,7 @@ class Uploads:
     ) -> None:
         self._folder, self._max_bytes, self._max_files = folder, max_mb << 20, max_files
         self._model, self._device = model, device
-        self._uploads: dict[str, Upload] = {}
+        self._uploads: dict[str, Upload] = {}  # threads take out of it and copy it; only the event loop counts and adds
         self._queue: queue.Queue[Upload | None] = queue.Queue()
         self._thread = Worker(target=self._work, name="headstream-uploads", daemon=True)
         self._thread.start()
@@ -171,6 +174,7 @@ class Uploads:
         self, name: str, output: str, options: CutOptions, pieces: AsyncIterator[bytes], size: int, owner: str = ""
     ) -> Upload:
         """Stream a file to disk and queue it. ``size``: what its sender says, -1 if unknown. Raises Refused."""
+        await run_in_threadpool(self.sweep)
         upload = self._admit(name, output, options, size)
         upload.owner = owner
         written = 0
@@ -182,22 +186,21 @@ class Uploads:
                     written += len(piece)
                     if written > self._max_bytes:
                         raise Refused(413, f"{upload.name}: larger than {self._max_bytes >> 20} MB")
-                    file.write(piece)
+                    await run_in_threadpool(file.write, piece)
             if size >= 0 and written != size:
                 raise Refused(400, f"{upload.name} arrived cut off: {written} of {size} bytes")
             upload.state = "waiting"
             _unless_removed(upload)  # after that the place and the folder are for ``remove`` to free
         except OSError as error:
-            self._drop(upload)
+            await run_in_threadpool(self._drop, upload)
             raise Refused(507, upload.words(sink_error(upload.source, error))) from error
         except BaseException:
-            self._drop(upload)
+            await run_in_threadpool(self._drop, upload)
             raise
         self._queue.put(upload)
         return upload
 
     def _admit(self, name: str, output: str, options: CutOptions, size: int) -> Upload:
-        self.sweep()
         shown = _shown(name)
         suffix = Path(shown).suffix.lower()
         if suffix not in PHOTOS | VIDEOS:

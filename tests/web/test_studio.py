@@ -43,7 +43,7 @@ from headstream.web.settings import Settings, parse_settings
 from headstream.web.stage import Stage
 from headstream.web.wire import HEADER, cutout_message, frame_of
 from tests.media import alpha_of, video_stream
-from tests.waiting import wait_until
+from tests.waiting import Gate, wait_until
 from tests.web.conftest import Running, jpeg
 
 
@@ -592,49 +592,43 @@ def test_the_overlay_shows_one_page_of_several_the_one_that_began_last(studio: R
             assert next_cut(overlay)[0][1:3] == (480, 400)
 
 
-class Held:
-    """Cut-outs whose colours take as long as the test likes."""
+@pytest.fixture
+def colours(monkeypatch: pytest.MonkeyPatch) -> Gate:
+    """Before the colours of cut-outs."""
+    gate, own = Gate(), Cutout.region_rgb
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.asked, self.let_go = threading.Event(), threading.Event()
-        self.made: list[bool] = []  # whether it was let go by the test
-        own = Cutout.region_rgb
+    def region_rgb(cutout: Cutout) -> UInt8Array:
+        gate.hold()
+        return own(cutout)
 
-        def region_rgb(cutout: Cutout) -> UInt8Array:
-            self.asked.set()
-            self.made.append(self.let_go.wait(25))
-            return own(cutout)
-
-        monkeypatch.setattr(Cutout, "region_rgb", region_rgb)
+    monkeypatch.setattr(Cutout, "region_rgb", region_rgb)
+    return gate
 
 
 def test_what_many_watch_is_made_once_while_the_studio_answers(
-    studio: Running, portrait: UInt8Array, monkeypatch: pytest.MonkeyPatch
+    studio: Running, portrait: UInt8Array, colours: Gate
 ) -> None:
-    held, stage = Held(monkeypatch), studio.app.state.studio.stage
+    stage = studio.app.state.studio.stage
     address = f"ws://{studio.host}/ws/overlay"
     with connect(address) as one, connect(address) as two, connect(address) as three:
         wait_until(lambda: stage.watchers == 3)
         stage.publish(Cutout(Frame(portrait), (), (4, 6, 14, 26), np.full((20, 10), 200, np.uint8)))
-        assert held.asked.wait(30)
+        assert colours.reached.wait(30)
         assert studio.ask("GET", "/overlay").status == 200
-        held.let_go.set()
+        colours.open()
         messages = {socket.recv(timeout=30) for socket in (one, two, three)}
     assert len(messages) == 1
-    assert held.made == [True]
+    assert colours.opened == [True]
 
 
-def test_while_a_pages_cut_is_made_ready_the_studio_answers(
-    studio: Running, face_jpeg: bytes, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    held = Held(monkeypatch)
+def test_while_a_pages_cut_is_made_ready_the_studio_answers(studio: Running, face_jpeg: bytes, colours: Gate) -> None:
     with connect(f"ws://{studio.host}/ws/page", max_size=None) as page:
         page.send(numbered(1, face_jpeg))
-        assert held.asked.wait(30)
+        assert colours.reached.wait(30)
         assert studio.ask("GET", "/overlay").status == 200
-        held.let_go.set()
+        colours.open()
         assert next_cut(page)[1].size > 0
-    assert held.made == [True]
+    assert colours.opened == [True]
 
 
 def test_watchers_are_limited_too(studio: Running, monkeypatch: pytest.MonkeyPatch) -> None:
