@@ -24,7 +24,7 @@ from headstream.errors import UsageError
 from headstream.segment.crops import CropSegmenter
 from headstream.segment.registry import models_dir
 from headstream.web.cutting import OwnCamera
-from headstream.web.jobs import Refused, Uploads
+from headstream.web.jobs import KINDS, Refused, Uploads
 from headstream.web.settings import read_settings
 from headstream.web.sockets import overlay, own_camera, page_camera
 from headstream.web.stage import Stage
@@ -125,7 +125,7 @@ async def _about(request: Request) -> Response:
     camera = studio.camera.target.label if studio.camera is not None else None
     network = studio.network
     told = {"model": network.card.name, "device": network.device, "camera": camera, "token": studio.asks_token}
-    answer = JSONResponse(told)
+    answer = JSONResponse({**told, "kinds": KINDS})
     if not _owner(request) and request.headers.get("sec-fetch-site", "none") in {"none", "same-origin"}:
         whose, secure = secrets.token_urlsafe(24), request.url.scheme == "https"
         answer.set_cookie(_OWNER, whose, max_age=_OWNED_S, httponly=True, samesite="strict", secure=secure)

@@ -16,7 +16,8 @@ from typing import Any, Literal
 
 from starlette.concurrency import run_in_threadpool
 
-from headstream.capture.photo import read_photo
+from headstream.capture.named import VIDEOS as FILMS
+from headstream.capture.photo import SUFFIXES, read_photo
 from headstream.errors import HeadstreamError, UsageError
 from headstream.photos import PhotoCutter
 from headstream.pipeline import CutOptions
@@ -30,8 +31,9 @@ from headstream.track.finder import FaceFinder
 from headstream.types import UInt8Array
 from headstream.video import Tools, VideoJob, cut_video_file
 
-PHOTOS = {".jpg", ".jpeg", ".png", ".webp", ".heic", ".heif", ".avif", ".bmp", ".tif", ".tiff"}
-VIDEOS = {".mp4", ".mov", ".mkv", ".webm", ".avi", ".ts", ".m4v", ".gif"}
+PHOTOS = SUFFIXES - {".gif"}
+VIDEOS = FILMS | {".gif"}  # it moves, more often than not
+KINDS = sorted(PHOTOS | VIDEOS)
 OUTPUTS = (".webm", ".mov", ".mkv", ".webp")
 _KEEP_S = 3600.0
 _STALL_S = 60.0  # without a byte of an upload: its sender is gone, and would keep its place for ever
@@ -203,10 +205,8 @@ class Uploads:
     def _admit(self, name: str, output: str, options: CutOptions, size: int) -> Upload:
         shown = _shown(name)
         suffix = Path(shown).suffix.lower()
-        if suffix not in PHOTOS | VIDEOS:
-            raise Refused(
-                415, f"{shown}: no kind of photo or video that is taken ({', '.join(sorted(PHOTOS | VIDEOS))})"
-            )
+        if suffix not in KINDS:
+            raise Refused(415, f"{shown}: no kind of photo or video that is taken ({', '.join(KINDS)})")
         if output not in OUTPUTS:
             raise Refused(400, f"output must be one of {', '.join(OUTPUTS)}")
         if size > self._max_bytes:

@@ -122,6 +122,13 @@ def test_who_uses_the_keyboard_stays_at_a_file_while_others_change(
     assert page.evaluate(focused) == "choose"
 
 
+def test_files_that_no_system_knows_can_be_chosen_too(studio: Running, open_page: Callable[..., Any]) -> None:
+    page = open_page(studio)
+    until(page, "document.getElementById('overlay').textContent")
+    kinds = page.get_attribute("#files", "accept").split(",")
+    assert {"image/*", "video/*", ".jfif", ".mxf"} <= set(kinds)
+
+
 def test_a_dropped_folder_is_told_from_a_studio_that_is_gone(
     studio: Running, open_page: Callable[..., Any], portrait_file: Path
 ) -> None:

@@ -19,6 +19,8 @@ from starlette.requests import ClientDisconnect
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
+from headstream.capture.named import VIDEOS
+from headstream.capture.photo import SUFFIXES
 from headstream.pipeline import CutOptions
 from headstream.segment.crops import CropSegmenter
 from headstream.web.address import bound
@@ -237,6 +239,12 @@ def test_a_file_keeps_its_own_name(studio: Running, name: str, shown: str, portr
 def test_other_kinds_of_files_are_not_taken(studio: Running, name: str, status: int) -> None:
     assert studio.ask("POST", f"/api/files?name={name}", b"x").status == status
     assert studio.ask("GET", "/api/files").json == []
+
+
+def test_all_kinds_that_are_read_elsewhere_are_taken(start: Callable[..., Running]) -> None:
+    studio = start(max_upload_mb=0)  # too large, then, and not of another kind
+    for kind in sorted(SUFFIXES | VIDEOS):
+        assert studio.ask("POST", f"/api/files?name=a{kind.upper()}", b"x").status == 413, kind
 
 
 def test_size_and_number_are_limited(start: Callable[..., Running]) -> None:

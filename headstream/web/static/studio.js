@@ -187,6 +187,7 @@ startFiles({ settings: () => ({ ...settings(), heads: $("heads").value === "all"
 changed();
 const about = await (await asked).json();
 $("device").textContent = about.device;
+$("files").accept += `,${about.kinds}`; // of some, systems know no more than the name
 $("overlay").textContent = `${location.origin}/overlay${about.token ? "?token=…" : ""}`;
 if (about.camera) $("source").append(new Option(`this machine's: ${about.camera}`, "own"));
 recall(["source"]);
