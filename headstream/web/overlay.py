@@ -10,7 +10,7 @@ from headstream.web.stage import Stage
 
 
 class OverlaySink:
-    """Serves ``url`` on this machine and shows there what it is given. Raises SinkError if the port is taken."""
+    """Serves ``url`` on this machine and shows there what it is given. Raises SinkError if it cannot."""
 
     def __init__(self, port: int) -> None:
         self._stage = Stage()

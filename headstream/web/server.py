@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from headstream.errors import SinkError
 from headstream.hangup import on_hangup
 from headstream.threads import Worker
 from headstream.web.address import Address
@@ -70,18 +71,33 @@ def serve(app: Any, listener: socket.socket, address: Address, ready: Callable[[
 
 
 class ServerThread:
-    """A server in a thread of its own, beside a live session; answers when it is made. A context manager."""
+    """A server in a thread of its own, beside a live session; answers when it is made. A context manager.
+
+    Raises SinkError where it ends before it can answer; the listener is closed then.
+    """
 
     def __init__(self, app: Any, listener: socket.socket, address: Address) -> None:
         self.address, self._listener = address, listener
         self._server = server_of(app, address)
+        self._failed: Exception | None = None
         self._thread = Worker(target=self._run, name="headstream-server", daemon=True)
         self._thread.start()
         while not self._server.started and self._thread.is_alive():
             time.sleep(0.005)
+        if not self._server.started:
+            self.close()
+            why = self._failed or "the server ended as it began"
+            raise SinkError(f"cannot serve {address.listens}: {why}") from self._failed
 
     def _run(self) -> None:
-        self._server.run(sockets=[self._listener])
+        try:
+            self._server.run(sockets=[self._listener])
+        except SystemExit:
+            pass  # uvicorn has logged why
+        except Exception as error:
+            if self._server.started:
+                raise
+            self._failed = error
 
     def close(self) -> None:
         """End it. Safe to call again."""

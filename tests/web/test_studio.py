@@ -654,3 +654,21 @@ def test_the_overlay_as_an_output(portrait: UInt8Array) -> None:
     finally:
         sink.close()
         sink.close()
+
+
+@pytest.mark.parametrize(
+    ("end", "why"), [(OSError(24, "Too many open files"), "Too many open files"), (SystemExit(3), "ended as it began")]
+)
+def test_an_overlay_that_cannot_be_served_has_no_address(
+    monkeypatch: pytest.MonkeyPatch, end: BaseException, why: str
+) -> None:
+    listener, address = bound("127.0.0.1", 0, None)
+    listener.close()
+
+    async def startup(server: Any, sockets: Any) -> None:
+        raise end
+
+    with monkeypatch.context() as broken, pytest.raises(SinkError, match=f"cannot serve .*:{address.port}.*{why}"):
+        broken.setattr("uvicorn.Server.startup", startup)
+        OverlaySink(address.port)
+    OverlaySink(address.port).close()
