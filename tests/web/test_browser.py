@@ -255,11 +255,13 @@ def test_a_camera_that_gives_no_pictures_is_told(studio: Running, open_page: Cal
 
 
 def test_a_file_that_is_not_taken_says_why_where_files_are(
-    start: Callable[..., Running], open_page: Callable[..., Any]
+    start: Callable[..., Running], open_page: Callable[..., Any], tmp_path: Path
 ) -> None:
     studio = start(max_upload_mb=1)
     page = open_page(studio)
-    page.set_input_files("#files", {"name": "film.mp4", "mimeType": "video/mp4", "buffer": bytes(30 << 20)})
+    film = tmp_path / "film.mp4"
+    film.write_bytes(bytes(30 << 20))
+    page.set_input_files("#files", film)
     page.wait_for_selector("#list li")
     until(page, "document.getElementById('list').innerText.includes('not taken')")
     assert "larger than 1 MB" in page.inner_text("#list")
