@@ -181,7 +181,9 @@ class TestSegmenter:
         with pytest.raises(ModelError, match="knows head, hair"):
             segmenter.predict_places(places, ("head", "nose"))
 
-    def test_recordings_answer_as_the_network_does(self, segmenter: TorchSegmenter, photo: UInt8Array) -> None:
+    def test_recordings_answer_as_the_network_does(self, photo: UInt8Array) -> None:
+        spec = NetSpec("lite")
+        segmenter = TorchSegmenter(Network("bright", Bright(), spec, spec.side, Path("bright.pt")), device="cpu")
         places: list[Any] = [(photo, (k, k, 300 + k, 300 + k)) for k in range(70)]
         _, expected = segmenter.predict_places(places, ("head",))
         segmenter._net = RecordedNet(segmenter._net, TestRecordedNet.record)
