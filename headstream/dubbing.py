@@ -39,6 +39,7 @@ from headstream.lock import locked
 from headstream.matte.refine import Layer
 from headstream.outputs import shallower
 from headstream.pipeline import CutOptions
+from headstream.regions import laid_over
 from headstream.segment.load import load_segmenter
 from headstream.sinks.formats import OutputFormat, film_format, output_format
 from headstream.sinks.partial import check_writable
@@ -268,14 +269,7 @@ def _matte_of(clip: Frame, layer: Layer, square: Square, region: Region) -> UInt
         peak = 255 if clip.planes is None else (1 << clip.planes.bits) - 1
         back = put_back(own.astype(np.float32) * (255 / peak), square, region, (1, 1))
         return np.clip(np.rint(back), 0, 255).astype(np.uint8)
-    matte = np.zeros((region[3] - region[1], region[2] - region[0]), np.uint8)
-    x0, y0 = max(region[0], layer.region_px[0]), max(region[1], layer.region_px[1])
-    x1, y1 = min(region[2], layer.region_px[2]), min(region[3], layer.region_px[3])
-    if x1 > x0 and y1 > y0:
-        lx, ly = layer.region_px[:2]
-        matte[y0 - region[1] : y1 - region[1], x0 - region[0] : x1 - region[0]] = layer.alpha[
-            y0 - ly : y1 - ly, x0 - lx : x1 - lx
-        ]
+    matte: UInt8Array = laid_over(layer.alpha, layer.region_px, region)
     return matte
 
 

@@ -14,9 +14,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from headstream.matte.motion import Motion
-from headstream.matte.patch import alpha_in, even_region, repainted
+from headstream.matte.patch import alpha_in, repainted
 from headstream.matte.refine import times_own_alpha
 from headstream.matte.trail import Trail, square_around
+from headstream.regions import around, even_region, index_in, laid_over
 from headstream.review.doubts import fill
 from headstream.track.cuts import another_shot, thumbnail
 from headstream.track.evidence import FACE_SHARE
@@ -113,7 +114,7 @@ class _Window:
         if not region[2]:
             return sides
         area = square_around(region)
-        trail = Trail(cutout.frame, area, _over(area, region, matte), self._motion)
+        trail = Trail(cutout.frame, area, laid_over(matte, region, area), self._motion)
         for k, frame in enumerate(frames):
             trail.step(frame)
             if trail.trust < _ALIKE:
@@ -143,13 +144,11 @@ class _Side:
 def _filled(cutout: Cutout, sides: list[tuple[_Side, float]]) -> Cutout:
     """The cut-out with a head that comes from one or two sides, weighted."""
     total = sum(weight for _, weight in sides)
-    corners = list(zip(*(side.region_px for side, _ in sides), strict=True))
-    region = (min(corners[0]), min(corners[1]), max(corners[2]), max(corners[3]))
+    region = around(*(side.region_px for side, _ in sides))
     x0, y0, x1, y1 = region
     drawn, trusted = np.zeros((y1 - y0, x1 - x0), np.float32), np.zeros((y1 - y0, x1 - x0), np.float32)
     for side, weight in sides:
-        sx0, sy0, sx1, sy1 = side.region_px
-        part = np.s_[sy0 - y0 : sy1 - y0, sx0 - x0 : sx1 - x0]
+        part = index_in(side.region_px, region)
         share = side.trust * np.float32(weight / total)
         drawn[part] += share * side.alpha
         trusted[part] += share
@@ -168,13 +167,6 @@ def _own_matte(cutout: Cutout, head: Head) -> tuple[Region, UInt8Array]:
     if not x1:
         return region, np.zeros((0, 0), np.uint8)
     return region, alpha_in(cutout, (x0, y0, x1, y1))
-
-
-def _over(area: Region, region: Region, matte: UInt8Array) -> UInt8Array:
-    """``matte`` of ``region`` over an area around it."""
-    out = np.zeros((area[3] - area[1], area[2] - area[0]), np.uint8)
-    out[region[1] - area[1] : region[3] - area[1], region[0] - area[0] : region[2] - area[0]] = matte
-    return out
 
 
 def _moved(head: Head, was: Region, now: Region, frames: int) -> Head:

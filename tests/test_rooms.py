@@ -26,6 +26,7 @@ SHARED = {
     "cores",
     "imagefile",
     "libraries",
+    "regions",
     "threads",
     "timing",
     "straight",

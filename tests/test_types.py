@@ -45,7 +45,8 @@ def test_planes_are_of_one_type() -> None:
 def test_a_frames_alpha_is_as_large_as_it(planar: bool) -> None:
     picture: dict[str, Any] = {"planes": grey()} if planar else {"rgb": pattern(6, 4, 0)}
     Frame(**picture, alpha=np.zeros((4, 6), np.uint8))
-    for alpha in (np.zeros((6, 4), np.uint8), np.zeros((4, 6), np.float32)):
+    wrong: list[Any] = [np.zeros((6, 4), np.uint8), np.zeros((4, 6), np.float32)]
+    for alpha in wrong:
         with pytest.raises(ValueError, match=r"alpha must be \(4, 6\) uint8"):
             Frame(**picture, alpha=alpha)
 

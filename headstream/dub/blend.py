@@ -22,6 +22,7 @@ import numpy as np
 from headstream.colour import at_bits, planes_from_rgb, resample_chroma
 from headstream.dub.path import Square
 from headstream.dub.warp import Steps, clip_frame, covered, put_back
+from headstream.regions import chroma_index
 from headstream.types import Float32Array, Frame, Plane, Planes, Region
 
 # Levels of 255, low-passed: below the first a change is the codec's noise, above the second it is somebody's work.
@@ -103,7 +104,7 @@ def blended(
     made: list[Plane] = []
     noise: Float32Array | None = None
     for (plane, steps), (clip_plane, _), before in zip(layers(film), new, old, strict=True):
-        at = _index(region, steps)
+        at = chroma_index(region, steps)
         own = plane[at]
         result, weight = _mixed(own, clip_plane, before, steps_of_change, mask, (square, region, steps))
         if grain and noise is None:
@@ -194,11 +195,6 @@ def _like(weights: Float32Array, plane: Plane) -> Float32Array:
     if weights.shape == (height, width):
         return weights
     return cv2.resize(weights, (width, height), interpolation=cv2.INTER_AREA)
-
-
-def _index(region: Region, steps: Steps) -> tuple[slice, slice]:
-    x0, y0, x1, y1 = region
-    return slice(y0 // steps[1], -(-y1 // steps[1])), slice(x0 // steps[0], -(-x1 // steps[0]))
 
 
 def _grain(own: Plane, made: Float32Array, weight: Any, seed: int, scale: int) -> Float32Array:

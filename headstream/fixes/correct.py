@@ -9,9 +9,10 @@ import numpy as np
 
 from headstream.fixes.read import Click
 from headstream.fixes.wand import clicked_piece
-from headstream.matte.patch import alpha_in, even_region, overlap_of, repainted
+from headstream.matte.patch import alpha_in, repainted
 from headstream.matte.refine import times_own_alpha
 from headstream.matte.trail import Trail, square_around
+from headstream.regions import around, even_region, laid_over, overlap_of
 from headstream.types import Cutout, Float32Array, Head, Region, UInt8Array
 
 _CHANGED = 16  # steps of alpha, of 255: less is not what somebody meant to correct
@@ -34,10 +35,7 @@ class Correction:
 
     def weight(self) -> UInt8Array:
         """``support`` over ``area_px``."""
-        x0, y0, x1, y1 = self.area_px
-        out = np.zeros((y1 - y0, x1 - x0), np.uint8)
-        rx0, ry0, rx1, ry1 = self.region_px
-        out[ry0 - y0 : ry1 - y0, rx0 - x0 : rx1 - x0] = self.support
+        out: UInt8Array = laid_over(self.support, self.region_px, self.area_px)
         return out
 
 
@@ -128,5 +126,4 @@ def _union_of(*regions: Region | None) -> Region:
     known = [region for region in regions if region is not None]
     if not known:
         return (0, 0, 0, 0)
-    corners = list(zip(*known, strict=True))
-    return min(corners[0]), min(corners[1]), max(corners[2]), max(corners[3])
+    return around(*known)

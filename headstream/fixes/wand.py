@@ -15,8 +15,9 @@ from headstream.colour import crop_resized
 from headstream.fixes.read import Click
 from headstream.matte.grid import brought_up, grid_from_region
 from headstream.matte.guided import guide_coefficients, levels
-from headstream.matte.patch import alpha_in, even_region
+from headstream.matte.patch import alpha_in
 from headstream.matte.refine import region_luma
+from headstream.regions import even_region
 from headstream.types import Cutout, Float32Array, Head, Region, UInt8Array
 
 _SIDE = 256

@@ -18,6 +18,7 @@ from headstream.matte.spill import spill_correction
 from headstream.matte.temporal import MatteState, Stabiliser
 from headstream.matte.tint import Rgb, hair_luma, hair_share, tint_correction
 from headstream.matte.wall import Wall, find_wall, without_wall
+from headstream.regions import around, chroma_index, index_in, seen_from
 from headstream.tone import is_hdr
 from headstream.types import Float32Array, Frame, Matrix, Plane, Planes, Region, UInt8Array
 
@@ -252,19 +253,16 @@ def merged(layers: list[Layer], frame: Frame) -> Layer:
     layers = [layer for layer in layers if layer.alpha.size]
     if len(layers) < 2:
         return layers[0] if layers else Layer((0, 0, 0, 0), np.zeros((0, 0), np.uint8), None)
-    corners = list(zip(*(layer.region_px for layer in layers), strict=True))
-    x0, y0, x1, y1 = min(corners[0]), min(corners[1]), max(corners[2]), max(corners[3])
-    alpha = np.zeros((y1 - y0, x1 - x0), np.uint8)
-    colours = own_colours(frame, (x0, y0, x1, y1))
+    region = around(*(layer.region_px for layer in layers))
+    alpha = np.zeros((region[3] - region[1], region[2] - region[0]), np.uint8)
+    colours = own_colours(frame, region)
     for layer in layers:
-        lx0, ly0, lx1, ly1 = layer.region_px
-        inner = (lx0 - x0, ly0 - y0, lx1 - x0, ly1 - y0)
-        target = alpha[inner[1] : inner[3], inner[0] : inner[2]]
+        target = alpha[index_in(layer.region_px, region)]
         wins = layer.alpha > target
         if layer.foreground is not None:
-            put_colours(colours, layer.foreground, inner, wins)
+            put_colours(colours, layer.foreground, seen_from(layer.region_px, region), wins)
         np.maximum(target, layer.alpha, out=target)
-    return Layer((x0, y0, x1, y1), alpha, colours)
+    return Layer(region, alpha, colours)
 
 
 def own_colours(frame: Frame, region: Region) -> Planes | UInt8Array:
@@ -285,7 +283,7 @@ def put_colours(into: Planes | UInt8Array, colours: Planes | UInt8Array, inner: 
         into[y0:y1, x0:x1][where] = colours[where]
         return
     chroma_where = where[:: into.sub_h, :: into.sub_w]
-    sw, sh = into.sub_w, into.sub_h
+    chroma = chroma_index(inner, (into.sub_w, into.sub_h))
     into.y[y0:y1, x0:x1][where] = colours.y[where]
     for target, own in ((into.u, colours.u), (into.v, colours.v)):
-        target[y0 // sh : -(-y1 // sh), x0 // sw : -(-x1 // sw)][chroma_where] = own[chroma_where]
+        target[chroma][chroma_where] = own[chroma_where]

@@ -14,7 +14,7 @@ import numpy as np
 from headstream.colour import crop_resized
 from headstream.matte.grid import grid_from_region
 from headstream.matte.motion import Motion, Moved, index_grid
-from headstream.matte.patch import even_region
+from headstream.regions import even_region
 from headstream.types import Float32Array, Frame, Region, UInt8Array
 
 _SIDE = 256

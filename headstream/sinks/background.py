@@ -16,7 +16,8 @@ import numpy as np
 from headstream.colour import parse_colour, planes_from_rgb, resample_chroma
 from headstream.errors import UsageError
 from headstream.imagefile import read_image
-from headstream.sinks.pack import RGB_AS_YUV, chroma_region, region_planes
+from headstream.regions import chroma_index
+from headstream.sinks.pack import RGB_AS_YUV, region_planes
 from headstream.tone import as_filmed, as_shown
 from headstream.types import Colour, Cutout, Planes, UInt8Array
 
@@ -268,7 +269,7 @@ def composite(cutout: Cutout, background: Background) -> Planes:
     lean = cv2.resize(padded, (padded.shape[1] // 2, padded.shape[0] // 2), interpolation=cv2.INTER_AREA)
     for target, plane in ((u, own.u), (v, own.v)):
         chroma = resample_chroma(plane, size, (own.sub_w, own.sub_h), (2, 2))
-        _blend(target[chroma_region(cutout.region_px, (2, 2))], _at(chroma, shift), lean)
+        _blend(target[chroma_index(cutout.region_px, (2, 2))], _at(chroma, shift), lean)
     return Planes(y, u, v, back.colour, bits=back.bits)
 
 

@@ -11,7 +11,8 @@ import cv2
 import numpy as np
 
 from headstream.colour import at_bits, planes_from_rgb, resample_chroma, rgb_from_planes, to_limited
-from headstream.types import Colour, Cutout, Frame, Planes, Region, UInt8Array
+from headstream.regions import chroma_index
+from headstream.types import Colour, Cutout, Frame, Planes, UInt8Array
 
 # What an RGB source becomes where a codec wants Y'CbCr: BT.709, limited range, sRGB's own primaries and transfer.
 RGB_AS_YUV = Colour("bt709", False, matrix_code=1, primaries_code=1, transfer_code=13)
@@ -89,7 +90,7 @@ def fill_alpha_frame(frame: Any, cutout: Cutout, *, hidden: bool = False, limite
     _put(targets[0][y0:y1, x0:x1], colours.y, seen)
     chroma_seen = pooled(seen, *sub)
     for target, plane in zip(targets[1:3], (colours.u, colours.v), strict=True):
-        _put(target[chroma_region(cutout.region_px, sub)], resample_chroma(plane, size, have, sub), chroma_seen)
+        _put(target[chroma_index(cutout.region_px, sub)], resample_chroma(plane, size, have, sub), chroma_seen)
     targets[3][y0:y1, x0:x1] = deep_alpha(cutout.region_alpha, bits)
 
 
@@ -99,12 +100,6 @@ def deep_alpha(alpha: UInt8Array, bits: int) -> Any:
         return alpha
     wide = alpha.astype(np.uint16)
     return (wide << (bits - 8)) | (wide >> (16 - bits))
-
-
-def chroma_region(region: Region, sub: tuple[int, int]) -> tuple[slice, slice]:
-    """Index of a region's chroma samples."""
-    x0, y0, x1, y1 = region
-    return slice(y0 // sub[1], -(-y1 // sub[1])), slice(x0 // sub[0], -(-x1 // sub[0]))
 
 
 def pooled(mask: Any, sub_w: int, sub_h: int) -> Any:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 import cv2
 import numpy as np
 
+from headstream.regions import around
 from headstream.track.faces import overlap
 from headstream.track.terms import Evidence
 from headstream.types import Box, Float32Array, Head, Part, Region
@@ -40,7 +41,7 @@ def evidence_of(planes: Mapping[Part, Float32Array], part: Part, heads: Sequence
             fill = 1.0
         else:
             continue
-        reach = None if seen.seen_px is None else _around_both(seen.seen_px, likely)
+        reach = None if seen.seen_px is None else around(seen.seen_px, likely)
         found[head.track_id] = Evidence(fill, seen.centre_px, reach)
     return found
 
@@ -51,10 +52,6 @@ def likely_head(face: Box) -> Box:
     side = max(x1 - x0, y1 - y0)
     cx, cy, half = (x0 + x1) / 2, (y0 + y1) / 2 - 0.14 * side, 0.75 * side
     return cx - half, cy - half, cx + half, cy + half
-
-
-def _around_both(one: Box, other: Box) -> Box:
-    return min(one[0], other[0]), min(one[1], other[1]), max(one[2], other[2]), max(one[3], other[3])
 
 
 def matte_evidence(alpha: Float32Array, head: Head) -> Evidence:
