@@ -14,8 +14,9 @@ class StageTimes:
 
     def __init__(self, clock: Clock = time.perf_counter) -> None:
         self._clock = clock
-        self._seconds: dict[str, float] = {}
-        self._counts: dict[str, int] = {}
+        self._totals: dict[
+            str, tuple[float, int]
+        ] = {}  # seconds, frames: in one, so that readers find what belongs together
 
     @contextmanager
     def stage(self, name: str, frames: int = 1) -> Iterator[None]:
@@ -28,16 +29,16 @@ class StageTimes:
 
     def add(self, name: str, seconds: float, frames: int = 1) -> None:
         """Count ``seconds`` towards ``name``, as so many frames."""
-        self._seconds[name] = self._seconds.get(name, 0.0) + seconds
-        self._counts[name] = self._counts.get(name, 0) + frames
+        total, count = self._totals.get(name, (0.0, 0))
+        self._totals[name] = total + seconds, count + frames
 
     def reset(self) -> None:
         """Start counting anew."""
-        self._seconds, self._counts = {}, {}
+        self._totals = {}
 
     def mean_ms(self) -> dict[str, float]:
         """Stage -> mean milliseconds, in the order the stages first ran."""
-        return {name: round(1000 * total / max(1, self._counts[name]), 2) for name, total in self._seconds.items()}
+        return {name: round(1000 * total / max(1, count), 2) for name, (total, count) in list(self._totals.items())}
 
 
 def mean_of(parts: Iterable[tuple[int, Mapping[str, float]]]) -> dict[str, float]:

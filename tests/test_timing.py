@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -35,3 +35,46 @@ def test_a_stage_for_several_frames() -> None:
 def test_the_mean_of_several_runs_is_that_of_their_frames() -> None:
     runs = [(10, {"decode": 4.0, "track": 2.0}), (30, {"decode": 8.0}), (0, {"decode": 99.0})]
     assert mean_of(runs) == {"decode": 7.0, "track": 2.0}
+
+
+class Seconds(float):
+    """Some whose reader is met by a new stage, written by another thread."""
+
+    def __new__(cls, value: float, meanwhile: Callable[[], None]) -> Seconds:
+        seconds = super().__new__(cls, value)
+        seconds.meanwhile = meanwhile
+        return seconds
+
+    meanwhile: Callable[[], None]
+
+    def __radd__(self, other: float) -> Seconds:
+        return self
+
+    def __rmul__(self, other: float) -> float:
+        self.meanwhile()
+        return other * float(self)
+
+
+def test_a_stage_that_begins_while_another_thread_reads() -> None:
+    times = StageTimes()
+    times.add("decode", Seconds(0.004, lambda: times.add("cut", 0.01)))
+    assert times.mean_ms() == {"decode": 4.0}
+
+
+def test_a_stage_is_read_whole_or_not_at_all() -> None:
+    times, seen, writing = StageTimes(), list[dict[str, float]](), True
+
+    class Name(str):
+        def __hash__(self) -> int:  # asked for at every look into a table: where another thread may read
+            nonlocal writing
+            if writing:
+                writing = False
+                seen.append(times.mean_ms())
+                writing = True
+            return super().__hash__()
+
+    times.add(Name("decode"), 0.004)
+    writing = False
+    assert times.mean_ms() == {"decode": 4.0}
+    assert seen
+    assert all(told == {} for told in seen)
