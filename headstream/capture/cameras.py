@@ -68,7 +68,7 @@ def parse_target(text: str) -> LiveTarget:
     if text == "screen" or text.startswith("screen:"):
         return LiveTarget("screen", "screen", region=_region(text))
     if "://" in text:
-        raise UsageError(f"--camera {text}: expected rtsp, http, udp, tcp, rtmp or srt before ://")
+        raise UsageError(f"--camera {_without_password(text)}: expected rtsp, http, udp, tcp, rtmp or srt before ://")
     if Path(text).is_file():
         return LiveTarget("file", Path(text).name, address=text)
     cameras = list_cameras()
@@ -92,5 +92,9 @@ def _region(text: str) -> tuple[int, int, int, int] | None:
 
 
 def _without_password(url: str) -> str:
-    """Addresses are shown and logged; what is before the @ and after the ? is nobody's business."""
-    return re.sub(r"//[^/]*@", "//", url.split("?")[0])
+    """Addresses are shown and logged; what is before the @ and after the ? is nobody's business. Passwords hold all sorts of
+    signs: better too little of an address than a part of one."""
+    address, _, asked = url.partition("?")
+    if "@" in asked:  # of a password with a ?, or of one that is asked with: nobody can tell what is before and behind
+        return f"{address.split('//')[0]}//..."
+    return re.sub(r"//.*@", "//", address)

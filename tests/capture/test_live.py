@@ -77,7 +77,24 @@ def test_what_a_word_for_a_camera_means(text: str, kind: str, camera: int) -> No
     target = parse_target(text)
     assert (target.kind, target.camera) == (kind, camera)
     assert "ret" not in target.label
-    assert parse_target("http://cam/v.cgi?pwd=secret").label == "http://cam/v.cgi"
+
+
+@pytest.mark.parametrize(
+    ("address", "label"),
+    [
+        ("http://cam/v.cgi?pwd=secret", "http://cam/v.cgi"),
+        ("rtsp://user:secret@cam:554/s?x=1", "rtsp://cam:554/s"),
+        ("rtsp://user:sec/ret@cam/s", "rtsp://cam/s"),
+        ("rtsp://user:sec/r@et@cam/s", "rtsp://cam/s"),
+        ("rtsp://user:sec?ret@cam/s", "rtsp://..."),
+        ("http://cam/v.cgi?user=me@home&pwd=sec@ret", "http://..."),
+    ],
+)
+def test_passwords_are_not_shown(address: str, label: str) -> None:
+    assert parse_target(address) == LiveTarget("network", label, address=address)
+    with pytest.raises(UsageError) as refused:
+        parse_target(f"x{address}")
+    assert f"x{label}" in str(refused.value)
 
 
 def test_a_file_is_a_source_too(tmp_path: Path) -> None:
