@@ -58,7 +58,7 @@ class LiveSource:
         self._stop = threading.Event()
         self._feed: Any = open_(target, size_px, rate)
         self.rate: Fraction = self._feed.rate
-        self._pictures: Iterator[tuple[float, Frame]] = self._feed.pictures(self._stop)
+        self._pictures: Generator[tuple[float, Frame], None, None] = self._feed.pictures(self._stop)
         try:
             self._first: tuple[float, Frame] | None = next(self._pictures, None)
         except BaseException:
@@ -82,22 +82,26 @@ class LiveSource:
 
     def _all(self, first: tuple[float, Frame]) -> Iterator[tuple[float, Frame]]:
         """Pictures of this feed and of all that follow it."""
-        yield first
-        while not self._stop.is_set():
-            try:
-                yield from self._pictures
-                if self.target.kind == "file":
-                    if not self._loop:
-                        return
-                    self._pictures = self._open(self.target, *self._asked).pictures(self._stop)
-                    continue
-                reason = f"{self.target.label} has ended"
-            except SourceError as error:
-                if self.target.kind == "file":
-                    raise
-                reason = str(error)
-            if not self._stop.is_set():
+        try:
+            yield first
+            while True:  # whatever was opened is begun, even when all is to end by now: what never was frees nothing
+                try:
+                    yield from self._pictures
+                    if self.target.kind == "file":
+                        if not self._loop or self._stop.is_set():
+                            return
+                        self._pictures = self._open(self.target, *self._asked).pictures(self._stop)
+                        continue
+                    reason = f"{self.target.label} has ended"
+                except SourceError as error:
+                    if self.target.kind == "file":
+                        raise
+                    reason = str(error)
+                if self._stop.is_set():
+                    return
                 self._reopen(reason)
+        finally:
+            self._pictures.close()
 
     def _reopen(self, reason: str) -> None:
         self.lost += 1
@@ -131,7 +135,7 @@ class LiveSource:
         self._stop.set()
         if self._first is not None:  # nobody has begun to
             self._first = None
-            getattr(self._pictures, "close", lambda: None)()
+            self._pictures.close()
 
     def __enter__(self) -> LiveSource:
         return self
@@ -142,7 +146,7 @@ class LiveSource:
 
 def _after(
     first: tuple[float, Frame], rest: Generator[tuple[float, Frame], None, None]
-) -> Iterator[tuple[float, Frame]]:
+) -> Generator[tuple[float, Frame], None, None]:
     """A feed's pictures, of which one was taken; closed with whoever iterates, so that the device is free again."""
     with closing(rest):
         yield first

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Literal
 
 import av
 import numpy as np
@@ -160,6 +160,36 @@ def test_a_lost_camera_is_opened_again_and_said() -> None:
     assert "unplugged; trying again" in lines[0]
     assert "is back after" in lines[1]
     assert first.released
+
+
+def test_a_camera_is_let_go_of_after_its_first_picture() -> None:
+    feed = FakeFeed([np.full((48, 64, 3), 200, np.uint8)] * 3)
+    source = LiveSource(CAMERA, open_=opening(feed))
+    frames = iter(source)
+    next(frames)
+    frames.close()  # type: ignore[attr-defined]
+    source.close()
+    assert feed.released
+
+
+@pytest.mark.parametrize("kind", ["camera", "file"])
+def test_what_is_opened_again_while_all_ends_is_let_go_of(kind: Literal["camera", "file"]) -> None:
+    first, second = (FakeFeed([np.full((48, 64, 3), 200, np.uint8)] * 2, then=None) for _ in range(2))
+    opened = opening(first, second)
+
+    def open_(*asked: Any) -> FakeFeed:
+        feed: FakeFeed = opened(*asked)
+        if feed is second and kind == "file":
+            source.close()
+        return feed
+
+    def notice(line: str) -> None:
+        if "is back after" in line:
+            source.close()
+
+    source = LiveSource(LiveTarget(kind, "it"), loop=True, notice=notice, open_=open_)
+    assert len(list(source)) <= 3
+    assert second.released
 
 
 @pytest.mark.parametrize("taken", [2, 3])
