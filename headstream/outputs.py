@@ -184,10 +184,10 @@ def open_outputs(
             why = "corrections and look-ahead reach" if fixes else "look-ahead reaches"
             direct.notes.append(f"made in one piece: {why} {lead} frames, and a segment has {every}")
         return direct
+    with handed_over(background):  # what decides is in files, which may be gone
+        identity = _identity(job, segmenter, [kind for _, kind, _ in wanted], every, fixes)
     sinks = _opened(wanted, lambda path, kind, more: _segment_sink(path, kind, clip, folder, **more))
-    return LongCut(
-        folder, _identity(job, segmenter, [kind for _, kind, _ in wanted], every, fixes), sinks, every=every, lead=lead
-    )
+    return LongCut(folder, identity, sinks, every=every, lead=lead)
 
 
 def _opened(wanted: list[tuple[Path, OutputFormat, dict[str, Any]]], opened: Callable[..., Any]) -> list[Any]:

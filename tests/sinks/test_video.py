@@ -66,9 +66,19 @@ def clip(size: tuple[int, int] = (96, 64), **more: Any) -> ClipInfo:
     return ClipInfo(size, Fraction(25), Fraction(1, 12800), **more)
 
 
+@pytest.mark.parametrize(
+    ("name", "segment_s", "error"), [("folder.mp4", 0, SinkError), ("o.mp4", 0.2, FileNotFoundError)]
+)
 def test_an_output_that_cannot_be_made_leaves_no_background_open(
-    plain_clip: Path, segmenter: CropSegmenter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str,
+    segment_s: float,
+    error: type[Exception],
+    plain_clip: Path,
+    segmenter: CropSegmenter,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """Of a folder that has its name; of a film that goes before segments are begun, which are of that very film."""
     films: list[FileSource] = []
 
     def opened(path: Path, **more: Any) -> FileSource:
@@ -76,9 +86,9 @@ def test_an_output_that_cannot_be_made_leaves_no_background_open(
         return films[-1]
 
     monkeypatch.setattr("headstream.outputs.FileSource", opened)
-    (tmp_path / "o.mp4").mkdir()
-    job = VideoJob(source=plain_clip, out=tmp_path / "o.mp4", background=str(plain_clip), segment_s=0)
-    with FileSource(plain_clip) as source, pytest.raises(SinkError, match="is a folder"):
+    (tmp_path / "folder.mp4").mkdir()
+    job = VideoJob(tmp_path / "gone.mp4", tmp_path / name, background=str(plain_clip), segment_s=segment_s)
+    with FileSource(plain_clip) as source, pytest.raises(error, match=r"is a folder|gone\.mp4"):
         open_outputs(job, source, segmenter, (output_format(job.out, transparent=False), None), lead=0)
     assert [next(iter(film), None) for film in films] == [None]  # closed
 
