@@ -35,11 +35,14 @@ def main(arguments: list[str] | None = None) -> int:
     """Run a command line; returns the exit status. Every failure is one line on stderr, and with --json an object on stdout."""
     given = sys.argv[1:] if arguments is None else arguments
     try:
-        signal.signal(signal.SIGTERM, _interrupt)
+        before = signal.signal(signal.SIGTERM, _interrupt)
     except ValueError:  # not in the main thread: whoever runs us there handles signals
         return _run(given)
-    with unswallowed(KeyboardInterrupt), on_hangup(_hung_up), outliving_terminal():
-        return _run(given)
+    try:
+        with unswallowed(KeyboardInterrupt), on_hangup(_hung_up), outliving_terminal():
+            return _run(given)
+    finally:
+        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)  # None: not of Python, and cannot be put back
 
 
 def _run(given: list[str]) -> int:

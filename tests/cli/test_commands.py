@@ -669,6 +669,14 @@ class TestOthers:
         monkeypatch.setattr("headstream.video.cut_video_file", slow)
         assert run("video", head_clip, "--out", tmp_path / "o.mov") == 130
 
+    def test_sigterm_is_handled_as_before_afterwards(self) -> None:
+        before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        try:
+            assert run("--version") == 0
+            assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+        finally:
+            signal.signal(signal.SIGTERM, before)
+
     def test_an_unforeseen_error_is_one_line(
         self, head_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
