@@ -15,6 +15,7 @@ import numpy as np
 
 from headstream.capture.file import FileSource
 from headstream.capture.named import check_file
+from headstream.capture.opening import reason_of
 from headstream.channel import Producer
 from headstream.colour import crop_resized
 from headstream.dub.path import Placed
@@ -82,6 +83,7 @@ class TrackMattes:
 
 
 def check_sound(path: Path) -> None:
+    """Raise SourceError for a file without sound that can be read."""
     import av
 
     check_file(path)
@@ -90,7 +92,7 @@ def check_sound(path: Path) -> None:
             if any(stream.codec_context is not None for stream in container.streams.audio):
                 return
     except (av.error.FFmpegError, OSError) as error:
-        raise SourceError(f"{path}: not a sound file headstream can read ({error.strerror or error})") from error
+        raise SourceError(f"{path}: not a sound file headstream can read ({reason_of(error)})") from error
     raise SourceError(f"{path}: holds no sound")
 
 
@@ -105,6 +107,7 @@ def rate_along(path: Path, track: TrackReader) -> Fraction | None:
 
 
 def check_track(track: TrackReader, film: FileSource, path: Path) -> None:
+    """Raise SourceError where ``path`` is the track of a film of another size."""
     if track.header.size_px != film.size_px:
         there, here = ("x".join(map(str, size)) for size in (track.header.size_px, film.size_px))
         raise SourceError(f"{path}: is a track of a film of {there}, but {film.path} is {here}; make it anew")

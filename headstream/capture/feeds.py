@@ -18,11 +18,12 @@ from typing import Any
 import numpy as np
 
 from headstream.capture.file import FileSource
+from headstream.capture.opening import reason_of
 from headstream.capture.unpack import Place, frame_from_video, orientation
 from headstream.errors import SourceError
 from headstream.types import Frame
 
-STALL_S = 2  # without a picture for this long, a source counts as lost
+STALL_S = 2  # with nothing sent for this long (packets of a stream, pictures of a webcam), a source counts as lost
 _LOW_LATENCY = {"fflags": "nobuffer", "flags": "low_delay", "analyzeduration": "500000", "probesize": "500000"}
 
 
@@ -203,5 +204,6 @@ Feed = CameraFeed | NetworkFeed | PacedFile | ScreenFeed
 
 
 def _reason(error: BaseException) -> str:
-    text = getattr(error, "strerror", None) or str(error)
-    return "it does not answer in time" if "exit requested" in str(text) else str(text).split(": '")[0]
+    """As ``reason_of``; what FFmpeg says where we were tired of waiting says nothing."""
+    reason = reason_of(error)
+    return "it does not answer in time" if "exit requested" in reason else reason

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from headstream.capture.decoding import ends_early
-from headstream.capture.opening import open_film, tells_no_times, video_stream
+from headstream.capture.opening import open_film, reason_of, tells_no_times, video_stream
 from headstream.continuity import Continuity
 from headstream.errors import SourceError
 
@@ -64,7 +64,7 @@ def counted(path: Path, rate: Fraction | None = None) -> tuple[int, Fraction]:
                     times.append(packet.pts)
                     last = max(last, packet.pts + (packet.duration or 0))
         except (av.error.FFmpegError, OSError) as error:
-            raise SourceError(f"{path}: reading failed part-way ({error})") from error
+            raise SourceError(f"{path}: reading failed part-way ({reason_of(error)})") from error
         base = Fraction(stream.time_base)
     if not times:
         raise SourceError(f"{path}: holds no frame")
@@ -121,7 +121,7 @@ def survey(path: Path) -> Survey:
                 times.append(packet.pts)
                 keys.append(packet.is_keyframe)
         except (av.error.FFmpegError, OSError) as error:
-            raise SourceError(f"{path}: reading failed part-way ({error})") from error
+            raise SourceError(f"{path}: reading failed part-way ({reason_of(error)})") from error
         base, rate = Fraction(stream.time_base), Fraction(stream.average_rate or stream.guessed_rate or 25)
         promised, indexed = Fraction(stream.duration or 0) * base, int(stream.frames)
     fault = "the clock begins again on the way" if clock.begun_again else fault

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,19 @@ def test_packets_tell_the_frames(film: Path) -> None:
     assert np.flatnonzero(found.keys)[:2].tolist() == ([0, 1] if film.suffix == ".mov" else [0, 10])
     assert abs(length_s(film) - COUNT / rate) < 0.2
     assert shown_s(film) == [float(time - times[0]) for time in times]
+
+
+@pytest.mark.parametrize("read", [survey, counted])
+def test_a_film_that_cannot_be_read_on_is_named_once(
+    read: Callable[[Path], object], plain_clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*arguments: object) -> None:
+        raise OSError(errno.EIO, "Input/output error", str(plain_clip))
+
+    monkeypatch.setattr("headstream.capture.survey.Continuity.follow", broken)
+    with pytest.raises(SourceError) as raised:
+        read(plain_clip)
+    assert str(raised.value) == f"{plain_clip}: reading failed part-way (Input/output error)"
 
 
 @pytest.mark.parametrize("number", [1, 3, 5])
