@@ -128,10 +128,10 @@ class HeadCutter:
 
     def restore(self, snapshot: Packed) -> None:
         """Go on where a ``snapshot`` was taken of a cutter with the same options: the next frames come out the same, to
-        the bit. Raises ValueError if it is not one; then the cutter must not be used."""
+        the bit; until then, ``people`` is empty. Raises ValueError if it is not one; then the cutter must not be used."""
         tracks, mattes, self._choice.largest, self._choice.rival = unpack(snapshot, _REMEMBERED)
         self._tracker.restore(tracks)
-        self.cut_before, self._under_way = self._tracker.cut_before, 0
+        self.people, self.cut_before, self._under_way = (), self._tracker.cut_before, 0
         self._mattes = {track_id: self._new_matte() for track_id in mattes}
         for track_id, matte in self._mattes.items():
             matte.restore(mattes[track_id])

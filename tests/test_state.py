@@ -129,6 +129,9 @@ def test_a_cut_taken_up_again_is_the_same_to_the_bit(
                 (a.box_px, a.crop_px) == (b.box_px, b.crop_px) for a, b in zip(cutout.heads, before.heads, strict=True)
             )
             assert resumed.cut_before == cuts[frame.index]
+        assert resumed.people
+        resumed.restore(load(tmp_path / f"{border}.npz"))
+        assert resumed.people == ()
 
 
 def test_what_is_no_snapshot_is_refused(segmenter: CropSegmenter, finder: FaceFinder) -> None:
