@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import cv2
 import numpy as np
 
 from headstream.channel import Producer
 from headstream.errors import SinkError
+from headstream.interrupts import held_interrupts
 from headstream.pace import Pace
 from headstream.pipeline import HeadCutter
 from headstream.sinks.threaded import ThreadedSink
+from headstream.threads import Worker
 from headstream.types import Cutout, Frame, Sink, Source
 
 log = logging.getLogger(__name__)
 
 _IDLE_S = 0.2
+_PATIENCE_S = 5.0  # of those who press Ctrl-C while outputs are finished, which takes a second
 _WINDOW = 120  # frames that the current figures are of
 
 
@@ -95,10 +100,14 @@ def mirrored(frame: Frame) -> Frame:
 
 @dataclass
 class Output:
-    """One place cut-outs go to, in a thread of its own: a slow one loses frames, a broken one leaves, the rest go on."""
+    """One place cut-outs go to, in a thread of its own: a slow one loses frames, a broken one leaves, the rest go on.
+
+    growing: where what it keeps is until it is finished, if that is a file.
+    """
 
     name: str
     sink: Sink
+    growing: Path | None = None
     threaded: ThreadedSink = field(init=False)
     error: SinkError | None = None
 
@@ -123,6 +132,11 @@ class Output:
     def close(self) -> None:
         """Finish. Safe to call again."""
         self._attempt(self.threaded.close)
+
+    def leave(self) -> None:
+        """Wait no longer for it to be finished."""
+        where = "" if self.growing is None else f"; what there is of it is in {self.growing}"
+        self.error = self.error or SinkError(f"it takes too long{where}")
 
     def _attempt(self, work: Callable[[], None]) -> None:
         try:
@@ -205,7 +219,8 @@ def run_live(
     each: Callable[[Cutout, LiveStatus], bool] = lambda cutout, status: True,
     notice: Callable[[str], None] = log.warning,
 ) -> LiveStatus:
-    """Cut until the source ends, ``each`` returns False, or KeyboardInterrupt, which is raised again when all is closed.
+    """Cut until the source ends, ``each`` returns False, or KeyboardInterrupt, which is raised again when all is closed. Where
+    more interrupts come meanwhile, outputs that are not closed within seconds are left, and the user is told.
 
     each: called with every cut-out, as it is shown, in the calling thread (a preview window has to be). notice: gets a line
     for the user when an output fails; the others go on, and when none is left of those there were, SinkError is raised.
@@ -240,11 +255,28 @@ def _closing(outputs: Sequence[Output], notice: Callable[[str], None]) -> Iterat
     try:
         yield
     finally:
-        for output in outputs:
-            was_well = output.error is None
-            output.close()
-            if was_well and output.error is not None:
-                notice(f"{output.name} could not be finished: {output.reason}")
+        well = [output for output in outputs if output.error is None]
+        with held_interrupts(second_waits=True) as came:  # a recording is finished whole, or it has no name
+            _close(outputs, came)
+            for output in well:
+                if output.error is not None:
+                    notice(f"{output.name} could not be finished: {output.reason}")
+
+
+def _close(outputs: Sequence[Output], came: Sequence[int]) -> None:
+    """Finish all, each in a thread of its own: one that is stuck keeps no other from it, nor, once somebody has had enough
+    (``came``: interrupts), the program from its end."""
+    threads = [Worker(target=output.close, name="headstream-finish", daemon=True) for output in outputs]
+    for thread in threads:
+        thread.start()
+    until_s = math.inf
+    for output, thread in zip(outputs, threads, strict=True):
+        while thread.is_alive() and time.monotonic() < until_s:
+            thread.join(_IDLE_S)
+            if came:
+                until_s = min(until_s, time.monotonic() + _PATIENCE_S)
+        if thread.is_alive():
+            output.leave()
 
 
 def describe_line(status: LiveStatus) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import KW_ONLY, dataclass, field, replace
 from pathlib import Path
 
@@ -30,6 +30,7 @@ from headstream.sinks.background import (
     parse_background,
 )
 from headstream.sinks.formats import output_format
+from headstream.sinks.growing import growing_name
 from headstream.sinks.photo import save_png
 from headstream.sinks.preview import PreviewWindow
 from headstream.sinks.take import TakeSink
@@ -147,10 +148,10 @@ def run_session(
 
         cutter.idle = idle
 
-        try:
+        # Ctrl-C is the way it is ended; outputs are finished then, or it was told which are not. One more may fall into what is
+        # closed after them, which is no other end: what was recorded is still to be told.
+        with suppress(KeyboardInterrupt), stack.pop_all():
             run_live(cutter, outputs, each=each, notice=notice)
-        except KeyboardInterrupt:
-            pass  # the way it is ended; everything is closed by now
     return cutter.status, outputs
 
 
@@ -203,7 +204,7 @@ def _outputs(job: LiveJob, source: LiveSource, choice: Choice, notice: Callable[
             behind = None if transparent else open_background(parse_background(job.background), FileSource)
             with handed_over(behind):
                 take = TakeSink(job.record, kind, clip, background=behind, overwrite=job.overwrite)
-            outputs.append(Output(str(job.record), take))
+            outputs.append(Output(str(job.record), take, growing_name(job.record)))
     except BaseException:
         for output in outputs:
             output.close()

@@ -88,7 +88,7 @@ sys.exit(cli.main([]))
 
 
 def test_training_hears_it_between_two_steps() -> None:
-    from headstream.train.interrupts import held_interrupts
+    from headstream.interrupts import held_interrupts
 
     done = []
 
@@ -104,3 +104,19 @@ def test_training_hears_it_between_two_steps() -> None:
     with on_hangup(interrupt), pytest.raises(KeyboardInterrupt):
         step()
     assert done == [1]
+
+
+def test_what_is_finished_hears_no_signal_until_it_is() -> None:
+    from headstream.interrupts import held_interrupts
+
+    came: list[int] = []
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt), held_interrupts(second_waits=True) as came:
+            for _ in range(3):
+                signal.raise_signal(signal.SIGINT)
+            assert came == [signal.SIGINT] * 3
+            came.append(0)  # this far it got
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert came[-1] == 0

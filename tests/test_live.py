@@ -18,6 +18,7 @@ import pytest
 
 from headstream.capture.cameras import LiveTarget
 from headstream.capture.file import FileSource
+from headstream.capture.live import LiveSource
 from headstream.capture.synthetic import SyntheticCamera
 from headstream.colour import planes_from_rgb
 from headstream.errors import SinkError, SourceError, UsageError
@@ -441,32 +442,101 @@ def test_a_window_that_was_never_shown_closes_its_background(head_clip: Path, mo
         assert next(iter(film), None) is None
 
 
+TELLS_OF_CLOSING = """
+import sys
+from headstream.cli import run
+from headstream.sinks.take import TakeSink
+close = TakeSink.close
+def told(sink):
+    print("closing", flush=True)
+    sys.stdin.readline()
+    close(sink)
+TakeSink.close = told
+run()
+"""
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "times"), [("SIGINT", 1), ("SIGHUP", 1), ("SIGHUP", 6)])
+@pytest.mark.parametrize(("name", "times"), [("SIGINT", 1), ("SIGINT", 5), ("SIGHUP", 1), ("SIGHUP", 6)])
 def test_a_signal_ends_it_quickly_with_a_usable_file(name: str, times: int, head_clip: Path, tmp_path: Path) -> None:
-    """A terminal that is closed may send its signal more than once: from the shell, and from the system."""
+    """One that comes once more, while outputs are finished, does no harm. A terminal that is closed may send its signal more than
+    once: from the shell, and from the system."""
     if not hasattr(signal, name):
         pytest.skip(f"this system has no {name}")
     out = tmp_path / "o.mkv"
-    command = [sys.executable, "-m", "headstream", "live", "--camera", str(head_clip), "--loop", "--json"]
+    command = [sys.executable, "-c", TELLS_OF_CLOSING, "live", "--camera", str(head_clip), "--loop", "--json"]
     process = subprocess.Popen(
-        [*command, "--record", str(out)],
+        [*command, "--overlay", "0", "--record", str(out)],
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         preexec_fn=heeds_ctrl_c,
     )
+    assert process.stdout is not None
     growing = tmp_path / "o.recording.mkv"
     wait_until(lambda: process.poll() is not None or (growing.exists() and growing.stat().st_size))
-    for _ in range(times):
+    process.send_signal(getattr(signal, name))
+    assert process.stdout.readline() == "closing\n"
+    for _ in range(times - 1):
         process.send_signal(getattr(signal, name))
-        time.sleep(0.03)
-    told, errors = process.communicate(timeout=30)
+    told, errors = process.communicate("go on\n", timeout=30)
     assert process.returncode == 0, errors
     assert "Traceback" not in errors
     result = json.loads(told)
     assert result["frames"] > 0
     assert len(frame_times(out)) == result["frames"] - result["shown_on"][str(out)]["dropped"]
+    assert list(tmp_path.iterdir()) == [out]
+
+
+def test_who_has_had_enough_may_leave_an_output_that_is_stuck(
+    pictures: list[Planes], segmenter: CropSegmenter, finder: FaceFinder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And is told where it is; the other is finished."""
+    main, may_end, closed = threading.get_ident(), threading.Event(), threading.Event()
+
+    class Stuck(CountingSink):
+        def close(self) -> None:
+            assert closed.wait(60)
+            signal.pthread_kill(main, signal.SIGINT)
+            may_end.wait(60)
+
+    class Closing(CountingSink):
+        def close(self) -> None:
+            closed.set()
+
+    monkeypatch.setattr("headstream.live._PATIENCE_S", 0.0)
+    cutter = LiveCutter(SyntheticCamera(pictures, Fraction(20), 0.2), HeadCutter(segmenter, finder))
+    outputs, lines = [Output("o.mov", Stuck(), Path("o.recording.mov")), Output("well", Closing())], list[str]()
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run_live(cutter, outputs, notice=lines.append)
+    finally:
+        signal.signal(signal.SIGINT, before)
+        may_end.set()
+    assert lines == ["o.mov could not be finished: it takes too long; what there is of it is in o.recording.mov"]
+    assert [output.error is None for output in outputs] == [False, True]
+
+
+def test_ctrl_c_once_more_after_the_outputs_changes_nothing(
+    head_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = LiveSource.close
+
+    def interrupted(source: LiveSource) -> None:
+        real(source)
+        if out.exists():
+            raise KeyboardInterrupt
+
+    def report(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(LiveSource, "close", interrupted)
+    out, target = tmp_path / "o.mkv", LiveTarget("file", head_clip.name, address=str(head_clip))
+    _, outputs = run_session(LiveJob(target, record=out), notice=lambda line: None, report=report)
+    assert [output.name for output in outputs] == [str(out)]
+    assert out.exists()
 
 
 def test_bench_live_counts_what_it_says() -> None:

@@ -16,13 +16,13 @@ import torch
 from torch import Tensor, nn
 
 from headstream.errors import ModelError, SourceError
+from headstream.interrupts import held_interrupts
 from headstream.nets.checkpoint import load_checkpoint
 from headstream.nets.zoo import as_called
 from headstream.sinks.partial import make_parents
 from headstream.train.config import TrainConfig
 from headstream.train.hardware import Hardware, out_of_memory, worker_lost
 from headstream.train.history import History
-from headstream.train.interrupts import held_interrupts
 from headstream.train.loader import batches, open_data
 from headstream.train.log import RunLog
 from headstream.train.losses import matte_loss

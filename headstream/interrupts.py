@@ -1,4 +1,4 @@
-"""Ctrl-C between two steps, not in the middle of one."""
+"""Ctrl-C between two steps, not in the middle of one; after what is being finished, not before."""
 
 from __future__ import annotations
 
@@ -13,23 +13,24 @@ _HANGUP = getattr(signal, "SIGHUP", signal.SIGTERM)  # Windows has none
 
 
 @contextlib.contextmanager
-def held_interrupts() -> Iterator[None]:
+def held_interrupts(*, second_waits: bool = False) -> Iterator[list[int]]:
     """SIGINT, SIGTERM and SIGHUP wait until the block has ended, so that it is done whole or not at all; a second one does not
-    wait, but that of a closed terminal, which comes twice.
+    wait, but that of a closed terminal, which comes twice. second_waits: it does, and all that follow; the block has to see to
+    it that it ends. Gives the numbers of those that came, as they come.
 
     Only handlers written in Python are held; outside the main thread, where none ever runs, nothing is.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
     came: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield came
+        return
     before: dict[int, Callable[[int, FrameType | None], Any]] = {}
 
     def note(number: int, frame: FrameType | None) -> None:
         if number == _HANGUP != signal.SIGTERM and number in came:
             return
         came.append(number)
-        if len(came) > 1:
+        if len(came) > 1 and not second_waits:
             before[number](number, frame)
 
     for one in {signal.SIGINT, signal.SIGTERM, _HANGUP}:
@@ -38,9 +39,9 @@ def held_interrupts() -> Iterator[None]:
             before[one] = handler
             signal.signal(one, note)
     try:
-        yield
+        yield came
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        if len(came) == 1:
+        if len(came) == 1 or (came and second_waits):
             before[came[0]](came[0], None)
