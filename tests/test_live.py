@@ -343,10 +343,10 @@ def test_a_recording_for_which_there_is_no_more_room_is_kept_and_told(
 ) -> None:
     lines: list[str] = []
     out, clip = tmp_path / "o.mov", ClipInfo((512, 512), Fraction(10))
-    cutter = LiveCutter(SyntheticCamera(pictures, Fraction(10), 2.0), HeadCutter(segmenter, finder))
+    cutter = LiveCutter(SyntheticCamera(pictures, Fraction(10), 60), HeadCutter(segmenter, finder))
     outputs = [Output(str(out), TakeSink(out, output_format(out), clip)), Output("well", CountingSink())]
     with files_of_at_most(300_000):
-        status = run_live(cutter, outputs, notice=lines.append)
+        status = run_live(cutter, outputs, each=lambda *cut: outputs[0].error is None, notice=lines.append)
     told = f"{out} has failed and is left out: the file grew past the size allowed here; the first "
     assert [line.startswith(told) and line.endswith(f" s are kept in {out}") for line in lines] == [True]
     assert 0 < len(frame_times(out)) < status.frames
