@@ -39,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
     except ValueError:  # not in the main thread: whoever runs us there handles signals
         return _run(given)
     try:
-        with unswallowed(KeyboardInterrupt), on_hangup(_hung_up), outliving_terminal():
+        with unswallowed(KeyboardInterrupt, _hung_up.forget), on_hangup(_hung_up), outliving_terminal():
             return _run(given)
     finally:
         signal.signal(signal.SIGTERM, before or signal.SIG_DFL)  # None: not of Python, and cannot be put back
@@ -123,6 +123,10 @@ class _HungUp:
     def __call__(self) -> None:
         self.at_s = time.monotonic()
         raise KeyboardInterrupt
+
+    def forget(self) -> None:
+        """It was lost: the signal that comes in its place is not the second of two."""
+        self.at_s = -math.inf
 
 
 _hung_up = _HungUp()
