@@ -18,7 +18,7 @@ import numpy as np
 from headstream.pipeline import Answers, Begun, CutOptions, HeadCutter
 from headstream.segment.places import looked_at
 from headstream.state import pack, unpack
-from headstream.track.associate import centre
+from headstream.track.boxes import centre
 from headstream.track.faces import Face
 from headstream.track.followed import REMEMBERED
 from headstream.track.terms import Evidence, Finder, found_lying, looked, turns_of

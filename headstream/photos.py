@@ -18,9 +18,10 @@ from headstream.pipeline import CutOptions
 from headstream.segment.places import predicted
 from headstream.straight import leaning, straightened
 from headstream.timing import StageTimes
+from headstream.track.boxes import crop_square, is_far, overlap, top_part
 from headstream.track.evidence import cut_sides, evidence_of
-from headstream.track.faces import Face, overlap
-from headstream.track.finder import FaceFinder, crop_square, is_far, top_part
+from headstream.track.faces import Face
+from headstream.track.finder import FaceFinder
 from headstream.track.framing import framing_of
 from headstream.track.lying import Lying
 from headstream.track.terms import Evidence

@@ -34,7 +34,7 @@ from headstream.sinks.film_segments import FilmSegments
 from headstream.sinks.packets import DamagedError, suffix_for
 from headstream.sinks.threaded import ThreadedSink
 from headstream.stream import cut_stream
-from headstream.track.faces import overlap
+from headstream.track.boxes import overlap
 from headstream.track.terms import TrackOptions
 from headstream.types import Box, Cutout
 from headstream.video import Tools, VideoJob, cautions, check_job

@@ -10,7 +10,8 @@ from headstream.photos import PhotoCutter
 from headstream.pipeline import CutOptions
 from headstream.segment.crops import CropSegmenter
 from headstream.segment.registry import models_dir
-from headstream.track.faces import Face, overlap
+from headstream.track.boxes import overlap
+from headstream.track.faces import Face
 from headstream.track.finder import FaceFinder
 from headstream.turned import turned, turned_box
 from headstream.types import Float32Array, Part, UInt8Array

@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-from headstream.track.finder import even
+from headstream.track.boxes import even
 from headstream.types import Box, Float32Array, Region
-
-
-def centre(box: Box) -> Any:
-    """Middle of a box: (2,) float64."""
-    return np.array([(box[0] + box[2]) / 2, (box[1] + box[3]) / 2])
 
 
 def blended(old: Float32Array | None, new: Float32Array | None) -> Float32Array | None:

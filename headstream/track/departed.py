@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from headstream.track.appearance import likeness
-from headstream.track.associate import centre
+from headstream.track.boxes import centre
 from headstream.types import Box, Float32Array
 
 # Likeness of one person to themselves is over 0.87 in 99 of 100 pairs of frames, of two people under 0.84 in 95 of 100.

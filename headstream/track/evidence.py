@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from headstream.regions import around
-from headstream.track.faces import overlap
+from headstream.track.boxes import overlap
 from headstream.track.terms import Evidence
 from headstream.types import Box, Float32Array, Head, Part, Region
 

@@ -22,6 +22,7 @@ import numpy as np
 
 from headstream.errors import ModelError
 from headstream.libraries import remedy
+from headstream.track.boxes import overlap
 from headstream.turned import quarters_of, turned_box, turned_points
 from headstream.types import Box, UInt8Array
 
@@ -34,16 +35,6 @@ MODEL_FILES: dict[Range, str] = {
 
 # MediaPipe's own drawing. It brings matplotlib's plotting along, two thirds of a second in every process that starts.
 _DRAWING = {f"mediapipe.tasks.python.vision.drawing_{kind}" for kind in ("styles", "utils")}
-
-
-def overlap(a: Box, b: Box) -> float:
-    """Intersection over union of two boxes."""
-    w = min(a[2], b[2]) - max(a[0], b[0])
-    h = min(a[3], b[3]) - max(a[1], b[1])
-    if w <= 0 or h <= 0:
-        return 0.0
-    both = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1])
-    return w * h / (both - w * h)
 
 
 @dataclass(frozen=True)

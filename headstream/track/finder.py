@@ -11,9 +11,10 @@ import numpy as np
 from headstream.colour import PAD, crop_resized
 from headstream.straight import straightened
 from headstream.tone import as_shown
-from headstream.track.faces import MODEL_FILES, Face, FaceDetector, distinct, overlap
+from headstream.track.boxes import crop_square, height_of, is_far, overlap, top_part
+from headstream.track.faces import MODEL_FILES, Face, FaceDetector, distinct
 from headstream.track.standing import standing
-from headstream.track.tiles import cut_by, height_of, steps
+from headstream.track.tiles import cut_by, steps
 from headstream.turned import turned, turned_box
 from headstream.types import Box, Frame, Planes, Region, UInt8Array
 
@@ -38,10 +39,6 @@ _AGREED_IN_GROUP = 0.72
 _AGREED_LEANING = 0.75  # of a face that is seen in the photo turned only: the same place from near
 _ONE = 0.3  # overlap from which what several tiles show is one face
 _FAR_SHARE = 0.15  # of the picture's height: a larger face would have been found without tiles
-# A head is about half as high again as its face box.
-_HEAD_FROM_FACE_HEIGHT = 1.5
-_FULL_BODY_SHARE = 0.25
-_TOP_SHARE = 0.65
 
 
 class FaceFinder:
@@ -218,16 +215,6 @@ def _elsewhere(faces: list[Face], known: Sequence[Box]) -> list[Face]:
     return [face for face in faces if all(overlap(face.box_px, box) < 0.2 for box in known)]
 
 
-def is_far(face_height: float, height: int) -> bool:
-    """Whether a face this high belongs to a head under a quarter of the picture's height: a full body, most often."""
-    return face_height * _HEAD_FROM_FACE_HEIGHT < _FULL_BODY_SHARE * height
-
-
-def top_part(height: int) -> int:
-    """Rows of the upper part in which a standing person's head is searched again."""
-    return round(_TOP_SHARE * height)
-
-
 def small_rgb(frame: Frame) -> tuple[UInt8Array, float]:
     """The whole frame as RGB with a longer side of at most 384 px, straight from its planes, and how far it was scaled."""
     width, height = frame.size_px
@@ -264,19 +251,3 @@ def _within(box: Box, region: Region) -> Box:
     scale = _LOOK_SIDE_PX / (region[2] - region[0])
     x0, y0, x1, y1 = ((value - region[k % 2]) * scale for k, value in enumerate(box))
     return x0, y0, x1, y1
-
-
-def even(value: float) -> int:
-    """``value`` rounded to a multiple of 2, where chroma samples lie."""
-    return 2 * round(value / 2)
-
-
-def crop_square(box: Box, padding: float = 2.4) -> Region:
-    """The square cut around a face box: its side is ``padding`` times the longer side of the box, its corners even.
-
-    2.4 is 120 % of the face beyond it, on all sides together: room for hair, a hat and a turn of the head.
-    """
-    x0, y0, x1, y1 = box
-    side = max(2, even(padding * max(x1 - x0, y1 - y0)))
-    left, top = even((x0 + x1 - side) / 2), even((y0 + y1 - side) / 2)
-    return left, top, left + side, top + side

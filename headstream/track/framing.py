@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from headstream.track.finder import crop_square
+from headstream.track.boxes import crop_square
 from headstream.types import Box, Region
 
 ROOM = 1.25  # crop side in head sides: the network is trained with this much around a head

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from headstream.track.faces import Face, FaceDetector, overlap
+from headstream.track.boxes import overlap
+from headstream.track.faces import Face, FaceDetector
 from headstream.turned import turned, turned_box
 from headstream.types import Box, UInt8Array
 

@@ -7,11 +7,6 @@ import numpy as np
 from headstream.types import Box, Region
 
 
-def height_of(box: Box) -> float:
-    """Rows it covers."""
-    return box[3] - box[1]
-
-
 def steps(length: int, side: int) -> list[int]:
     """Starts of tiles of ``side`` that cover ``length`` with at least half overlapping."""
     count = max(1, int(np.ceil((length - side) / (side / 2))) + 1)

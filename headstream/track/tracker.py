@@ -11,11 +11,11 @@ import numpy as np
 from headstream.colour import crop_resized
 from headstream.straight import straightened
 from headstream.track.appearance import SIDE_PX, describe, likeness
-from headstream.track.associate import best_pairs, blended, centre, is_rest_of, steady_crop
+from headstream.track.associate import best_pairs, blended, is_rest_of, steady_crop
+from headstream.track.boxes import centre, crop_square, overlap
 from headstream.track.cuts import another_shot, thumbnail
 from headstream.track.departed import Departed, Gone
-from headstream.track.faces import Face, distinct, overlap
-from headstream.track.finder import crop_square
+from headstream.track.faces import Face, distinct
 from headstream.track.followed import Refused, Track
 from headstream.track.framing import Framing, framing_of, widened
 from headstream.track.kalman import BoxFilter

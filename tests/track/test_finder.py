@@ -14,8 +14,9 @@ import pytest
 from headstream.colour import planes_from_rgb
 from headstream.errors import ModelError
 from headstream.segment.registry import models_dir
-from headstream.track.faces import MODEL_FILES, Face, FaceDetector, overlap
-from headstream.track.finder import FaceFinder, crop_square, is_far, small_rgb
+from headstream.track.boxes import crop_square, is_far, overlap
+from headstream.track.faces import MODEL_FILES, Face, FaceDetector
+from headstream.track.finder import FaceFinder, small_rgb
 from headstream.types import Colour, Frame, UInt8Array
 from tests.media import pattern
 

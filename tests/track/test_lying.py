@@ -13,8 +13,9 @@ from headstream.photos import PhotoCutter
 from headstream.pipeline import CutOptions, HeadCutter
 from headstream.segment.crops import CropSegmenter
 from headstream.straight import leaning, straightened
+from headstream.track.boxes import crop_square
 from headstream.track.faces import Face
-from headstream.track.finder import FaceFinder, crop_square
+from headstream.track.finder import FaceFinder
 from headstream.track.lying import Lying, roll_of
 from headstream.track.tracker import Tracker
 from headstream.turned import turned

@@ -12,7 +12,8 @@ import pytest
 
 from headstream.state import pack, unpack
 from headstream.track.associate import best_pairs, steady_crop
-from headstream.track.faces import Face, overlap
+from headstream.track.boxes import overlap
+from headstream.track.faces import Face
 from headstream.track.followed import REMEMBERED
 from headstream.track.framing import Framing, framing_of
 from headstream.track.terms import Evidence, TrackOptions
