@@ -25,6 +25,7 @@ SHARED = {
     "continuity",
     "cores",
     "imagefile",
+    "letterbox",
     "libraries",
     "regions",
     "threads",

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
-
-import cv2
-import numpy as np
 
 from headstream.colour import planes_from_rgb
+from headstream.letterbox import letterboxed
 from headstream.types import Colour, Frame
 
 Pixels = tuple[Colour, int, tuple[int, int]]  # how Y, U and V are read, their bits, chroma subsampling (w, h)
@@ -28,35 +25,20 @@ def read_alike(pixels: Pixels | None, others: Pixels | None) -> bool:
     return (colour.matrix, colour.full_range, kind) == (other.matrix, other.full_range, others_kind)
 
 
-def within(picture: Any, size_px: tuple[int, int]) -> Any:
-    """A picture (H, W, 3) or (H, W) scaled to fit into ``size_px``, never stretched; black, or 0, is around it where its shape is
-    another. Itself where it has that size."""
-    width, height = size_px
-    if picture.shape[:2] == (height, width):
-        return picture
-    scale = min(width / picture.shape[1], height / picture.shape[0])
-    shown = (min(width, max(1, round(picture.shape[1] * scale))), min(height, max(1, round(picture.shape[0] * scale))))
-    x, y = (width - shown[0]) // 2, (height - shown[1]) // 2
-    whole = np.zeros((height, width, *picture.shape[2:]), picture.dtype)
-    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    whole[y : y + shown[1], x : x + shown[0]] = cv2.resize(picture, shown, interpolation=interpolation)
-    return whole
-
-
 def fitted(frame: Frame, size_px: tuple[int, int], pixels: Pixels | None) -> Frame:
     """The same frame at the size, and with the kind of pixels, of others."""
-    rgb, planes, alpha = within(frame.rgb, size_px), None, frame.alpha
+    rgb, planes, alpha = letterboxed(frame.rgb, size_px), None, frame.alpha
     own = None if frame.planes is None else frame.planes.alpha
     if pixels is not None:
         colour, bits, sub = pixels
         planes = planes_from_rgb(rgb, colour, bits=bits, sub=sub)
         if own is not None and own.dtype == planes.y.dtype:
-            planes = replace(planes, alpha=within(own, size_px))
+            planes = replace(planes, alpha=letterboxed(own, size_px))
         rgb = None
     return Frame(
         rgb,
         planes=planes,
-        alpha=None if alpha is None else within(alpha, size_px),
+        alpha=None if alpha is None else letterboxed(alpha, size_px),
         index=frame.index,
         pts=frame.pts,
         duration_s=frame.duration_s,

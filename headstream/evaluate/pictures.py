@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from headstream.colour import PAD
+from headstream.letterbox import letterboxed
 from headstream.types import UInt8Array
 
 _TINT = (40, 200, 120)
@@ -31,17 +33,6 @@ def error_map(rgb: UInt8Array, alpha: UInt8Array, truth: UInt8Array, known: UInt
     return (grey + 0.5).astype(np.uint8)
 
 
-def fitted(rgb: UInt8Array, side: int) -> UInt8Array:
-    """(side, side, 3): the picture scaled to fit, centred on grey."""
-    scale = side / max(rgb.shape[:2])
-    width, height = max(1, round(rgb.shape[1] * scale)), max(1, round(rgb.shape[0] * scale))
-    small = cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
-    tile: UInt8Array = np.full((side, side, 3), 127, np.uint8)
-    y, x = (side - height) // 2, (side - width) // 2
-    tile[y : y + height, x : x + width] = small
-    return tile
-
-
 def contact_sheet(rows: Sequence[Sequence[tuple[str, UInt8Array]]], side: int = 192) -> UInt8Array:
     """All pictures on one, a row each, with their captions below them. (H, W, 3) uint8."""
     widest = max(len(row) for row in rows)
@@ -49,7 +40,7 @@ def contact_sheet(rows: Sequence[Sequence[tuple[str, UInt8Array]]], side: int = 
     for r, row in enumerate(rows):
         top = r * (side + _CAPTION_PX)
         for c, (caption, rgb) in enumerate(row):
-            sheet[top : top + side, c * side : (c + 1) * side] = fitted(rgb, side)
+            sheet[top : top + side, c * side : (c + 1) * side] = letterboxed(rgb, (side, side), PAD)
             place = (c * side + 4, top + side + 13)
             cv2.putText(sheet, caption, place, cv2.FONT_HERSHEY_SIMPLEX, 0.42, (235, 235, 235), 1, cv2.LINE_AA)
     return sheet

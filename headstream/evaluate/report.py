@@ -12,12 +12,13 @@ from typing import Any
 import cv2
 import numpy as np
 
-from headstream.colour import jpeg
+from headstream.colour import PAD, jpeg
 from headstream.errors import UsageError
 from headstream.evaluate.charts import Series, chart
 from headstream.evaluate.metrics import calibration_curve, threshold_curve
-from headstream.evaluate.pictures import error_map, fitted, overlaid
+from headstream.evaluate.pictures import error_map, overlaid
 from headstream.evaluate.run import Evaluation, read_matte
+from headstream.letterbox import letterboxed
 from headstream.sinks.partial import whole_file
 from headstream.train.data import DataSet
 from headstream.types import UInt8Array
@@ -157,10 +158,10 @@ def _row(results: Sequence[Evaluation], data: DataSet, masks: Sequence[Path], na
 
 
 def _jpeg_uri(rgb: UInt8Array) -> str:
-    return "data:image/jpeg;base64," + base64.b64encode(jpeg(fitted(rgb, _TILE_PX), 80)).decode()
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg(letterboxed(rgb, (_TILE_PX, _TILE_PX), PAD), 80)).decode()
 
 
 def _png_uri(grey: UInt8Array) -> str:
-    tile = fitted(cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB), _TILE_PX)[..., 0]
+    tile = letterboxed(grey, (_TILE_PX, _TILE_PX), PAD)
     _, data = cv2.imencode(".png", np.ascontiguousarray(tile >> 2 << 2), [cv2.IMWRITE_PNG_COMPRESSION, 9])
     return "data:image/png;base64," + base64.b64encode(bytes(data)).decode()

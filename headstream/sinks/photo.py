@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from headstream.errors import SinkError
+from headstream.letterbox import letterboxed
 from headstream.sinks.background import checkerboard
 from headstream.sinks.partial import check_writable, neighbour, sink_error, whole_file
 from headstream.types import Cutout, Float32Array, Region, UInt8Array
@@ -102,7 +103,9 @@ def stages_figure(
         ("5 full mask", full),
         ("6 result", on_checkerboard(cutout.rgba())),
     ]
-    tiles = [_captioned(_fitted(np.ascontiguousarray(picture), tile), title) for title, picture in steps]
+    tiles = [
+        _captioned(letterboxed(np.ascontiguousarray(picture), (tile, tile), 24), title) for title, picture in steps
+    ]
     return np.vstack([np.hstack(tiles[:3]), np.hstack(tiles[3:])])
 
 
@@ -117,16 +120,6 @@ def on_checkerboard(rgba: UInt8Array, cell: int | None = None) -> UInt8Array:
 def _draw_box(picture: UInt8Array, box: Any, colour: tuple[int, int, int], thick: int) -> None:
     x0, y0, x1, y1 = (round(v) for v in box)
     cv2.rectangle(picture, (x0, y0), (x1, y1), colour, thick)
-
-
-def _fitted(picture: UInt8Array, tile: int) -> UInt8Array:
-    scale = min(tile / picture.shape[0], tile / picture.shape[1])
-    size = (max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale)))
-    small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
-    out = np.full((tile, tile, 3), 24, np.uint8)
-    y, x = (tile - size[1]) // 2, (tile - size[0]) // 2
-    out[y : y + size[1], x : x + size[0]] = small
-    return out
 
 
 def _captioned(picture: UInt8Array, text: str) -> UInt8Array:
