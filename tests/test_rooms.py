@@ -24,6 +24,7 @@ SHARED = {
     "channel",
     "continuity",
     "cores",
+    "digest",
     "imagefile",
     "letterbox",
     "libraries",

@@ -14,6 +14,7 @@ from typing import Any
 from headstream.batch.job import NOT_WRITTEN, OWN_FOLDER, WORDS_OF, BatchJob, Item, Outcome
 from headstream.batch.piecework import why_whole
 from headstream.batch.places import Storage, own_name
+from headstream.digest import file_sha256
 from headstream.errors import UsageError
 from headstream.segment.registry import find_model, is_shipped
 
@@ -79,22 +80,14 @@ def model_identity(model: str, *, fast: bool) -> str:
         parts = sorted((str(f.relative_to(path)), f.stat().st_size, f.stat().st_mtime_ns) for f in path.rglob("*"))
         return hashlib.sha256(repr(parts).encode()).hexdigest()
     if path.suffix not in {".onnx", ".json"} and path.is_file():
-        return _sha256(path)
+        return file_sha256(path)
     try:
         card = find_model(model, fast=fast)
     except UsageError:
         if "/" in model and path.suffix not in {".onnx", ".json"}:
             return model  # on the hub: with its commit
         raise
-    return card.mark(_sha256)
-
-
-def _sha256(path: Path) -> str:
-    found = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            found.update(block)
-    return found.hexdigest()
+    return card.mark(file_sha256)
 
 
 def _file_identity(background: str) -> list[int] | None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from headstream.digest import file_sha256
 from headstream.errors import ModelError, UsageError
 
 # One file in 8 bits, finished in two ways (see ModelCard.finish): with firm edges that keep away from the neck for photos, with
@@ -70,7 +71,7 @@ class ModelCard:
             raise ModelError(f"weights {self.file} are missing" + "; reinstall headstream" * own)
         if not self.sha256:
             return
-        found = hashlib.sha256(self.file.read_bytes()).hexdigest()
+        found = file_sha256(self.file)
         if found != self.sha256:
             raise ModelError(
                 f"weights {self.file} are damaged: sha256 {found[:12]}..., card says {self.sha256[:12]}..."

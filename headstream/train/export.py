@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import warnings
 from dataclasses import dataclass, fields
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from headstream.digest import file_sha256
 from headstream.nets.zoo import NetSpec, alpha_of, as_called
 from headstream.sinks.partial import whole_file
 from headstream.train.card import making_of
@@ -174,7 +174,7 @@ def _store(path: Path, planes: tuple[str, ...], *, half: bool) -> None:
 
 def write_card(onnx_file: Path, details: dict[str, Any]) -> Path:
     """Write the JSON card beside an .onnx file; file name and sha256 are filled in. Raises SinkError."""
-    digest = hashlib.sha256(onnx_file.read_bytes()).hexdigest()
+    digest = file_sha256(onnx_file)
     card = {"file": onnx_file.name, "sha256": digest} | details
     path = onnx_file.with_suffix(".json")
     with whole_file(path) as part:

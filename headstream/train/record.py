@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 import headstream
+from headstream.digest import file_sha256
 from headstream.train.config import DataConfig, TrainConfig
 from headstream.train.data import DataSet
 from headstream.train.loader import OpenedData
@@ -30,8 +31,8 @@ def record_of(config: TrainConfig, data: OpenedData, device: torch.device) -> Re
         "torch": str(torch.__version__),
         "device": device.type,
         "config": _plain(config),
-        "init_sha256": None if config.init is None else _sha256(initial_file(config.init)),
-        "teachers_sha256": [_sha256(path) for path in config.teachers],
+        "init_sha256": None if config.init is None else file_sha256(initial_file(config.init)),
+        "teachers_sha256": [file_sha256(Path(path)) for path in config.teachers],
         "data": [_pictures_of(*sets) for sets in zip(data.train, data.validated, strict=True)],
     }
 
@@ -89,10 +90,6 @@ def _fingerprint(data: DataSet) -> str:
             for name in data.names
         ]
     return f"{len(data.names)} pictures, sha256 {hashlib.sha256(chr(10).join(lines).encode()).hexdigest()}"
-
-
-def _sha256(path: str | Path) -> str:
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
 def _size(path: Path | None) -> int:
