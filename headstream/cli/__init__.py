@@ -13,9 +13,10 @@ import re
 import signal
 import sys
 import time
+from contextlib import suppress
 from types import FrameType
 
-from headstream.cli.console import emit_json, say
+from headstream.cli.console import StdoutError, emit_json, flush_stdout, mute_stdout, open_streams, say
 from headstream.errors import HeadstreamError, SourceError, UsageError
 from headstream.hangup import on_hangup, outliving_terminal
 from headstream.libraries import remedy
@@ -51,14 +52,16 @@ def _run(given: list[str]) -> int:
         from headstream.cli.app import app  # here, because what it needs may be missing
 
         result = app(_filled(given), standalone_mode=False)
+        flush_stdout()
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        mute_stdout()
         return 1
     except (Exception, KeyboardInterrupt) as error:
         status, message = _explained(error)
         say(message)
         if "--json" in given:
-            emit_json({"error": message.removeprefix("headstream: "), "exit": status})
+            with suppress(StdoutError, BrokenPipeError):  # the message is told, and the status
+                emit_json({"error": message.removeprefix("headstream: "), "exit": status})
         return status
     return result if isinstance(result, int) else 0
 
@@ -138,4 +141,5 @@ def _one_line(text: object) -> str:
 
 def run() -> None:
     """Entry point of the ``headstream`` program."""
+    open_streams()
     sys.exit(main())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -10,9 +11,26 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from headstream.errors import SinkError
+
 _SHOW_AFTER_S = 1.0
 _LONGEST_TITLE = 20
 _ROOM_FOR_ALL = 70  # columns of a terminal; in fewer, figures would be cut off for the bar
+
+
+class StdoutError(SinkError):
+    """Standard output takes nothing more. What else is printed goes nowhere."""
+
+
+def open_streams() -> None:
+    """Where a program was started without stdout or stderr (``2>&-``), what it prints there goes nowhere: the first file it opens
+    would get their number otherwise, and with it what libraries print."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, "w", errors="backslashreplace", closefd=False))  # noqa: SIM115
 
 
 def say(message: str) -> None:
@@ -67,8 +85,26 @@ def network(model: str, device: str) -> str:
 
 
 def emit_json(result: dict[str, Any]) -> None:
-    """The one JSON object of a command, on stdout."""
-    print(json.dumps(result, default=str), flush=True)
+    """The one JSON object of a command, on stdout. Raises StdoutError, BrokenPipeError."""
+    flush_stdout(json.dumps(result, default=str) + "\n")
+
+
+def flush_stdout(text: str = "") -> None:
+    """Have ``text``, and what was printed before, on stdout by now. Raises StdoutError, BrokenPipeError."""
+    try:
+        print(text, end="", flush=True)
+    except OSError as error:
+        mute_stdout()
+        if isinstance(error, BrokenPipeError):
+            raise
+        raise StdoutError(f"standard output cannot be written: {error.strerror}") from error
+
+
+def mute_stdout() -> None:
+    """What is still held back for it would fail once more when Python ends, with a traceback."""
+    descriptor = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(descriptor, sys.stdout.fileno())
+    os.close(descriptor)
 
 
 @contextmanager
