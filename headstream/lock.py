@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +33,10 @@ def _locked(place: Path, output: Path) -> Iterator[None]:
     make_parents(place)
     file = _acquired(place, output)
     try:
-        file.truncate(0)
-        file.seek(0)
-        file.write(f"{os.getpid()}\n".encode())
+        with suppress(OSError):  # a full disk: whose lock it is helps others, and is no reason to end
+            file.truncate(0)
+            file.seek(0)
+            file.write(f"{os.getpid()}\n".encode())
         yield
     finally:
         try:

@@ -23,7 +23,16 @@ from headstream.libraries import remedy
 from headstream.unswallowed import unswallowed
 
 # What a place to write to may answer, wherever that was not foreseen.
-_OF_THE_PLACE = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EISDIR, errno.ENOTDIR}
+_OF_THE_PLACE = {
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.EISDIR,
+    errno.ENOTDIR,
+    errno.ENAMETOOLONG,
+}
 
 _TOGETHER_S = 1.0  # between two signals of one ending
 

@@ -11,7 +11,7 @@ from typing import Any
 from headstream.sinks.encode import ClipInfo, What
 from headstream.sinks.formats import OutputFormat, is_sequence, names_frames, sequence_place
 from headstream.sinks.matroska import write_old_name, write_shape
-from headstream.sinks.partial import PartialFile, PartialFolder, neighbour, sink_error
+from headstream.sinks.partial import PartialFile, PartialFolder, fitting, neighbour, sink_error
 from headstream.sinks.streams import STREAMS, StreamCarrier
 
 
@@ -144,13 +144,13 @@ class ClipFile:
 
 def incomplete_name(path: Path) -> Path:
     """What an output is called that is not all that was asked for."""
-    return neighbour(path, f"{path.stem}.partial{path.suffix}")
+    return neighbour(path, fitting("", path.stem, f".partial{path.suffix}"))
 
 
 def beside(path: Path, what: str) -> Path:
     """The hidden place beside an output that holds ``what`` belongs to its making."""
     place = sequence_place(path)[0] if is_sequence(path) else path
-    return neighbour(place, f".{place.name}.{what}")
+    return neighbour(place, fitting(".", place.name, f".{what}"))
 
 
 def numbered(folder: Path, pattern: str) -> str:

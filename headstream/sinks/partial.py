@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import re
 import shutil
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from headstream.errors import SinkError
 
+_LONGEST_NAME = 255  # bytes, of file systems
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # C:/ is none
 
 
@@ -25,7 +27,7 @@ class PartialFile:
         if final.is_dir():
             raise SinkError(f"{final}: is a folder; name a file")
         self.final = final
-        self.path = final.with_name(f".{final.stem}.part{final.suffix}")
+        self.path = final.with_name(fitting(".", final.stem, f".part{final.suffix}"))
         self._kept = False
         make_parents(final)
 
@@ -79,7 +81,7 @@ class PartialFolder:
 
     def __init__(self, final: Path, *, fresh: bool = True, name: str | None = None) -> None:
         self.final = final
-        self.path = neighbour(final, name or f".{final.name}.part")
+        self.path = neighbour(final, name or fitting(".", final.name, ".part"))
         self._kept = False
         make_parents(final)
         if final.exists() and not final.is_dir():
@@ -113,6 +115,14 @@ class PartialFolder:
         """Remove them."""
         if not self._kept:
             shutil.rmtree(self.path, ignore_errors=True)
+
+
+def fitting(before: str, name: str, after: str) -> str:
+    """The name of what belongs to the making of ``name``; where ``name`` leaves no room for more, a hash stands for it."""
+    whole = f"{before}{name}{after}"
+    if len(os.fsencode(whole)) <= _LONGEST_NAME:
+        return whole
+    return f"{before}{hashlib.sha256(os.fsencode(name)).hexdigest()[:32]}{after}"
 
 
 def neighbour(place: Path, name: str) -> Path:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 import re
 import shutil
 from pathlib import Path
@@ -15,7 +13,7 @@ import numpy as np
 from headstream.errors import SinkError
 from headstream.letterbox import letterboxed
 from headstream.sinks.background import checkerboard
-from headstream.sinks.partial import check_writable, neighbour, sink_error, whole_file
+from headstream.sinks.partial import check_writable, fitting, neighbour, sink_error, whole_file
 from headstream.types import Cutout, Float32Array, Region, UInt8Array
 
 RESULT = re.compile(r"(head_only|full_mask|head_mask_crop(_\d+)?|stages)\.png")
@@ -37,7 +35,7 @@ def write_photo(
     from PIL import Image
 
     check_writable(folder)
-    part = neighbour(folder, _part_name(folder.resolve().name))
+    part = neighbour(folder, fitting(".", folder.resolve().name, ".part"))
     pictures: dict[str, UInt8Array] = {"head_only.png": cutout.rgba(), "full_mask.png": cutout.alpha}
     for number, crop in enumerate(crops, 1):
         name = "head_mask_crop.png" if number == 1 else f"head_mask_crop_{number}.png"
@@ -62,12 +60,6 @@ def write_photo(
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return [folder / name for name in pictures]
-
-
-def _part_name(name: str) -> str:
-    """Of a folder in the making: a name that is as long as names can be leaves no room for more."""
-    part = f".{name}.part"
-    return part if len(os.fsencode(part)) <= 255 else f".{hashlib.sha256(os.fsencode(name)).hexdigest()[:32]}.part"
 
 
 def save_png(path: Path, rgba: UInt8Array, icc: bytes | None = None) -> None:

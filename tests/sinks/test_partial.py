@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
 from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from headstream.cli import main
 from headstream.errors import SinkError
+from headstream.lock import locked
+from headstream.sinks.clipfile import incomplete_name
 from headstream.sinks.formats import output_format
 from headstream.sinks.partial import PartialFile, PartialFolder, check_writable, whole_file
-from headstream.sinks.photo import check_folder
+from headstream.sinks.photo import check_folder, save_png
 from headstream.sinks.video import VideoSink
 from headstream.video import VideoJob, cut_video_file
-from tests.media import frame_times
+from tests.media import files_of_at_most, frame_times
 from tests.sinks.test_video import clip, cutouts
 
 
@@ -102,6 +107,44 @@ def test_a_colon_in_a_name_is_no_protocol(plain_clip: Path, tmp_path: Path, monk
     for out in ("cut-10:30.mkv", "frames-10:30"):
         assert cut_video_file(VideoJob(Path("talk-10:30.mp4"), Path(out), segment_s=0.2, look_ahead=False)).outputs
     assert cut_video_file(VideoJob(Path("frames-10:30"), Path("http:o.webm"), rate=Fraction(25))).frames_out == 12
+
+
+@pytest.mark.parametrize(
+    "name", ["n" * 251 + ".mkv", "\N{LATIN SMALL LETTER U WITH DIAERESIS}" * 125 + ".webm", "f" * 255]
+)
+@pytest.mark.parametrize("segment_s", [0, 0.2])
+def test_names_as_long_as_names_can_be(plain_clip: Path, tmp_path: Path, name: str, segment_s: float) -> None:
+    report = cut_video_file(VideoJob(plain_clip, tmp_path / name, segment_s=segment_s, look_ahead=False))
+    assert report.outputs == [tmp_path / name]
+    assert [file.name for file in tmp_path.iterdir()] == [name]
+    incomplete_name(tmp_path / name).touch()
+
+
+def test_a_photo_with_a_long_name(tmp_path: Path) -> None:
+    save_png(tmp_path / f"{'n' * 251}.png", np.zeros((4, 4, 4), np.uint8))
+    assert [len(file.name) for file in tmp_path.iterdir()] == [255]
+
+
+@pytest.mark.parametrize("command", ["video CLIP --out OUT.mkv", "image CLIP --out OUT", "demo --out OUT"])
+def test_longer_than_that_is_one_line(
+    plain_clip: Path, tmp_path: Path, command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    places = {"CLIP": str(plain_clip), "OUT": str(tmp_path / ("n" * 300))}
+    assert main([places.get(word, word.replace("OUT", places["OUT"])) for word in command.split()]) == 1
+    err = capsys.readouterr().err
+    assert re.fullmatch("headstream: .*/n+(.mkv)?: File name too long\n", err)
+
+
+def test_a_full_disk_is_told_with_the_name_of_the_output(
+    plain_clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "t.json"
+    with files_of_at_most(0):
+        with locked([out]), pytest.raises(SinkError, match=r"t\.json: process .* is making it"), locked([out]):
+            pass
+        assert main(["track", str(plain_clip), "--out", str(out)]) == 1
+    assert f"headstream: {out}: the file grew past" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
