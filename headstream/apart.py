@@ -70,4 +70,4 @@ def _same(one: Path, other: Path) -> bool:
     try:
         return os.path.samefile(one, other)  # also by another spelling, where the system knows no upper and lower case
     except OSError:  # one is not there yet
-        return one.resolve() == other.resolve()
+        return os.path.realpath(one) == os.path.realpath(other)  # also of links that lead to themselves

@@ -41,8 +41,8 @@ from headstream.outputs import shallower
 from headstream.pipeline import CutOptions
 from headstream.regions import laid_over
 from headstream.segment.load import load_segmenter
+from headstream.sinks.clipfile import check_output
 from headstream.sinks.formats import OutputFormat, film_format, output_format
-from headstream.sinks.partial import check_writable
 from headstream.sinks.video import What
 from headstream.timing import StageTimes
 from headstream.types import Cutout, Float32Array, Frame, Plane, Region, UInt8Array
@@ -182,7 +182,7 @@ def paste_film(job: PasteJob, progress: Progress | None = None) -> DubReport:
         rule = _rule(job, track, length, own_length)
         segmenter = load_segmenter(job.model, device=job.device, fast=True)
         CutOptions().planes_of(segmenter)
-        check_writable(job.out)
+        check_output(job.out)
         passes = 2 if job.match_colour else 1
         shifts = _shifts(job, path, rule, partly(progress, 0, passes)) if job.match_colour else None
         report = DubReport(head=chosen_head(track, job.head), device=segmenter.device, model=segmenter.card.name)

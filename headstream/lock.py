@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from headstream.errors import SinkError
-from headstream.sinks.clipfile import beside
-from headstream.sinks.partial import check_writable, make_parents, sink_error
+from headstream.sinks.clipfile import beside, check_output
+from headstream.sinks.partial import make_parents, sink_error
 
 _LOCKED_BYTE = 1 << 30  # far past what is written: on Windows nobody else can read what is locked
 
 
 @contextmanager
 def locked(outputs: Sequence[Path]) -> Iterator[None]:
-    """Hold the locks of all outputs. Raises SinkError naming the process that has one already.
+    """Hold the locks of all outputs. Raises SinkError naming the process that has one already; and as ``check_output``.
 
     The lock is the system's own on the open file, so that one left behind by a process that was killed is free.
     """
@@ -29,7 +29,7 @@ def locked(outputs: Sequence[Path]) -> Iterator[None]:
 
 @contextmanager
 def _locked(place: Path, output: Path) -> Iterator[None]:
-    check_writable(output)
+    check_output(output)
     make_parents(place)
     file = _acquired(place, output)
     try:

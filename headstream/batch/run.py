@@ -21,7 +21,8 @@ from headstream.cores import cores_here
 from headstream.errors import UsageError
 from headstream.segment.load import pinned
 from headstream.segment.registry import find_model, is_shipped
-from headstream.sinks.partial import check_writable, make_parents
+from headstream.sinks.clipfile import check_output
+from headstream.sinks.partial import make_parents
 from headstream.sinks.photo import RESULT, check_folder
 
 
@@ -44,7 +45,7 @@ def run_batch(job: BatchJob, progress: Callable[[BatchProgress], None] | None = 
     if isinstance(storage, LocalStorage):
         check_folder(storage.root)
     if job.report is not None:
-        check_writable(job.report)
+        check_output(job.report)
     if isinstance(storage, LocalStorage):
         make_parents(storage.root / own_name("work", "x"))  # workers could not say in a line why they cannot
     todo, finished = split(items, storage, resume=job.resume)

@@ -113,10 +113,13 @@ def image(
 
 
 def _names_a_file(out: Path) -> bool:
-    """Whether ``out`` is meant for one picture and not for a folder. Raises UsageError for one that has no transparency."""
+    """Whether ``out`` is meant for one picture and not for a folder. Raises UsageError for one that has no transparency, or no
+    name."""
     from headstream.capture.photo import SUFFIXES
     from headstream.errors import UsageError
 
+    if out.name.lower() in SUFFIXES:
+        raise UsageError(f"--out {out}: has no name before {out.name}; is a variable of the shell not set?")
     kind = out.suffix.lower()
     if kind not in SUFFIXES or (out.exists() and (out.is_dir() or kind != ".png")):
         return False

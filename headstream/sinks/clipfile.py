@@ -8,10 +8,19 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from headstream.errors import UsageError
 from headstream.sinks.encode import ClipInfo, What
 from headstream.sinks.formats import OutputFormat, is_sequence, names_frames, sequence_place
 from headstream.sinks.matroska import write_old_name, write_shape
-from headstream.sinks.partial import PartialFile, PartialFolder, fitting, neighbour, sink_error
+from headstream.sinks.partial import (
+    PartialFile,
+    PartialFolder,
+    check_writable,
+    fitting,
+    followed,
+    neighbour,
+    sink_error,
+)
 from headstream.sinks.streams import STREAMS, StreamCarrier
 
 
@@ -144,12 +153,25 @@ class ClipFile:
 
 def incomplete_name(path: Path) -> Path:
     """What an output is called that is not all that was asked for."""
+    path = followed(path)
     return neighbour(path, fitting("", path.stem, f".partial{path.suffix}"))
+
+
+def check_output(path: Path) -> None:
+    """Raise UsageError where a folder has the name that is asked for a file, or a file that of a folder; else as
+    ``check_writable``."""
+    frames = is_sequence(path)
+    place = sequence_place(path)[0] if frames else path
+    check_writable(place)
+    if frames and place.is_file():
+        raise UsageError(f"{place}: is a file; name a folder for the frames")
+    if not frames and place.is_dir():
+        raise UsageError(f"{place}: is a folder; name a file")
 
 
 def beside(path: Path, what: str) -> Path:
     """The hidden place beside an output that holds ``what`` belongs to its making."""
-    place = sequence_place(path)[0] if is_sequence(path) else path
+    place = followed(sequence_place(path)[0] if is_sequence(path) else path)
     return neighbour(place, fitting(".", place.name, f".{what}"))
 
 

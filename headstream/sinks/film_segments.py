@@ -13,7 +13,7 @@ from headstream.sinks.clipfile import ClipFile, incomplete_name
 from headstream.sinks.encode import ClipInfo
 from headstream.sinks.formats import OutputFormat
 from headstream.sinks.packets import PacketStore, open_store, read_packets, suffix_for
-from headstream.sinks.partial import sink_error
+from headstream.sinks.partial import followed, sink_error
 from headstream.sinks.segments import SegmentSink
 
 _SPARE_BYTES = 64 * 2**20  # left free for the rest of the system while segments are joined
@@ -135,13 +135,13 @@ def _make_room(final: Path, needed: int, joined: Sequence[Path]) -> None:
 
     The price: whoever is killed after that, and before the file is done, has lost them; there was no room for both.
     """
-    if shutil.disk_usage(final.parent).free < needed + _SPARE_BYTES:
+    if shutil.disk_usage(followed(final).parent).free < needed + _SPARE_BYTES:
         for place in joined:
             place.unlink(missing_ok=True)
 
 
 def _check_room(final: Path, needed: int) -> None:
-    free = shutil.disk_usage(final.parent).free
+    free = shutil.disk_usage(followed(final).parent).free
     if free < needed + _SPARE_BYTES:
         raise SinkError(
             f"{final}: no room for a file of what is done ({free // 2**20} MiB free, {needed // 2**20} needed)"

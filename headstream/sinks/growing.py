@@ -10,14 +10,15 @@ from typing import Any
 
 from headstream.errors import SinkError
 from headstream.sinks.formats import is_sequence, sequence_place
-from headstream.sinks.partial import PartialFile, PartialFolder, neighbour, sync, unnamed
+from headstream.sinks.partial import PartialFile, PartialFolder, followed, neighbour, sync, unnamed
 
 
 def growing_name(path: Path) -> Path:
     """What a recording is called until it ends."""
     if is_sequence(path):
-        folder = sequence_place(path)[0]
+        folder = followed(sequence_place(path)[0])
         return neighbour(folder, f"{folder.name}.recording")
+    path = followed(path)
     return path.with_name(f"{path.stem}.recording{path.suffix}")
 
 
@@ -114,8 +115,9 @@ class TakePlace(PartialFile):
             sync(self.path)
             if self.final.exists() and not self._overwrite:
                 raise FileExistsError("something has come to be there meanwhile")
-            self.path.replace(self.final)
-            sync(self.final.parent)
+            place = followed(self.final)
+            self.path.replace(place)
+            sync(place.parent)
         except OSError as error:
             raise unnamed(self.final, self.path, error, "what was recorded") from error
 
@@ -127,7 +129,7 @@ class TakeFolder(PartialFolder):
         final = sequence_place(frames)[0]
         if growing_name(frames).exists():
             raise SinkError(f"{growing_name(frames)}: is there already")
-        super().__init__(final, fresh=False, name=f"{final.name}.recording")
+        super().__init__(final, fresh=False, name=growing_name(frames).name)
         self._frames, self._overwrite = frames, overwrite
 
     def keep(self) -> None:

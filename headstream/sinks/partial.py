@@ -11,8 +11,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from headstream.errors import SinkError
+from headstream.errors import SinkError, UsageError
 
+_STREAMS = {
+    Path("/dev"),
+    Path("/dev/fd"),
+    Path("/proc/self/fd"),
+}  # /dev/stdout is a file where a shell has put one there
 _LONGEST_NAME = 255  # bytes, of file systems
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # C:/ is none
 
@@ -20,14 +25,15 @@ _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # C:/ is none
 class PartialFile:
     """A file in the making. ``keep`` or ``discard`` ends it; both are safe to call again, and ``discard`` after ``keep``.
 
-    path: where to write.  final: where it goes. Raises SinkError when the place cannot be written to.
+    path: where to write.  final: where it goes; a link there is followed. Raises SinkError when the place cannot be written to.
     """
 
     def __init__(self, final: Path) -> None:
         if final.is_dir():
             raise SinkError(f"{final}: is a folder; name a file")
         self.final = final
-        self.path = final.with_name(fitting(".", final.stem, f".part{final.suffix}"))
+        place = followed(final)
+        self.path = place.with_name(fitting(".", place.stem, f".part{place.suffix}"))
         self._kept = False
         make_parents(final)
 
@@ -42,12 +48,13 @@ class PartialFile:
             self.discard()
             raise _lost(self.final, self.path, error) from error
         self._kept = True
+        place = followed(self.final)
         try:
-            self.path.replace(self.final)
+            self.path.replace(place)
         except OSError as error:
             raise unnamed(self.final, self.path, error) from error
         try:
-            sync(self.final.parent)
+            sync(place.parent)
         except OSError as error:
             raise sink_error(self.final, error) from error
 
@@ -81,7 +88,8 @@ class PartialFolder:
 
     def __init__(self, final: Path, *, fresh: bool = True, name: str | None = None) -> None:
         self.final = final
-        self.path = neighbour(final, name or fitting(".", final.name, ".part"))
+        place = followed(final)
+        self.path = neighbour(place, name or fitting(".", place.name, ".part"))
         self._kept = False
         make_parents(final)
         if final.exists() and not final.is_dir():
@@ -102,7 +110,7 @@ class PartialFolder:
         self._kept = True
         try:
             if not self.final.exists():
-                self.path.replace(self.final)
+                self.path.replace(followed(self.final))
                 return
             for file in self.path.iterdir():
                 file.replace(self.final / file.name)
@@ -115,6 +123,12 @@ class PartialFolder:
         """Remove them."""
         if not self._kept:
             shutil.rmtree(self.path, ignore_errors=True)
+
+
+def followed(final: Path) -> Path:
+    """What a link leads to, there or not: an output is made beside that, on its disk, and the link stays. Any other name is
+    returned as it is."""
+    return Path(os.path.realpath(final)) if final.is_symlink() else final
 
 
 def fitting(before: str, name: str, after: str) -> str:
@@ -138,12 +152,17 @@ def neighbour(place: Path, name: str) -> Path:
 
 
 def check_writable(final: Path) -> None:
-    """Raise SinkError unless something can be created at ``final``, or in it where it is a folder. Nothing is created yet."""
+    """Raise SinkError unless something can be created at ``final``, or in it where it is a folder; UsageError for what is no name
+    of a file. Nothing is created yet."""
     if _ADDRESS.match(str(final)):
-        raise SinkError(f"{final}: is an address; outputs are files of this machine (object stores: headstream batch)")
-    if str(final) == "-" or (final.exists() and not final.is_file() and not final.is_dir()):
-        raise SinkError(f"{final}: is a pipe or a device; an output is made in a file and then named: name a file")
-    folder = final.absolute() if final.is_dir() else final.absolute().parent
+        raise UsageError(f"{final}: is an address; outputs are files of this machine (object stores: headstream batch)")
+    stream = str(final) == "-" or final.parent in _STREAMS
+    if stream or (final.exists() and not final.is_file() and not final.is_dir()):
+        raise UsageError(f"{final}: is a pipe or a device; an output is made in a file and then named: name a file")
+    place = followed(final)
+    if place.is_symlink():
+        raise UsageError(f"{final}: is a link that leads back to itself; name a file")
+    folder = place.absolute() if place.is_dir() else place.absolute().parent
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
     if not folder.is_dir():
@@ -153,12 +172,13 @@ def check_writable(final: Path) -> None:
 
 
 def make_parents(final: Path) -> None:
-    """Make the folders ``final`` goes into. Raises SinkError."""
+    """Make the folders ``final`` goes into. Raises SinkError, UsageError."""
     check_writable(final)
+    folder = followed(final).parent
     try:
-        final.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise sink_error(final.parent, error) from error
+        raise sink_error(folder, error) from error
 
 
 def sync(path: Path) -> None:
@@ -194,9 +214,9 @@ def sink_error(path: Path, error: BaseException) -> SinkError:
     """What went wrong while writing, in a person's words."""
     code = getattr(error, "errno", None)
     if code in {errno.ENOSPC, errno.EDQUOT}:
-        free = ""
-        if path.parent.exists():
-            free = f" ({shutil.disk_usage(path.parent).free // 2**20} MiB left there)"
+        free, folder = "", followed(path).parent
+        if folder.exists():
+            free = f" ({shutil.disk_usage(folder).free // 2**20} MiB left there)"
         return SinkError(f"{path}: the disk is full{free}; free some space or write elsewhere")
     if code in {errno.EACCES, errno.EPERM, errno.EROFS}:
         return SinkError(f"{path}: no permission to write it")

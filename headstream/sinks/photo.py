@@ -10,7 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from headstream.errors import SinkError
+from headstream.errors import UsageError
 from headstream.letterbox import letterboxed
 from headstream.sinks.background import checkerboard
 from headstream.sinks.partial import check_writable, fitting, neighbour, sink_error, whole_file
@@ -135,7 +135,7 @@ def result_folder(out: Path, photo: Path, taken: set[str]) -> Path:
 
 
 def check_folder(out: Path) -> None:
-    """Raise SinkError unless results can be written into ``out``."""
-    if out.exists() and not out.is_dir():
-        raise SinkError(f"{out}: is a file; --out names a folder, or a .png")
+    """Raise UsageError where ``out`` is no folder, SinkError unless results can be written into it."""
     check_writable(out)
+    if out.is_file():
+        raise UsageError(f"{out}: is a file; --out names a folder, or a .png")

@@ -548,7 +548,7 @@ class TestRefusals:
 
     def test_out_is_a_file(self, clip: Path, tmp_path: Path) -> None:
         (tmp_path / "out").touch()
-        with pytest.raises(SinkError, match="is a file"):
+        with pytest.raises(UsageError, match="is a file"):
             run_batch(job(clip, out=tmp_path / "out"))
 
     def test_a_full_disk_ends_it_at_once(

@@ -83,7 +83,7 @@ class TestImage:
         assert run("image", tmp_path / "nobody.png", "--out", tmp_path / "cut") == 3
         assert run("image", tmp_path / "missing.png", "--out", tmp_path / "cut") == 2
         (tmp_path / "file").write_text("not a folder")
-        assert run("image", tmp_path / "nobody.png", "--out", tmp_path / "file") == 1
+        assert run("image", tmp_path / "nobody.png", "--out", tmp_path / "file") == 2
 
     def test_one_photo_into_one_file(self, photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         out = tmp_path / "new" / "me.png"

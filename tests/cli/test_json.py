@@ -110,7 +110,7 @@ def test_what_an_earlier_batch_made_is_among_the_outputs(
     ("typed", "status", "words"),
     [
         ("image PHOTO", 2, "Missing option"),
-        ("image PHOTO --out PHOTO", 1, "is a file"),
+        ("image PHOTO --out PHOTO", 2, "is a file"),
         ("video NONE.mp4 --out OUT.mov", 2, "no such file"),
         ("video FILM --out OUT.mp4", 2, "no transparency"),
         ("video FILM --out OUT.mov --device cuda", 1, "'cuda' is not here"),

@@ -6,6 +6,8 @@ import errno
 import os
 import re
 import shutil
+import subprocess
+import sys
 from fractions import Fraction
 from pathlib import Path
 
@@ -13,10 +15,12 @@ import numpy as np
 import pytest
 
 from headstream.cli import main
-from headstream.errors import SinkError
+from headstream.errors import SinkError, UsageError
 from headstream.lock import locked
+from headstream.resume import work_folder
 from headstream.sinks.clipfile import incomplete_name
 from headstream.sinks.formats import output_format
+from headstream.sinks.growing import growing_name
 from headstream.sinks.partial import PartialFile, PartialFolder, check_writable, whole_file
 from headstream.sinks.photo import check_folder, save_png
 from headstream.sinks.video import VideoSink
@@ -90,14 +94,115 @@ class TestNoName:
         assert (tmp_path / ".frames.part" / "000001.png").read_text() == "pixels"
 
 
+class TestLinks:
+    """An output whose name is a link goes where that leads, and the link stays."""
+
+    @pytest.fixture
+    def disk(self, tmp_path: Path) -> Path:
+        (tmp_path / "disk").mkdir()
+        return tmp_path / "disk"
+
+    @pytest.mark.parametrize("there", [True, False])
+    @pytest.mark.parametrize("segment_s", [0, 0.2])
+    def test_a_film(self, plain_clip: Path, tmp_path: Path, disk: Path, there: bool, segment_s: float) -> None:
+        link = tmp_path / "link.mkv"
+        link.symlink_to("disk/film.mkv")
+        if there:
+            (disk / "film.mkv").write_text("an earlier one")
+        report = cut_video_file(VideoJob(plain_clip, link, segment_s=segment_s, look_ahead=False))
+        assert report.outputs == [link]
+        assert link.is_symlink()
+        assert len(frame_times(disk / "film.mkv")) == 12
+        assert sorted(file.name for file in (*tmp_path.iterdir(), *disk.iterdir())) == ["disk", "film.mkv", "link.mkv"]
+
+    @pytest.mark.parametrize("segment_s", [0, 0.2])
+    def test_frames(self, plain_clip: Path, tmp_path: Path, disk: Path, segment_s: float) -> None:
+        link = tmp_path / "link"
+        link.symlink_to("disk/frames")
+        for _ in range(2):
+            cut_video_file(VideoJob(plain_clip, link, segment_s=segment_s, look_ahead=False))
+            assert link.is_symlink()
+            assert len(list((disk / "frames").iterdir())) == 12
+            assert [file.name for file in disk.iterdir()] == ["frames"]
+
+    def test_all_that_is_one_file(self, tmp_path: Path, disk: Path) -> None:
+        link = tmp_path / "link.png"
+        link.symlink_to("disk/cut.png")
+        save_png(link, np.zeros((4, 4, 4), np.uint8))
+        assert link.is_symlink()
+        assert [file.name for file in disk.iterdir()] == ["cut.png"]
+
+    def test_two_names_are_one_output(self, tmp_path: Path, disk: Path) -> None:
+        for name in ("film.mkv", "frames"):
+            link = tmp_path / f"to-{name}"
+            link.symlink_to(disk / name)
+            assert work_folder(link) == work_folder(disk / name)
+            assert growing_name(link) == growing_name(disk / name)
+            assert incomplete_name(link) == incomplete_name(disk / name)
+            with locked([link]), pytest.raises(SinkError, match="is making it"), locked([disk / name]):
+                pass
+
+    def test_one_that_leads_to_itself_is_told(
+        self, plain_clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        link = tmp_path / "link.mkv"
+        link.symlink_to("link.mkv")
+        assert main(["video", str(plain_clip), "--out", str(link)]) == 2
+        assert "link.mkv: is a link that leads back to itself" in capsys.readouterr().err
+        assert [file.name for file in tmp_path.iterdir()] == ["link.mkv"]
+
+
 @pytest.mark.parametrize("name", ["-", "pipe.mov", "s3://bucket/o.mov", "https://example.com/o.mov"])
 def test_what_no_output_can_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.chdir(tmp_path)
     if name == "pipe.mov":
         os.mkfifo(name)
-    with pytest.raises(SinkError, match="is an address|is a pipe or a device"):
+    with pytest.raises(UsageError, match="is an address|is a pipe or a device"):
         check_writable(Path(name))
     assert list(tmp_path.iterdir()) == ([tmp_path / name] if name == "pipe.mov" else [])
+
+
+def test_a_device_is_none_wherever_a_shell_has_it_lead(plain_clip: Path, tmp_path: Path) -> None:
+    words = ["video", str(plain_clip), "--out", "/dev/stdout"]
+    with (tmp_path / "out").open("w") as file:
+        ended = subprocess.run(
+            [sys.executable, "-m", "headstream", *words], stdout=file, stderr=subprocess.PIPE, text=True
+        )
+    assert ended.returncode == 2
+    assert "/dev/stdout: is a pipe or a device" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("video CLIP --out FOLDER.mkv", "is a folder; name a file"),
+        ("video CLIP --out o.mkv --review FOLDER.html", "is a folder; name a file"),
+        ("video CLIP --out FILE", "is a file; name a folder for the frames"),
+        ("video CLIP --out FILE/%06d.png", "is a file; name a folder for the frames"),
+        ("track CLIP --out FOLDER.json", "is a folder; name a file"),
+        ("track CLIP --out t.json --plot FOLDER.png", "is a folder; name a file"),
+        ("video CLIP --out .webm", "has no name before .webm"),
+        ("video CLIP --out new/.PNG", "has no name before .PNG"),
+        ("image CLIP --out new/.png", "has no name before .png"),
+    ],
+)
+def test_what_can_be_no_output_is_wrong_usage(
+    plain_clip: Path,
+    tmp_path: Path,
+    command: str,
+    words: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    for suffix in ("mkv", "json", "html", "png"):
+        (tmp_path / f"folder.{suffix}").mkdir()
+    before = sorted(tmp_path.iterdir())
+    typed = command.replace("FOLDER", "folder").replace("FILE", "file")
+    assert main([word.replace("CLIP", str(plain_clip)) for word in typed.split()]) == 2
+    assert words in capsys.readouterr().err
+    assert sorted(tmp_path.iterdir()) == before
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no colons in names")
