@@ -78,7 +78,8 @@ class Trainer:
             initial_file(config.init)  # a wrong one is told now: the search for faces may take hours
         self.data = open_data(config, data_root, config_dir, out, looking)
         self.spec = spec_of(config)
-        self.net = build_net(config, self.data).to(self.on.device, memory_format=torch.channels_last)
+        net = build_net(config, self.data, measured=not (out / "last.pt").exists())
+        self.net = net.to(self.on.device, memory_format=torch.channels_last)
         self.ema = copy.deepcopy(self.net).eval().requires_grad_(False)
         self._called = self.on.spread(as_called(self.net, self.spec).to(self.on.device))
         self._averaged = as_called(self.ema, self.spec).to(self.on.device)

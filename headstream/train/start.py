@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import math
 from collections.abc import Iterator
 from dataclasses import replace
@@ -22,6 +23,8 @@ from headstream.train.config import TrainConfig
 from headstream.train.loader import OpenedData, batches
 from headstream.train.recover import read_exported, unfold
 
+log = logging.getLogger(__name__)
+
 _MEASURED = 128  # crops that the norms of weights from an .onnx file are measured on
 
 
@@ -32,17 +35,21 @@ def spec_of(config: TrainConfig) -> NetSpec:
     )
 
 
-def build_net(config: TrainConfig, data: OpenedData) -> nn.Module:
+def build_net(config: TrainConfig, data: OpenedData, *, measured: bool = True) -> nn.Module:
     """That network, with ImageNet weights, or those of a checkpoint or an exported network, where asked for.
 
-    data: what the run learns from; the norms of an exported network are measured on its crops.
+    data: what the run learns from; the norms of an exported network are measured on its crops, unless not ``measured``: where
+    a run goes on, its own take their place.
     Raises ModelError, UsageError for weights that it cannot start from; SourceError for a damaged picture.
     """
     net = build(spec_of(config))
     if config.init is not None:
         path = initial_file(config.init)
         if path.suffix == ".onnx":
-            unfold(net, spec_of(config), read_exported(path), _first_crops(config, data))
+            exported = read_exported(path)
+            if measured:
+                log.warning("measuring the norms of %s on the run's first crops", path.name)
+            unfold(net, spec_of(config), exported, _first_crops(config, data) if measured else ())
         else:
             fill(net, load_checkpoint(path)["ema"], path)
     elif config.imagenet and isinstance(net, LiteUNet):
