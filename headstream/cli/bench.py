@@ -16,7 +16,7 @@ app = typer.Typer(help="How fast headstream is on this machine.", no_args_is_hel
 
 @app.command("file")
 def bench_file(
-    source: Annotated[Path, typer.Argument(metavar="IN", help="A video file.")],
+    source: Annotated[Path, typer.Argument(metavar="IN", readable=False, help="A video file.")],
     model: ModelOption = "default",
     device: DeviceOption = "auto",
     json: JsonOption = False,

@@ -38,6 +38,16 @@ def say(message: str) -> None:
     print(message, file=sys.stderr, flush=True)
 
 
+def say_written(path: Path) -> None:
+    """That an output is there and, of a file, how large it is."""
+    try:
+        size = path.stat().st_size if path.is_file() else 0
+    except OSError:  # gone again
+        size = 0
+    shown = f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{size / 1e3:.1f} kB"
+    say(f"wrote {path}" + (f" ({shown})" if size else ""))
+
+
 def cut_result(
     *,
     frames_in: int,

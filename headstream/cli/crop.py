@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from headstream.cli.console import broken_off, cut_result, emit_json, network, progress_bar, say
+from headstream.cli.console import broken_off, cut_result, emit_json, network, progress_bar, say, say_written
 from headstream.cli.options import CodecOption, DeviceOption, JsonOption, ModelOption, completing
 from headstream.words import one_of
 
 if TYPE_CHECKING:
     from headstream.dubbing import DubReport
 
-TrackOption = Annotated[Path, typer.Option("--track", help="What `headstream track` wrote for this film.")]
+TrackOption = Annotated[
+    Path, typer.Option("--track", readable=False, help="What `headstream track` wrote for this film.")
+]
 HeadOption = Annotated[
     int | None, typer.Option("--head", metavar="ID", help="Whose head; needed only if the track has several.")
 ]
@@ -30,7 +32,8 @@ StabiliseOption = Annotated[
 
 def crop(
     source: Annotated[
-        Path, typer.Argument(metavar="IN", help="The film of the track: a video file or numbered pictures.")
+        Path,
+        typer.Argument(metavar="IN", readable=False, help="The film of the track: a video file or numbered pictures."),
     ],
     track: TrackOption,
     out: Annotated[
@@ -100,7 +103,7 @@ def tell(report: DubReport, json: bool, what: str = "") -> int:
             f"{report.seconds:.1f} s{network(report.model, report.device)}"
         )
         for path in report.outputs:
-            say(f"wrote {path}")
+            say_written(path)
     if report.interrupted:
         say(f"headstream: {broken_off(report.outputs, report.frames)}")
         return 130

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from headstream.cli.console import cut_result, emit_json, say
+from headstream.cli.console import cut_result, emit_json, say, say_written
 from headstream.cli.options import (
     DeviceOption,
     HairColorOption,
@@ -150,7 +150,7 @@ def live(
             f"{status.frames} frames cut, {status.frames_with_head} with a head, {status.dropped} dropped{late and '; ' + late}"
         )
     for file in files:
-        say(f"wrote {file}")
+        say_written(file)
     if any(output.error is not None for output in outputs):
         return 1
     return 0 if status.frames_with_head else 3

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from fractions import Fraction
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -28,6 +29,14 @@ def shipped_names(incomplete: str) -> list[str]:
     return [card.name for card in shipped_models() if card.kind == "segmenter" and card.name.startswith(incomplete)]
 
 
+FilmArgument = Annotated[
+    Path,
+    typer.Argument(
+        metavar="IN",
+        readable=False,  # told where it is opened, in the words of all commands
+        help="A video file, or numbered pictures: a folder or %06d.png.",
+    ),
+]
 HeadsOption = Annotated[
     str,
     typer.Option(

@@ -14,9 +14,11 @@ from headstream.words import one_of
 
 
 def paste(
-    source: Annotated[Path, typer.Argument(metavar="IN", help="The film the clip was cropped from.")],
+    source: Annotated[Path, typer.Argument(metavar="IN", readable=False, help="The film the clip was cropped from.")],
     track: TrackOption,
-    clip: Annotated[Path, typer.Option("--clip", help="The clip as it came back: square, as long as the film.")],
+    clip: Annotated[
+        Path, typer.Option("--clip", readable=False, help="The clip as it came back: square, as long as the film.")
+    ],
     out: Annotated[
         Path,
         typer.Option(

@@ -7,15 +7,13 @@ from typing import Annotated
 
 import typer
 
-from headstream.cli.console import cut_result, emit_json, network, progress_bar, say
-from headstream.cli.options import DeviceOption, JsonOption, ModelOption, RateOption, parse_rate
+from headstream.cli.console import cut_result, emit_json, network, progress_bar, say, say_written
+from headstream.cli.options import DeviceOption, FilmArgument, JsonOption, ModelOption, RateOption, parse_rate
 from headstream.errors import UsageError
 
 
 def track(
-    source: Annotated[
-        Path, typer.Argument(metavar="IN", help="A video file, or numbered pictures: a folder or %06d.png.")
-    ],
+    source: FilmArgument,
     out: Annotated[Path, typer.Option("--out", "-o", help="The track file, one JSON object a line (docs/track.md).")],
     plot: Annotated[
         Path | None, typer.Option(metavar="PNG", help="Also draw boxes and paths over a frame of each shot.")
@@ -68,7 +66,7 @@ def track(
             f"{report.seconds:.1f} s{network(report.model, report.device)}"
         )
         for path in outputs:
-            say(f"wrote {path}")
+            say_written(path)
     if not report.frames_with_head:
         say(f"headstream: {source}: no head was found in any of its {report.frames} frames")
         return 3

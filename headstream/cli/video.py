@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from headstream.cli.console import broken_off, cut_result, emit_json, network, progress_bar, say
+from headstream.cli.console import broken_off, cut_result, emit_json, network, progress_bar, say, say_written
 from headstream.cli.options import (
     CodecOption,
     DeviceOption,
+    FilmArgument,
     HairColorOption,
     HeadsOption,
     JsonOption,
@@ -29,9 +30,7 @@ if TYPE_CHECKING:
 
 
 def video(
-    source: Annotated[
-        Path, typer.Argument(metavar="IN", help="A video file, or numbered pictures: a folder or %06d.png.")
-    ],
+    source: FilmArgument,
     out: Annotated[
         Path,
         typer.Option(
@@ -130,7 +129,7 @@ def _tell(report: VideoReport) -> None:
         + f"; {report.seconds:.1f} s, {report.fps:.1f} frames/s{network(report.model, report.device)}"
     )
     for path in report.outputs:
-        say(f"wrote {path}")
+        say_written(path)
     if report.outputs:
         say(f"shows in: {report.viewers}")
 

@@ -174,12 +174,14 @@ def _without_hair(soft: UInt8Array) -> UInt8Array:
 
 def read_names(path: Path) -> frozenset[str]:
     """Stems listed in a file, one a line; folders and pictures' endings are taken off, and what follows a tab or a "# "."""
-    if not path.is_file():
-        raise UsageError(f"list of names {path} does not exist")
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
         raise UsageError(f"list of names {path} is not text in UTF-8; save it as that") from error
+    except FileNotFoundError as error:
+        raise UsageError(f"list of names {path} does not exist") from error
+    except OSError as error:
+        raise UsageError(f"list of names {path} cannot be read: {error.strerror}") from error
     texts = (_NO_NAME.split(line.strip(), maxsplit=1)[0].strip() for line in lines)
     names = (Path(text) for text in texts if text)
     return frozenset(name.stem if name.suffix in _PICTURES else name.name for name in names)

@@ -290,8 +290,10 @@ class TestVideo:
         run("video", plain_clip, "--out", tmp_path / name)
         assert "earlier film" not in capsys.readouterr().err
 
-    def test_over_a_background(self, head_clip: Path, tmp_path: Path) -> None:
+    def test_over_a_background(self, head_clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert run("video", head_clip, "--out", tmp_path / "o.mp4", "--background", "blur") == 0
+        size = (tmp_path / "o.mp4").stat().st_size
+        assert f"wrote {tmp_path / 'o.mp4'} ({size / 1e3:.1f} kB)" in capsys.readouterr().err
         assert len(frame_times(tmp_path / "o.mp4")) == 30
 
     @pytest.mark.parametrize(
@@ -339,6 +341,27 @@ class TestVideo:
         assert words in err
         assert len(err.strip().splitlines()) == 1
         assert {p.name for p in tmp_path.iterdir()} == {"text.mp4", "empty.mp4"}
+
+    @pytest.mark.parametrize(
+        "command",
+        [
+            "video IN --out o.mkv",
+            "track IN --out t.json",
+            "bench file IN",
+            "crop IN --track IN --out o.mkv",
+            "paste IN --track IN --clip IN --out o.mkv",
+        ],
+    )
+    def test_what_may_not_be_read_is_told_as_of_all_commands(
+        self, command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        film = tmp_path / "film.mp4"
+        film.write_text("words, words")
+        may = os.access
+        monkeypatch.setattr(os, "access", lambda path, mode: str(path) != str(film) and may(path, mode))
+        monkeypatch.chdir(tmp_path)
+        assert run(*(word.replace("IN", str(film)) for word in command.split())) == 2
+        assert "Invalid value" not in capsys.readouterr().err
 
     def test_a_device_that_is_not_here(
         self, head_clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -117,6 +117,9 @@ class TestKinds:
         assert read_names(tmp_path / "names.txt") == {"00012", "a", "photo #1", "#2", "b"}
         with pytest.raises(UsageError, match="does not exist"):
             read_names(tmp_path / "none.txt")
+        with pytest.raises(UsageError, match="cannot be read: Is a directory"):
+            read_names(tmp_path)
+        assert read_names(Path(os.devnull)) == frozenset()
 
     def test_pictures_of_all_endings_and_no_others(self, tmp_path: Path) -> None:
         folders(tmp_path, "images", "masks")
