@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -96,11 +97,15 @@ def _labels(models: list[str]) -> list[str]:
     """A folder name for each model: its own, made different where two are called the same."""
     labels: list[str] = []
     for model in models:
-        path = Path(model)
-        plain = path.stem if path.suffix in {".onnx", ".json", ".pt", ".ckpt", ".safetensors"} else model
+        path = Path(os.path.abspath(model))  # a folder called .. has a name, too
+        plain = path.name if path.is_dir() else model
+        if path.suffix in {".onnx", ".json", ".pt", ".ckpt", ".safetensors"}:
+            plain = path.stem
         if plain in {"best", "last", "model"} and path.parent.name:
             plain = path.parent.name
-        plain = plain.strip("/").replace("/", "-") or "model"
+        plain = plain.strip("/").replace("/", "-")
+        if plain in {"", ".", ".."}:  # the results would lie in --out itself, or outside
+            plain = "model"
         label, number = plain, 2
         while label in labels:
             label, number = f"{plain}-{number}", number + 1

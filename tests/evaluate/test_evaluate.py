@@ -19,7 +19,7 @@ from PIL import Image
 pytest.importorskip("jinja2")
 
 from headstream.cli import main
-from headstream.cli.evaluate import _opened
+from headstream.cli.evaluate import _labels, _opened
 from headstream.errors import ModelError
 from headstream.evaluate.charts import Series, chart
 from headstream.evaluate.metrics import (
@@ -240,6 +240,14 @@ class TestCommand:
         fails("kind pictures do not tell the head from all else", "lite", "--data", f"pictures:{faces}")
         fails("no folder masks/", "lite", "--data", f"masks:{faces}")
         fails("--part hiar: expected head, hair, face", "lite", "--data", f"celebamask:{faces}", "--part", "hiar")
+
+
+def test_each_model_has_a_folder_of_its_own_below_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "runs" / "unet" / "here").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "runs" / "unet" / "here")
+    models = ["lite", "../best.pt", "..", ".", "owner/name@v1", "../../unet/last.pt", "...pt", "..pt", "/"]
+    labels = ["lite", "unet", "unet-2", "here", "owner-name@v1", "unet-3", "model", "model-2", "model-3"]
+    assert _labels(models) == labels
 
 
 def test_skin_is_scored_where_the_face_is(faces: Path, tmp_path: Path) -> None:
