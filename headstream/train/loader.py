@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import random
+import re
 import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -82,13 +83,18 @@ def open_data(
         train.append(opened)
     _check_told(config, train, [data for data in validated if data is not None])
     for number, (data, entry) in enumerate(zip(train, config.data, strict=True)):  # last: it may take hours
-        file = cache / f"faces-{entry.folder.replace('/', '-')}.json"
+        file = cache / f"faces-{_as_a_name(entry.folder)}.json"
         train[number] = dataclasses.replace(data, faces=find_faces(data, file, progress))
         scored = validated[number]
         if scored is not None and scored.kind in BY_FACE:
             validated[number] = dataclasses.replace(scored, faces=find_faces(scored, file, progress))
     backdrops = [data for data, entry in zip(train, config.data, strict=True) if entry.backdrops]
     return OpenedData(tuple(train), tuple(backdrops), tuple(validated))
+
+
+def _as_a_name(folder: str) -> str:
+    """Part of a file's name that no other folder has: a-b is not a/b."""
+    return re.sub(r"[%/\\:]", lambda mark: f"%{ord(mark[0]):02X}", folder)
 
 
 def _opened(entry: DataConfig, planes: tuple[str, ...], data_root: Path, config_dir: Path) -> DataSet:

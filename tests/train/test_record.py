@@ -658,6 +658,26 @@ class TestWhatGoesWrong:
             cache.write_text(damaged)
             assert find_faces(data, cache).get("00") != (1, 2, 3, 4)
 
+    def test_faces_of_folders_of_like_names_are_kept_apart(
+        self,
+        sets: Path,  # noqa: F811
+        config: Path,  # noqa: F811
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        for folder in ("set/one", "set-one"):
+            shutil.copytree(sets / "faces", tmp_path / "data" / folder)
+        box = {"one": (1.0, 2.0, 3.0, 4.0), "set-one": (5.0, 6.0, 7.0, 8.0)}
+        monkeypatch.setattr(
+            "headstream.train.faces._look_for_faces", lambda data, names: ((x, box[data.root.name]) for x in names)
+        )
+        settings = load_config(config)
+        entries = tuple(dataclasses.replace(settings.data[0], folder=folder) for folder in ("set/one", "set-one"))
+        settings = dataclasses.replace(settings, data=entries)
+        for _ in range(2):  # the second time from the files
+            opened = open_data(settings, tmp_path / "data", config.parent, tmp_path / "cache")
+            assert [data.faces["00"] for data in opened.train] == list(box.values())
+
     def test_faces_found_before_a_damaged_picture_are_kept(self, sets: Path, tmp_path: Path) -> None:  # noqa: F811
         shutil.copytree(sets / "faces", tmp_path / "faces")
         (tmp_path / "faces" / "images" / "02.jpg").write_bytes(b"damaged")
