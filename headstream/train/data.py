@@ -130,14 +130,15 @@ class DataSet:
             from headstream.train.packed import load_packed
 
             return load_packed(self, name)
-        rgb = read_image(self.image_path(name))
+        picture_path = self.image_path(name)
+        rgb = read_image(picture_path)
         face = self.faces.get(name)
         target, known = KINDS[self.kind](self, name, rgb.shape[:2], face)
         if self.pseudo is None or not (path := self.pseudo / f"{name}.png").exists():
             return bounded(finished(rgb, target, known, face), self.largest_px)
         base = np.s_[..., :3]
         told = known[base] > 0
-        soft = fit(read_image(path), rgb.shape[:2])
+        soft = fit(read_image(path), rgb.shape[:2], path, picture_path)
         no_hair = (known[..., HAIR] > 0) & (target[..., HAIR] == 0)
         soft[no_hair] = _without_hair(soft[no_hair])
         target[base] = np.where(told, target[base], soft)

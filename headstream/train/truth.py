@@ -61,10 +61,15 @@ def _numbers_classes(image: Image.Image) -> bool:
     return used[-1] >= len(palette) or bool((palette[used] != palette[used, :1]).any())
 
 
-def _read_truth(data: DataSet, name: str) -> UInt8Array:
+def _read_truth(data: DataSet, name: str) -> tuple[Path, UInt8Array]:
     path = data.truth_path(name)
     assert path is not None
-    return read_grey(path)
+    return path, read_grey(path)
+
+
+def _read_label(data: DataSet, name: str, shape: tuple[int, int]) -> UInt8Array:
+    path, label = _read_truth(data, name)
+    return fit(label, shape, path, data.image_path(name), nearest=True)
 
 
 def has_parts(folder: Path, number: int) -> bool:
@@ -76,15 +81,28 @@ def has_parts(folder: Path, number: int) -> bool:
 
 def _read_mask(data: DataSet, name: str, shape: tuple[int, int]) -> Any:
     """(H, W) bool: where a mask of 0 and 255 is; or one of 0 and 1, as NumPy and palettes have it."""
-    mask = _read_truth(data, name)
-    return fit(mask * np.uint8(255) if mask.max(initial=0) == 1 else mask, shape) > 127
+    path, mask = _read_truth(data, name)
+    return fit(mask * np.uint8(255) if mask.max(initial=0) == 1 else mask, shape, path, data.image_path(name)) > 127
 
 
-def fit(mask: UInt8Array, shape: tuple[int, int], *, nearest: bool = False) -> UInt8Array:
-    """``mask`` at the (height, width) of its picture."""
+def fit(mask: UInt8Array, shape: tuple[int, int], path: Path, picture: Path, *, nearest: bool = False) -> UInt8Array:
+    """``mask`` of a file ``path`` at the (height, width) of its ``picture``. Raises SourceError where it would be stretched."""
     if mask.shape[:2] == shape:
         return mask
+    if not _alike(mask.shape[:2], shape):
+        advice = "scale or crop it as the picture was"
+        if _alike(mask.shape[1::-1], shape):
+            advice = "it is of the picture without the turn that its EXIF tells: turn the mask, too"
+        (height, width), (tall, wide) = mask.shape[:2], shape
+        raise SourceError(
+            f"{path}: is {width}x{height}, which does not fit its picture {picture}, {wide}x{tall}; {advice}"
+        )
     return cv2.resize(mask, shape[::-1], interpolation=cv2.INTER_NEAREST if nearest else cv2.INTER_LINEAR)
+
+
+def _alike(one: tuple[int, int], other: tuple[int, int]) -> bool:
+    """Whether two (height, width) are of one picture, scaled: each side of the smaller within a pixel, for it was rounded."""
+    return abs(one[0] * other[1] - one[1] * other[0]) <= max(sum(one), sum(other))
 
 
 def _truth(planes: tuple[str, ...], shape: tuple[int, int], found: dict[str, tuple[Any, Any]]) -> Any:
@@ -112,22 +130,20 @@ def _from_label_map(data: DataSet, name: str, label: UInt8Array) -> tuple[UInt8A
 
 
 def _celebamask(data: DataSet, name: str, shape: tuple[int, int], face: Box | None) -> tuple[UInt8Array, UInt8Array]:
-    return _from_label_map(data, name, fit(_read_truth(data, name), shape, nearest=True))
+    return _from_label_map(data, name, _read_label(data, name, shape))
 
 
 def _celebamask_hq(data: DataSet, name: str, shape: tuple[int, int], face: Box | None) -> tuple[UInt8Array, UInt8Array]:
     """One file a part, in folders of 2,000; a part that is not in a picture has no file. Later parts lie over earlier."""
     number = int(name)
     folder = data.root / TRUTH[data.kind][0] / str(number // 2000)
-    label: UInt8Array = np.zeros((512, 512), np.uint8)
+    picture = data.image_path(name)
+    label: UInt8Array = np.zeros(shape, np.uint8)
     for value, part in enumerate(_PART_FILES, 1):
         path = folder / f"{number:05d}_{part}.png"
         if path.exists():
-            mask = read_grey(path)
-            if label.shape != mask.shape:
-                label = fit(label, mask.shape, nearest=True)
-            label[mask > 127] = value
-    return _from_label_map(data, name, fit(label, shape, nearest=True))
+            label[fit(read_grey(path), shape, path, picture, nearest=True) > 127] = value
+    return _from_label_map(data, name, label)
 
 
 def _from_hair(data: DataSet, hair: Any, background: Any = None) -> tuple[UInt8Array, UInt8Array]:
@@ -147,7 +163,7 @@ def _lfw_parts(data: DataSet, name: str, shape: tuple[int, int], face: Box | Non
     """Red hair, green skin (face and neck alike), blue background."""
     path = data.truth_path(name)
     assert path is not None
-    strongest = fit(read_image(path), shape, nearest=True).argmax(axis=2)
+    strongest = fit(read_image(path), shape, path, data.image_path(name), nearest=True).argmax(axis=2)
     return _from_hair(data, strongest == 0, strongest == 2)
 
 
@@ -176,7 +192,7 @@ def body_classes(root: Path) -> list[str]:
 
 def _fullbody(data: DataSet, name: str, shape: tuple[int, int], face: Box | None) -> tuple[UInt8Array, UInt8Array]:
     """Hair, hats and glasses are head, clothes are not; skin is head by the face box, and unknown around the chin."""
-    label = fit(_read_truth(data, name), shape, nearest=True)
+    label = _read_label(data, name, shape)
     classes = body_classes(data.root)
     worn = np.isin(label, [i for i, c in enumerate(classes) if c in _WORN_ON_HEAD])
     hair = label == classes.index("hair")

@@ -84,6 +84,39 @@ class TestKinds:
         hair = DataSet("masks", tmp_path, plane="hair").load("a")
         assert ((hair.known[..., HEAD] > 0) == head).all()
 
+    def test_truth_of_another_shape_is_not_stretched(self, hq: Path, tmp_path: Path) -> None:
+        folders(tmp_path, "images", "masks", "labels", "soft")
+        picture, exif = Image.new("RGB", (78, 128)), Image.Exif()
+        exif[0x0112] = 6  # a quarter turn: shown as 128x78
+        picture.save(tmp_path / "images" / "a.jpg", exif=exif)
+        (tmp_path / "labels.txt").write_text("null skin hair")
+
+        def refused(data: DataSet, truth: Path, words: str) -> None:
+            for size, advice in ((picture.size, "turn the mask, too"), ((128, 128), "scale or crop it as the picture")):
+                Image.new("RGB", size).save(truth)
+                with pytest.raises(SourceError, match=rf"{truth.name}: is {size[0]}x{size[1]}.*{words}; .*{advice}"):
+                    data.load(data.names[0])
+
+        for kind, folder in (
+            ("masks", "masks"),
+            ("celebamask", "labels"),
+            ("fullbody", "labels"),
+            ("lfw-parts", "labels"),
+        ):
+            refused(DataSet(kind, tmp_path), tmp_path / folder / "a.png", r"images/a\.jpg, 128x78")
+        pseudo = DataSet("pictures", tmp_path, pseudo=tmp_path / "soft")
+        refused(pseudo, tmp_path / "soft" / "a.png", r"images/a\.jpg, 128x78")
+        Image.new("RGB", picture.size).save(hq / "CelebA-HQ-img" / "7.jpg", exif=exif)
+        mask = hq / "CelebAMask-HQ-mask-anno" / "0" / "00007_skin.png"
+        refused(DataSet("celebamask-hq", hq, names=("7",)), mask, r"7\.jpg, 128x78")
+
+    @pytest.mark.parametrize("size", [(128, 78), (64, 39), (37, 23), (36, 22), (256, 156), (300, 183), (129, 78)])
+    def test_truth_of_another_size_is_scaled(self, tmp_path: Path, size: tuple[int, int]) -> None:
+        folders(tmp_path, "images", "masks")
+        Image.new("RGB", (128, 78)).save(tmp_path / "images" / "a.png")
+        Image.new("L", size, 255).save(tmp_path / "masks" / "a.png")
+        assert DataSet("masks", tmp_path).load("a").target[..., HEAD].min() == 255
+
     @pytest.mark.parametrize("suffix", [".ppm", ".png"])
     def test_lfw_part_labels(self, tmp_path: Path, suffix: str) -> None:
         folders(tmp_path, "images", "labels")
