@@ -22,9 +22,10 @@ class RunLog:
         self._writer = _summary_writer() if tensorboard else None
 
     def add(self, row: dict[str, Any]) -> None:
-        """One more row; its first column is the step. None is a value that is not known."""
+        """One more row; its first column is the step. None is a value that is not known. Rows from that step on, of a run that
+        was taken up at an earlier one, give way to it."""
         path = self._out / "log.csv"
-        rows = [*_rows(path), row]
+        rows = [*(before for before in _rows(path) if int(before["step"]) < row["step"]), row]
         with whole_file(path) as part, part.open("w", newline="", encoding="utf-8") as file:
             # A run that is gone on with may score what it did not score before.
             writer = csv.DictWriter(file, list(dict.fromkeys(column for each in rows for column in each)))

@@ -320,7 +320,7 @@ class Trainer:
                 mean.copy_(value)
 
     def _evaluate(self) -> Score | None:
-        """Score, save and log."""
+        """Score, log and save."""
         scored = None
         if self.data.validation:
             scored = score(self.predict, self.spec.outputs, self.data.validation, self.spec.side)
@@ -329,10 +329,12 @@ class Trainer:
         )  # None: a checkpoint of before it was kept
         row: dict[str, Any] = {"step": self.step, "loss": loss}
         with held_interrupts():  # half of it kept would be taken for all: no later score might be as good
-            if scored is not None:
-                self._keep_if_best(scored)
-            self._save_last()
-            self._log.add(row | (scored.as_row() if scored else {}))
+            try:
+                self._log.add(row | (scored.as_row() if scored else {}))
+                if scored is not None:
+                    self._keep_if_best(scored)
+            finally:  # the last: what it tells as evaluated is in the log, and what failed on the way is made up for
+                self._save_last()
         return scored
 
     def _keep_if_best(self, scored: Score) -> None:

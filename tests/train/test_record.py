@@ -26,6 +26,7 @@ from headstream.errors import ModelError, SinkError, SourceError, UsageError  # 
 from headstream.lock import locked  # noqa: E402
 from headstream.nets.checkpoint import load_checkpoint  # noqa: E402
 from headstream.nets.zoo import NETS  # noqa: E402
+from headstream.sinks.partial import whole_file  # noqa: E402
 from headstream.train.config import DEFAULT, load_config, only_present  # noqa: E402
 from headstream.train.data import DataSet  # noqa: E402
 from headstream.train.export import card_details  # noqa: E402
@@ -33,6 +34,7 @@ from headstream.train.faces import find_faces  # noqa: E402
 from headstream.train.loader import open_data  # noqa: E402
 from headstream.train.log import RunLog, plot_curves  # noqa: E402
 from headstream.train.loop import Trainer  # noqa: E402
+from headstream.train.saving import write_checkpoint  # noqa: E402
 from headstream.train.score import Score  # noqa: E402
 from headstream.train.start import build_net  # noqa: E402
 from tests.media import files_of_at_most, heeds_ctrl_c  # noqa: E402
@@ -427,6 +429,12 @@ class TestWhatGoesWrong:
         log.add({"step": 2, "loss": None, "head_iou": 0.75})
         assert (tmp_path / "log.csv").read_text().split() == ["step,loss,head_iou", "1,0.5,", "2,,0.75"]
 
+    def test_rows_of_steps_that_are_done_anew_give_way(self, tmp_path: Path) -> None:
+        log = RunLog(tmp_path)
+        for step, loss in ((1, 0.5), (2, 0.4), (3, 0.3), (2, 0.45)):
+            log.add({"step": step, "loss": loss})
+        assert (tmp_path / "log.csv").read_text().split() == ["step,loss", "1,0.5", "2,0.45"]
+
     def test_curves_of_many_parts_lie_in_rows(self, tmp_path: Path) -> None:
         columns = [f"part_{k}" for k in range(8)]
         rows = [f"{step}," + ",".join("0.5" for _ in columns[:-1]) + "," for step in (1, 2)]
@@ -619,6 +627,60 @@ class TestWhatGoesWrong:
         again.run()
         assert load_checkpoint(again.out / "best.pt")["best"] == again.best > -1.0
         assert len((run.out / "log.csv").read_text().splitlines()) == 2
+
+    @pytest.mark.parametrize("writes", range(6))
+    def test_a_process_that_dies_while_it_writes_leaves_no_gap_in_the_log(
+        self,
+        sets: Path,  # noqa: F811
+        config: Path,  # noqa: F811
+        writes: int,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """Wherever that is, among the files of two evaluations: log, best and last."""
+        whole = trainer(sets, config, "whole")
+        whole.best = -1.0  # whatever the score is, it is better
+        whole.run()
+        run, left = trainer(sets, config), iter(range(writes))
+        run.best = -1.0
+
+        def dying(function: Any) -> Any:
+            def die(*arguments: Any) -> Any:
+                if next(left, None) is None:
+                    raise SystemExit
+                return function(*arguments)
+
+            return die
+
+        with monkeypatch.context() as patched:
+            patched.setattr("headstream.train.loop.write_checkpoint", dying(write_checkpoint))
+            patched.setattr("headstream.train.log.whole_file", dying(whole_file))
+            with pytest.raises(SystemExit):
+                run.run()
+        again = trainer(sets, config)
+        again.best = -1.0
+        again.resume()
+        again.run()
+        assert (again.out / "log.csv").read_text() == (whole.out / "log.csv").read_text()
+
+    def test_a_log_that_cannot_be_written_costs_no_step_and_no_row(
+        self,
+        sets: Path,  # noqa: F811
+        config: Path,  # noqa: F811
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        def full(path: Path) -> Any:
+            raise SinkError(f"{path}: the disk is full")
+
+        run = trainer(sets, config, evaluate_every=2)
+        with monkeypatch.context() as patched:
+            patched.setattr("headstream.train.log.whole_file", full)
+            with pytest.raises(SinkError, match=r"log\.csv: the disk is full"):
+                run.run()
+        assert load_checkpoint(run.out / "last.pt")["step"] == 2
+        again = trainer(sets, config, evaluate_every=2)
+        assert again.resume()
+        again.run()
+        assert [row[:2] for row in (run.out / "log.csv").read_text().splitlines()] == ["st", "2,"]
 
     def test_a_damaged_picture_is_named(self, sets: Path, config: Path, tmp_path: Path) -> None:  # noqa: F811
         shutil.copytree(sets, tmp_path / "data")
