@@ -39,6 +39,7 @@ COLUMNS: dict[str, tuple[str, str, int, bool]] = {
     "parameters": ("parameters", "weights", 0, False),
     "file_mb": ("MB", "size of the weight file", 1, False),
 }
+UNKNOWN_AS_0 = {"parameters", "file_mb"}
 
 
 def write_report(
@@ -63,6 +64,7 @@ def write_report(
         part=results[0].part,
         count=len(results[0].scores),
         columns=COLUMNS,
+        unknown_as_0=UNKNOWN_AS_0,
         models=[{"name": r.model, "number": k, "summary": r.summary} for k, r in enumerate(results)],
         best=best_of([r.summary for r in results]),
         charts=[(title, svg) for title, svg in charts(results, logs) if svg],
@@ -89,7 +91,7 @@ def best_of(summaries: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """The best value of each column."""
     best = {}
     for key, (_, _, _, more) in COLUMNS.items():
-        values = [s[key] for s in summaries if s.get(key)]
+        values = [s[key] for s in summaries if s.get(key) is not None and not (s[key] == 0 and key in UNKNOWN_AS_0)]
         if len(values) > 1:
             best[key] = max(values) if more else min(values)
     return best

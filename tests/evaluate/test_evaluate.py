@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import re
 import shutil
@@ -31,7 +32,7 @@ from headstream.evaluate.metrics import (
     summarise,
     threshold_curve,
 )
-from headstream.evaluate.report import best_of, charts, choose
+from headstream.evaluate.report import best_of, charts, choose, write_report
 from headstream.evaluate.run import Evaluation, evaluate
 from headstream.segment.registry import find_model
 from headstream.train.data import DataSet
@@ -308,6 +309,18 @@ def test_half_of_the_pictures_shown_are_the_hardest() -> None:
 def test_the_best_of_each_column() -> None:
     best = best_of([{"iou": 0.9, "mad": 5.0}, {"iou": 0.8, "mad": 4.0, "neck_leak": 0.1}])
     assert best == {"iou": 0.9, "mad": 4.0}
+
+
+def test_a_perfect_0_is_the_best_and_an_unknown_one_is_not(faces: Path, tmp_path: Path) -> None:
+    results = [evaluation([90]) for _ in range(3)]
+    for result, leak, size in zip(results, (0.0, 0.02, 0.03), (0, 200, 300), strict=True):
+        result.scores = [dataclasses.replace(score, neck_leak=leak) for score in result.scores]
+        result.parameters = size
+    best = best_of([result.summary for result in results])
+    assert (best["neck_leak"], best["parameters"], "file_mb" in best) == (0.0, 200, False)
+    write_report(results, DataSet("celebamask", faces), [], tmp_path / "r.html", pictures=0)
+    marked = re.findall(r'class="best">([^<]+)<', (tmp_path / "r.html").read_text())
+    assert ("0.0000" in marked, "0.0200" in marked, "200" in marked) == (True, False, True)
 
 
 class TestChart:
