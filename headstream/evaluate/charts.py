@@ -7,8 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
+from headstream.types import Box
+
 WIDTH, HEIGHT = 460, 300
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 12, 14, 44
+_DOT, _LETTER = 5, 6.5  # radius of a dot; width of a label's letter, on average, where letters are wide
 COLOURS = 8  # the style sheet has as many classes s0, s1, ...
 
 
@@ -47,6 +50,8 @@ def chart(series: Sequence[Series], *, x: str, y: str, log_x: bool = False, diag
             f'<line class="ideal" x1="{across(0):.1f}" y1="{up(0):.1f}" x2="{across(1):.1f}" y2="{up(1):.1f}"/>'
         )
     parts += [_drawn(s, across, up) for s in series]
+    dots = [(s.name, across(px), up(py)) for s in series if not s.line for px, py in s.points]
+    parts += _labels(dots)
     return "".join([*parts, "</svg>"])
 
 
@@ -61,13 +66,30 @@ def _drawn(series: Series, across: _Axis, up: _Axis) -> str:
     title = f"<title>{escape(series.name)}</title>"
     if series.line:
         return f'<polyline class="{kind}" points="{" ".join(f"{a:.1f},{b:.1f}" for a, b in places)}">{title}</polyline>'
-    dots = []
-    for a, b in places:
-        left = a > WIDTH * 0.65
-        label = f'x="{a - 8 if left else a + 8:.1f}" y="{b + 4:.1f}" text-anchor="{"end" if left else "start"}"'
-        dots.append(f'<circle class="{kind}" cx="{a:.1f}" cy="{b:.1f}" r="5">{title}</circle>')
-        dots.append(f"<text {label}>{escape(series.name)}</text>")
-    return "".join(dots)
+    return "".join(f'<circle class="{kind}" cx="{a:.1f}" cy="{b:.1f}" r="{_DOT}">{title}</circle>' for a, b in places)
+
+
+def _labels(dots: Sequence[tuple[str, float, float]]) -> list[str]:
+    """Names (name, x, y) beside, above or below their dots. One that finds no room is left out: its dot tells it when pointed
+    at, and so does its colour in the table."""
+    labels = []
+    taken = [(a - _DOT, b - _DOT, a + _DOT, b + _DOT) for _, a, b in dots]
+    for name, a, b in dots:
+        width = _LETTER * len(name)
+        middle = min(max(a - width / 2, _LEFT), WIDTH - width)
+        places = ((a + 8, b + 4), (a - 8 - width, b + 4), (middle, b - 9), (middle, b + 16))
+        for left, base in places:
+            box = (left, base - 9, left + width, base + 3)
+            if left >= _LEFT and box[2] <= WIDTH and box[1] >= 0 and not any(_meet(box, other) for other in taken):
+                taken.append(box)
+                at, anchor = (left + width, "end") if left + width / 2 < a else (left, "start")
+                labels.append(f'<text x="{at:.1f}" y="{base:.1f}" text-anchor="{anchor}">{escape(name)}</text>')
+                break
+    return labels
+
+
+def _meet(one: Box, other: Box) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
 class _Axis:

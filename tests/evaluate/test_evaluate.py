@@ -22,7 +22,7 @@ pytest.importorskip("jinja2")
 from headstream.cli import main
 from headstream.cli.evaluate import _labels, _opened
 from headstream.errors import ModelError
-from headstream.evaluate.charts import Series, chart
+from headstream.evaluate.charts import WIDTH, Series, chart
 from headstream.evaluate.metrics import (
     boundary_f,
     calibration_curve,
@@ -37,6 +37,7 @@ from headstream.evaluate.run import Evaluation, evaluate
 from headstream.segment.registry import find_model
 from headstream.train.data import DataSet
 from headstream.types import UInt8Array
+from tests.web.browser import chromium, in_a_browser
 
 TOOL = Path(__file__).resolve().parents[3] / "shared" / "tools" / "score_heads.py"
 
@@ -323,6 +324,16 @@ def test_a_perfect_0_is_the_best_and_an_unknown_one_is_not(faces: Path, tmp_path
     assert ("0.0000" in marked, "0.0200" in marked, "200" in marked) == (True, False, True)
 
 
+@pytest.mark.parametrize("width", [pytest.param(390, marks=in_a_browser)])
+def test_the_page_is_no_wider_than_its_window(faces: Path, tmp_path: Path, width: int) -> None:
+    write_report([evaluation([90])] * 2, DataSet("celebamask", faces), [], tmp_path / "r.html", pictures=0)
+    with chromium(None) as browser:
+        page = browser.new_page()
+        page.set_viewport_size({"width": width, "height": 800})
+        page.goto((tmp_path / "r.html").as_uri())
+        assert page.evaluate("document.documentElement.scrollWidth") == width
+
+
 class TestChart:
     def test_points_lie_where_they_should(self) -> None:
         svg = chart([Series("a<b", ((0.0, 0.0), (10.0, 1.0), (5.0, 0.5)))], x="x", y="y")
@@ -336,3 +347,28 @@ class TestChart:
         assert chart([Series("a", ())], x="x", y="y") == ""
         assert chart([Series("a", ((float("nan"), 1.0),))], x="x", y="y") == ""
         assert "<circle" in chart([Series("a", ((3.0, 0.9),), line=False)], x="x", y="y", log_x=True)
+
+    def test_names_lie_neither_on_each_other_nor_beyond_the_edge(self) -> None:
+        points = {
+            "lite": (40.0, 0.90),
+            "lite-int8": (20.0, 0.901),
+            "lite-photo-int8": (21.0, 0.901),
+            "a name that is nearly as long as the chart is wide": (30.0, 0.895),
+            "unet34-of-the-long-night": (150.0, 0.91),
+            "best": (152.0, 0.91),
+            "deeplabv3": (149.0, 0.9095),
+            "x" * 80: (9.0, 0.88),  # finds no room
+        }
+        svg = chart([Series(name, (at,), line=False) for name, at in points.items()], x="x", y="y", log_x=True)
+        boxes, named = [], set()
+        for x, y, anchor, name in re.findall(r'<text x="([^"]+)" y="([^"]+)" text-anchor="([^"]+)">([^<]+)<', svg):
+            if name in points:
+                width = 6.5 * len(name)
+                left = float(x) - (width if anchor == "end" else 0)
+                boxes.append((left, float(y), left + width))
+                named.add(name)
+        assert named == set(points) - {"x" * 80}
+        assert all(left >= 0 and right <= WIDTH for left, _, right in boxes)
+        for k, (left, y, right) in enumerate(boxes):
+            assert not any(left < end and start < right and abs(y - base) < 11 for start, base, end in boxes[:k])
+        assert svg.count("<circle") == len(points)
