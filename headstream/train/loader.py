@@ -81,6 +81,7 @@ def open_data(
         opened.check_truth()
         validated.append(scored)
         train.append(opened)
+    train = [_without_validated(data, validated) for data in train]
     _check_told(config, train, [data for data in validated if data is not None])
     for number, (data, entry) in enumerate(zip(train, config.data, strict=True)):  # last: it may take hours
         file = cache / f"faces-{_as_a_name(entry.folder)}.json"
@@ -90,6 +91,21 @@ def open_data(
             validated[number] = dataclasses.replace(scored, faces=find_faces(scored, file, progress))
     backdrops = [data for data, entry in zip(train, config.data, strict=True) if entry.backdrops]
     return OpenedData(tuple(train), tuple(backdrops), tuple(validated))
+
+
+def _without_validated(data: DataSet, validated: list[DataSet | None]) -> DataSet:
+    """A set to train on without what other entries of its pictures validate: a folder may be named twice."""
+    same = [
+        frozenset(scored.names) for scored in validated if scored and scored.images.resolve() == data.images.resolve()
+    ]
+    left = tuple(name for name in data.names if not any(name in names for names in same))
+    if left == data.names:
+        return data
+    if not left:
+        raise UsageError(f"{data.root}: nothing is left to train on; other [[data]] of this folder validate all of it")
+    count = len(data.names) - len(left)
+    log.warning("%s: %d pictures are not trained on: other [[data]] of this folder validate them", data.root, count)
+    return dataclasses.replace(data, names=left)
 
 
 def _as_a_name(folder: str) -> str:

@@ -181,6 +181,32 @@ class TestCard:
         counts = [told[f"{number}: faces"].split(" to validate")[0] for number in (1, 2, 3)]
         assert counts == ["3 pictures, 2 pictures", "3 pictures, 1 pictures", "3 pictures, none"]
 
+    def test_what_one_entry_validates_the_others_of_its_folder_do_not_train_on(
+        self,
+        sets: Path,  # noqa: F811
+        config: Path,  # noqa: F811
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        root = config.parent / "data"
+        root.mkdir()
+        for folder in ("faces", "linked"):
+            (root / folder).symlink_to(sets / "faces")
+        entry = load_config(config).data[0]
+        again = dataclasses.replace(entry, folder="linked", validate="")
+        run = trainer(root, config, data=(again, entry))
+        assert [data.names for data in run.data.train] == [("00", "01", "02", "03")] * 2
+        assert [data.names for data in run.data.validation] == [("04", "05")]
+        assert caplog.messages == [
+            f"{root / 'linked'}: 2 pictures are not trained on: other [[data]] of this folder validate them"
+        ]
+        run.run()
+        told = card_details(run.net, run.spec, run.out / "last.pt")["training_data"]
+        assert told["1: linked"].startswith("4 pictures, none to validate")
+        (config.parent / "rest.txt").write_text("00\n01\n02\n03\n")
+        nothing = dataclasses.replace(again, hold_out=("rest.txt",))
+        with pytest.raises(UsageError, match="linked: nothing is left to train on; other .* validate all of it"):
+            trainer(root, config, data=(nothing, entry))
+
     def test_a_mean_tells_of_all_its_parts(self, done: Trainer, sets: Path, config: Path) -> None:  # noqa: F811
         other = trainer(sets, config, "other", seed=5)
         other.run()
