@@ -137,7 +137,7 @@ class HeadCutter:
             matte.restore(mattes[track_id])
 
     def cut(self, frame: Frame, *, carry: bool = False) -> Cutout:
-        """One frame with its heads cut out; ``heads`` is empty if there are none.
+        """One frame with its heads cut out; ``heads`` is empty if there are none. Raises UsageError for what is no ``Frame``.
 
         carry: move the last mattes along with the picture instead of running the network, where there are such mattes.
         Costs about half; mattes age, so run the network again in a frame or two.
@@ -179,6 +179,9 @@ class HeadCutter:
         self._under_way -= frames
 
     def _begun(self, frame: Frame, carry: bool) -> Begun:
+        if not isinstance(frame, Frame):
+            got = type(frame).__name__
+            raise UsageError(f"a frame is a headstream.Frame, got {got}; wrap it: headstream.Frame(array, pts=seconds)")
         with self.times.stage("track"):
             people = self._tracker.update(frame)
         cut_before = self._tracker.cut_before

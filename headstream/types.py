@@ -110,7 +110,7 @@ class Frame:
     gives a copy of it.
 
     index: counts the frames the source made, from 0.  pts: Fraction, seconds from the first frame;
-    given as a float, it becomes that very number.
+    given as a float, NumPy's too, it becomes that very number.
     duration_s: Fraction or None, how long it is shown, where the source says so.
     captured_s: monotonic clock when it arrived; 0.0 for files.
     planes: Y, U, V as decoded, or None for a source that is RGB.
@@ -126,7 +126,7 @@ class Frame:
         *,
         planes: Planes | None = None,
         index: int = 0,
-        pts: Fraction | float = Fraction(0),
+        pts: Fraction | float | np.floating[Any] | np.integer[Any] = Fraction(0),
         duration_s: Fraction | None = None,
         captured_s: float = 0.0,
         alpha: UInt8Array | None = None,
@@ -139,10 +139,11 @@ class Frame:
             rgb = rgb.view()
             rgb.flags.writeable = False
         size = planes.size_px if planes is not None else (rgb.shape[1], rgb.shape[0])  # type: ignore[union-attr]
+        if 0 in size:
+            raise ValueError(f"a picture has at least one pixel, got {size[0]}x{size[1]}")
         if alpha is not None and (alpha.shape != (size[1], size[0]) or alpha.dtype != np.uint8):
             raise ValueError(f"alpha must be {(size[1], size[0])} uint8 like the picture, got {_kind(alpha)}")
-        exact = pts if isinstance(pts, Fraction) else Fraction(pts)
-        values = (rgb, alpha, captured_s, duration_s, index, planes, exact, size)
+        values = (rgb, alpha, captured_s, duration_s, index, planes, _exact(pts), size)
         for name, value in zip(self.__slots__, values, strict=True):
             object.__setattr__(self, name, value)
 
@@ -211,6 +212,18 @@ class Frame:
     def __repr__(self) -> str:
         kind = "rgb" if self.planes is None else f"{self.planes.bits}-bit planes"
         return f"Frame({self.size_px[0]}x{self.size_px[1]} {kind}, index={self.index}, pts={float(self.pts):.3f} s)"
+
+
+def _exact(pts: object) -> Fraction:
+    if isinstance(pts, Fraction):
+        return pts
+    number: Any = float(pts) if isinstance(pts, (np.floating, np.integer)) else pts
+    try:
+        if not isinstance(number, str):  # Fraction would read it
+            return Fraction(number)
+    except (TypeError, ValueError, OverflowError):
+        pass
+    raise ValueError(f"pts is {pts!r}; expected seconds, a finite number")
 
 
 def _again(

@@ -245,6 +245,9 @@ class TestOnesOwnSegmenter:
             (lambda alpha: np.where(alpha > 0.5, np.nan, alpha), "answers nan to nan"),
             (lambda alpha: alpha[:, None], r"answers \(\d, 1, 256, 256\) to \d crops"),
             (lambda alpha: list(alpha), "answers list to"),
+            (lambda alpha: alpha.astype(str), "answers <U32; expected an array of numbers"),
+            (lambda alpha: alpha.astype(object), "answers object; expected"),
+            (lambda alpha: alpha.astype(complex), "answers complex128; expected"),
         ],
     )
     def test_what_is_no_alpha_is_told(
@@ -314,6 +317,10 @@ class TestFramesOfOnesOwn:
         for expected in itertools.islice(headstream.cut_video(head_clip), 6):
             cutout = cutter.cut(headstream.Frame(planes=expected.frame.planes, pts=expected.frame.pts))
             assert np.array_equal(cutout.alpha, expected.alpha)
+
+    def test_an_array_is_no_frame(self, portrait: UInt8Array) -> None:
+        with pytest.raises(UsageError, match=r"got ndarray; wrap it: headstream.Frame\(array, pts=seconds\)"):
+            headstream.head_cutter().cut(portrait)  # type: ignore[arg-type]
 
     def test_its_words_are_checked(self) -> None:
         with pytest.raises(UsageError, match="heads is 'larget'"):

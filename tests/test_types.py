@@ -87,6 +87,23 @@ def test_times_are_exact_also_those_of_a_clock() -> None:
     assert isinstance(frame.pts, Fraction)
     assert frame.pts == Fraction(0.1) != Fraction(1, 10)
     assert isinstance(copy.copy(frame).pts, Fraction)
+    for number in (np.float32(0.1), np.float64(0.1), np.longdouble(0.25), np.int64(3), np.uint8(3), 3):
+        pts = Frame(pattern(6, 4, 0), pts=number).pts
+        assert pts == Fraction(float(number))
+        assert type(pts.numerator) is int
+
+
+@pytest.mark.parametrize("pts", [float("nan"), np.float32("inf"), "0.5", None, 1j, np.zeros(1), np.str_("1")])
+def test_times_are_finite_numbers(pts: Any) -> None:
+    with pytest.raises(ValueError, match="pts is .*; expected seconds, a finite number"):
+        Frame(pattern(6, 4, 0), pts=pts)
+
+
+@pytest.mark.parametrize("shape", [(0, 0), (0, 6), (4, 0)])
+def test_a_frame_has_pixels(shape: tuple[int, int]) -> None:
+    for picture in ({"rgb": np.zeros((*shape, 3), np.uint8)}, {"planes": grey(*shape)}):
+        with pytest.raises(ValueError, match=f"at least one pixel, got {shape[1]}x{shape[0]}"):
+            Frame(**picture)
 
 
 def test_a_frame_holds_rgb_or_planes() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 
+import numpy as np
+
 from headstream.errors import UsageError
 from headstream.nets.hub import is_hub_name
 from headstream.segment.crops import CropSegmenter
@@ -12,6 +14,7 @@ from headstream.segment.registry import find_model, is_shipped
 
 _ONNX_FILES = (".onnx", ".json")  # the network, or a card of one
 _TORCH_FILES = {".pt", ".ckpt", ".safetensors"}
+_MOST_THREADS = 256  # a crop is small: more are a slip, and each would be started
 _OTHERS_FILES = {".pth", ".bin", ".h5", ".tflite", ".toml"}  # nothing we read, and no hub's name either
 
 
@@ -26,10 +29,14 @@ def load_segmenter(
     with HF_HUB_OFFLINE=1), and not where a folder ``owner`` is here.
     device: "auto", "cpu", "cuda", and for ONNX "tensorrt", "coreml", "directml", for torch "mps"; a device that is not here
     is an error, never a silent fall-back. Where "auto" finds a GPU that does not start, it says so and takes the CPU.
-    threads: of ONNX Runtime.  fast: whether "default" means the weights for video and not those for photos.
-    Raises UsageError for a name, file or word for a device that there is not, ModelError for weights that are not what they
-    should be.
+    threads: of ONNX Runtime, 1 to 256; None is as many as cores, up to 4.
+    fast: whether "default" means the weights for video and not those for photos.
+    Raises UsageError for a name, file, word for a device or number of threads that there is not, ModelError for weights
+    that are not what they should be.
     """
+    whole = isinstance(threads, (int, np.integer)) and not isinstance(threads, bool)
+    if threads is not None and not (whole and 1 <= threads <= _MOST_THREADS):
+        raise UsageError(f"threads is {threads!r}; expected a whole number from 1 to {_MOST_THREADS}, or None")
     path = Path(name).expanduser()
     name = str(path) if str(name).startswith("~") else str(name)
     on_hub = _is_on_hub(name)

@@ -30,6 +30,8 @@ def _checked(alpha: object, shape: tuple[int, ...], segmenter: Segmenter) -> Flo
     if not isinstance(alpha, np.ndarray) or alpha.shape != shape:
         told = f"{alpha.shape}" if isinstance(alpha, np.ndarray) else type(alpha).__name__
         raise ModelError(f"{name}.predict answers {told} to {shape[0]} crops; expected an array {shape}")
+    if alpha.dtype.kind not in "fiub":
+        raise ModelError(f"{name}.predict answers {alpha.dtype}; expected an array of numbers, alpha from 0 to 1")
     found = np.array(alpha, np.float32, order="C")  # a copy: it is changed in place, and may lie in a buffer used again
     low, high = float(found.min()), float(found.max())
     if not (low >= -0.02 and high <= 1.02):  # so is NaN

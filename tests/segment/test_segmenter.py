@@ -83,6 +83,12 @@ def test_no_more_threads_than_cores_that_may_be_used(monkeypatch: pytest.MonkeyP
     assert load_segmenter(threads=2).threads == 2
 
 
+@pytest.mark.parametrize("threads", ["2", 1.5, 0, -1, 257, 100_000, True])
+def test_threads_are_a_number_of_them(threads: Any) -> None:
+    with pytest.raises(UsageError, match=f"threads is {threads!r}; expected a whole number from 1 to 256, or None"):
+        load_segmenter(threads=threads)
+
+
 def test_several_threads_may_ask_at_once(segmenter: CropSegmenter, crop: UInt8Array) -> None:
     expected = segmenter.predict(crop[None])
     wrong: list[float] = []
