@@ -14,9 +14,8 @@ class StageTimes:
 
     def __init__(self, clock: Clock = time.perf_counter) -> None:
         self._clock = clock
-        self._totals: dict[
-            str, tuple[float, int]
-        ] = {}  # seconds, frames: in one, so that readers find what belongs together
+        # Seconds and frames in one, so that whoever reads meanwhile finds what belongs together.
+        self._totals: dict[str, tuple[float, int]] = {}
 
     @contextmanager
     def stage(self, name: str, frames: int = 1) -> Iterator[None]:

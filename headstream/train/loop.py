@@ -324,9 +324,8 @@ class Trainer:
         scored = None
         if self.data.validation:
             scored = score(self.predict, self.spec.outputs, self.data.validation, self.spec.side)
-        loss = (
-            None if self._loss_mean is None else round(self._loss_mean, 5)
-        )  # None: a checkpoint of before it was kept
+        # None: a checkpoint of before it was kept.
+        loss = None if self._loss_mean is None else round(self._loss_mean, 5)
         row: dict[str, Any] = {"step": self.step, "loss": loss}
         with held_interrupts():  # half of it kept would be taken for all: no later score might be as good
             try:
