@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -410,7 +412,7 @@ def test_one_session_at_a_time_records_a_file(head_clip: Path, tmp_path: Path) -
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "wanted", [{"preview": True}, {"virtual_camera": True, "virtual_camera_name": "nosuch"}, {"record": "folder.mp4"}]
+    "wanted", [{"preview": True}, {"virtual_camera": True, "virtual_camera_name": "nosuch"}, {"record": "o.mp4"}]
 )
 def test_an_output_that_cannot_be_made_leaves_no_background_open(
     wanted: dict[str, Any], head_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -425,7 +427,11 @@ def test_an_output_that_cannot_be_made_leaves_no_background_open(
     for name in ("DISPLAY", "WAYLAND_DISPLAY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("sys.platform", "linux")
-    (tmp_path / "folder.mp4").mkdir()
+
+    def full(path: Path) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("headstream.sinks.take.GrowingFile", full)
     wanted = {name: tmp_path / value if name == "record" else value for name, value in wanted.items()}
     target = LiveTarget("file", head_clip.name, address=str(head_clip))
     with pytest.raises(SinkError):
