@@ -35,7 +35,7 @@ _LOOKS = 3  # at a head, besides the first: on, as long as hair goes on beyond t
 
 @dataclass(frozen=True)
 class HeadStages:
-    """What each stage made of one head. crop: (S, S, 3) uint8; crop_alpha: (S, S) float32; head and layer as cut."""
+    """What each stage made of one head. crop: (S, S, 3) uint8; crop_alpha: (S, S) float32; head and cutout as cut."""
 
     head: Head
     crop: UInt8Array
