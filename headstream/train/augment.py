@@ -16,12 +16,12 @@ from typing import Any
 import cv2
 import numpy as np
 
+from headstream.colour import PAD
 from headstream.track.framing import ROOM
 from headstream.train.disturb import Rng, backdrop_crop, camera, occlude
 from headstream.train.picture import BODY, HEAD, Picture, by_planes
 from headstream.types import UInt8Array
 
-PAD = 127  # what lies beyond a picture's border: 0 once normalised, like a convolution's own padding
 Matrix = np.ndarray[Any, np.dtype[np.float64]]
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
 

@@ -22,14 +22,13 @@ from headstream.errors import UsageError
 from headstream.train.augment import Composer
 from headstream.train.config import DataConfig, TrainConfig
 from headstream.train.data import DataSet, read_names
+from headstream.train.disturb import Rng
 from headstream.train.faces import find_faces
 from headstream.train.picture import BASE_PLANES, BODY, HEAD, TARGETS, Picture
 from headstream.train.truth import BY_FACE, tells
 from headstream.types import UInt8Array
 
 log = logging.getLogger(__name__)
-
-Rng = np.random.Generator
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,12 @@ from headstream.types import Box, UInt8Array
 BASE_PLANES = ("head", "hair", "body")
 HEAD, HAIR, BODY = range(3)
 # The 18 parts of CelebAMask-HQ, in the order of its flat label maps, from 1 on.
-PARTS = (
+CELEBA_PARTS = (
     "skin", "nose", "glasses", "left_eye", "right_eye", "left_brow", "right_brow", "left_ear", "right_ear",
     "mouth", "upper_lip", "lower_lip", "hair", "hat", "earring", "necklace", "neck", "cloth",
 )  # fmt: skip
 # What each plane is made of, as numbers of the flat label maps.
-PLANE_CLASSES: dict[str, tuple[int, ...]] = {part: (k,) for k, part in enumerate(PARTS, 1)} | {
+PLANE_CLASSES: dict[str, tuple[int, ...]] = {part: (k,) for k, part in enumerate(CELEBA_PARTS, 1)} | {
     "head": tuple(range(1, 16)),
     "body": (16, 17, 18),
     "face": (1, 2, 3, 4, 5, 6, 7, 10, 11, 12),
@@ -27,7 +27,7 @@ TARGETS: dict[str, tuple[str, ...]] = {
     "head": ("head",),
     "hair": ("hair",),
     "face": ("face",),
-    "parts": tuple(PARTS),
+    "parts": CELEBA_PARTS,
 }
 LARGEST_SIDE_PX = 640  # of a picture to learn from: over twice the side of a network input
 

@@ -14,7 +14,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from headstream.train.augment import PAD, Matrix, head_middle, warp
+from headstream.colour import PAD
+from headstream.train.augment import Matrix, head_middle, warp
 from headstream.train.data import DataSet
 from headstream.train.picture import Picture
 from headstream.types import Float32Array, UInt8Array

@@ -16,7 +16,7 @@ from PIL import Image
 
 from headstream.errors import SourceError, UsageError
 from headstream.imagefile import read_image
-from headstream.train.picture import BASE_PLANES, PARTS, PLANE_CLASSES
+from headstream.train.picture import BASE_PLANES, CELEBA_PARTS, PLANE_CLASSES
 from headstream.types import Box, UInt8Array
 
 if TYPE_CHECKING:
@@ -118,9 +118,9 @@ def _truth(planes: tuple[str, ...], shape: tuple[int, int], found: dict[str, tup
 
 
 def _from_label_map(data: DataSet, name: str, label: UInt8Array) -> tuple[UInt8Array, UInt8Array]:
-    if label.max(initial=0) > len(PARTS):
+    if label.max(initial=0) > len(CELEBA_PARTS):
         raise SourceError(
-            f"{data.truth_path(name) or name}: is no map of classes 0 to {len(PARTS)}: it holds {label.max()}"
+            f"{data.truth_path(name) or name}: is no map of classes 0 to {len(CELEBA_PARTS)}: it holds {label.max()}"
         )
     table = np.zeros((256, len(data.planes)), np.uint8)
     for k, plane in enumerate(data.planes):

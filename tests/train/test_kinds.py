@@ -20,7 +20,7 @@ from headstream.errors import SourceError, UsageError
 from headstream.train.data import DataSet, read_names
 from headstream.train.leaks import difference_hash, duplicates_between
 from headstream.train.packed import pack
-from headstream.train.picture import BASE_PLANES, BODY, HAIR, HEAD, PARTS, TARGETS
+from headstream.train.picture import BASE_PLANES, BODY, CELEBA_PARTS, HAIR, HEAD, TARGETS
 from headstream.train.truth import read_grey, tells
 from headstream.types import UInt8Array
 
@@ -70,7 +70,7 @@ class TestKinds:
         _, label = face(7)
         for part in ("skin", "neck", "cloth", "nose"):
             found = picture.target[::2, ::2, planes.index(part)] > 0
-            assert (found == (label == PARTS.index(part) + 1)).all()
+            assert (found == (label == CELEBA_PARTS.index(part) + 1)).all()
 
     def test_a_folder_of_pictures_and_masks(self, tmp_path: Path) -> None:
         folders(tmp_path, "images", "masks")

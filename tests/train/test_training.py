@@ -24,7 +24,7 @@ from headstream.nets.zoo import NetSpec, build  # noqa: E402
 from headstream.segment.load import load_segmenter  # noqa: E402
 from headstream.segment.onnx import OnnxSegmenter  # noqa: E402
 from headstream.segment.registry import read_card  # noqa: E402
-from headstream.train.augment import PAD, Composer, below_picture, framing, head_extent, warp  # noqa: E402
+from headstream.train.augment import Composer, below_picture, framing, head_extent, warp  # noqa: E402
 from headstream.train.config import TrainConfig, load_config  # noqa: E402
 from headstream.train.data import DataSet  # noqa: E402
 from headstream.train.export import Deployed, Finish, export_onnx, finished, write_card  # noqa: E402
@@ -308,11 +308,6 @@ class TestAugment:
         half = below_picture(np.array([[1.0, 0, 0], [0, 1.0, 0]]), 64, 33)
         assert half[40:].all()
         assert not half[:32].any()
-
-    def test_padding_is_the_tracker_crops_padding(self) -> None:
-        from headstream import colour
-
-        assert PAD == colour.PAD
 
 
 class TestLosses:
