@@ -75,26 +75,8 @@ def export_int8(
     """
     onnx_runtime()
     import onnx
-    from onnxruntime.quantization import (
-        CalibrationDataReader,
-        CalibrationMethod,
-        QuantFormat,
-        QuantType,
-        quantize_static,
-    )
+    from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
-
-    class Reader(CalibrationDataReader):
-        def __init__(self) -> None:
-            self._done = 0
-
-        def get_next(self) -> dict[str, Any] | None:
-            if self._done == len(crops):
-                return None
-            self._done += 1
-            if progress is not None:
-                progress(self._done, len(crops))
-            return {"rgb": crops[self._done - 1][None]}
 
     with _quiet(), whole_file(out) as part, tempfile.TemporaryDirectory() as folder:
         plain, ready = Path(folder) / "plain.onnx", Path(folder) / "ready.onnx"
@@ -110,7 +92,7 @@ def export_int8(
         quantize_static(
             str(ready),
             str(part),
-            Reader(),
+            _Reader(crops, progress),
             quant_format=QuantFormat.QDQ,
             per_channel=True,
             activation_type=QuantType.QUInt8,
@@ -126,6 +108,21 @@ def export_int8(
         make_faster(part)
         if finish:
             finish.written_to(part)
+
+
+class _Reader:
+    """Hands the quantiser one crop after the other, as its ``CalibrationDataReader``: whatever has ``get_next`` is one."""
+
+    def __init__(self, crops: UInt8Array, progress: Callable[[int, int], None] | None) -> None:
+        self._crops, self._progress, self._done = crops, progress, 0
+
+    def get_next(self) -> dict[str, UInt8Array] | None:
+        if self._done == len(self._crops):
+            return None
+        self._done += 1
+        if self._progress is not None:
+            self._progress(self._done, len(self._crops))
+        return {"rgb": self._crops[self._done - 1][None]}
 
 
 @contextmanager
