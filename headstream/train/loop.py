@@ -17,19 +17,18 @@ from torch import Tensor, nn
 
 from headstream.errors import ModelError, SourceError
 from headstream.interrupts import held_interrupts
-from headstream.nets.checkpoint import load_checkpoint
 from headstream.nets.zoo import as_called
 from headstream.sinks.partial import make_parents
 from headstream.train.config import TrainConfig
 from headstream.train.hardware import Hardware, out_of_memory, worker_lost
 from headstream.train.history import History
+from headstream.train.keeping import Keeper, RunState, name_validated
 from headstream.train.loader import batches, open_data
 from headstream.train.log import RunLog
 from headstream.train.losses import matte_loss
-from headstream.train.record import record_of, validation_changed
-from headstream.train.saving import write_checkpoint
+from headstream.train.record import record_of
 from headstream.train.score import Score, score
-from headstream.train.start import build_net, initial_file, parameter_groups, rate_factor, spec_of
+from headstream.train.start import adamw, build_net, initial_file, rate_factor, spec_of
 from headstream.train.teachers import Teachers
 from headstream.types import Float32Array, UInt8Array
 
@@ -84,38 +83,27 @@ class Trainer:
         self._called = self.on.spread(as_called(self.net, self.spec).to(self.on.device))
         self._averaged = as_called(self.ema, self.spec).to(self.on.device)
         self._teachers = Teachers([Path(path) for path in config.teachers], config.outputs, self.on.device)
-        self.optimizer = self._adamw(config)
+        self.optimizer = adamw(self.net, config, self.on.device)
         self.scaler = self.on.scaler()
-        self.step, self.best, self._best_step = 0, 0.0, 0
-        self._loss_mean: float | None = None  # running, of the steps done; None before the first
-        self.saved_step: int | None = None  # what last.pt holds
         self._whole = True  # no step is half done
         self.history = History(record_of(config, self.data, self.on.device), [command] if command else [])
+        self.state = RunState(self.net, self.ema, self.optimizer, self.scaler, self.spec, self.history)
+        self._keeper = Keeper(out, self.state, config, self.on)
+
+    @property
+    def step(self) -> int:
+        """How many are done."""
+        return self.state.step
+
+    @property
+    def saved_step(self) -> int | None:
+        """What last.pt holds; None before it was written or taken up."""
+        return self._keeper.saved_step
 
     @property
     def result(self) -> Path:
         """The checkpoint to take: the best this run has seen, or its last where nothing is scored."""
-        best = self.out / "best.pt"
-        return best if self.best and best.exists() else self.out / "last.pt"
-
-    def _adamw(self, config: TrainConfig) -> torch.optim.AdamW:
-        return torch.optim.AdamW(parameter_groups(self.net, config), fused=self.on.device.type != "mps")
-
-    def save(self, path: Path) -> None:
-        """Write everything needed to go on, and what made it. Raises SinkError; what was there before is there then."""
-        state = {
-            "net": self.net.state_dict(),
-            "ema": self.ema.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "scaler": self.scaler.state_dict(),
-            "step": self.step,
-            "loss_mean": self._loss_mean,
-            "best": self.best,
-            "best_step": self._best_step,
-            "spec": self.spec.as_dict(),
-            "history": self.history.as_dict(),
-        }
-        write_checkpoint(state, path)
+        return self._keeper.result
 
     def resume(self, *, change: bool = False) -> bool:
         """Continue from last.pt if there is one.
@@ -123,38 +111,7 @@ class Trainer:
         change: go on where settings or data are others than before; what changed is kept for the card.
         Raises UsageError naming what differs, where that changes the numbers and is not asked for.
         """
-        path = self.out / "last.pt"
-        if not path.exists():
-            return False
-        state = load_checkpoint(path)
-        if missing := {"net", "optimizer", "scaler", "step", "best", "best_step"} - state.keys():
-            raise ModelError(f"{path}: no run goes on from it, {', '.join(sorted(missing))} missing; name it as init")
-        shapes = ({k: v.shape for k, v in weights.items()} for weights in (state["net"], self.net.state_dict()))
-        different = self.history.take_up(state, self.spec, path, fits=next(shapes) == next(shapes), change=change)
-        self.net.load_state_dict(state["net"])
-        self.ema.load_state_dict(state["ema"])
-        self._load_optimizer(state)
-        self.scaler.load_state_dict(state["scaler"])
-        self.step, self.best, self._best_step = state["step"], state["best"], state["best_step"]
-        self._loss_mean = state.get("loss_mean")
-        self.saved_step = self.step
-        if validation_changed(different):
-            self.best, self._best_step, self.history.scores = 0.0, self.step, {}
-        return True
-
-    def _load_optimizer(self, state: dict[str, Any]) -> None:
-        """Its moments, parameter by parameter: rates are the configuration's, and may be grouped otherwise than before."""
-        told = state.get("history", self.history.as_dict())["record"]["config"]
-        rates = {key: told[key] for key in ("encoder_lr", "decoder_lr", "weight_decay")}
-        before = self._adamw(dataclasses.replace(self.config, **rates))
-        try:
-            before.load_state_dict(state["optimizer"])
-        except ValueError as error:
-            raise ModelError(
-                f"{self.out / 'last.pt'}: its optimiser does not fit these settings ({error}); set encoder_lr, decoder_lr "
-                f"and weight_decay as they were, or name it as init in another --out"
-            ) from error
-        self.optimizer.state.update(before.state)
+        return self._keeper.resume(change=change)
 
     def run(self, report: Callable[[Progress], None] | None = None) -> None:
         """Train to the end. On an interrupt the state is saved before it is passed on; not on a second one within a step,
@@ -164,7 +121,7 @@ class Trainer:
         (the state is saved each time), SinkError when it cannot be saved.
         """
         if self.on.leads:
-            self._name_validated()
+            name_validated(self.data, self.out)
         try:
             with contextlib.closing(self._steps()) as steps:
                 for progress in steps:
@@ -172,27 +129,16 @@ class Trainer:
                         report(progress)
         except (KeyboardInterrupt, SourceError):
             if self._whole:
-                self._save_last()
+                self._keeper.save_last()
             raise
         except (RuntimeError, MemoryError) as error:
             if worker_lost(error):
                 raise ModelError(self._worker_advice()) from error
             if not out_of_memory(error):
                 raise
-            self._save_last()
+            self._keeper.save_last()
             raise ModelError(self._memory_advice()) from error
-        self._save_last()
-
-    def _name_validated(self) -> None:
-        for number, data in enumerate(self.data.validated, 1):  # as on the card: a folder may be named twice
-            if data is not None:
-                path = self.out / f"validation-{number}-{data.root.name}.txt"
-                path.write_text("\n".join(data.names) + "\n", encoding="utf-8")
-
-    def _save_last(self) -> None:
-        if self.on.leads:
-            self.save(self.out / "last.pt")
-            self.saved_step = self.step
+        self._keeper.save_last()
 
     def _memory_advice(self) -> str:
         config = self.config
@@ -206,7 +152,7 @@ class Trainer:
     def _worker_advice(self) -> str:
         """It may be told in the middle of a step, as a signal is: that is not kept."""
         if self._whole:
-            self._save_last()
+            self._keeper.save_last()
         return (
             f"a process that makes samples was ended at step {self.step}, as the system does where memory runs out; the same "
             f"command goes on from step {self.saved_step or 0}: set fewer workers than {self.config.workers}, or a smaller "
@@ -227,13 +173,14 @@ class Trainer:
             with held_interrupts():  # half a step would be in the weights, and not in the count
                 self._whole = False
                 loss = self._train_step(given, weights)
-                self._loss_mean = loss if self._loss_mean is None else 0.98 * self._loss_mean + 0.02 * loss
-                self.step += 1
+                mean = self.state.loss_mean
+                self.state.loss_mean = mean = loss if mean is None else 0.98 * mean + 0.02 * loss
+                self.state.step += 1
                 self.history.seconds = before + time.monotonic() - started
                 self._whole = True
             rate = (self.step - first) / (self.history.seconds - before)
             left = (config.steps - self.step) / rate
-            progress = Progress(self.step, config.steps, self._loss_mean, rate * config.batch, left)
+            progress = Progress(self.step, config.steps, mean, rate * config.batch, left)
             if self.on.leads and self._due():
                 progress.score = self._evaluate()
             yield progress
@@ -254,7 +201,7 @@ class Trainer:
         config = self.config
         if not (config.patience and self.data.validation) or self.step % config.evaluate_every:
             return False
-        stale = self.step - self._best_step >= config.patience * config.evaluate_every
+        stale = self.step - self.state.best_step >= config.patience * config.evaluate_every
         if not self.on.agreed(stale):  # only the leading process has seen the scores
             return False
         log.info("no better score in %d evaluations; stopping early", config.patience)
@@ -324,28 +271,17 @@ class Trainer:
         scored = None
         if self.data.validation:
             scored = score(self.predict, self.spec.outputs, self.data.validation, self.spec.side)
-        # None: a checkpoint of before it was kept.
-        loss = None if self._loss_mean is None else round(self._loss_mean, 5)
+        mean = self.state.loss_mean  # None: a checkpoint of before it was kept
+        loss = None if mean is None else round(mean, 5)
         row: dict[str, Any] = {"step": self.step, "loss": loss}
         with held_interrupts():  # half of it kept would be taken for all: no later score might be as good
             try:
                 self._log.add(row | (scored.as_row() if scored else {}))
                 if scored is not None:
-                    self._keep_if_best(scored)
+                    self._keeper.keep_if_best(scored)
             finally:  # the last: what it tells as evaluated is in the log, and what failed on the way is made up for
-                self._save_last()
+                self._keeper.save_last()
         return scored
-
-    def _keep_if_best(self, scored: Score) -> None:
-        before = self.history.scores, self.best, self._best_step
-        self.history.scores = {"step": self.step} | scored.as_row()
-        if scored.chosen_by > self.best:
-            self.best, self._best_step = scored.chosen_by, self.step
-            try:
-                self.save(self.out / "best.pt")
-            except BaseException:  # then it is not the best there is, and is scored anew when the run goes on
-                self.history.scores, self.best, self._best_step = before
-                raise
 
     @torch.no_grad()
     def predict(self, rgb: UInt8Array) -> Float32Array:

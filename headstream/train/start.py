@@ -100,6 +100,11 @@ def parameter_groups(net: nn.Module, config: TrainConfig) -> list[dict[str, Any]
     return [{"params": p, "lr": lr, "base_lr": lr, "weight_decay": decay} for (lr, decay), p in groups.items()]
 
 
+def adamw(net: nn.Module, config: TrainConfig, device: torch.device) -> torch.optim.AdamW:
+    """The optimiser of a run of ``net``, which is on the device."""
+    return torch.optim.AdamW(parameter_groups(net, config), fused=device.type != "mps")
+
+
 def rate_factor(step: int, config: TrainConfig) -> float:
     """Share of the base rate at a step.
 

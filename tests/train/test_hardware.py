@@ -72,7 +72,7 @@ def test_accumulated_batches_weigh_as_one(sets: Path, config: Path) -> None:  # 
 
 def test_it_stops_early_when_nothing_gets_better(sets: Path, config: Path) -> None:  # noqa: F811
     run = trainer(sets, config, evaluate_every=1, patience=2, steps=50, encoder_lr=0.0, decoder_lr=0.0)
-    run.best = 2.0  # no score will ever beat it
+    run.state.best = 2.0  # no score will ever beat it
     run.run()
     assert run.step == 2
     again = trainer(sets, config, evaluate_every=1, patience=2, steps=50, encoder_lr=0.0, decoder_lr=0.0)

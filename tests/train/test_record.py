@@ -118,12 +118,12 @@ class TestTakingUp:
         assert trainer(sets, config, steps=4, encoder_lr=1e-4, decoder_lr=1e-4).resume()
 
     def test_scores_of_other_pictures_are_forgotten(self, done: Trainer, sets: Path, config: Path) -> None:  # noqa: F811
-        done.best = 0.9
-        done.save(done.out / "last.pt")
+        done.state.best = 0.9
+        done.state.save(done.out / "last.pt")
         (config.parent / "held.txt").write_text("01\n")
         again = trainer(sets, config)
         again.resume(change=True)
-        assert again.best == 0.0
+        assert again.state.best == 0.0
 
     def test_older_checkpoints_go_on(
         self,
@@ -510,7 +510,7 @@ class TestWhatGoesWrong:
     def test_a_full_disk_leaves_the_last_checkpoint(self, done: Trainer) -> None:
         before = (done.out / "last.pt").read_bytes()
         with files_of_at_most(len(before) // 2), pytest.raises(SinkError, match=r"last.pt: the file grew past"):
-            done.save(done.out / "last.pt")
+            done.state.save(done.out / "last.pt")
         assert (done.out / "last.pt").read_bytes() == before
         assert not list(done.out.glob("*part*"))
 
@@ -612,7 +612,7 @@ class TestWhatGoesWrong:
         assert not (run.out / "best.pt").exists()
         again = trainer(sets, config, evaluate_every=50)
         assert again.resume()
-        again.best = -1.0  # whatever the score is, it is better
+        again.state.best = -1.0  # whatever the score is, it is better
         again.run()
         assert again.history.scores["step"] == again.step == 2
         assert load_checkpoint(again.out / "best.pt")["best_step"] == 2
@@ -635,7 +635,7 @@ class TestWhatGoesWrong:
     ) -> None:
         """A first one waits; after a second one it is scored and saved when the run goes on."""
         run = trainer(sets, config, evaluate_every=2)
-        run.best = -1.0  # whatever the score is, it is better
+        run.state.best = -1.0  # whatever the score is, it is better
         with monkeypatch.context() as patched:
             save = torch.save
 
@@ -651,7 +651,7 @@ class TestWhatGoesWrong:
         again = trainer(sets, config, evaluate_every=2)
         assert again.resume()
         again.run()
-        assert load_checkpoint(again.out / "best.pt")["best"] == again.best > -1.0
+        assert load_checkpoint(again.out / "best.pt")["best"] == again.state.best > -1.0
         assert len((run.out / "log.csv").read_text().splitlines()) == 2
 
     @pytest.mark.parametrize("writes", range(6))
@@ -664,10 +664,10 @@ class TestWhatGoesWrong:
     ) -> None:
         """Wherever that is, among the files of two evaluations: log, best and last."""
         whole = trainer(sets, config, "whole")
-        whole.best = -1.0  # whatever the score is, it is better
+        whole.state.best = -1.0  # whatever the score is, it is better
         whole.run()
         run, left = trainer(sets, config), iter(range(writes))
-        run.best = -1.0
+        run.state.best = -1.0
 
         def dying(function: Any) -> Any:
             def die(*arguments: Any) -> Any:
@@ -678,12 +678,12 @@ class TestWhatGoesWrong:
             return die
 
         with monkeypatch.context() as patched:
-            patched.setattr("headstream.train.loop.write_checkpoint", dying(write_checkpoint))
+            patched.setattr("headstream.train.keeping.write_checkpoint", dying(write_checkpoint))
             patched.setattr("headstream.train.log.whole_file", dying(whole_file))
             with pytest.raises(SystemExit):
                 run.run()
         again = trainer(sets, config)
-        again.best = -1.0
+        again.state.best = -1.0
         again.resume()
         again.run()
         assert (again.out / "log.csv").read_text() == (whole.out / "log.csv").read_text()
