@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from headstream.batch.job import OWN_FOLDER
 from headstream.errors import UsageError
 from headstream.sinks.partial import make_parents, sink_error
+from headstream.sinks.photo import check_folder
 
 # Where putting an object is all or nothing. Elsewhere it is put beside its name and renamed.
 OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oci", "oss", "r2", "hf"}
@@ -65,9 +66,24 @@ def mark_of(info: dict[str, Any]) -> str:
 
 
 class Storage(Protocol):
-    """A batch's output folder. Names are relative, with forward slashes; whatever is put appears at once and whole."""
+    """A batch's output folder. Names are relative, with forward slashes; whatever is put appears at once and whole.
+
+    text: its full name.  clear_is_cheap: whether ``clear`` may be called for what is most likely not there; on a store asking
+    for it costs too much.
+    """
 
     text: str
+    clear_is_cheap: bool
+
+    def check(self) -> None:
+        """Raise UsageError where it cannot be a folder for results, SinkError where it cannot be written, as far as can be
+        told before anything is."""
+
+    def prepare(self) -> None:
+        """Make room for the workers, before there are any. Raises SinkError."""
+
+    def sweep_work(self) -> None:
+        """Remove what is left of the work folders of workers that are gone."""
 
     def read(self, names: Sequence[str]) -> dict[str, bytes]:
         """Contents of those that are there."""
@@ -101,9 +117,25 @@ class Storage(Protocol):
 class LocalStorage:
     """A folder of this machine, or one that a cluster's machines share."""
 
+    clear_is_cheap = True
+
     def __init__(self, root: str) -> None:
         self.root = Path(local_path(root))
         self.text = str(self.root)
+        self._work = self.root / OWN_FOLDER / "work"
+
+    def check(self) -> None:
+        check_folder(self.root)
+
+    def prepare(self) -> None:
+        make_parents(self._work / "x")  # workers could not say in a line why they cannot
+
+    def sweep_work(self) -> None:
+        _sweep(self._work)
+        try:
+            self._work.rmdir()
+        except OSError:
+            pass  # another batch is at work there, or nothing ever was
 
     def read(self, names: Sequence[str]) -> dict[str, bytes]:
         found = {}
@@ -169,7 +201,7 @@ class LocalStorage:
             return  # there is none, or others have something there
 
     def work_folder(self) -> Path:
-        return own_folder(self.root / ".headstream" / "work")
+        return own_folder(self._work)
 
     def locate(self, name: str) -> str:
         return str(self.root / name)
@@ -202,14 +234,14 @@ def open_storage(out: str) -> Storage:
 def own_folder(parent: Path) -> Path:
     """This process' own folder in ``parent``, empty. Those of processes of this machine that are gone are removed."""
     host = re.sub(r"\W", "-", socket.gethostname())
-    sweep(parent)
+    _sweep(parent)
     own = parent / f"{host}.{os.getpid()}"
     shutil.rmtree(own, ignore_errors=True)
     make_parents(own / "x")
     return own
 
 
-def sweep(parent: Path) -> None:
+def _sweep(parent: Path) -> None:
     """Remove what dead processes of this machine left in ``parent``."""
     host = re.sub(r"\W", "-", socket.gethostname())
     for folder in _folders(parent):

@@ -23,6 +23,8 @@ _FINAL = {"NoCredentialsError", "PartialCredentialsError", "ImportError", "NotIm
 class RemoteStorage:
     """A folder that fsspec has a name for."""
 
+    clear_is_cheap = False
+
     def __init__(self, url: str) -> None:
         self.text = url.rstrip("/")
         self._system, self._root = file_system(self.text)
@@ -30,6 +32,15 @@ class RemoteStorage:
         protocol = self._system.protocol
         self._whole_puts = bool(OBJECT_STORES & set([protocol] if isinstance(protocol, str) else protocol))
         self._sizes: dict[str, int] | None = None
+
+    def check(self) -> None:
+        pass  # only a try would tell
+
+    def prepare(self) -> None:
+        pass  # folders come with what is put into them
+
+    def sweep_work(self) -> None:
+        pass  # it is nothing of the store's, and the next worker of this machine sees to it
 
     def read(self, names: Sequence[str]) -> dict[str, bytes]:
         found: dict[str, bytes] = {}

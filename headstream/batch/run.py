@@ -13,7 +13,7 @@ from dataclasses import replace
 from headstream.batch.inputs import find_items
 from headstream.batch.job import BatchJob, BatchProgress, BatchReport, Item, Setup
 from headstream.batch.ledger import split, with_identity
-from headstream.batch.places import LocalStorage, Storage, is_numbered, is_remote, local_path, open_storage, own_name
+from headstream.batch.places import Storage, is_numbered, is_remote, local_path, open_storage, own_name
 from headstream.batch.pool import InProcess, LocalPool, Pool
 from headstream.batch.sharing import Sharing
 from headstream.batch.worker import check_wish
@@ -22,8 +22,7 @@ from headstream.errors import UsageError
 from headstream.segment.load import pinned
 from headstream.segment.registry import find_model, is_shipped
 from headstream.sinks.clipfile import check_output
-from headstream.sinks.partial import make_parents
-from headstream.sinks.photo import RESULT, check_folder
+from headstream.sinks.photo import RESULT
 
 
 def run_batch(job: BatchJob, progress: Callable[[BatchProgress], None] | None = None) -> BatchReport:
@@ -42,15 +41,13 @@ def run_batch(job: BatchJob, progress: Callable[[BatchProgress], None] | None = 
     _check_parts(items, job)
     items = with_identity(items, job)
     storage = open_storage(job.out)
-    if isinstance(storage, LocalStorage):
-        check_folder(storage.root)
+    storage.check()
     if job.report is not None:
         check_output(job.report)
-    if isinstance(storage, LocalStorage):
-        make_parents(storage.root / own_name("work", "x"))  # workers could not say in a line why they cannot
+    storage.prepare()
     todo, finished = split(items, storage, resume=job.resume)
     report = BatchReport(len(items), results=storage.locate("results.jsonl"))
-    if isinstance(storage, LocalStorage):  # on a store asking for them costs too much
+    if storage.clear_is_cheap:
         for outcome in finished:
             if outcome.kind == "video":
                 storage.clear(own_name("pieces", outcome.place))

@@ -7,13 +7,12 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 from headstream.batch.films import Films
-from headstream.batch.job import OWN_FOLDER, BatchJob, BatchProgress, Item, Join, Outcome
+from headstream.batch.job import BatchJob, BatchProgress, Item, Join, Outcome
 from headstream.batch.ledger import write_result
 from headstream.batch.piecework import pieces_folder
-from headstream.batch.places import LocalStorage, Storage, sweep
+from headstream.batch.places import Storage
 from headstream.batch.pool import Event, Pool
 from headstream.errors import SinkError
 
@@ -71,8 +70,7 @@ class Sharing:
             ended = True
         finally:
             pool.close(now=not ended)
-            if isinstance(self._storage, LocalStorage):
-                _clear(self._storage.root / OWN_FOLDER / "work")
+            self._storage.sweep_work()
 
     def _feed(self, pool: Pool) -> None:
         now = time.monotonic()
@@ -143,11 +141,11 @@ class Sharing:
                 self._clear_pieces(item)
 
     def _clear_pieces(self, item: Item) -> None:
-        """Remove a film's, also those of an earlier run that was broken off; on a store asking for these costs too much."""
+        """Remove a film's, and where that is cheap also those of an earlier run that was broken off."""
         if item.kind == "photo":
             return
         try:
-            if item.number in self._films.begun or item.task is not None or isinstance(self._storage, LocalStorage):
+            if item.number in self._films.begun or item.task is not None or self._storage.clear_is_cheap:
                 self._storage.clear(pieces_folder(item))
         except SinkError:
             pass  # the next run with this film will see to it
@@ -205,11 +203,3 @@ class Sharing:
         """An outcome for every input that has one, in the inputs' order."""
         every = (self._refused.get(item.number) or self._outcomes.get(item.place) for item in items)
         return [outcome for outcome in every if outcome is not None]
-
-
-def _clear(work: Path) -> None:
-    sweep(work)
-    try:
-        work.rmdir()
-    except OSError:
-        pass  # another batch is at work there, or nothing ever was
