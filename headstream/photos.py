@@ -8,6 +8,7 @@ too, and a second time around the head that was found, where a face box says lit
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -66,7 +67,7 @@ class PhotoResult:
         full_body = is_far(tallest, height) and lowest <= top_part(height)
         return (0, 0, width, top_part(height) if full_body else height)
 
-    @property
+    @cached_property
     def cutout(self) -> Cutout:
         """All heads in one cut-out; without heads, an empty one."""
         if len(self.heads) == 1:

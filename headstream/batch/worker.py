@@ -12,19 +12,20 @@ from typing import TypeVar
 
 import cv2
 
+from headstream.album import only_first, write_cut
 from headstream.batch.job import FORMATS, MATTE_FORMATS, Item, Join, Kind, Outcome, Setup, Wish
 from headstream.batch.ledger import not_made, write_result
-from headstream.batch.patience import NoSuchNetworkError, ends_all, in_words, may_pass, patiently
+from headstream.batch.patience import may_pass, patiently
 from headstream.batch.piecework import look_at, piece_name, record, video_job
 from headstream.batch.places import is_numbered, is_remote, open_storage
 from headstream.batch.thumbnail import Thumbnail, thumbnail
 from headstream.capture.photo import read_photo
 from headstream.errors import HeadstreamError, SourceError, UsageError
+from headstream.failures import NoSuchNetworkError, ends_all, in_words
 from headstream.photos import PhotoCutter
 from headstream.pieces import Indivisible, Piece, cut_piece, join_pieces, piece_file
 from headstream.segment.load import load_segmenter
 from headstream.segment.registry import models_dir
-from headstream.sinks.photo import stages_figure, write_photo
 from headstream.timing import mean_of
 from headstream.track.finder import FaceFinder
 from headstream.video import Tools, check_job, cut_video_file
@@ -177,8 +178,8 @@ class Worker:
 
     def _cut_photo(self, item: Item, source: Path, outcome: Outcome) -> None:
         photo = read_photo(source)
-        if photo.pictures > 1:
-            outcome.notes.append(f"holds {photo.pictures} pictures; only the first was looked at")
+        if note := only_first(photo):
+            outcome.notes.append(note)
         options = cut_options(item.wish.heads, item.wish.part, item.wish.hair_color)
         tools = self._loaded("photo")
         outcome.device, outcome.model = tools.device, tools.model
@@ -187,11 +188,8 @@ class Worker:
         outcome.frames, outcome.frames_with_head = 1, int(bool(result.heads))
         outcome.stages_ms = cutter.times.mean_ms()
         if result.heads:
-            crops = [stage.crop_alpha for stage in result.heads]
-            cutout, heads = result.cutout, list(result.heads)
-            figure = stages_figure(photo.rgb, heads, result.searched_px, cutout) if item.wish.stages else None
-            write_photo(self._folder / "out", cutout, crops, icc=photo.icc, figure=figure)
-            outcome.thumbnail = thumbnail(cutout)
+            write_cut(self._folder / "out", photo, result, stages=item.wish.stages, times=cutter.times)
+            outcome.thumbnail = thumbnail(result.cutout)
             self._publish(item, outcome)
 
     def _publish(self, item: Item, outcome: Outcome) -> None:

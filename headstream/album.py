@@ -1,0 +1,204 @@
+"""Photos from file to file, one or many: what `headstream image` does, for any caller."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import KW_ONLY, dataclass, field
+from pathlib import Path
+
+from headstream.capture.photo import SUFFIXES, Photo, find_photos, read_photo
+from headstream.errors import HeadstreamError, SourceError, UsageError
+from headstream.failures import ends_all, in_words
+from headstream.photos import PhotoCutter, PhotoResult
+from headstream.pipeline import CutOptions
+from headstream.segment.load import load_segmenter
+from headstream.segment.registry import models_dir
+from headstream.sinks.photo import RESULT, check_folder, result_folder, save_png, stages_figure, write_photo
+from headstream.timing import StageTimes
+from headstream.track.finder import FaceFinder
+
+
+@dataclass(frozen=True)
+class PhotosJob:
+    """What to cut and where to. inputs: photos, folders of photos, patterns.  out: a folder, in which each photo gets one of its
+    own; of a single photo also a .png, the head alone.  stages: also write a figure of all stages."""
+
+    inputs: tuple[str, ...]
+    out: Path
+    _: KW_ONLY
+    stages: bool = False
+    options: CutOptions = field(default_factory=CutOptions)
+    model: str = "default"
+    device: str = "auto"
+
+
+@dataclass(frozen=True)
+class CutPhoto:
+    """A photo with heads, how many were cut, and the files that were written."""
+
+    path: Path
+    heads: int
+    outputs: tuple[Path, ...]
+
+
+@dataclass
+class PhotosReport:
+    """What became of a job. total: how many photos there are.  notes: on what was not cut of those that could be read.
+
+    failed: photos and what is wrong with them.  unreadable: whether none failed for another reason than that it cannot be read.
+    stopped: one failed in a way in which all others would.  left: how many were not tried then, or for an interrupt.
+    seconds: of loading the network and cutting.
+    """
+
+    total: int = 0
+    done: list[CutPhoto] = field(default_factory=list)
+    without_head: list[Path] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    failed: list[tuple[Path, str]] = field(default_factory=list)
+    unreadable: bool = True
+    stopped: bool = False
+    interrupted: bool = False
+    left: int = 0
+    seconds: float = 0.0
+    stages_ms: dict[str, float] = field(default_factory=dict)
+    device: str = ""
+    model: str = ""
+
+
+def cut_photos(job: PhotosJob, progress: Callable[[int, int], None] | None = None) -> PhotosReport:
+    """Cut the heads out of photos. One that fails is told of in the report; the rest goes on.
+
+    progress: called with the number of photos that were tried, and how many there are. On KeyboardInterrupt what is done stays
+    done, and the report says ``interrupted``. Raises UsageError, SinkError, ModelError before the first photo.
+    """
+    alone = _names_a_file(job.out)
+    if not alone:
+        check_folder(job.out)
+    photos, problems = find_photos(list(job.inputs), job.out)
+    if alone:
+        _check_alone(photos, job)
+    report = PhotosReport(len(photos) + len(problems), failed=list(problems))
+    started = time.monotonic()
+    segmenter = load_segmenter(job.model, device=job.device)
+    with FaceFinder(models_dir()) as finder:
+        run = _Run(job, PhotoCutter(segmenter, finder, job.options), report, alone=alone)
+        run.cut_all(photos, progress)
+    report.seconds = time.monotonic() - started
+    report.stages_ms = run.cutter.times.mean_ms()
+    report.device, report.model = segmenter.device, segmenter.card.name
+    return report
+
+
+def write_cut(folder: Path, photo: Photo, result: PhotoResult, *, stages: bool, times: StageTimes) -> list[Path]:
+    """Write what was cut of a photo, which has heads, into a folder of its own, see ``write_photo``; returns the files.
+
+    stages: also a figure of all stages.  times: gets the stage "write". Raises SinkError.
+    """
+    cutout, heads = result.cutout, list(result.heads)
+    figure = stages_figure(photo.rgb, heads, result.searched_px, cutout) if stages else None
+    crops = [stage.crop_alpha for stage in heads]
+    with times.stage("write"):
+        return write_photo(folder, cutout, crops, icc=photo.icc, figure=figure)
+
+
+def only_first(photo: Photo) -> str:
+    """What to tell of a file that holds more pictures than were looked at; "" of all others."""
+    return f"holds {photo.pictures} pictures; only the first was looked at" if photo.pictures > 1 else ""
+
+
+def _names_a_file(out: Path) -> bool:
+    """Whether ``out`` is meant for one picture and not for a folder. Raises UsageError for one that has no transparency, or no
+    name."""
+    if out.name.lower() in SUFFIXES:
+        raise UsageError(f"--out {out}: has no name before {out.name}; is a variable of the shell not set?")
+    kind = out.suffix.lower()
+    if kind not in SUFFIXES or (out.exists() and (out.is_dir() or kind != ".png")):
+        return False
+    if kind != ".png":
+        raise UsageError(f"--out {out}: a cut-out is a .png (RGBA); name one, or a folder for its masks, too")
+    return True
+
+
+def _check_alone(photos: list[Path], job: PhotosJob) -> None:
+    """Raise UsageError unless one photo's head goes into the file ``out``, and nothing else."""
+    out = job.out
+    if len(photos) > 1:
+        raise UsageError(f"--out {out} is one file, and there are {len(photos)} photos; name a folder")
+    if job.stages:
+        raise UsageError(f"--out {out} holds the head alone; for --stages, name a folder")
+    if photos and out.exists() and out.samefile(photos[0]):
+        raise UsageError(f"--out {out} is the photo itself; name another")
+
+
+class _Run:
+    """A job on its way. alone: ``job.out`` is a file."""
+
+    def __init__(self, job: PhotosJob, cutter: PhotoCutter, report: PhotosReport, *, alone: bool) -> None:
+        self._job, self._report, self._alone = job, report, alone
+        self.cutter = cutter
+        self._taken: set[str] = set()
+
+    def cut_all(self, photos: list[Path], progress: Callable[[int, int], None] | None) -> None:
+        """One after the other, until one fails in a way in which all others would, or Ctrl-C; what is done stays done."""
+        tried = 0
+        try:
+            for path in photos:
+                self._cut_one(path)
+                tried += 1
+                if progress is not None:
+                    progress(tried, len(photos))
+                if self._report.stopped:
+                    break
+        except KeyboardInterrupt:
+            self._report.interrupted = True
+        self._report.left = len(photos) - tried
+
+    def _cut_one(self, path: Path) -> None:
+        """One photo; whatever is wrong with it is noted and the next one goes on."""
+        try:
+            self._cut(path)
+        except Exception as error:  # whatever one odd file brings about, the others go on
+            foreseen = isinstance(error, (HeadstreamError, OSError, MemoryError))
+            if not foreseen and os.environ.get("HEADSTREAM_DEBUG"):
+                raise
+            self._report.failed.append((path, in_words(error, str(path))))
+            self._report.unreadable &= isinstance(error, SourceError)
+            self._report.stopped = ends_all(error) is not None
+
+    def _cut(self, path: Path) -> None:
+        folder, times = result_folder(self._job.out, path, self._taken), self.cutter.times
+        if RESULT.fullmatch(path.name) and path.resolve().parent == folder.resolve():
+            raise SourceError(f"{path}: its result would replace it; choose another --out")
+        with times.stage("decode"):
+            photo = read_photo(path)
+        result = self.cutter.cut(photo.rgb, photo.alpha)
+        if note := only_first(photo):
+            self._report.notes.append(f"{path}: {note}{_for_all(path)}")
+        if not result.heads:
+            self._report.without_head.append(path)
+            self._note_why(path, result)
+            return
+        if self._alone:
+            cutout = result.cutout
+            with times.stage("write"):
+                save_png(self._job.out, cutout.rgba(), photo.icc)
+            files = [self._job.out]
+        else:
+            files = write_cut(folder, photo, result, stages=self._job.stages, times=times)
+        self._report.done.append(CutPhoto(path, len(result.heads), tuple(files)))
+
+    def _note_why(self, path: Path, result: PhotoResult) -> None:
+        """What there is in a photo of which no head was cut."""
+        if result.believed:
+            seen = f"{result.believed} head{'s' if result.believed > 1 else ''}"
+            self._report.notes.append(f"{path}: {seen} in it, numbered from the largest on")
+        elif result.faces:
+            part = self._job.options.part
+            self._report.notes.append(f"{path}: something like a face is in it, but the network finds no {part} there")
+
+
+def _for_all(path: Path) -> str:
+    """How to cut the others, where the decoder of films knows the format."""
+    return f"; for all: headstream video {path} --out FILE" if path.suffix.lower() in {".gif", ".apng", ".png"} else ""
