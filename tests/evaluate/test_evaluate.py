@@ -20,7 +20,6 @@ from PIL import Image
 pytest.importorskip("jinja2")
 
 from headstream.cli import main
-from headstream.cli.evaluate import _labels, _opened
 from headstream.errors import ModelError
 from headstream.evaluate.charts import WIDTH, Series, chart
 from headstream.evaluate.metrics import (
@@ -32,6 +31,7 @@ from headstream.evaluate.metrics import (
     summarise,
     threshold_curve,
 )
+from headstream.evaluate.models import EvaluationJob, _labels, _opened
 from headstream.evaluate.report import best_of, charts, choose, write_report
 from headstream.evaluate.run import Evaluation, evaluate
 from headstream.segment.registry import find_model
@@ -258,7 +258,7 @@ def test_skin_is_scored_where_the_face_is(faces: Path, tmp_path: Path) -> None:
     (tmp_path / "labels").symlink_to(faces / "labels")
     (tmp_path / "labels.txt").write_text("\n".join(["null", "skin", *(f"shirt{k}" for k in range(11)), "hair"]) + "\n")
     (tmp_path / "names").write_text("1\n2\n")
-    opened = _opened(f"fullbody:{tmp_path}", tmp_path / "names", "head")
+    opened = _opened(EvaluationJob(("lite",), f"fullbody:{tmp_path}", tmp_path / "out", names=tmp_path / "names"))
     assert set(opened.faces) == set(opened.names) == {"1", "2"}
     picture = opened.load("1")
     assert ((picture.target[..., 0] & picture.known[..., 0]) > 0).sum() > 3000
