@@ -22,7 +22,7 @@ from headstream.dub.path import Placed
 from headstream.dub.trackfile import TrackReader
 from headstream.errors import SourceError, UsageError
 from headstream.matte.refine import HeadMatte, Layer
-from headstream.outputs import DirectCut, clip_of, frames_beyond, write_out
+from headstream.outputs import DirectCut, clip_of, frames_beyond
 from headstream.resume import work_folder
 from headstream.segment.crops import CropSegmenter
 from headstream.segment.places import predicted
@@ -32,6 +32,7 @@ from headstream.stream import timed
 from headstream.timing import StageTimes
 from headstream.tone import as_shown
 from headstream.types import Cutout, Frame
+from headstream.writing import write_out
 
 Progress = Callable[[int, int], None]
 NOTHING = Layer((0, 0, 0, 0), np.zeros((0, 0), np.uint8), None)

@@ -21,7 +21,7 @@ from headstream.fixes.spread import Outcome, reach, with_fixes
 from headstream.foresight import file_cutter
 from headstream.lock import locked
 from headstream.lookahead import FRAMES, with_look_ahead
-from headstream.outputs import Outputs, frames_beyond, give_up, open_outputs, shallower, write_out
+from headstream.outputs import Outputs, frames_beyond, open_outputs, shallower
 from headstream.pipeline import CutOptions
 from headstream.review.collect import Review, reviewed
 from headstream.review.page import write_page
@@ -33,6 +33,7 @@ from headstream.sinks.clipfile import check_output
 from headstream.sinks.formats import OutputFormat, output_format
 from headstream.track.finder import FaceFinder
 from headstream.types import Cutout
+from headstream.writing import give_up, write_out
 
 _MATTE_LAYOUTS = {"planes", "prores", "opaque"}
 

@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 
 from headstream.errors import SourceError
-from headstream.outputs import DirectCut, write_out
+from headstream.outputs import DirectCut
 from headstream.resume import work_folder
 from headstream.sinks.background import FixedPicture
 from headstream.sinks.formats import output_format
 from headstream.sinks.video import VideoSink
 from headstream.types import Cutout, Planes
+from headstream.writing import write_out
 from tests.media import frame_times, pattern
 from tests.sinks.test_video import clip, cutouts
 
