@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Sequence
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from headstream.capture.file import FileSource
 from headstream.fixes.read import Fix
@@ -28,9 +28,7 @@ from headstream.sinks.video import ClipInfo, VideoSink
 from headstream.stream import cut_stream
 from headstream.threads import Worker
 from headstream.types import Cutout
-
-if TYPE_CHECKING:
-    from headstream.video import VideoJob
+from headstream.videojob import VideoJob
 
 _DEPTHS = {"ffv1": 16, "png": 16, "prores_aw": 10, "prores_ks": 10}
 log = logging.getLogger(__name__)

@@ -19,7 +19,7 @@ from headstream.capture.survey import length_s
 from headstream.errors import HeadstreamError, SourceError
 from headstream.journal import versions
 from headstream.pieces import Indivisible, Made, Piece, check_divisible, piece_file, plan_pieces
-from headstream.video import VideoJob
+from headstream.videojob import VideoJob
 from headstream.words import cut_options
 
 

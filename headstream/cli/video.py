@@ -26,7 +26,7 @@ from headstream.words import cut_options
 
 if TYPE_CHECKING:
     from headstream.review.collect import Review
-    from headstream.video import VideoReport
+    from headstream.videojob import VideoReport
 
 
 def video(
