@@ -21,8 +21,9 @@ from typing import Any
 import numpy as np
 
 from headstream.cli.console import progress_bar, say
+from headstream.cropping import CropJob, crop_film
 from headstream.dub.trackfile import TrackReader
-from headstream.dubbing import CropJob, PasteJob, crop_film, paste_film
+from headstream.dubbing import PasteJob, paste_film
 from headstream.tracks import track_file
 
 

@@ -18,7 +18,8 @@ from headstream.apart import check_apart
 from headstream.capture.file import FileSource
 from headstream.capture.numbered import numbered_pictures, parse_rate
 from headstream.cli import main
-from headstream.dubbing import CropJob, PasteJob, crop_film, paste_film
+from headstream.cropping import CropJob, crop_film
+from headstream.dubbing import PasteJob, paste_film
 from headstream.errors import SourceError, UsageError
 from headstream.tracks import plot_track, track_file
 from headstream.types import UInt8Array

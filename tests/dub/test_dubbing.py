@@ -18,13 +18,14 @@ import pytest
 from headstream.alongtrack import check_sound, open_sinks
 from headstream.capture.file import FileSource
 from headstream.cli import main
+from headstream.cropping import CropJob, crop_film
 from headstream.dub.blend import blended
 from headstream.dub.pairing import Length, Paired, pairing_rule
 from headstream.dub.path import Square, head_path
 from headstream.dub.regions import region_mask, tightened
 from headstream.dub.trackfile import TrackedFrame, TrackedHead
 from headstream.dub.warp import clip_frame, covered, put_back, region_of
-from headstream.dubbing import CropJob, PasteJob, crop_film, paste_film
+from headstream.dubbing import PasteJob, paste_film
 from headstream.errors import SinkError, SourceError, UsageError
 from headstream.lock import locked
 from headstream.sinks.formats import output_format
