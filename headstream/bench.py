@@ -84,19 +84,9 @@ def bench_live(
     """
     segmenter = load_segmenter(model, device=device, fast=True)
     camera = SyntheticCamera(swaying_portrait(size_px), rate, warm_up_s + seconds)
-    arrived: dict[int, float] = {}
-    with_head: set[int] = set()
+    stamps = _Stamps()
     used_s, since_s = 0.0, 0.0
     first = round(warm_up_s * rate)
-
-    class Stamps(CountingSink):
-        def write(self, cutout: Cutout) -> None:
-            super().write(cutout)
-            assert cutout.frame.planes is not None
-            stamp = stamp_of(cutout.frame.planes.y)
-            arrived[stamp] = time.monotonic()
-            if cutout.heads:
-                with_head.add(stamp)
 
     with FaceFinder(models_dir()) as finder:
         cutter = HeadCutter(segmenter, finder, options)
@@ -111,8 +101,39 @@ def bench_live(
             return True
 
         live = LiveCutter(camera, cutter, pace=Pace(1 / float(rate), least=every))
-        run_live(live, [Output("counter", Stamps())], each=each)
+        run_live(live, [Output("counter", stamps)], each=each)
         took_s, used_s = time.monotonic() - since_s, time.process_time() - used_s
+    return _measured(camera, stamps, first, took_s, used_s) | {
+        "rss_mb": round(peak_rss_mb(), 1),
+        "stages_ms": cutter.times.mean_ms(),
+        "network_every": live.pace.every,
+        "size_px": list(size_px),
+        "device": segmenter.device,
+        "model": segmenter.card.name,
+        "threads": segmenter.threads,
+    }
+
+
+class _Stamps(CountingSink):
+    """When each frame of a ``SyntheticCamera`` came, by the stamp in its pixels, and which of them had a head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.arrived_s: dict[int, float] = {}
+        self.with_head: set[int] = set()
+
+    def write(self, cutout: Cutout) -> None:
+        super().write(cutout)
+        assert cutout.frame.planes is not None
+        stamp = stamp_of(cutout.frame.planes.y)
+        self.arrived_s[stamp] = time.monotonic()
+        if cutout.heads:
+            self.with_head.add(stamp)
+
+
+def _measured(camera: SyntheticCamera, stamps: _Stamps, first: int, took_s: float, used_s: float) -> dict[str, Any]:
+    """What became of the camera's frames from ``first`` on, which took ``took_s``, and ``used_s`` of the processor's time."""
+    arrived = stamps.arrived_s
     counted = [number for number in range(first, camera.made) if number in arrived]
     latencies = np.array([arrived[number] - camera.due_s[number] for number in counted]) * 1000
     p50, p95, p99 = np.percentile(latencies, (50, 95, 99)) if counted else (0.0, 0.0, 0.0)
@@ -121,17 +142,10 @@ def bench_live(
         "fps": round((len(counted) - 1) / span_s, 2) if span_s else 0.0,
         "frames": len(counted),
         "dropped": camera.made - first - len(counted),
-        "frames_with_head": len(with_head.intersection(counted)),
+        "frames_with_head": len(stamps.with_head.intersection(counted)),
         "seconds": round(took_s, 3),
         "latency_ms": {"p50": round(float(p50), 1), "p95": round(float(p95), 1), "p99": round(float(p99), 1)},
         "cpu_percent": round(100 * used_s / took_s, 1),
-        "rss_mb": round(peak_rss_mb(), 1),
-        "stages_ms": cutter.times.mean_ms(),
-        "network_every": live.pace.every,
-        "size_px": list(size_px),
-        "device": segmenter.device,
-        "model": segmenter.card.name,
-        "threads": segmenter.threads,
     }
 
 
