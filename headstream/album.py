@@ -8,7 +8,8 @@ from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 
-from headstream.capture.photo import SUFFIXES, Photo, find_photos, read_photo
+from headstream.capture.named import PHOTOS, find_photos
+from headstream.capture.photo import Photo, read_photo
 from headstream.errors import HeadstreamError, SourceError, UsageError
 from headstream.failures import ends_all, in_words
 from headstream.photos import PhotoCutter, PhotoResult
@@ -111,10 +112,10 @@ def only_first(photo: Photo) -> str:
 def _names_a_file(out: Path) -> bool:
     """Whether ``out`` is meant for one picture and not for a folder. Raises UsageError for one that has no transparency, or no
     name."""
-    if out.name.lower() in SUFFIXES:
+    if out.name.lower() in PHOTOS:
         raise UsageError(f"--out {out}: has no name before {out.name}; is a variable of the shell not set?")
     kind = out.suffix.lower()
-    if kind not in SUFFIXES or (out.exists() and (out.is_dir() or kind != ".png")):
+    if kind not in PHOTOS or (out.exists() and (out.is_dir() or kind != ".png")):
         return False
     if kind != ".png":
         raise UsageError(f"--out {out}: a cut-out is a .png (RGBA); name one, or a folder for its masks, too")

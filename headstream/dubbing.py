@@ -24,7 +24,7 @@ from headstream.alongtrack import (
 )
 from headstream.apart import check_apart, model_files
 from headstream.capture.file import FileSource
-from headstream.capture.photo import SUFFIXES as PHOTOS
+from headstream.capture.named import PHOTOS
 from headstream.capture.photo import pictures_in
 from headstream.capture.survey import counted
 from headstream.dub.blend import ColourShift, blended, like_film

@@ -21,8 +21,7 @@ from headstream.batch import manifest
 from headstream.batch.job import FORMATS, OWN_FOLDER, WORDS_OF, Item, Kind, Wish
 from headstream.batch.ledger import made_before
 from headstream.batch.places import is_numbered, is_remote, local_path, mark_of
-from headstream.capture.named import VIDEOS, files_below, inside, unread_folder
-from headstream.capture.photo import SUFFIXES as PHOTOS
+from headstream.capture.named import PHOTOS, VIDEOS, files_below, inside, unread_folder
 from headstream.errors import SourceError, UsageError
 
 

@@ -1,7 +1,8 @@
-"""What a user names as input, looked at before it is opened: a file that can be read, or the files in a folder."""
+"""What a user names as input, looked at before it is opened: a file that can be read, photos, the files in a folder."""
 
 from __future__ import annotations
 
+import glob
 import os
 import re
 import stat
@@ -10,6 +11,8 @@ from pathlib import Path
 
 from headstream.errors import SourceError
 
+_PHOTO_NAMES = "jpg jpeg jfif png webp heic heif avif bmp tif tiff gif"
+PHOTOS = frozenset(f".{name}" for name in _PHOTO_NAMES.split())
 _VIDEO_NAMES = "mp4 mov mkv webm avi m4v mpg mpeg mpe m2v mts m2ts ts vob wmv asf flv f4v 3gp 3g2 ogv mxf dv y4m"
 VIDEOS = frozenset(f".{name}" for name in _VIDEO_NAMES.split())
 _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/+(.+)")  # a path has lost a slash; C: is none
@@ -43,6 +46,40 @@ def check_file(path: Path) -> None:
         raise SourceError(f"{path}: no permission to read it") from error
     except OSError as error:
         raise SourceError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def find_photos(inputs: list[str], out: Path) -> tuple[list[Path], list[tuple[Path, str]]]:
+    """All photos that files, folders and glob patterns name, sorted within each, each once; and what could not be found.
+
+    A folder stands for all photos in it and below, but for hidden ones and those in the output ``out``, a folder or file. A
+    pattern the shell did not expand is expanded here; what it finds in the output counts where it was looked for there.
+    """
+    found: dict[Path, None] = {}
+    problems: list[tuple[Path, str]] = []
+    for text in inputs:
+        path = Path(text)
+        if os.path.isdir(text):
+            unread: list[OSError] = []
+            files = files_below(text, PHOTOS, unread, leave_out=str(out))
+            below = sorted(Path(file) for file in files if os.path.realpath(file) != os.path.realpath(out))
+            problems += [(Path(error.filename), unread_folder(error)) for error in unread]
+            named_by_pattern = len(inputs) > 1 and inside(text, str(out))  # by the shell, with the photos beside it
+            if not below and not unread and not named_by_pattern:
+                problems.append((path, f"{path}: no photos in this folder"))
+            found.update(dict.fromkeys(below))
+        elif os.path.exists(text) or not glob.has_magic(text):
+            found[path] = None
+        else:
+            meant = inside(os.path.dirname(re.split(r"[*?\[]", text)[0]), str(out))
+            matches = [
+                match
+                for match in sorted(glob.glob(text, recursive=True))
+                if not os.path.isdir(match) and (meant or not inside(match, str(out)))
+            ]
+            if not matches:
+                problems.append((path, f"{text}: no file matches this pattern"))
+            found.update(dict.fromkeys(map(Path, matches)))
+    return list(found), problems
 
 
 def files_below(

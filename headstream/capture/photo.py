@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
-import re
 import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,13 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from headstream.capture.named import VIDEOS, check_file, files_below, inside, unread_folder
+from headstream.capture.named import VIDEOS, check_file
 from headstream.errors import SourceError
 from headstream.types import UInt8Array
 
-SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".jfif", ".png", ".webp", ".heic", ".heif", ".avif", ".bmp", ".tif", ".tiff", ".gif"}
-)
 _MAX_PIXELS = 178_000_000  # Pillow's own limit against decompression bombs
 _MIN_SIDE_PX = 16
 _SUBFILE_TYPE = 254  # TIFF's tag; bit 0: a smaller version of another page
@@ -181,39 +176,3 @@ def _register_heif() -> None:
     except ImportError:
         return  # `headstream doctor` says so; Pillow then says that it cannot read the file
     pi_heif.register_heif_opener()
-
-
-def find_photos(inputs: list[str], out: Path) -> tuple[list[Path], list[tuple[Path, str]]]:
-    """All photos that files, folders and glob patterns name, sorted within each, each once; and what could not be found.
-
-    A folder stands for all photos in it and below, but for hidden ones and those in the output ``out``, a folder or file. A
-    pattern the shell did not expand is expanded here; what it finds in the output counts where it was looked for there.
-    """
-    import glob
-
-    found: dict[Path, None] = {}
-    problems: list[tuple[Path, str]] = []
-    for text in inputs:
-        path = Path(text)
-        if os.path.isdir(text):
-            unread: list[OSError] = []
-            files = files_below(text, SUFFIXES, unread, leave_out=str(out))
-            below = sorted(Path(file) for file in files if os.path.realpath(file) != os.path.realpath(out))
-            problems += [(Path(error.filename), unread_folder(error)) for error in unread]
-            named_by_pattern = len(inputs) > 1 and inside(text, str(out))  # by the shell, with the photos beside it
-            if not below and not unread and not named_by_pattern:
-                problems.append((path, f"{path}: no photos in this folder"))
-            found.update(dict.fromkeys(below))
-        elif os.path.exists(text) or not glob.has_magic(text):
-            found[path] = None
-        else:
-            meant = inside(os.path.dirname(re.split(r"[*?\[]", text)[0]), str(out))
-            matches = [
-                match
-                for match in sorted(glob.glob(text, recursive=True))
-                if not os.path.isdir(match) and (meant or not inside(match, str(out)))
-            ]
-            if not matches:
-                problems.append((path, f"{text}: no file matches this pattern"))
-            found.update(dict.fromkeys(map(Path, matches)))
-    return list(found), problems

@@ -16,8 +16,8 @@ from typing import Any, Literal
 
 from starlette.concurrency import run_in_threadpool
 
-from headstream.capture.named import VIDEOS as FILMS
-from headstream.capture.photo import SUFFIXES, read_photo
+from headstream.capture import named
+from headstream.capture.photo import read_photo
 from headstream.errors import HeadstreamError, UsageError
 from headstream.photos import PhotoCutter
 from headstream.pipeline import CutOptions
@@ -31,8 +31,8 @@ from headstream.track.finder import FaceFinder
 from headstream.types import UInt8Array
 from headstream.video import Tools, VideoJob, cut_video_file
 
-PHOTOS = SUFFIXES - {".gif"}
-VIDEOS = FILMS | {".gif"}  # it moves, more often than not
+PHOTOS = named.PHOTOS - {".gif"}
+VIDEOS = named.VIDEOS | {".gif"}  # it moves, more often than not
 KINDS = sorted(PHOTOS | VIDEOS)
 OUTPUTS = (".webm", ".mov", ".mkv", ".webp")
 _KEEP_S = 3600.0

@@ -19,8 +19,7 @@ from starlette.requests import ClientDisconnect
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from headstream.capture.named import VIDEOS
-from headstream.capture.photo import SUFFIXES
+from headstream.capture.named import PHOTOS, VIDEOS
 from headstream.pipeline import CutOptions
 from headstream.segment.crops import CropSegmenter
 from headstream.web.address import bound
@@ -243,7 +242,7 @@ def test_other_kinds_of_files_are_not_taken(studio: Running, name: str, status: 
 
 def test_all_kinds_that_are_read_elsewhere_are_taken(start: Callable[..., Running]) -> None:
     studio = start(max_upload_mb=0)  # too large, then, and not of another kind
-    for kind in sorted(SUFFIXES | VIDEOS):
+    for kind in sorted(PHOTOS | VIDEOS):
         assert studio.ask("POST", f"/api/files?name=a{kind.upper()}", b"x").status == 413, kind
 
 
