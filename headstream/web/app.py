@@ -24,11 +24,11 @@ from headstream.errors import UsageError
 from headstream.segment.crops import CropSegmenter
 from headstream.segment.registry import models_dir
 from headstream.web.cutting import OwnCamera
-from headstream.web.jobs import KINDS, Refused, Uploads
 from headstream.web.settings import read_settings
 from headstream.web.sockets import overlay, own_camera, page_camera
 from headstream.web.stage import Stage
 from headstream.web.studio import Studio, studio_of
+from headstream.web.uploads import KINDS, Refused, Uploads
 
 STATIC = Path(__file__).parent / "static"
 _SWEEP_S = 60.0

@@ -8,8 +8,8 @@ from starlette.requests import HTTPConnection
 
 from headstream.segment.crops import CropSegmenter
 from headstream.web.cutting import OwnCamera
-from headstream.web.jobs import Uploads
 from headstream.web.stage import Stage
+from headstream.web.uploads import Uploads
 
 
 @dataclass

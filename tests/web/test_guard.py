@@ -24,8 +24,8 @@ from headstream.pipeline import CutOptions
 from headstream.segment.crops import CropSegmenter
 from headstream.web.address import bound
 from headstream.web.app import create_app
-from headstream.web.jobs import Refused, Uploads
 from headstream.web.server import ServerThread
+from headstream.web.uploads import Refused, Uploads
 from tests.media import heeds_ctrl_c
 from tests.waiting import wait_until
 from tests.web.conftest import Running
@@ -291,7 +291,7 @@ def test_an_upload_that_breaks_off_leaves_nothing(studio: Running) -> None:
 
 
 def test_an_upload_that_stands_still_gives_its_place_back(studio: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("headstream.web.jobs._STALL_S", 0.3)
+    monkeypatch.setattr("headstream.web.uploads._STALL_S", 0.3)
     with socket.create_connection(("127.0.0.1", studio.port), timeout=30) as raw:
         raw.sendall(
             f"POST /api/files?name=a.mp4 HTTP/1.1\r\nHost: {studio.host}\r\nContent-Length: 9\r\n\r\nabc".encode()

@@ -337,7 +337,7 @@ def test_what_was_done_long_ago_goes_while_nobody_asks(
     sent = studio.ask("POST", "/api/files?name=me.jpg", portrait_file.read_bytes()).json
     assert finished(studio, sent["id"])["state"] == "done"
     assert uploads.get(sent["id"]).result.exists()
-    monkeypatch.setattr("headstream.web.jobs._KEEP_S", 0.0)
+    monkeypatch.setattr("headstream.web.uploads._KEEP_S", 0.0)
     wait_until(lambda: not any(uploads._folder.iterdir()))
 
 
