@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Generic, Literal, TypeVar
 
-from headstream.threads import Worker
+from headstream.threads import JoinedThread
 
 Policy = Literal["every", "newest"]
 Item = TypeVar("Item")
@@ -106,7 +106,7 @@ class Producer(Generic[Item]):
     ) -> None:
         self._channel: Channel[Item] = Channel(capacity, policy)
         self._items, self._on_stop, self._patience_s = items, on_stop, patience_s
-        self._thread = Worker(target=self._run, name=name, daemon=True)
+        self._thread = JoinedThread(target=self._run, name=name, daemon=True)
         self._thread.start()
         _running.add(self)
 

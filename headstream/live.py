@@ -20,7 +20,7 @@ from headstream.interrupts import held_interrupts
 from headstream.pace import Pace
 from headstream.pipeline import HeadCutter
 from headstream.sinks.threaded import ThreadedSink
-from headstream.threads import Worker
+from headstream.threads import JoinedThread
 from headstream.types import Cutout, Frame, Sink, Source
 
 log = logging.getLogger(__name__)
@@ -266,7 +266,7 @@ def _closing(outputs: Sequence[Output], notice: Callable[[str], None]) -> Iterat
 def _close(outputs: Sequence[Output], came: Sequence[int]) -> None:
     """Finish all, each in a thread of its own: one that is stuck keeps no other from it, nor, once somebody has had enough
     (``came``: interrupts), the program from its end."""
-    threads = [Worker(target=output.close, name="headstream-finish", daemon=True) for output in outputs]
+    threads = [JoinedThread(target=output.close, name="headstream-finish", daemon=True) for output in outputs]
     for thread in threads:
         thread.start()
     until_s = math.inf

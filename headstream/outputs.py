@@ -26,7 +26,7 @@ from headstream.sinks.segments import SegmentSink
 from headstream.sinks.threaded import TeeSink
 from headstream.sinks.video import ClipInfo, VideoSink
 from headstream.stream import cut_stream
-from headstream.threads import Worker
+from headstream.threads import JoinedThread
 from headstream.types import Cutout
 from headstream.videojob import VideoJob
 
@@ -45,7 +45,7 @@ class DirectCut:
         self.folder, self.sinks, self._tee = folder, sinks, TeeSink(sinks)
         self.tally, self.notes = Tally(), list[str]()
         self._discarded = False
-        self._closing: Worker | None = None
+        self._closing: JoinedThread | None = None
         self._error: BaseException | None = None
 
     def take_up(self, source: FileSource, cutter: HeadCutter) -> None:
@@ -73,7 +73,7 @@ class DirectCut:
     def close(self) -> None:
         """Finish all outputs with what there is. Where an interrupt falls into it, call it again."""
         if self._closing is None:  # in a thread: interrupts do not reach into a file that is being finished
-            self._closing = Worker(target=self._finish, name="headstream-finish")
+            self._closing = JoinedThread(target=self._finish, name="headstream-finish")
             self._closing.start()
         self._closing.join()
         error, self._error = self._error, None

@@ -7,7 +7,7 @@ import threading
 from typing import Any
 
 
-class Worker(threading.Thread):
+class JoinedThread(threading.Thread):
     """A thread whose ``join`` Ctrl-C may break off. Otherwise a ``threading.Thread``.
 
     Before Python 3.13, a ``threading.Thread`` whose ``join`` an exception of a signal handler breaks off counts as ended

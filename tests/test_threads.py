@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from headstream.threads import Worker
+from headstream.threads import JoinedThread
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
@@ -26,38 +26,38 @@ def test_a_join_broken_off_by_an_interrupt_can_be_asked_for_again() -> None:
         may_end.wait(30)
         finished.set()
 
-    worker = Worker(target=work)
+    thread = JoinedThread(target=work)
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        worker.start()
+        thread.start()
         with pytest.raises(KeyboardInterrupt):
             waited.set()
-            worker.join()
+            thread.join()
     finally:
         signal.signal(signal.SIGINT, before)
-    assert worker.is_alive()
-    worker.join(0.01)
+    assert thread.is_alive()
+    thread.join(0.01)
     assert not finished.is_set()
     threading.Timer(0.1, may_end.set).start()
-    worker.join()
+    thread.join()
     assert finished.is_set()
-    assert not worker.is_alive()
+    assert not thread.is_alive()
 
 
 def test_it_ends_as_others_do() -> None:
     told: list[threading.ExceptHookArgs] = []
     before, threading.excepthook = threading.excepthook, told.append
     try:
-        worker = Worker(target=lambda: 1 // 0, name="w", daemon=True)
+        thread = JoinedThread(target=lambda: 1 // 0, name="w", daemon=True)
         with pytest.raises(RuntimeError, match="before it is started"):
-            worker.join()
-        worker.start()
-        worker.join()
-        worker.join()
+            thread.join()
+        thread.start()
+        thread.join()
+        thread.join()
     finally:
         threading.excepthook = before
     assert [args.exc_type for args in told] == [ZeroDivisionError]
-    assert not worker.is_alive()
+    assert not thread.is_alive()
 
 
 def test_it_does_not_wait_for_itself() -> None:
@@ -66,13 +66,13 @@ def test_it_does_not_wait_for_itself() -> None:
 
     def work() -> None:
         try:
-            worker.join()
+            thread.join()
         except RuntimeError as error:
             told.append(str(error))
 
-    worker = Worker(target=work, daemon=True)
-    worker.start()
-    worker.join(30)
+    thread = JoinedThread(target=work, daemon=True)
+    thread.start()
+    thread.join(30)
     assert told == ["cannot join current thread"]
 
 
@@ -80,11 +80,11 @@ def test_it_does_not_wait_for_itself() -> None:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
 def test_a_forked_child_does_not_wait_for_what_does_not_run_there() -> None:
     may_end = threading.Event()
-    worker = Worker(target=may_end.wait, daemon=True)
-    worker.start()
+    thread = JoinedThread(target=may_end.wait, daemon=True)
+    thread.start()
     child = os.fork()
     if child == 0:
-        worker.join()
+        thread.join()
         os._exit(7)
     may_end.set()
     for _ in range(300):
@@ -97,4 +97,4 @@ def test_a_forked_child_does_not_wait_for_what_does_not_run_there() -> None:
         os.waitpid(child, 0)
         pytest.fail("the child waits")
     assert os.waitstatus_to_exitcode(status) == 7
-    worker.join()
+    thread.join()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from headstream.channel import Channel, Policy
-from headstream.threads import Worker
+from headstream.threads import JoinedThread
 from headstream.types import Cutout, Sink
 
 
@@ -22,7 +22,7 @@ class ThreadedSink:
         self._channel: Channel[Cutout] = Channel(capacity, policy)
         self._error: BaseException | None = None
         self._ended = False
-        self._thread = Worker(target=self._run, name="headstream-sink", daemon=True)
+        self._thread = JoinedThread(target=self._run, name="headstream-sink", daemon=True)
         self._thread.start()
 
     @property

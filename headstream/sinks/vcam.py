@@ -20,7 +20,7 @@ import numpy as np
 from headstream.colour import rgb_from_planes
 from headstream.errors import SinkError
 from headstream.sinks.background import Background, composite
-from headstream.threads import Worker
+from headstream.threads import JoinedThread
 from headstream.types import Cutout, UInt8Array
 
 _NEUTRAL = 96  # grey, until the first picture comes
@@ -67,7 +67,7 @@ class VirtualCameraSink:
             self._picture[:] = 0
         self._error: Exception | None = None
         self._stop = threading.Event()
-        self._thread = Worker(target=self._send, name="headstream-vcam", daemon=True)
+        self._thread = JoinedThread(target=self._send, name="headstream-vcam", daemon=True)
         self.sent = 0
         self._thread.start()
 

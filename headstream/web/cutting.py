@@ -20,7 +20,7 @@ from headstream.live import Controls, LiveCutter, LiveStatus
 from headstream.pace import Pace
 from headstream.pipeline import HeadCutter
 from headstream.segment.crops import CropSegmenter
-from headstream.threads import Worker
+from headstream.threads import JoinedThread
 from headstream.track.finder import FaceFinder
 from headstream.types import Cutout, Frame, Head
 from headstream.web.heap import give_back
@@ -107,7 +107,7 @@ class OwnCamera:
     def __init__(self, target: LiveTarget, segmenter: CropSegmenter, models: Path, overlay: Stage) -> None:
         self.target, self._segmenter, self._models, self._overlay = target, segmenter, models, overlay
         self.stage = Stage(whole=True)  # its own: pages that watch it must not see what another page sends
-        self._thread: Worker | None = None
+        self._thread: JoinedThread | None = None
         self._source: LiveSource | None = None
         self._cutter: LiveCutter | None = None
         self._settings = Settings()
@@ -125,7 +125,7 @@ class OwnCamera:
                 for stage in (self.stage, self._overlay):
                     stage.enter(self)
                 run = self._run
-                self._thread = Worker(target=run, args=(self._source,), name="headstream-camera", daemon=True)
+                self._thread = JoinedThread(target=run, args=(self._source,), name="headstream-camera", daemon=True)
                 self._thread.start()
             self._users += 1
 

@@ -18,7 +18,7 @@ from headstream.segment.crops import CropSegmenter
 from headstream.segment.load import load_segmenter
 from headstream.segment.registry import models_dir
 from headstream.sinks.photo import save_png
-from headstream.threads import Worker
+from headstream.threads import JoinedThread
 from headstream.track.finder import FaceFinder
 from headstream.types import UInt8Array
 from headstream.video import Tools, VideoJob, cut_video_file
@@ -121,7 +121,7 @@ class Jobs:
     def __init__(self, model: str, device: str) -> None:
         self._model, self._device = model, device
         self._queue: queue.Queue[Upload | None] = queue.Queue()
-        self._thread = Worker(target=self._work, name="headstream-uploads", daemon=True)
+        self._thread = JoinedThread(target=self._work, name="headstream-uploads", daemon=True)
         self._thread.start()
 
     def add(self, upload: Upload) -> None:

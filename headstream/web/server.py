@@ -12,7 +12,7 @@ from typing import Any
 
 from headstream.errors import SinkError
 from headstream.hangup import on_hangup
-from headstream.threads import Worker
+from headstream.threads import JoinedThread
 from headstream.web.address import Address
 from headstream.web.guard import Guard
 from headstream.web.wire import MAX_MESSAGE
@@ -80,7 +80,7 @@ class ServerThread:
         self.address, self._listener = address, listener
         self._server = server_of(app, address)
         self._failed: Exception | None = None
-        self._thread = Worker(target=self._run, name="headstream-server", daemon=True)
+        self._thread = JoinedThread(target=self._run, name="headstream-server", daemon=True)
         self._thread.start()
         while not self._server.started and self._thread.is_alive():
             time.sleep(0.005)
