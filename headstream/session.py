@@ -23,7 +23,7 @@ from headstream.segment.registry import models_dir
 from headstream.sinks.background import (
     Background,
     Checkerboard,
-    Choice,
+    ShownBackground,
     SwitchedBackground,
     handed_over,
     open_background,
@@ -127,7 +127,7 @@ def run_session(
         heads = HeadCutter(segmenter, finder, job.options)
         cutter = LiveCutter(source, heads, pace=pace, controls=Controls(mirror=job.mirror))
         cutter.status.device, cutter.status.model = segmenter.device, segmenter.card.name
-        choice = Choice()
+        choice = ShownBackground()
         if job.record is not None:
             stack.enter_context(locked([job.record]))
         window = stack.enter_context(_window(_backgrounds(job, Checkerboard(), choice))) if job.preview else None
@@ -179,14 +179,14 @@ def _window(background: Background) -> Iterator[PreviewWindow]:
         window.close()
 
 
-def _backgrounds(job: LiveJob, instead: Background, choice: Choice) -> Background:
+def _backgrounds(job: LiveJob, instead: Background, choice: ShownBackground) -> Background:
     """What was asked for, ``instead`` where that is transparency, and those the b key goes through."""
     asked = open_background(parse_background(job.background), FileSource) or instead
     others = [open_background(parse_background(text), FileSource) for text in _OTHERS]
     return SwitchedBackground([asked, *(other for other in others if other is not None)], choice)
 
 
-def _outputs(job: LiveJob, source: LiveSource, choice: Choice, notice: Callable[[str], None]) -> list[Output]:
+def _outputs(job: LiveJob, source: LiveSource, choice: ShownBackground, notice: Callable[[str], None]) -> list[Output]:
     outputs: list[Output] = []
     try:
         if job.virtual_camera:
@@ -212,14 +212,16 @@ def _outputs(job: LiveJob, source: LiveSource, choice: Choice, notice: Callable[
     return outputs
 
 
-def _returning(job: LiveJob, source: LiveSource, choice: Choice, notice: Callable[[str], None]) -> ReturningCamera:
+def _returning(
+    job: LiveJob, source: LiveSource, choice: ShownBackground, notice: Callable[[str], None]
+) -> ReturningCamera:
     first = _virtual_camera(job, source, choice, notice)
     same = replace(job, virtual_camera_name=first.device)  # never another, which may be somebody else's by now
     return ReturningCamera(first, lambda: _virtual_camera(same, source, choice, lambda line: None), notice)
 
 
 def _virtual_camera(
-    job: LiveJob, source: LiveSource, choice: Choice, notice: Callable[[str], None]
+    job: LiveJob, source: LiveSource, choice: ShownBackground, notice: Callable[[str], None]
 ) -> VirtualCameraSink:
     """Transparent if that is wanted and the camera can; else with green behind the head, and said."""
     size_px, rate, name = source.size_px, source.rate, job.virtual_camera_name
@@ -243,7 +245,7 @@ def _virtual_camera(
 class _Keys:
     """What the keys of the preview do."""
 
-    def __init__(self, cutter: LiveCutter, choice: Choice, notice: Callable[[str], None]) -> None:
+    def __init__(self, cutter: LiveCutter, choice: ShownBackground, notice: Callable[[str], None]) -> None:
         self._cutter, self._choice, self._notice = cutter, choice, notice
         self.shown: Cutout | None = None
 

@@ -111,7 +111,7 @@ class FixedPicture:
 
 
 @dataclass
-class Choice:
+class ShownBackground:
     """Which of several backgrounds is shown; may be changed from any thread."""
 
     index: int = 0
@@ -120,7 +120,7 @@ class Choice:
 class SwitchedBackground:
     """One of several backgrounds, whichever ``choice`` says at the moment; every output has its own of these."""
 
-    def __init__(self, backgrounds: Sequence[Background], choice: Choice) -> None:
+    def __init__(self, backgrounds: Sequence[Background], choice: ShownBackground) -> None:
         self._backgrounds, self._choice = tuple(backgrounds), choice
 
     def behind(self, cutout: Cutout) -> Planes:
