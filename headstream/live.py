@@ -252,15 +252,23 @@ def _write(cutout: Cutout, outputs: Sequence[Output], notice: Callable[[str], No
 
 @contextmanager
 def _closing(outputs: Sequence[Output], notice: Callable[[str], None]) -> Iterator[None]:
+    failed = False
     try:
         yield
+    except Exception:
+        failed = True
+        raise
     finally:
         well = [output for output in outputs if output.error is None]
-        with held_interrupts(second_waits=True) as came:  # a recording is finished whole, or it has no name
-            _close(outputs, came)
-            for output in well:
-                if output.error is not None:
-                    notice(f"{output.name} could not be finished: {output.reason}")
+        try:
+            with held_interrupts(second_waits=True) as came:  # a recording is finished whole, or it has no name
+                _close(outputs, came)
+                for output in well:
+                    if output.error is not None:
+                        notice(f"{output.name} could not be finished: {output.reason}")
+        except KeyboardInterrupt:
+            if not failed:  # else it ends anyway, and says why
+                raise
 
 
 def _close(outputs: Sequence[Output], came: Sequence[int]) -> None:

@@ -26,8 +26,8 @@ from headstream.segment.crops import CropSegmenter
 from headstream.segment.load import load_segmenter
 from headstream.segment.registry import models_dir
 from headstream.sinks.background import parse_background
-from headstream.sinks.clipfile import check_output
 from headstream.sinks.formats import OutputFormat, output_format
+from headstream.sinks.partial import check_file
 from headstream.track.finder import FaceFinder
 from headstream.types import Cutout
 from headstream.videojob import VideoJob, VideoReport
@@ -178,7 +178,7 @@ def check_job(job: VideoJob) -> tuple[OutputFormat, OutputFormat | None]:
     if job.review is not None and job.review.suffix.lower() not in {".html", ".htm"}:
         raise UsageError(f"{job.review}: a review is a page; name it .html")
     if job.review is not None:
-        check_output(job.review)
+        check_file(job.review)
     if not 0 <= job.segment_s < math.inf:
         raise UsageError(f"--segment {job.segment_s}: expected a number of seconds, or 0 for one piece")
     reads = [job.source, *model_files(job.model)]

@@ -525,6 +525,27 @@ def test_who_has_had_enough_may_leave_an_output_that_is_stuck(
     assert [output.error is None for output in outputs] == [False, True]
 
 
+def test_what_fails_is_told_also_where_ctrl_c_comes_meanwhile(
+    pictures: list[Planes], finder: FaceFinder, segmenter: CropSegmenter
+) -> None:
+    main = threading.get_ident()
+
+    class Full(CountingSink):
+        def write(self, cutout: Cutout) -> None:
+            raise SinkError("o.mov: the disk is full")
+
+        def close(self) -> None:
+            signal.pthread_kill(main, signal.SIGINT)
+
+    cutter = LiveCutter(SyntheticCamera(pictures, Fraction(20), 5.0), HeadCutter(segmenter, finder))
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+    try:
+        with pytest.raises(SinkError, match="the disk is full"):
+            run_live(cutter, [Output("o.mov", Full())])
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def test_ctrl_c_once_more_after_the_outputs_changes_nothing(
     head_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -21,7 +21,7 @@ from headstream.cores import cores_here
 from headstream.errors import UsageError
 from headstream.segment.load import pinned
 from headstream.segment.registry import find_model, is_shipped
-from headstream.sinks.clipfile import check_output
+from headstream.sinks.partial import check_file
 from headstream.sinks.photo import RESULT
 
 
@@ -43,7 +43,7 @@ def run_batch(job: BatchJob, progress: Callable[[BatchProgress], None] | None = 
     storage = open_storage(job.out)
     storage.check()
     if job.report is not None:
-        check_output(job.report)
+        check_file(job.report)
     storage.prepare()
     todo, finished = split(items, storage, resume=job.resume)
     report = BatchReport(len(items), results=storage.locate("results.jsonl"))

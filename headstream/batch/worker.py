@@ -24,7 +24,7 @@ from headstream.errors import HeadstreamError, SourceError, UsageError
 from headstream.failures import NoSuchNetworkError, ends_all, in_words
 from headstream.photos import PhotoCutter
 from headstream.pieces import Indivisible, Piece, cut_piece, join_pieces, piece_file
-from headstream.segment.load import load_segmenter
+from headstream.segment.load import MOST_THREADS, load_segmenter
 from headstream.segment.registry import models_dir
 from headstream.timing import mean_of
 from headstream.track.finder import FaceFinder
@@ -118,6 +118,8 @@ class Worker:
             self._finder = self._stack.enter_context(FaceFinder(models_dir()))
         if kind not in self._tools:
             model, device, threads = self._setup.model, self._setup.device, self._setup.threads
+            if threads is not None:
+                threads = min(threads, MOST_THREADS)  # a share of the cores, of which there may be more
             try:
                 segmenter = load_segmenter(model, device=device, threads=threads, fast=kind == "video")
             except UsageError as error:

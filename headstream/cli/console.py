@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from headstream.errors import SinkError
 
@@ -34,8 +34,11 @@ def open_streams() -> None:
 
 
 def say(message: str) -> None:
-    """One line for the user, on stderr."""
-    print(message, file=sys.stderr, flush=True)
+    """One line for the user, on stderr. One that takes nothing more (a log on a full disk) is no reason to end."""
+    try:
+        print(message, file=sys.stderr, flush=True)
+    except OSError:
+        _mute(sys.stderr)
 
 
 def say_written(path: Path) -> None:
@@ -112,8 +115,12 @@ def flush_stdout(text: str = "") -> None:
 
 def mute_stdout() -> None:
     """What is still held back for it would fail once more when Python ends, with a traceback."""
+    _mute(sys.stdout)
+
+
+def _mute(stream: TextIO) -> None:
     descriptor = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(descriptor, sys.stdout.fileno())
+    os.dup2(descriptor, stream.fileno())
     os.close(descriptor)
 
 

@@ -25,7 +25,7 @@ def track(
 ) -> int:
     """Write down every head in every frame. Number, face box, landmarks, crop and shots of a film, smoothed without lag."""
     from headstream.apart import check_apart, model_files
-    from headstream.sinks.clipfile import check_output
+    from headstream.sinks.partial import check_file
     from headstream.tracks import plot_track, track_file
 
     check_apart([source, *model_files(model)], [path for path in (out, plot) if path is not None])
@@ -34,7 +34,7 @@ def track(
     if plot is not None:
         if plot.suffix.lower() != ".png":
             raise UsageError(f"--plot {plot}: is a picture; name it .png")
-        check_output(plot)
+        check_file(plot)
     with progress_bar(source.name) as progress:
         report = track_file(source, out, rate=parse_rate(rate), model=model, device=device, progress=progress)
     outputs = [out]

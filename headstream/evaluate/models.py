@@ -20,6 +20,7 @@ from headstream.segment.crops import CropSegmenter
 from headstream.segment.load import load_segmenter
 from headstream.segment.registry import models_dir
 from headstream.sinks.partial import make_parents
+from headstream.sinks.photo import check_folder
 from headstream.track.finder import FaceFinder
 from headstream.train.data import DataSet, read_names
 from headstream.train.faces import find_faces
@@ -73,6 +74,7 @@ def evaluate_models(
 
     Raises UsageError, SourceError, ModelError before any work for what is wrong with a network or the set; SinkError.
     """
+    check_folder(job.out)
     opened = _opened(job, bars)
     segmenters = [load_segmenter(model, device=job.device) for model in job.models]
     for segmenter in segmenters:

@@ -14,7 +14,7 @@ from headstream.segment.registry import find_model, is_shipped
 
 _ONNX_FILES = (".onnx", ".json")  # the network, or a card of one
 _TORCH_FILES = {".pt", ".ckpt", ".safetensors"}
-_MOST_THREADS = 256  # a crop is small: more are a slip, and each would be started
+MOST_THREADS = 256  # a crop is small: more are a slip, and each would be started
 _OTHERS_FILES = {".pth", ".bin", ".h5", ".tflite", ".toml"}  # nothing we read, and no hub's name either
 
 
@@ -35,8 +35,8 @@ def load_segmenter(
     that are not what they should be.
     """
     whole = isinstance(threads, (int, np.integer)) and not isinstance(threads, bool)
-    if threads is not None and not (whole and 1 <= threads <= _MOST_THREADS):
-        raise UsageError(f"threads is {threads!r}; expected a whole number from 1 to {_MOST_THREADS}, or None")
+    if threads is not None and not (whole and 1 <= threads <= MOST_THREADS):
+        raise UsageError(f"threads is {threads!r}; expected a whole number from 1 to {MOST_THREADS}, or None")
     path = Path(name).expanduser()
     name = str(path) if str(name).startswith("~") else str(name)
     on_hub = _is_on_hub(name)

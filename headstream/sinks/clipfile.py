@@ -15,6 +15,7 @@ from headstream.sinks.matroska import write_old_name, write_shape
 from headstream.sinks.partial import (
     PartialFile,
     PartialFolder,
+    check_file,
     check_writable,
     fitting,
     followed,
@@ -162,11 +163,12 @@ def check_output(path: Path) -> None:
     ``check_writable``."""
     frames = is_sequence(path)
     place = sequence_place(path)[0] if frames else path
+    if not frames:
+        check_file(place)
+        return
     check_writable(place)
-    if frames and place.is_file():
+    if place.is_file():
         raise UsageError(f"{place}: is a file; name a folder for the frames")
-    if not frames and place.is_dir():
-        raise UsageError(f"{place}: is a folder; name a file")
 
 
 def beside(path: Path, what: str) -> Path:

@@ -25,12 +25,13 @@ _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # C:/ is none
 class PartialFile:
     """A file in the making. ``keep`` or ``discard`` ends it; both are safe to call again, and ``discard`` after ``keep``.
 
-    path: where to write.  final: where it goes; a link there is followed. Raises SinkError when the place cannot be written to.
+    path: where to write.  final: where it goes; a link there is followed. Raises SinkError when the place cannot be written to,
+    UsageError where a folder has the name.
     """
 
     def __init__(self, final: Path) -> None:
         if final.is_dir():
-            raise SinkError(f"{final}: is a folder; name a file")
+            raise UsageError(f"{final}: is a folder; name a file")
         self.final = final
         place = followed(final)
         self.path = place.with_name(fitting(".", place.stem, f".part{place.suffix}"))
@@ -171,12 +172,20 @@ def check_writable(final: Path) -> None:
         raise SinkError(f"{final}: no permission to write in {folder}")
 
 
+def check_file(final: Path) -> None:
+    """As ``check_writable``, for a file: a folder of that name is a UsageError, too."""
+    check_writable(final)
+    if final.is_dir():
+        raise UsageError(f"{final}: is a folder; name a file")
+
+
 def make_parents(final: Path) -> None:
     """Make the folders ``final`` goes into. Raises SinkError, UsageError."""
     check_writable(final)
     folder = followed(final).parent
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        # What links on the way lead to is made, too: a link to nothing is in the way of a folder of its name.
+        Path(os.path.realpath(folder)).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise sink_error(folder, error) from error
 

@@ -51,7 +51,8 @@ class Progress:
 
 class Trainer:
     """One run in one folder: log.csv, curves.png, last.pt, best.pt, the names validated on. ``run`` may be interrupted and
-    called anew.
+    called anew. Where the folder holds a run, ``resume`` comes first: an exported network named as ``init`` is not made ready
+    for a start then.
 
     command: how to run it again, for the card.  looking: progress of the search for faces, see ``open_data``.
     Raises UsageError, SinkError.

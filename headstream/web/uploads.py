@@ -136,8 +136,8 @@ class Uploads:
 
     def close(self) -> None:
         """Cancel everything and delete it. Safe to call again."""
-        for id_ in list(self._uploads):
-            self._uploads[id_].cancel.set()
+        for upload in list(self._uploads.values()):
+            upload.cancel.set()
         self._jobs.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 

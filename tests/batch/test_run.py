@@ -27,6 +27,8 @@ from headstream.batch.patience import may_pass
 from headstream.batch.run import run_batch
 from headstream.cli import main
 from headstream.errors import ModelError, SinkError, UsageError
+from headstream.segment.crops import CropSegmenter
+from headstream.segment.load import MOST_THREADS, load_segmenter
 from tests.batch.conftest import copies, kill
 from tests.media import alpha_of, decoded, frame_times, heeds_ctrl_c, pattern
 
@@ -586,6 +588,27 @@ class TestRefusals:
         assert not may_pass(one)
         other.__cause__ = other
         assert not may_pass(one)
+
+    def test_a_report_has_any_name_but_that_of_a_folder(self, clip: Path, tmp_path: Path) -> None:
+        for _ in range(2):
+            run_batch(job(clip, out=tmp_path / "out", report=tmp_path / "report"))
+        assert (tmp_path / "report").read_text().count("<tr>") == 2
+        with pytest.raises(UsageError, match="is a folder; name a file"):
+            run_batch(job(clip, out=tmp_path / "other", report=tmp_path / "out"))
+        assert not (tmp_path / "other").exists()
+
+    def test_more_cores_than_a_network_may_have(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        asked: list[int | None] = []
+
+        def load(name: str, *, threads: int | None, **more: Any) -> CropSegmenter:
+            asked.append(threads)
+            return load_segmenter(name, threads=2, **more)
+
+        monkeypatch.setattr(worker, "load_segmenter", load)
+        monkeypatch.setattr(worker.cv2, "setNumThreads", lambda count: None)  # it would stay so
+        with worker.Worker(Setup(str(tmp_path), "default", "cpu", threads=1000)) as one:
+            one._loaded("video")
+        assert asked == [MOST_THREADS]
 
     def test_a_report_that_cannot_be_written_is_refused_before_work(self, clip: Path, tmp_path: Path) -> None:
         (tmp_path / "file").touch()

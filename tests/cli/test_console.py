@@ -31,6 +31,14 @@ class TestAFullDiskBehindStdout:
         assert (status, err) == (2, "headstream: nobodys.mp4: no such file\n")
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
+def test_a_log_on_a_full_disk_changes_no_result(plain_clip: Path, tmp_path: Path) -> None:
+    status, out, _ = shell(f"video {plain_clip} --out {tmp_path / 'o.mkv'} --json", "2> /dev/full")
+    assert (status, json.loads(out)["frames_out"]) == (3, 12)
+    status, out, _ = shell("video nobodys.mp4 --out o.mov --json", "2> /dev/full")
+    assert (status, json.loads(out)["exit"]) == (2, 2)
+
+
 class TestClosedStreams:
     def test_what_is_said_does_not_go_to_stdout(self, plain_clip: Path, tmp_path: Path) -> None:
         status, out, _ = shell(f"video {plain_clip} --out {tmp_path / 'o.mkv'} --json", "2>&-")

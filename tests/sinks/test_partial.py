@@ -21,7 +21,7 @@ from headstream.resume import work_folder
 from headstream.sinks.clipfile import incomplete_name
 from headstream.sinks.formats import output_format
 from headstream.sinks.growing import growing_name
-from headstream.sinks.partial import PartialFile, PartialFolder, check_writable, whole_file
+from headstream.sinks.partial import PartialFile, PartialFolder, check_writable, make_parents, whole_file
 from headstream.sinks.photo import check_folder, save_png
 from headstream.sinks.video import VideoSink
 from headstream.video import VideoJob, cut_video_file
@@ -131,6 +131,11 @@ class TestLinks:
         save_png(link, np.zeros((4, 4, 4), np.uint8))
         assert link.is_symlink()
         assert [file.name for file in disk.iterdir()] == ["cut.png"]
+
+    def test_folders_on_the_way_lead_where_their_links_do(self, tmp_path: Path, disk: Path) -> None:
+        (tmp_path / "to").symlink_to("disk/new")
+        make_parents(tmp_path / "to" / "photo" / "head_only.png")
+        assert (disk / "new" / "photo").is_dir()
 
     def test_two_names_are_one_output(self, tmp_path: Path, disk: Path) -> None:
         for name in ("film.mkv", "frames"):
