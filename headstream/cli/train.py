@@ -271,11 +271,13 @@ def pack(
     """Put a data set into one file. Pictures scaled down once, truth and face boxes: it reads several times faster."""
     import tempfile
 
+    from headstream.sinks.partial import check_file
     from headstream.train.data import DataSet
     from headstream.train.faces import find_faces
     from headstream.train.packed import pack as write
     from headstream.train.picture import BASE_PLANES, TARGETS
 
+    check_file(out)
     kind, colon, folder = data.partition(":")
     if not colon:
         raise UsageError(f"{data}: expected KIND:FOLDER, such as celebamask-hq:CelebAMask-HQ/")

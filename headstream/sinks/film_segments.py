@@ -8,7 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from headstream.errors import SinkError, UsageError
+from headstream.errors import SinkError
 from headstream.sinks.clipfile import ClipFile, incomplete_name
 from headstream.sinks.encode import ClipInfo
 from headstream.sinks.formats import OutputFormat
@@ -27,7 +27,7 @@ class FilmSegments(SegmentSink):
         self._store: PacketStore | None = None
         self._final = path
         if path.is_dir():
-            raise UsageError(f"{path}: is a folder; name a file")
+            raise SinkError(f"{path}: is a folder; name a file")
 
     @property
     def final_path(self) -> Path:

@@ -25,13 +25,12 @@ _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # C:/ is none
 class PartialFile:
     """A file in the making. ``keep`` or ``discard`` ends it; both are safe to call again, and ``discard`` after ``keep``.
 
-    path: where to write.  final: where it goes; a link there is followed. Raises SinkError when the place cannot be written to,
-    UsageError where a folder has the name.
+    path: where to write.  final: where it goes; a link there is followed. Raises SinkError when the place cannot be written to.
     """
 
     def __init__(self, final: Path) -> None:
         if final.is_dir():
-            raise UsageError(f"{final}: is a folder; name a file")
+            raise SinkError(f"{final}: is a folder; name a file")
         self.final = final
         place = followed(final)
         self.path = place.with_name(fitting(".", place.stem, f".part{place.suffix}"))

@@ -221,6 +221,12 @@ class TestCommand:
             assert (out / "report.html").stat().st_size > 10_000
             assert told["iou"] > 0.5
 
+    def test_a_file_where_the_folder_should_be(self, tmp_path: Path, capsys: Any) -> None:
+        """Told before anything is looked for, so that the set need not be there."""
+        (tmp_path / "f").touch()
+        assert main(["evaluate", "lite", "--data", "masks:nowhere", "--out", str(tmp_path / "f")]) == 2
+        assert "f: is a file" in capsys.readouterr().err
+
     def test_wrong_usage(self, faces: Path, tmp_path: Path, capsys: Any) -> None:
         def fails(words: str, *arguments: str) -> None:
             assert main(["evaluate", *arguments, "--out", str(tmp_path / "o")]) in {1, 2}

@@ -67,7 +67,7 @@ def clip(size: tuple[int, int] = (96, 64), **more: Any) -> ClipInfo:
 
 
 @pytest.mark.parametrize(
-    ("name", "segment_s", "error"), [("folder.mp4", 0, UsageError), ("o.mp4", 0.2, FileNotFoundError)]
+    ("name", "segment_s", "error"), [("folder.mp4", 0, SinkError), ("o.mp4", 0.2, FileNotFoundError)]
 )
 def test_an_output_that_cannot_be_made_leaves_no_background_open(
     name: str,

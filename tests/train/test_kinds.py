@@ -319,6 +319,7 @@ class TestPacked:
         assert main(["pack", str(hq), "--out", str(out)]) == 2
         assert main(["pack", f"celebamask-hq:{hq}", "--out", str(out), "--side", "0"]) == 2
         assert main(["pack", f"celebamask-hq:{hq}", "--out", str(out), "--target", "nose"]) == 2
+        assert main(["pack", f"celebamask-hq:{hq}", "--out", str(tmp_path)]) == 2
 
     @pytest.mark.parametrize("target", ["head", "hair", "face"])
     def test_masks_are_packed_as_what_they_are_to_teach(self, tmp_path: Path, target: str, capsys: Any) -> None:
