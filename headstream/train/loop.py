@@ -212,6 +212,8 @@ class Trainer:
         """What one step learns from."""
         try:
             return [next(parts) for _ in range(self.config.accumulate)]
+        except (ConnectionError, EOFError) as error:  # the end of a worker that was just handing something over
+            raise ModelError(self._worker_advice()) from error
         except (OSError, SourceError) as error:
             reason = str(error).strip().splitlines()[-1]
             raise SourceError(f"at step {self.step} a picture failed: {reason}; the state is saved") from error

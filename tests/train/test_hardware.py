@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import multiprocessing
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -133,11 +135,27 @@ def test_a_worker_that_is_ended_is_saved_and_explained(
         run.run()
     assert run.saved_step == (run.step if run._whole else None)  # it may be told in the middle of a step
 
-    def ended(parts: Any) -> Any:
-        raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed.")
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed."),
+        ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"),  # while it handed a batch over
+        EOFError(),
+    ],
+)
+def test_a_worker_that_is_gone_while_it_is_waited_for(
+    error: Exception,
+    sets: Path,  # noqa: F811
+    config: Path,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def ended(*arguments: Any, **more: Any) -> Iterator[Any]:
+        raise error
+        yield
+
+    monkeypatch.setattr("headstream.train.loop.batches", ended)
     waiting = trainer(sets, config)
-    monkeypatch.setattr(waiting, "_fetched", ended)
     with pytest.raises(ModelError, match="goes on from step 0: set fewer"):
         waiting.run()
     assert load_checkpoint(waiting.out / "last.pt")["step"] == waiting.saved_step == 0
