@@ -59,7 +59,7 @@ def test_the_head_appears_on_nothing_and_controls_change_it(studio: Running, ope
     assert page.evaluate(BEFORE, corner)[3] == page.evaluate(PIXEL, corner)[3] == 0  # after
     page.click("button[type=reset]")
     assert page.input_value("#wipe") == "0"
-    assert page.get_attribute("#wipe", "aria-valuetext") == "after only"
+    until(page, "document.getElementById('wipe').getAttribute('aria-valuetext') === 'after only'")  # once all is reset
     wait_for_frames(page, 2)
     assert page.evaluate(BEFORE, (0.1, 0.9))[3] == 0
     page.click("#start")
