@@ -115,7 +115,9 @@ class FileSource:
     @property
     def top_field_first(self) -> bool | None:
         """Of interlaced pictures that are shown as they lie, whether the upper lines are the earlier ones; else None."""
-        order = int(self._film.stream.codec_context.field_order)  # AVFieldOrder
+        order = int(
+            getattr(self._film.stream.codec_context, "field_order", 0)
+        )  # AVFieldOrder; PyAV 17 does not tell it
         if self.codec == "dvvideo":  # which has but one, and does not tell it
             order = 3
         whole = self.interlaced and self._upright == Orientation() and self.size_px[1] % 2 == 0

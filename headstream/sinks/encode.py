@@ -119,7 +119,11 @@ class PictureEncoder:
         context = stream.codec_context
         context.sample_aspect_ratio = clip.sample_aspect_ratio
         if clip.top_field_first is not None and kind.codec in _FIELD_CODECS:
-            context.field_order = _INTERLEAVED_TOP if clip.top_field_first else _INTERLEAVED_BOTTOM
+            order = _INTERLEAVED_TOP if clip.top_field_first else _INTERLEAVED_BOTTOM
+            if hasattr(context, "field_order"):
+                context.field_order = order
+            else:  # PyAV 17
+                context.options = context.options | {"field_order": str(order)}
             context.flags |= _FIELD_CODECS[kind.codec]
             self._fields = Fields(width, height, picture.pix_fmt, top_first=clip.top_field_first)
         if clip.timecode:

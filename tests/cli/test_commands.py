@@ -12,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -269,7 +270,8 @@ class TestVideo:
         told = capsys.readouterr().err
         assert "interlaced" in told
         if name == "o.mkv":
-            assert video_stream(tmp_path / name)["field_order"] == "tb"
+            order = "tb" if hasattr(av.VideoCodecContext, "field_order") else None  # PyAV 17 does not tell the source's
+            assert video_stream(tmp_path / name).get("field_order") == order
         assert ("HDR" in told) == hdr_told
 
     @pytest.mark.parametrize("name", ["frames", "frames/%03d.png"])

@@ -624,7 +624,8 @@ def test_a_clip_that_is_resampled_has_no_fields(tmp_path: Path, fields: bool) ->
         for frame in film:
             sink.write(Cutout(frame))
         sink.close()
-    assert (video_stream(out).get("field_order") == "tb") == fields
+    told = hasattr(av.VideoCodecContext, "field_order")  # PyAV 17 does not tell the source's
+    assert (video_stream(out).get("field_order") == "tb") == (fields and told)
 
 
 def test_a_full_place_is_told(film: tuple[Path, Path], tmp_path: Path) -> None:
