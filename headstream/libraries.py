@@ -42,6 +42,8 @@ def _advice(error: BaseException, library: str) -> str:
         missing = _imported(error)
         return f"pip install '{_wanted(_INSTALLED_AS.get(missing, missing))}'"
     name = _INSTALLED_AS.get(library, library)
+    if not name:  # for which Python 3.10 finds a package
+        return "install headstream anew, as its README says"
     try:
         return f"pip install --force-reinstall --no-deps '{name}=={importlib.metadata.version(name)}'"
     except (importlib.metadata.PackageNotFoundError, ValueError):
