@@ -16,6 +16,7 @@ from headstream.photos import PhotoCutter, PhotoResult
 from headstream.pipeline import CutOptions
 from headstream.segment.load import load_segmenter
 from headstream.segment.registry import models_dir
+from headstream.sinks.partial import check_named
 from headstream.sinks.photo import RESULT, check_folder, result_folder, save_png, stages_figure, write_photo
 from headstream.timing import StageTimes
 from headstream.track.finder import FaceFinder
@@ -112,8 +113,7 @@ def only_first(photo: Photo) -> str:
 def _names_a_file(out: Path) -> bool:
     """Whether ``out`` is meant for one picture and not for a folder. Raises UsageError for one that has no transparency, or no
     name."""
-    if out.name.lower() in PHOTOS:
-        raise UsageError(f"--out {out}: has no name before {out.name}; is a variable of the shell not set?")
+    check_named(out, PHOTOS)
     kind = out.suffix.lower()
     if kind not in PHOTOS or (out.exists() and (out.is_dir() or kind != ".png")):
         return False

@@ -8,7 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from headstream.capture.numbered import picture_at
+from headstream.capture.numbered import damaged_picture
 from headstream.capture.opening import open_film, reason_of, tells_no_times, video_stream
 from headstream.continuity import Continuity
 from headstream.errors import SourceError
@@ -110,7 +110,7 @@ class Decoding:
     def _damaged(self, packet: Any, whole: int, error: Exception) -> None:
         """Each decoder, and each library behind one, has its own word for damage."""
         if self.of_pictures:  # without it all that follow would have the number of another
-            raise SourceError(f"{picture_at(self.path, whole)}: cannot be decoded; make it anew") from error
+            raise SourceError(f"{damaged_picture(self.path, whole)}: cannot be decoded; make it anew") from error
         self.damaged_packets += 1
         if packet.size:  # an empty one says that the picture before it stays (Theora)
             self.warn_once("some packets are damaged; what could not be decoded was skipped")

@@ -115,9 +115,8 @@ class FileSource:
     @property
     def top_field_first(self) -> bool | None:
         """Of interlaced pictures that are shown as they lie, whether the upper lines are the earlier ones; else None."""
-        order = int(
-            getattr(self._film.stream.codec_context, "field_order", 0)
-        )  # AVFieldOrder; PyAV 17 does not tell it
+        # An AVFieldOrder, which PyAV 17 does not tell.
+        order = int(getattr(self._film.stream.codec_context, "field_order", 0))
         if self.codec == "dvvideo":  # which has but one, and does not tell it
             order = 3
         whole = self.interlaced and self._upright == Orientation() and self.size_px[1] % 2 == 0

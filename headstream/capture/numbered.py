@@ -70,6 +70,23 @@ def picture_at(path: Path, index: int) -> Path:
     return path if found is None or index >= len(found.files) else found.folder / found.files[index][0]
 
 
+def damaged_picture(path: Path, index: int) -> Path:
+    """The picture of a row that does not decode: the first from frame ``index`` on that does not alone, as a decoder with several
+    threads is ahead of what it has given."""
+    import av
+
+    found = numbered_pictures(path)
+    later = () if found is None else (found.folder / name for name, _, _ in found.files[index:])
+    for picture in later:
+        try:
+            with av.open(str(picture.absolute())) as alone:
+                for _ in alone.decode(video=0):
+                    pass
+        except (av.error.FFmpegError, OSError):
+            return picture
+    return picture_at(path, index)
+
+
 def _pattern_in(folder: Path) -> str:
     rows: dict[tuple[str, str], list[str]] = {}
     other = ""

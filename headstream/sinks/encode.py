@@ -30,10 +30,10 @@ _AVX512_AND_AVX2 = (13, 11)  # OpenCV's CV_CPU_AVX_512F and CV_CPU_AVX2, which h
 # What is stored as it is, R'G'B' or the matte itself, reaches from 0 to the peak; told otherwise, players stretch it.
 _RGB = replace(RGB_AS_YUV, full_range=True, matrix_code=0)
 _UNCODED = {"bgra": _RGB, "bgr0": _RGB, "gray": replace(RGB_AS_YUV, full_range=True)}
-# Codecs that keep two fields in one frame, with AV_CODEC_FLAG_INTERLACED_DCT where they code them apart; and AVFieldOrder's
-# names, as muxers read them, for lines that lie as they are shown, the upper or the lower field being the earlier one.
+# Codecs that keep two fields in one frame, with AV_CODEC_FLAG_INTERLACED_DCT where they code them apart; and FFmpeg's
+# names, which muxers write, for lines that lie as they are shown, the upper or the lower field being the earlier one.
 _FIELD_CODECS = {"prores_aw": 1 << 18, "prores_ks": 1 << 18, "ffv1": 0}
-_INTERLEAVED_TOP, _INTERLEAVED_BOTTOM = 4, 5
+_INTERLEAVED_TOP, _INTERLEAVED_BOTTOM = "tb", "bt"
 What = Literal["cutout", "matte", "film", "clip"]
 
 
@@ -112,20 +112,18 @@ class PictureEncoder:
         if kind.layout == "opaque":  # 4:2:0 H.264 has even sizes only: one row or column is repeated
             width, height = width + width % 2, height + height % 2
         options, time_base = dict(kind.options) | _repeatable(kind), self.time_base
+        top_first = clip.top_field_first if kind.codec in _FIELD_CODECS else None
+        if top_first is not None:
+            options["field_order"] = _INTERLEAVED_TOP if top_first else _INTERLEAVED_BOTTOM
         stream = container.add_stream(
             kind.codec, rate=clip.rate, options=options, width=width, height=height, time_base=time_base
         )
         stream.pix_fmt = picture.pix_fmt
         context = stream.codec_context
         context.sample_aspect_ratio = clip.sample_aspect_ratio
-        if clip.top_field_first is not None and kind.codec in _FIELD_CODECS:
-            order = _INTERLEAVED_TOP if clip.top_field_first else _INTERLEAVED_BOTTOM
-            if hasattr(context, "field_order"):
-                context.field_order = order
-            else:  # PyAV 17
-                context.options = context.options | {"field_order": str(order)}
+        if top_first is not None:
             context.flags |= _FIELD_CODECS[kind.codec]
-            self._fields = Fields(width, height, picture.pix_fmt, top_first=clip.top_field_first)
+            self._fields = Fields(width, height, picture.pix_fmt, top_first=top_first)
         if clip.timecode:
             stream.metadata["timecode"] = clip.timecode  # of which the muxer of .mov and .mp4 makes a track
         _set(context, picture.tags)

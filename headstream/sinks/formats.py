@@ -9,6 +9,7 @@ from typing import Literal
 
 from headstream.cores import cores_here
 from headstream.errors import UsageError
+from headstream.sinks.partial import check_named
 
 Layout = Literal["planes", "prores", "rgba", "palette", "opaque"]
 
@@ -178,8 +179,7 @@ def output_format(
     A name without a suffix, or with %06d in it, is a PNG sequence.  opaque: how to do without transparency, in words.
     """
     suffix = path.suffix.lower()
-    if path.name.lower() in {*_BY_SUFFIX, ".png"}:
-        raise UsageError(f"{path}: has no name before {path.name}; is a variable of the shell not set?")
+    check_named(path, {*_BY_SUFFIX, ".png"})
     if suffix == "" or (suffix == ".png" and "%" in path.name) or _COUNTS.search(path.name):
         chosen = _PNGS
         if suffix and not names_frames(path):

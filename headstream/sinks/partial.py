@@ -7,7 +7,7 @@ import hashlib
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -169,6 +169,12 @@ def check_writable(final: Path) -> None:
         raise SinkError(f"{final}: {folder} is a file, not a folder")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise SinkError(f"{final}: no permission to write in {folder}")
+
+
+def check_named(final: Path, suffixes: Collection[str]) -> None:
+    """Raise UsageError where one of ``suffixes`` is all of a name."""
+    if final.name.lower() in suffixes:
+        raise UsageError(f"{final}: has no name before {final.name}; is a variable of the shell not set?")
 
 
 def check_file(final: Path) -> None:
