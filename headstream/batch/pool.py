@@ -61,7 +61,7 @@ class Pool(Protocol):
 @dataclass
 class _Hand:
     process: Any
-    pipe: Connection
+    pipe: Any  # a Connection; on Windows a PipeConnection
     threads: int | None
     item: Item | None = None
     used: bool = False
