@@ -6,7 +6,6 @@ import dataclasses
 import hashlib
 import importlib.metadata
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 
 import headstream
 from headstream.capture.numbered import numbered_pictures
-from headstream.sinks.partial import sync
+from headstream.disk import rename, sync
 from headstream.state import Packed, load
 
 _VERSION = 1
@@ -109,7 +108,7 @@ def _write_whole(place: Path, write: Any) -> None:
     part = place.with_name(f"{place.name}.part")
     write(part)
     sync(part)
-    os.replace(part, place)
+    rename(part, place)
     sync(place.parent)
 
 

@@ -40,10 +40,10 @@ def _locked(place: Path, output: Path) -> Iterator[None]:
             file.write(f"{os.getpid()}\n".encode())
         yield
     finally:
-        try:
-            place.unlink()  # while it is held: nobody can take the name over in between
-        except OSError:
-            pass  # Windows removes no open file; an empty lock file hinders nobody
+        if sys.platform == "win32":
+            file.close()  # it removes no open file; whose somebody else has opened since, stays
+        with suppress(OSError):
+            place.unlink()  # elsewhere while it is held: nobody can take the name over in between
         file.close()
 
 

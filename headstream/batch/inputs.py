@@ -23,6 +23,7 @@ from headstream.batch.ledger import made_before
 from headstream.batch.places import is_numbered, is_remote, local_path, mark_of
 from headstream.capture.named import PHOTOS, VIDEOS, files_below, inside, unread_folder
 from headstream.errors import SourceError, UsageError
+from headstream.sinks.photo import portable
 
 
 @dataclass(frozen=True)
@@ -204,7 +205,7 @@ def _items(found: list[Found], stems: list[str]) -> list[Item]:
     for number, (one, stem) in enumerate(zip(found, stems, strict=True)):
         kind = kind_of(one.input)
         place = stem if kind == "photo" else stem + FORMATS.get(one.wish.format, "")
-        place = "" if one.problem else place
+        place = "" if one.problem else portable(place) or place
         items.append(Item(number, one.input, kind, place, one.wish, one.size, one.mark, problem=one.problem, at=one.at))
     return items
 

@@ -7,12 +7,14 @@ import os
 import re
 import shutil
 import socket
+import sys
 import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
 from headstream.batch.job import OWN_FOLDER
+from headstream.disk import rename
 from headstream.errors import UsageError
 from headstream.sinks.partial import make_parents, sink_error
 from headstream.sinks.photo import check_folder
@@ -152,7 +154,7 @@ class LocalStorage:
         part = path.with_name(f".{uuid.uuid4().hex}.part")  # several machines may share the folder
         try:
             part.write_bytes(data)
-            part.replace(path)
+            rename(part, path)
         except OSError as error:
             part.unlink(missing_ok=True)
             raise sink_error(path, error) from error
@@ -162,7 +164,7 @@ class LocalStorage:
             path = self.root / name
             make_parents(path)
             try:
-                file.replace(path)
+                rename(file, path)
             except OSError as error:
                 raise sink_error(path, error) from error
 
@@ -258,8 +260,19 @@ def _folders(parent: Path) -> Iterator[Path]:
 
 
 def _alive(number: int) -> bool:
-    if os.name == "nt":
-        return True  # os.kill would end it; a later run of the same number clears the folder
+    if sys.platform == "win32":  # where os.kill would end it
+        import _winapi
+
+        try:
+            handle = _winapi.OpenProcess(_winapi.SYNCHRONIZE, False, number)
+        except PermissionError:
+            return True  # somebody else's
+        except OSError:
+            return False
+        try:
+            return _winapi.WaitForSingleObject(handle, 0) == _winapi.WAIT_TIMEOUT
+        finally:
+            _winapi.CloseHandle(handle)
     try:
         os.kill(number, 0)
     except ProcessLookupError:

@@ -23,6 +23,7 @@ from headstream.unswallowed import unswallowed
 _TELL_EVERY_S = 0.5
 _STOP_S = 10.0  # for a worker to clean up after itself
 _STILLBORN = 3  # workers in a row that die before their first input: none ever will work
+_MOST_HANDLES = 60 if sys.platform == "win32" else sys.maxsize  # to wait for at once: Windows knows 63
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -107,7 +108,7 @@ class LocalPool:
         sources: dict[Any, _Hand] = {}
         for hand in self._hands:
             sources[hand.pipe] = sources[hand.process.sentinel] = hand
-        ready = {id(sources[source]): sources[source] for source in wait(list(sources), timeout_s)}
+        ready = {id(sources[source]): sources[source] for source in _ready(list(sources), timeout_s)}
         events: list[Event] = []
         for hand in ready.values():
             events += self._heard(hand)
@@ -220,6 +221,12 @@ def _heed() -> None:
 def _stop(number: int, frame: FrameType | None) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     raise _Stopped
+
+
+def _ready(handles: list[Any], timeout_s: float) -> list[Any]:
+    """Those something has happened to. More than can be waited for at once take turns."""
+    groups = [handles[at : at + _MOST_HANDLES] for at in range(0, len(handles), _MOST_HANDLES)] or [handles]
+    return [handle for group in groups for handle in wait(group, timeout_s / len(groups))]
 
 
 def _cause_of_death(code: int | None) -> str:

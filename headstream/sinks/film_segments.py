@@ -8,6 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from headstream.disk import rename
 from headstream.errors import SinkError
 from headstream.sinks.clipfile import ClipFile, incomplete_name
 from headstream.sinks.encode import ClipInfo
@@ -53,7 +54,8 @@ class FilmSegments(SegmentSink):
         assert self._store is not None
         self._store.finish(self._encoder.stream.codec_context.extradata or b"")
         self._store = None
-        return self._place("next").replace(self._place(name)).stat().st_size
+        rename(self._place("next"), self._place(name))
+        return self._place(name).stat().st_size
 
     def _abort(self) -> None:
         if self._store is not None:

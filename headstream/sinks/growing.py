@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from headstream.disk import rename, sync
 from headstream.errors import SinkError
 from headstream.sinks.formats import is_sequence, sequence_place
-from headstream.sinks.partial import PartialFile, PartialFolder, followed, neighbour, sync, unnamed
+from headstream.sinks.partial import PartialFile, PartialFolder, followed, neighbour, unnamed
 
 
 def growing_name(path: Path) -> Path:
@@ -116,7 +117,7 @@ class TakePlace(PartialFile):
             if self.final.exists() and not self._overwrite:
                 raise FileExistsError("something has come to be there meanwhile")
             place = followed(self.final)
-            self.path.replace(place)
+            rename(self.path, place)
             sync(place.parent)
         except OSError as error:
             raise unnamed(self.final, self.path, error, "what was recorded") from error

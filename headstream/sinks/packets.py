@@ -15,9 +15,9 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from headstream.disk import sync
 from headstream.errors import SinkError
 from headstream.sinks.formats import OutputFormat
-from headstream.sinks.partial import sync
 
 _MAGIC = b"headstream packets 2\n"
 _HEAD = struct.Struct("<qqqii?I")  # pts, dts, duration, time base, key frame, bytes; the last has time base 0

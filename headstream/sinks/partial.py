@@ -7,10 +7,12 @@ import hashlib
 import os
 import re
 import shutil
+import sys
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from headstream.disk import rename, sync
 from headstream.errors import SinkError, UsageError
 
 _STREAMS = {
@@ -50,7 +52,7 @@ class PartialFile:
         self._kept = True
         place = followed(self.final)
         try:
-            self.path.replace(place)
+            rename(self.path, place)
         except OSError as error:
             raise unnamed(self.final, self.path, error) from error
         try:
@@ -110,10 +112,10 @@ class PartialFolder:
         self._kept = True
         try:
             if not self.final.exists():
-                self.path.replace(followed(self.final))
+                rename(self.path, followed(self.final))
                 return
             for file in self.path.iterdir():
-                file.replace(self.final / file.name)
+                rename(file, self.final / file.name)
                 file.unlink(missing_ok=True)  # two names of one file stay two
             self.path.rmdir()
         except OSError as error:
@@ -182,6 +184,11 @@ def check_file(final: Path) -> None:
     check_writable(final)
     if final.is_dir():
         raise UsageError(f"{final}: is a folder; name a file")
+    if sys.platform == "win32" and final.is_file():  # what a player has open there could not be replaced in the end
+        try:
+            final.open("r+b").close()
+        except OSError as error:
+            raise sink_error(final, error) from error
 
 
 def make_parents(final: Path) -> None:
@@ -193,21 +200,6 @@ def make_parents(final: Path) -> None:
         Path(os.path.realpath(folder)).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise sink_error(folder, error) from error
-
-
-def sync(path: Path) -> None:
-    """What was written to a file, or the names in a folder, is on the disk when this returns. Raises OSError."""
-    folder = path.is_dir()
-    if folder and os.name == "nt":
-        return  # there is no such thing
-    descriptor = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    except OSError:
-        if not folder:  # some file systems of the network know it for files only
-            raise
-    finally:
-        os.close(descriptor)
 
 
 def _lost(final: Path, part: Path, error: OSError) -> SinkError:
@@ -233,7 +225,8 @@ def sink_error(path: Path, error: BaseException) -> SinkError:
             free = f" ({shutil.disk_usage(folder).free // 2**20} MiB left there)"
         return SinkError(f"{path}: the disk is full{free}; free some space or write elsewhere")
     if code in {errno.EACCES, errno.EPERM, errno.EROFS}:
-        return SinkError(f"{path}: no permission to write it")
+        held = ", or another program has it open" if sys.platform == "win32" else ""  # there it is one error
+        return SinkError(f"{path}: no permission to write it{held}")
     if code == errno.EFBIG:
         return SinkError(f"{path}: the file grew past the size allowed here")
     return SinkError(f"{path}: cannot be written: {getattr(error, 'strerror', None) or error}")

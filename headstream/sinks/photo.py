@@ -10,6 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from headstream.disk import rename
 from headstream.errors import UsageError
 from headstream.letterbox import letterboxed
 from headstream.sinks.background import checkerboard
@@ -51,7 +52,7 @@ def write_photo(
         folder.mkdir(parents=True, exist_ok=True)
         before = {file.name for file in folder.iterdir() if RESULT.fullmatch(file.name)}
         for name in pictures:
-            (part / name).replace(folder / name)
+            rename(part / name, folder / name)
         if {"head_only.png", "full_mask.png"} <= before:
             for name in before - set(pictures):  # masks of more heads, or a figure, of the result that was there
                 (folder / name).unlink()
@@ -125,13 +126,18 @@ def _captioned(picture: UInt8Array, text: str) -> UInt8Array:
 def result_folder(out: Path, photo: Path, taken: set[str]) -> Path:
     """DIR/STEM for a photo, or DIR/STEM-2 and so on where another photo of this run has that name. taken: these names, as a
     file system that ignores case sees them."""
-    stem = name = photo.stem if photo.stem.strip(".") else photo.name  # of "...jpg" it is "..": another folder
+    stem = name = portable(photo.stem) or photo.name  # of "...jpg" the stem is "..": another folder
     number = 2
     while name.casefold() in taken:
         name = f"{stem}-{number}"
         number += 1
     taken.add(name.casefold())
     return out / name
+
+
+def portable(name: str) -> str:
+    """A folder's name as all systems have it: Windows leaves out dots and blanks at its end, and then does not find it."""
+    return name.rstrip(" .")
 
 
 def check_folder(out: Path) -> None:

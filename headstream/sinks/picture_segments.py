@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from headstream.disk import sync
 from headstream.sinks.clipfile import incomplete_name, numbered
 from headstream.sinks.encode import ClipInfo
 from headstream.sinks.formats import OutputFormat, names_frames, sequence_place
-from headstream.sinks.partial import PartialFolder, sink_error, sync
+from headstream.sinks.partial import PartialFolder, sink_error
 from headstream.sinks.segments import SegmentSink
 
 

@@ -36,6 +36,15 @@ class TestFinding:
         assert places(find(tmp_path)) == {"b.mp4": "b.mov", "a.JPG": "a", "c.mov": "deep/er/c.mov"}
         assert places(find(tmp_path, recursive=False)) == {"b.mp4": "b.mov", "a.JPG": "a"}
 
+    def test_no_folder_ends_in_what_windows_leaves_out(self, tmp_path: Path) -> None:
+        make(tmp_path, "me .jpg", "me.jpg", "Dr. X..jpg", "film .mp4")
+        assert places(find(tmp_path)) == {
+            "me .jpg": "me -jpg",
+            "me.jpg": "me-jpg",
+            "Dr. X..jpg": "Dr. X",
+            "film .mp4": "film .mov",
+        }
+
     def test_results_are_not_taken_for_inputs(self, tmp_path: Path) -> None:
         make(tmp_path, "a.mp4", "out/a.mov")
         assert places(find(tmp_path, out=tmp_path / "out")) == {"a.mp4": "a.mov"}

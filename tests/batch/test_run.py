@@ -10,20 +10,23 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from headstream.batch import worker
+from headstream.batch import pool, worker
 from headstream.batch.job import BatchJob, BatchProgress, BatchReport, Setup, Wish
 from headstream.batch.patience import may_pass
+from headstream.batch.places import own_folder
 from headstream.batch.run import run_batch
 from headstream.cli import main
 from headstream.errors import ModelError, SinkError, UsageError
@@ -274,14 +277,44 @@ class TestAgain:
         assert states(run_batch(wanted)) == {"a.mp4": "skipped"}
 
     def test_dead_processes_leave_nothing_behind(self, clip: Path, tmp_path: Path) -> None:
-        import socket
-
         ended = subprocess.Popen([sys.executable, "-c", ""])
         ended.wait()
         left = tmp_path / "out" / ".headstream" / "work" / f"{socket.gethostname()}.{ended.pid}" / "out.mkv"
         copies(clip, left.parent, "out.mkv")
         run_batch(job(clip, out=tmp_path / "out"))
         assert not left.exists()
+
+    def test_dead_processes_leave_nothing_behind_on_windows(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def open_process(access: int, inherit: bool, number: int) -> int:
+            if number == 44:
+                raise OSError(22, "The parameter is incorrect")
+            if number == 48:
+                raise PermissionError(13, "Access is denied")
+            return number
+
+        closed: list[int] = []
+        windows = {
+            "SYNCHRONIZE": 0x100000,
+            "WAIT_TIMEOUT": 258,
+            "OpenProcess": open_process,
+            "CloseHandle": closed.append,
+        }
+        asked = SimpleNamespace(WaitForSingleObject=lambda handle, ms: 258 if handle == 52 else 0, **windows)
+        monkeypatch.setitem(sys.modules, "_winapi", asked)
+        monkeypatch.setattr("sys.platform", "win32")
+        host = re.sub(r"\W", "-", socket.gethostname())
+        for number in (
+            44,
+            48,
+            52,
+            56,
+        ):  # of nobody; somebody else's; one that runs; one that has ended and is still known
+            (tmp_path / f"{host}.{number}").mkdir()
+        own = own_folder(tmp_path)
+        assert {folder.name for folder in tmp_path.iterdir()} == {own.name, f"{host}.48", f"{host}.52"}
+        assert sorted(closed) == [52, 56]
 
 
 class TestDeath:
@@ -648,6 +681,27 @@ class TestRefusals:
     def test_nothing_at_all(self, tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="no photos or videos in this folder"):
             run_batch(job(tmp_path, out=tmp_path / "out"))
+
+
+@pytest.mark.slow
+def test_more_workers_than_a_system_waits_for_at_once(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited: list[int] = []
+    wait = pool.wait
+
+    def of_windows(handles: list[Any], timeout_s: float) -> list[Any]:
+        waited.append(len(handles))
+        if len(handles) > 3:
+            raise ValueError(f"need at most 3 handles, got a sequence of length {len(handles)}")
+        return wait(handles, timeout_s)
+
+    monkeypatch.setattr(pool, "wait", of_windows)
+    monkeypatch.setattr(pool, "_MOST_HANDLES", 3)
+    copies(clip, tmp_path / "in", "a.mp4", "b.mp4", "c.mp4")
+    report = run_batch(job(tmp_path / "in", out=tmp_path / "out", workers=3))
+    assert set(states(report).values()) == {"done"}
+    assert max(waited) == 3
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names are Unicode there")

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -266,3 +267,19 @@ def test_no_permission_names_the_output_not_what_is_made_beside_it(head_clip: Pa
     ):
         with pytest.raises(SinkError, match=r"(o\.mov|photos): no permission to write in"):
             call()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks /proc what is open")
+def test_where_no_open_file_can_be_removed_no_lock_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def of_windows(path: Path, missing_ok: bool = False) -> None:
+        if str(path) in [os.path.realpath(f"/proc/self/fd/{number}") for number in os.listdir("/proc/self/fd")]:
+            raise PermissionError(13, "used by another process")
+        os.unlink(path)
+
+    msvcrt = SimpleNamespace(locking=lambda *asked: None, LK_NBLCK=2)
+    monkeypatch.setitem(sys.modules, "msvcrt", msvcrt)
+    monkeypatch.setattr("sys.platform", "win32")
+    monkeypatch.setattr(Path, "unlink", of_windows)
+    with locked([tmp_path / "a.mov"]):
+        assert len(list(tmp_path.iterdir())) == 1
+    assert not list(tmp_path.iterdir())
