@@ -25,6 +25,7 @@ SHARED = {
     "continuity",
     "cores",
     "digest",
+    "disk",
     "imagefile",
     "letterbox",
     "libraries",
