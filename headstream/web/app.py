@@ -16,8 +16,7 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, Response
-from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
-from starlette.staticfiles import StaticFiles
+from starlette.routing import BaseRoute, Route, WebSocketRoute
 
 from headstream.capture.cameras import LiveTarget
 from headstream.errors import UsageError
@@ -31,6 +30,8 @@ from headstream.web.studio import Studio, studio_of
 from headstream.web.uploads import KINDS, Refused, Uploads
 
 STATIC = Path(__file__).parent / "static"
+# Not asked of the system: on many a Windows the registry calls scripts text/plain, and browsers run no such module.
+_MEDIA_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 _SWEEP_S = 60.0
 _OWNER = "headstream-owner"  # a cookie
 _OWNED_S = 30 * 24 * 3600  # whoever closes the browser finds a long film's result again
@@ -105,13 +106,13 @@ def _overlay_routes() -> list[BaseRoute]:
     return [
         Route("/overlay", _page("overlay.html")),
         WebSocketRoute("/ws/overlay", overlay),
-        Mount("/static", StaticFiles(directory=STATIC)),
+        *(Route(f"/static/{file.name}", _page(file.name)) for file in STATIC.iterdir() if file.suffix in _MEDIA_TYPES),
     ]
 
 
 def _page(name: str) -> Any:
     async def page(request: Request) -> Response:
-        return FileResponse(STATIC / name)
+        return FileResponse(STATIC / name, media_type=_MEDIA_TYPES[Path(name).suffix])
 
     return page
 

@@ -129,6 +129,19 @@ def test_every_answer_forbids_what_a_page_must_not_do(studio: Running) -> None:
         assert "server" not in headers
 
 
+def test_files_are_what_they_are_whatever_the_system_takes_them_for(
+    studio: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from headstream.web.app import STATIC
+
+    monkeypatch.setattr("starlette.responses.guess_type", lambda path: ("text/plain", None))  # as of some registries
+    kinds = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+    pages = {f"/static/{file.name}": kinds[file.suffix] for file in STATIC.iterdir()}
+    for path, kind in {"/": "text/html", "/overlay": "text/html", **pages}.items():
+        reply = studio.ask("GET", path)
+        assert (reply.status, reply.headers["content-type"].split(";")[0]) == (200, kind), path
+
+
 def test_pages_hold_no_inline_script_and_nothing_from_elsewhere() -> None:
     from headstream.web.app import STATIC
 
