@@ -162,7 +162,7 @@ class LiveCutter:
         *,
         pace: Pace | None = None,
         controls: Controls | None = None,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._source, self.cutter, self._clock = source, cutter, clock
         self.controls = controls or Controls()

@@ -112,7 +112,7 @@ class Frame:
     index: counts the frames the source made, from 0.  pts: Fraction, seconds from the first frame;
     given as a float, NumPy's too, it becomes that very number.
     duration_s: Fraction or None, how long it is shown, where the source says so.
-    captured_s: monotonic clock when it arrived; 0.0 for files.
+    captured_s: time.perf_counter when it arrived; 0.0 for files.
     planes: Y, U, V as decoded, or None for a source that is RGB.
     alpha: (H, W) uint8, the own transparency of a source that is RGB (Planes hold theirs), or None.
     size_px: width and height.

@@ -1,7 +1,8 @@
 """Ways to get pictures as they happen: a webcam, a stream from the network, the screen, a file played at its own pace.
 
-A feed yields (seconds on the monotonic clock, picture) until the source ends or fails; ``live.py`` makes frames of them and
-opens them again. ``stop`` is asked between pictures; a feed frees what it opened in the thread that reads it, because
+A feed yields (seconds of time.perf_counter, picture) until the source ends or fails; ``live.py`` makes frames of them and
+opens them again. All that is live goes by this clock: time.monotonic takes steps of 16 ms on Windows, half a frame's time.
+``stop`` is asked between pictures; a feed frees what it opened in the thread that reads it, because
 neither OpenCV nor FFmpeg allows closing under a reader.
 """
 
@@ -65,7 +66,7 @@ class CameraFeed:
         try:
             while not stop.is_set():
                 good, bgr = self._capture.read()
-                now = time.monotonic()
+                now = time.perf_counter()
                 if stop.is_set():
                     return
                 if not good:
@@ -111,7 +112,7 @@ class NetworkFeed:
                 for picture in decoded:
                     if stop.is_set():
                         return
-                    now = time.monotonic()
+                    now = time.perf_counter()
                     frame = frame_from_video(picture, orientation(picture), Place())
                     yield now, frame.timed(captured_s=now)
         except av.error.ExitError as error:
@@ -135,13 +136,13 @@ class PacedFile:
         end_s = 0.0
         try:
             for frame in self._source:
-                start = time.monotonic() - float(frame.pts) if start is None else start
-                if stop.wait(max(0.0, start + float(frame.pts) - time.monotonic())):
+                start = time.perf_counter() - float(frame.pts) if start is None else start
+                if stop.wait(max(0.0, start + float(frame.pts) - time.perf_counter())):
                     return
-                now = time.monotonic()
+                now = time.perf_counter()
                 end_s = start + float(frame.pts + (frame.duration_s or 1 / self.rate))
                 yield now, frame.timed(captured_s=now)
-            stop.wait(max(0.0, end_s - time.monotonic()))
+            stop.wait(max(0.0, end_s - time.perf_counter()))
         finally:
             self._source.close()
 
@@ -172,13 +173,13 @@ class ScreenFeed:
         import mss
 
         with mss.MSS() as grabber:  # a grabber belongs to the thread that made it
-            start, count = time.monotonic(), 0
-            while not stop.wait(max(0.0, start + count / float(self.rate) - time.monotonic())):
+            start, count = time.perf_counter(), 0
+            while not stop.wait(max(0.0, start + count / float(self.rate) - time.perf_counter())):
                 try:
                     shot = np.asarray(grabber.grab(self._region))
                 except Exception as error:
                     raise SourceError(f"the screen cannot be read: {' '.join(str(error).split())}") from error
-                now = time.monotonic()
+                now = time.perf_counter()
                 yield now, Frame(np.ascontiguousarray(shot[..., 2::-1]), captured_s=now)
                 count = max(count + 1, int((now - start) * float(self.rate)))
 

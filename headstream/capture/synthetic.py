@@ -35,14 +35,14 @@ class SyntheticCamera:
         self._stop = threading.Event()
 
     def __iter__(self) -> Iterator[Frame]:
-        start = time.monotonic() + 0.05
+        start = time.perf_counter() + 0.05
         for index in range(self._count):
             due = start + float(index / self.rate)
             self.made += 1
             self.due_s.append(due)
-            if self._stop.wait(max(0.0, due - time.monotonic())):
+            if self._stop.wait(max(0.0, due - time.perf_counter())):
                 return
-            if time.monotonic() >= start + float((index + 1) / self.rate):
+            if time.perf_counter() >= start + float((index + 1) / self.rate):
                 self.skipped += 1
                 continue
             planes = stamped(self._pictures[index % len(self._pictures)], index)

@@ -82,12 +82,12 @@ class VirtualCameraSink:
 
     def _send(self) -> None:
         """Ticks are counted from the start, so that late ones do not add up; what cannot be caught up is skipped."""
-        start, tick = time.monotonic(), 0
+        start, tick = time.perf_counter(), 0
         try:
-            while not self._stop.wait(max(0.0, start + tick * self._interval_s - time.monotonic())):
+            while not self._stop.wait(max(0.0, start + tick * self._interval_s - time.perf_counter())):
                 self._camera.send(self._picture)
                 self.sent += 1
-                tick = max(tick + 1, int((time.monotonic() - start) / self._interval_s))
+                tick = max(tick + 1, int((time.perf_counter() - start) / self._interval_s))
         except Exception as error:  # backends raise what they like; raised again by the next write
             self._error = error
 
@@ -123,8 +123,8 @@ class ReturningCamera:
 
     def write(self, cutout: Cutout) -> None:
         """Show one cut-out, if there is a camera."""
-        if self._camera is None and time.monotonic() >= self._next_s:
-            self._next_s = time.monotonic() + _AGAIN_S
+        if self._camera is None and time.perf_counter() >= self._next_s:
+            self._next_s = time.perf_counter() + _AGAIN_S
             try:
                 self._camera = self._again()
             except SinkError:
@@ -135,7 +135,7 @@ class ReturningCamera:
                 self._camera.write(cutout)
             except SinkError as error:
                 self._notice(f"{error}; trying again until it is back")
-                self._next_s = time.monotonic() + _AGAIN_S
+                self._next_s = time.perf_counter() + _AGAIN_S
                 self.close()
 
     def close(self) -> None:

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
@@ -49,7 +50,7 @@ class FakeFeed:
             for k, picture in enumerate(self.shown):
                 if stop.is_set():
                     return
-                now = self.times[k] if self.times else time.monotonic()
+                now = self.times[k] if self.times else time.perf_counter()
                 yield now, Frame(picture, captured_s=now)
             if self.then is not None:
                 raise SourceError(self.then)
@@ -336,6 +337,16 @@ def test_a_file_plays_at_its_own_pace_and_ends(tmp_path: Path) -> None:
         if len(indices) == 12:
             source.close()
     assert indices == list(range(12))
+
+
+def test_pictures_milliseconds_apart_have_times_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_video(tmp_path / "a.mp4", [pattern(64, 48, k) for k in range(6)], rate=100)
+    monkeypatch.setattr(time, "monotonic", lambda: 0.0)  # as between two ticks of Windows'
+    for feed in (CameraFeed(str(path)), PacedFile(str(path))):
+        seen: list[tuple[float, Frame]] = []
+        with suppress(SourceError):  # of the camera, which gives no more
+            seen.extend(feed.pictures(threading.Event()))
+        assert len({frame.captured_s for _, frame in seen}) == 6
 
 
 def test_a_file_of_one_picture_goes_round_no_faster_than_its_rate(tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ class KeptCamera:
         assert not self.closed
         if self.fail_after is not None and len(self.sent) >= self.fail_after:
             raise RuntimeError("device removed")
-        self.sent.append((time.monotonic(), frame.copy()))
+        self.sent.append((time.perf_counter(), frame.copy()))
 
     def device(self) -> str:
         return self.name
@@ -77,7 +77,7 @@ def open_sink(**more: Any) -> VirtualCameraSink:
 
 
 def test_size_format_pace_and_closing(driver: type[KeptCamera]) -> None:
-    begun_s = time.monotonic()
+    begun_s = time.perf_counter()
     with open_sink() as sink:
         (camera,) = driver.made
         wait_until(lambda: camera.sent)

@@ -251,6 +251,17 @@ def test_of_a_page_that_sends_few_frames_nothing_is_carried(segmenter: CropSegme
     session.close()
 
 
+def test_a_pages_frames_have_times_of_their_own(
+    segmenter: CropSegmenter, face_jpeg: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(time, "monotonic", lambda: 0.0)  # as between two ticks of Windows'
+    session = PageSession(segmenter, models_dir())
+    frames = [session._cut(numbered(number, face_jpeg))[1].frame for number in range(3)]
+    assert [frame.pts for frame in frames] == sorted({frame.pts for frame in frames})
+    assert session.status()["cut_ms"] > 0
+    session.close()
+
+
 def test_a_message_larger_than_any_frame_is_refused(studio: Running) -> None:
     quiet = logging.getLogger("tests.web.client")  # the client complains when it is cut off in the middle of a message
     quiet.setLevel(logging.CRITICAL)
@@ -481,7 +492,7 @@ class OnlyOne:
     def pictures(self, stop: threading.Event) -> Iterator[tuple[float, Frame]]:
         try:
             while not stop.wait(0.01):
-                now = time.monotonic()
+                now = time.perf_counter()
                 yield now, Frame(self.portrait, captured_s=now)
         finally:
             self.leaving.set()
@@ -532,7 +543,7 @@ class Breaks:
         while not stop.wait(0.03):
             if self.lost.is_set() and not self.back.is_set():
                 raise SourceError("unplugged")
-            now = time.monotonic()
+            now = time.perf_counter()
             yield now, Frame(self.portrait, captured_s=now)
 
 
