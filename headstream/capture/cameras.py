@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 import re
+import struct
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from headstream.errors import SourceError, UsageError
+
+log = logging.getLogger(__name__)
 
 Kind = Literal["camera", "network", "file", "screen"]
 
 # What FFmpeg calls this system's cameras, and the one that lists and opens them.
 _DEVICE_FORMATS = {"linux": "video4linux2", "darwin": "avfoundation", "win32": "dshow"}
+_QUERYCAP, _CAPABILITY, _CAPTURES = 0x80685600, "84xII12x", 1  # of linux/videodev2.h
 _NETWORK = re.compile(r"(rtsps?|https?|udp|tcp|rtmps?|srt)://", re.IGNORECASE)
 
 
@@ -38,7 +43,7 @@ class LiveTarget:
 
 
 def list_cameras() -> list[Camera]:
-    """The cameras the system names, in its order; empty if there are none. Raises SourceError where it cannot be asked."""
+    """The cameras the system names, by number; empty if there are none. Raises SourceError where it cannot be asked."""
     import av
 
     kind = _DEVICE_FORMATS.get(sys.platform)
@@ -48,14 +53,40 @@ def list_cameras() -> list[Camera]:
         found = av.enumerate_input_devices(kind)
     except (av.error.FFmpegError, OSError, ValueError) as error:
         raise SourceError(f"the system does not list its cameras ({error}); name one by number: --camera 0") from error
-    films = [device for device in found if "video" in device.media_types]
-    return [Camera(_number(d.name, order), d.description or d.name) for order, d in enumerate(films)]
+    cameras = [
+        Camera(number, device.description or device.name)
+        for order, device in enumerate(found)
+        if (number := _number(device, order)) is not None
+    ]
+    if sys.platform == "darwin" and len(cameras) > 1:  # OpenCV counts them by an id that FFmpeg does not tell
+        log.warning("on macOS, one of several cameras may have another's number: if it is the wrong one, try others")
+    return sorted(cameras, key=lambda camera: camera.number)
 
 
-def _number(name: str, order: int) -> int:
-    """On Linux /dev/videoN is N, gaps and all; elsewhere cameras are counted."""
-    match = re.fullmatch(r"/dev/video(\d+)", name)
-    return int(match[1]) if match else order
+def _number(device: Any, order: int) -> int | None:
+    """What OpenCV opens a device of FFmpeg's list by, in which it is the ``order``-th; None for what it knows nothing of."""
+    if sys.platform == "linux":  # /dev/videoN is N, gaps and all; there are also radios, and a camera's further nodes
+        node = re.fullmatch(r"/dev/video(\d+)", device.name)
+        return int(node[1]) if node and _captures(device.name) else None
+    if sys.platform == "darwin" and re.fullmatch(r"Capture screen \d+", device.description):
+        return None  # listed after the cameras, as microphones are
+    # No kind at all is told of OBS's virtual camera, and of some webcams.
+    return None if device.media_types == ["audio"] else order
+
+
+def _captures(node: str) -> bool:
+    """Whether pictures come from a node; FFmpeg looks at what its camera can do elsewhere, too."""
+    if sys.platform == "win32":
+        return True
+    import fcntl
+
+    try:
+        with open(node, "rb", buffering=0) as device:
+            told = fcntl.ioctl(device, _QUERYCAP, bytes(struct.calcsize(_CAPABILITY)))
+    except OSError:
+        return True
+    _, of_the_node = struct.unpack(_CAPABILITY, told)
+    return bool(of_the_node & _CAPTURES)
 
 
 def parse_target(text: str) -> LiveTarget:

@@ -6,12 +6,13 @@ import itertools
 import os
 import shutil
 import socket
+import struct
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
@@ -104,15 +105,24 @@ def test_a_file_is_a_source_too(tmp_path: Path) -> None:
     assert parse_target(str(path)) == LiveTarget("file", "a.mp4", address=str(path))
 
 
+def devices(monkeypatch: pytest.MonkeyPatch, system: str, *found: tuple[str, str, list[str]]) -> None:
+    """Name, description and kinds of media of what FFmpeg finds on a system."""
+    listed = [SimpleNamespace(name=name, description=what, media_types=kinds) for name, what, kinds in found]
+    monkeypatch.setattr(av, "enumerate_input_devices", lambda kind: listed)
+    monkeypatch.setattr("sys.platform", system)
+
+
 @pytest.fixture
 def two_cameras(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = [
-        SimpleNamespace(name="/dev/video0", description="Integrated Camera", media_types=["video"]),
-        SimpleNamespace(name="/dev/video4", description="USB Camera", media_types=["video"]),
-        SimpleNamespace(name="hw:0", description="Microphone", media_types=["audio"]),
-    ]
-    monkeypatch.setattr(av, "enumerate_input_devices", lambda kind: found)
-    monkeypatch.setattr("sys.platform", "linux")
+    nodes = ("/dev/vbi0", "TV"), ("/dev/video5", "USB Camera"), ("/dev/video4", "USB Camera")
+    devices(monkeypatch, "linux", *((*node, []) for node in (*nodes, ("/dev/video0", "Integrated Camera"))))
+    monkeypatch.setattr("headstream.capture.cameras.open", lambda node, *how, **more: nullcontext(node), raising=False)
+
+    def ioctl(node: str, asked: int, given: bytes) -> bytes:
+        """The node numbered 5 is that of the camera's metadata."""
+        return struct.pack("84xII12x", 0x84A00001, 0x04A00000 if node == "/dev/video5" else 0x04200001)
+
+    monkeypatch.setitem(sys.modules, "fcntl", SimpleNamespace(ioctl=ioctl))
 
 
 @pytest.mark.usefixtures("two_cameras")
@@ -125,6 +135,23 @@ def test_cameras_are_found_by_name() -> None:
         parse_target("nosuch")
     with pytest.raises(UsageError, match="expected rtsp"):
         parse_target("gopher://x")
+
+
+def test_on_windows_what_is_listed_without_a_kind_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    microphone = ("@cm", "Microphone", ["audio"])
+    devices(monkeypatch, "win32", ("@sw", "OBS Virtual Camera", []), ("@pnp", "Webcam", ["video"]), microphone)
+    assert [(c.number, c.name) for c in list_cameras()] == [(0, "OBS Virtual Camera"), (1, "Webcam")]
+    assert parse_target("webcam") == LiveTarget("camera", "Webcam", 1)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_on_macos_screens_are_no_cameras_and_several_are_doubted(
+    count: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    cameras = [("0", "FaceTime HD Camera", ["video"]), ("1", "USB Camera", ["video"])][:count]
+    devices(monkeypatch, "darwin", *cameras, ("9", "Capture screen 0", ["video"]), ("0", "Microphone", ["audio"]))
+    assert [(c.number, c.name) for c in list_cameras()] == [(k, cameras[k][1]) for k in range(count)]
+    assert ("may have another's number" in caplog.text) == (count > 1)
 
 
 def test_a_camera_that_is_not_there_is_refused_in_one_line(capfd: pytest.CaptureFixture[str]) -> None:
