@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
@@ -24,13 +25,16 @@ class StdoutError(SinkError):
 
 def open_streams() -> None:
     """Where a program was started without stdout or stderr (``2>&-``), what it prints there goes nowhere: the first file it opens
-    would get their number otherwise, and with it what libraries print."""
+    would get their number otherwise, and with it what libraries print. Letters that a file's or pipe's encoding lacks (Windows'
+    cp1252) are written as their numbers."""
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
         os.set_inheritable(descriptor, True)
     os.close(descriptor)
     for number, name in ((1, "stdout"), (2, "stderr")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(number, "w", errors="backslashreplace", closefd=False))  # noqa: SIM115
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":  # others take all there is
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def say(message: str) -> None:

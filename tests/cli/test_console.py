@@ -39,6 +39,16 @@ def test_a_log_on_a_full_disk_changes_no_result(plain_clip: Path, tmp_path: Path
     assert (status, json.loads(out)["exit"]) == (2, 2)
 
 
+def test_letters_that_a_pipe_has_none_for_are_written_as_numbers() -> None:
+    """As of a camera or a folder that is called so, into a file on Windows."""
+    script = "from headstream.cli.console import open_streams; open_streams(); print('USB \u30ab, caf\xe9')"
+    told = {"cp1252": b"USB \\u30ab, caf\xe9\n", "utf-8": "USB \u30ab, caf\xe9\n".encode()}
+    for encoding, said in told.items():
+        environment = {**os.environ, "PYTHONIOENCODING": encoding}
+        ended = subprocess.run([sys.executable, "-c", script], stdout=subprocess.PIPE, env=environment, check=True)
+        assert ended.stdout == said, encoding
+
+
 class TestClosedStreams:
     def test_what_is_said_does_not_go_to_stdout(self, plain_clip: Path, tmp_path: Path) -> None:
         status, out, _ = shell(f"video {plain_clip} --out {tmp_path / 'o.mkv'} --json", "2>&-")
