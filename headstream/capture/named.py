@@ -33,19 +33,24 @@ def check_file(path: Path) -> None:
             raise SourceError(f"{path}: is empty (0 bytes)")
         with path.open("rb"):
             pass
-    except (FileNotFoundError, NotADirectoryError) as error:
-        if address := _ADDRESS.fullmatch(str(path)):
-            raise SourceError(
-                f"{address[1]}://{address[2]}: is an address; nothing is downloaded here: save it to a file and name that "
-                "(streams: headstream live --camera; object stores: headstream batch)"
-            ) from error
-        raise SourceError(f"{path}: no such file") from error
     except ValueError as error:  # NUL in it
         raise SourceError(f"{str(path)!r}: no file can have such a name") from error
-    except PermissionError as error:
-        raise SourceError(f"{path}: no permission to read it") from error
     except OSError as error:
-        raise SourceError(f"{path}: cannot be read: {error.strerror}") from error
+        raise SourceError(_unread_file(path, error)) from error
+
+
+def _unread_file(path: Path, error: OSError) -> str:
+    """The error of a file that is not there or cannot be read, in a person's words."""
+    if address := _ADDRESS.fullmatch(path.as_posix()):
+        return (
+            f"{address[1]}://{address[2]}: is an address; nothing is downloaded here: save it to a file and name that "
+            "(streams: headstream live --camera; object stores: headstream batch)"
+        )
+    if isinstance(error, (FileNotFoundError, NotADirectoryError)):
+        return f"{path}: no such file"
+    if isinstance(error, PermissionError):
+        return f"{path}: no permission to read it"
+    return f"{path}: cannot be read: {error.strerror}"
 
 
 def find_photos(inputs: list[str], out: Path) -> tuple[list[Path], list[tuple[Path, str]]]:

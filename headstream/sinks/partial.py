@@ -156,7 +156,7 @@ def neighbour(place: Path, name: str) -> Path:
 def check_writable(final: Path) -> None:
     """Raise SinkError unless something can be created at ``final``, or in it where it is a folder; UsageError for what is no name
     of a file. Nothing is created yet."""
-    if _ADDRESS.match(str(final)):
+    if _ADDRESS.match(final.as_posix()):
         raise UsageError(f"{final}: is an address; outputs are files of this machine (object stores: headstream batch)")
     stream = str(final) == "-" or final.parent in _STREAMS
     if stream or (final.exists() and not final.is_file() and not final.is_dir()):

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import errno
 import os
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 import pytest
 
-from headstream.capture.named import find_photos
+from headstream.capture.named import check_file, find_photos
+from headstream.errors import SourceError
 
 ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
+
+
+def test_an_address_is_known_where_its_slashes_were_turned() -> None:
+    class WindowsPath(PureWindowsPath):
+        def stat(self) -> None:
+            raise OSError(errno.EINVAL, "the file name is not correct")
+
+    with pytest.raises(SourceError, match="^https://example.com/talk.mp4: is an address; nothing is downloaded"):
+        check_file(WindowsPath("https://example.com/talk.mp4"))  # type: ignore[arg-type]
+    with pytest.raises(SourceError, match=r"cannot be read: the file name is not correct"):
+        check_file(WindowsPath("C:/a?b.mp4"))  # type: ignore[arg-type]
 
 
 def test_files_folders_and_patterns(tmp_path: Path) -> None:

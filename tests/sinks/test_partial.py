@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 from fractions import Fraction
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from types import SimpleNamespace
 
 import numpy as np
@@ -166,6 +166,11 @@ def test_what_no_output_can_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyP
     with pytest.raises(UsageError, match="is an address|is a pipe or a device"):
         check_writable(Path(name))
     assert list(tmp_path.iterdir()) == ([tmp_path / name] if name == "pipe.mov" else [])
+
+
+def test_an_address_is_known_where_its_slashes_were_turned() -> None:
+    with pytest.raises(UsageError, match="is an address"):
+        check_writable(PureWindowsPath("https://example.com/o.mov"))  # type: ignore[arg-type]
 
 
 def test_a_device_is_none_wherever_a_shell_has_it_lead(plain_clip: Path, tmp_path: Path) -> None:
