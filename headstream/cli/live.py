@@ -227,7 +227,7 @@ class StatusLine:
 
     def _clear(self) -> None:
         if self._shown:
-            self._write("\r\x1b[2K")
+            self._write(f"\r{' ' * len(self._shown)}\r")  # not every console of Windows heeds codes that clear a line
 
     def _write(self, text: str) -> None:
         if text:
