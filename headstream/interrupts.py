@@ -12,11 +12,16 @@ from typing import Any
 _HANGUP = getattr(signal, "SIGHUP", signal.SIGTERM)  # Windows has none
 
 
+def ending_signals() -> tuple[int, ...]:
+    """What other programs end this one by: SIGTERM, and on Windows, where that reaches nobody, Ctrl-Break."""
+    return tuple(getattr(signal, name) for name in ("SIGTERM", "SIGBREAK") if hasattr(signal, name))
+
+
 @contextlib.contextmanager
 def held_interrupts(*, second_waits: bool = False) -> Iterator[list[int]]:
-    """SIGINT, SIGTERM and SIGHUP wait until the block has ended, so that it is done whole or not at all; a second one does not
-    wait, but that of a closed terminal, which comes twice. second_waits: it does, and all that follow; the block has to see to
-    it that it ends. Gives the numbers of those that came, as they come.
+    """SIGINT, SIGHUP and ``ending_signals`` wait until the block has ended, so that it is done whole or not at all; a second one
+    does not wait, but that of a closed terminal, which comes twice. second_waits: it does, and all that follow; the block has to
+    see to it that it ends. Gives the numbers of those that came, as they come.
 
     Only handlers written in Python are held; outside the main thread, where none ever runs, nothing is.
     """
@@ -33,7 +38,7 @@ def held_interrupts(*, second_waits: bool = False) -> Iterator[list[int]]:
         if len(came) > 1 and not second_waits:
             before[number](number, frame)
 
-    for one in {signal.SIGINT, signal.SIGTERM, _HANGUP}:
+    for one in {signal.SIGINT, *ending_signals(), _HANGUP}:
         handler = signal.getsignal(one)
         if callable(handler):
             before[one] = handler

@@ -191,7 +191,8 @@ class _Stopped(BaseException):
 
 def _serve(pipe: Connection, setup: Setup) -> None:
     """A worker's life. It ends when it is told to, or when nobody is at the pipe's other end."""
-    for name in ("SIGINT", "SIGHUP"):  # Ctrl-C and a terminal's end reach all that runs there; the parent decides
+    # Ctrl-C, Ctrl-Break and a terminal's end reach all that runs there; the parent decides.
+    for name in ("SIGINT", "SIGBREAK", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
     logging.getLogger("headstream").setLevel(logging.ERROR)  # warnings are in the results

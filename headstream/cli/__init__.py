@@ -19,6 +19,7 @@ from types import FrameType
 from headstream.cli.console import StdoutError, emit_json, flush_stdout, mute_stdout, open_streams, say
 from headstream.errors import HeadstreamError, SourceError, UsageError
 from headstream.hangup import on_hangup, outliving_terminal
+from headstream.interrupts import ending_signals
 from headstream.libraries import remedy
 from headstream.unswallowed import unswallowed
 
@@ -45,14 +46,15 @@ def main(arguments: list[str] | None = None) -> int:
     """Run a command line; returns the exit status. Every failure is one line on stderr, and with --json an object on stdout."""
     given = sys.argv[1:] if arguments is None else arguments
     try:
-        before = signal.signal(signal.SIGTERM, _interrupt)
+        before = [(number, signal.signal(number, _interrupt)) for number in ending_signals()]
     except ValueError:  # not in the main thread: whoever runs us there handles signals
         return _run(given)
     try:
         with unswallowed(KeyboardInterrupt, _hung_up.forget), on_hangup(_hung_up), outliving_terminal():
             return _run(given)
     finally:
-        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)  # None: not of Python, and cannot be put back
+        for number, handler in before:
+            signal.signal(number, handler or signal.SIG_DFL)  # None: not of Python, and cannot be put back
 
 
 def _run(given: list[str]) -> int:

@@ -261,7 +261,7 @@ class SampleDataset(Dataset[tuple[Tensor, Tensor, Tensor]]):
 
 def _one_thread(worker: int) -> None:
     # A terminal that is closed, or a service that is stopped: the process that trains decides, after its step.
-    for name in ("SIGHUP", "SIGTERM"):
+    for name in ("SIGHUP", "SIGTERM", "SIGBREAK"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
     cv2.setNumThreads(1)

@@ -446,6 +446,7 @@ class TestDeath:
 
         class Picture:
             def __del__(self) -> None:
+                signal.raise_signal(signal.SIGUSR1)  # the parent's business
                 signal.raise_signal(signal.SIGTERM)
 
         class Busy:
@@ -466,7 +467,10 @@ class TestDeath:
 
         closed: list[bool] = []
         monkeypatch.setattr(worker, "Worker", Busy)
-        handlers = [(number, signal.getsignal(number)) for number in (signal.SIGINT, signal.SIGTERM)]
+        monkeypatch.setattr(signal, "SIGBREAK", signal.SIGUSR1, raising=False)  # as on Windows
+        handlers = [(n, signal.getsignal(n)) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)]
+        stray: list[int] = []
+        signal.signal(signal.SIGUSR1, lambda number, frame: stray.append(number))
         logger = logging.getLogger("headstream")
         level = logger.level
         ours, theirs = multiprocessing.Pipe()
@@ -479,6 +483,7 @@ class TestDeath:
             for number, handler in handlers:
                 signal.signal(number, handler)
         assert closed
+        assert not stray
         assert not ours.poll()  # nothing was done
 
     def test_workers_that_cannot_start_end_the_batch(

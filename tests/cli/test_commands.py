@@ -22,6 +22,7 @@ from headstream.cli import _check_filled, main
 from headstream.cli.console import progress_bar
 from headstream.cli.live import StatusLine
 from headstream.errors import UsageError
+from headstream.interrupts import held_interrupts
 from headstream.live import LiveStatus, Output
 from headstream.session import LiveJob
 from headstream.types import UInt8Array
@@ -705,6 +706,27 @@ class TestOthers:
 
         monkeypatch.setattr("headstream.video.cut_video_file", slow)
         assert run("video", head_clip, "--out", tmp_path / "o.mov") == 130
+
+    @pytest.mark.skipif(os.name == "nt", reason="another signal stands for Windows' own")
+    def test_ctrl_break_waits_and_ends_it_as_ctrl_c_does(
+        self, head_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        done: list[str] = []
+
+        def finishing(*arguments: object) -> None:
+            with held_interrupts():
+                signal.raise_signal(signal.SIGUSR1)
+                done.append("finished")
+            done.append("went on")
+
+        monkeypatch.setattr(signal, "SIGBREAK", signal.SIGUSR1, raising=False)
+        monkeypatch.setattr("headstream.video.cut_video_file", finishing)
+        before = signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+        try:
+            assert run("video", head_clip, "--out", tmp_path / "o.mov") == 130
+            assert (done, signal.getsignal(signal.SIGUSR1)) == (["finished"], signal.SIG_IGN)
+        finally:
+            signal.signal(signal.SIGUSR1, before)
 
     def test_sigterm_is_handled_as_before_afterwards(self) -> None:
         before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
