@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from headstream.capture.named import same_file
 from headstream.capture.numbered import numbered_pictures
 from headstream.errors import SourceError, UsageError
 from headstream.segment.registry import find_model
@@ -22,13 +23,13 @@ def check_apart(reads: Iterable[Path], writes: Iterable[Path]) -> None:
     outputs = list(writes)
     for at, output in enumerate(outputs):
         for other in outputs[:at]:
-            if _same(_replaced(output), _replaced(other)):
+            if same_file(_replaced(output), _replaced(other)):
                 raise UsageError(f"{output}: is written twice ({other}); outputs must be different files")
     for read in (path for named in reads for path in _read(named)):
         for output in outputs:
             if _takes(output, read):
                 raise UsageError(f"{output}: is an input, too ({read}); inputs and outputs must be different files")
-            if _same(incomplete_name(_replaced(output)), read):
+            if same_file(incomplete_name(_replaced(output)), read):
                 raise UsageError(
                     f"{read}: a film that breaks off goes by this name where the output is {output}; choose another output"
                 )
@@ -59,15 +60,8 @@ def _replaced(output: Path) -> Path:
 def _takes(output: Path, read: Path) -> bool:
     """Whether ``read`` may be lost to an output."""
     if not is_sequence(output):
-        return _same(output, read)
+        return same_file(output, read)
     folder, pattern = sequence_place(output)
     named = re.compile(re.sub(r"%(0\d)?d", r"\\d+", re.escape(pattern)), re.IGNORECASE)
     in_it = (path for path in (read, read.resolve()) if named.fullmatch(path.name))
-    return _same(folder, read) or any(_same(folder, path.parent) for path in in_it)
-
-
-def _same(one: Path, other: Path) -> bool:
-    try:
-        return os.path.samefile(one, other)  # also by another spelling, where the system knows no upper and lower case
-    except OSError:  # one is not there yet
-        return os.path.realpath(one) == os.path.realpath(other)  # also of links that lead to themselves
+    return same_file(folder, read) or any(same_file(folder, path.parent) for path in in_it)

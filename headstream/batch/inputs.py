@@ -21,7 +21,7 @@ from headstream.batch import manifest
 from headstream.batch.job import FORMATS, OWN_FOLDER, WORDS_OF, Item, Kind, Wish
 from headstream.batch.ledger import made_before
 from headstream.batch.places import is_numbered, is_remote, local_path, mark_of
-from headstream.capture.named import PHOTOS, VIDEOS, files_below, inside, unread_folder
+from headstream.capture.named import PHOTOS, VIDEOS, below, files_below, inside, unread_folder
 from headstream.errors import SourceError, UsageError
 from headstream.sinks.photo import portable
 
@@ -95,12 +95,12 @@ def _local(text: str, wish: Wish, own: str, recursive: bool) -> Iterator[Found]:
 
 def _folder(folder: str, base: str, wish: Wish, own: str, recursive: bool) -> Iterator[Found]:
     unread: list[OSError] = []
-    made = made_before(own) if own and _inside(folder, own) else set()
-    itself = os.path.realpath(folder)  # may be named by a *, though all in it are results
-    empty = itself != os.path.realpath(own) and not any(name.startswith(itself + os.sep) for name in made)
+    at = below(folder, own) if own and not is_remote(own) else None
+    made = made_before(own) if at is not None else set()
+    empty = at != "." and not any(name.startswith(f"{at}/") for name in made)  # a * may name it, though
     for path in files_below(folder, PHOTOS | VIDEOS, unread, leave_out=own, recursive=recursive):
-        true = os.path.realpath(path)
-        if true in made or (is_numbered(os.path.basename(path)) and os.path.dirname(true) in made):
+        name = (below(path, own) or "") if made else ""
+        if name in made or (is_numbered(os.path.basename(path)) and posixpath.dirname(name) in made):
             continue
         empty = False
         yield replace(_file(path, wish), base=base)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, fields, replace
 from datetime import datetime, timezone
@@ -31,11 +30,11 @@ def result_name(place: str) -> str:
 
 
 def made_before(out: str) -> set[str]:
-    """What earlier runs made in a local output folder: the true names of files, and of folders of frames."""
-    root, found = os.path.realpath(out), set()
-    for result in Path(root, OWN_FOLDER, "results").rglob("*.json"):
+    """What earlier runs made in a local output folder: names there of files, and of folders of frames."""
+    found: set[str] = set()
+    for result in Path(out, OWN_FOLDER, "results").rglob("*.json"):
         if result.is_file() and (outcome := _parsed(result.read_bytes())) is not None:  # folders may be called so, too
-            found |= {os.path.join(root, name) for name in _all_made(outcome)}
+            found.update(_all_made(outcome))
     return found
 
 

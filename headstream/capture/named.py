@@ -66,12 +66,12 @@ def find_photos(inputs: list[str], out: Path) -> tuple[list[Path], list[tuple[Pa
         if os.path.isdir(text):
             unread: list[OSError] = []
             files = files_below(text, PHOTOS, unread, leave_out=str(out))
-            below = sorted(Path(file) for file in files if os.path.realpath(file) != os.path.realpath(out))
+            photos = sorted(Path(file) for file in files if not same_file(file, out))
             problems += [(Path(error.filename), unread_folder(error)) for error in unread]
             named_by_pattern = len(inputs) > 1 and inside(text, str(out))  # by the shell, with the photos beside it
-            if not below and not unread and not named_by_pattern:
+            if not photos and not unread and not named_by_pattern:
                 problems.append((path, f"{path}: no photos in this folder"))
-            found.update(dict.fromkeys(below))
+            found.update(dict.fromkeys(photos))
         elif os.path.exists(text) or not glob.has_magic(text):
             found[path] = None
         else:
@@ -93,15 +93,16 @@ def files_below(
     """The files with one of these suffixes in a folder and below it, sorted in each; hidden files and folders are left out, and
     the folder ``leave_out``; where that is the folder itself, what photos were cut into there. unread: takes the errors of
     folders that cannot be listed."""
-    other = os.path.realpath(leave_out) if leave_out else ""
-    for place, below, names in os.walk(folder, onerror=unread.append):
-        below[:] = sorted(
+    for place, folders, names in os.walk(folder, onerror=unread.append):
+        folders[:] = sorted(
             name
-            for name in below
-            if recursive and not name.startswith(".") and os.path.realpath(os.path.join(place, name)) != other
+            for name in folders
+            if recursive
+            and not name.startswith(".")
+            and not (leave_out and same_file(os.path.join(place, name), leave_out))
         )
-        if other and set(names) >= _CUT and place != folder and inside(place, other):
-            below.clear()
+        if leave_out and set(names) >= _CUT and place != folder and inside(place, leave_out):
+            folders.clear()
             continue
         for name in sorted(names):
             if not name.startswith(".") and os.path.splitext(name)[1].lower() in suffixes:
@@ -120,5 +121,23 @@ def unread_folder(error: OSError) -> str:
 
 def inside(path: str, folder: str) -> bool:
     """Whether a path is a folder's own, or lies below it."""
-    path, folder = os.path.realpath(path), os.path.realpath(folder)
-    return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
+    return below(path, folder) is not None
+
+
+def below(path: str, folder: str) -> str | None:
+    """The path from a folder on, with /, "." for the folder itself; None of what does not lie in it."""
+    true, root = Path(os.path.realpath(path)), Path(os.path.realpath(folder))
+    if true.is_relative_to(root):
+        return true.relative_to(root).as_posix()
+    for above in (true, *true.parents) if root.exists() else ():
+        if same_file(above, root):
+            return true.relative_to(above).as_posix()
+    return None
+
+
+def same_file(one: str | Path, other: str | Path) -> bool:
+    """Whether two paths lead to one place, there or not."""
+    try:
+        return os.path.samefile(one, other)  # also by another spelling, where the system knows no upper and lower case
+    except OSError:  # one is not there yet
+        return os.path.realpath(one) == os.path.realpath(other)  # also of links that lead to themselves

@@ -24,6 +24,7 @@ import pytest
 from PIL import Image
 
 from headstream.batch import pool, worker
+from headstream.batch.inputs import find_items
 from headstream.batch.job import BatchJob, BatchProgress, BatchReport, Setup, Wish
 from headstream.batch.patience import may_pass
 from headstream.batch.places import own_folder
@@ -161,7 +162,7 @@ class TestAgain:
 
     @pytest.mark.parametrize("format", ["mkv", "png"])
     def test_results_beside_their_inputs_are_not_cut_themselves(
-        self, format: str, clip: Path, photo: Path, tmp_path: Path
+        self, format: str, clip: Path, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         copies(clip, tmp_path / "both", "a.mp4", "sub/b.mp4")
         copies(photo, tmp_path / "both", "ada.jpg")
@@ -171,6 +172,10 @@ class TestAgain:
         before = set(tree(tmp_path / "both"))
         assert states(run_batch(wanted)) == {"a.mp4": "skipped", "b.mp4": "skipped", "ada.jpg": "skipped"}
         assert set(tree(tmp_path / "both")) == before
+        with monkeypatch.context() as spelled:  # as on macOS, to which Both is no link, but as good a name as both
+            spelled.setattr("os.path.realpath", lambda path, **more: os.path.abspath(path))
+            found = find_items([str(tmp_path / "both")], wanted.wish, str(tmp_path / "link"))
+        assert sorted(Path(item.input).name for item in found) == ["a.mp4", "ada.jpg", "b.mp4"]
         below = job(tmp_path / "both" / "sub", out=tmp_path / "both", wish=Wish(format="webm"))
         assert states(run_batch(below)) == {"b.mp4": "done"}
 

@@ -63,6 +63,21 @@ def test_results_and_hidden_files_are_not_taken_for_photos(tmp_path: Path, monke
     assert find_photos(["cut/a/*.png"], Path("cut")) == ([Path("cut/a/head_only.png")], [])
 
 
+def test_results_are_known_by_another_spelling_of_their_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("shot/a.jpg", "shot/cut/a/head_only.png", "shot/cut/b.png"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+    monkeypatch.setattr(
+        "os.path.realpath", lambda path, **more: os.path.abspath(path)
+    )  # of macOS, to which Shot is no link, but as good a name
+    (tmp_path / "Shot").symlink_to("shot")
+    for out in (tmp_path / "Shot" / "cut", tmp_path / "Shot" / "cut" / "b.png"):
+        photos, problems = find_photos([str(tmp_path / "shot"), str(tmp_path / "shot" / "**" / "b.png")], out)
+        cut = [] if out.suffix == "" else [tmp_path / "shot" / "cut" / "a" / "head_only.png"]
+        assert (photos, len(problems)) == ([tmp_path / "shot" / "a.jpg", *cut], 1)
+
+
 def test_photos_cut_into_their_own_folder_are_not_cut_again(tmp_path: Path) -> None:
     for name in ("a.jpg", "a/head_only.png", "a/full_mask.png", "a/head_mask_crop.png", "b/c.jpg"):
         path = tmp_path / name
