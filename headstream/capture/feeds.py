@@ -25,6 +25,8 @@ from headstream.errors import SourceError
 from headstream.types import Frame
 
 STALL_S = 2  # with nothing sent for this long (packets of a stream, pictures of a webcam), a source counts as lost
+# OpenCV asks macOS for it at the first use, and does not wait until the user has answered.
+_PERMISSION = "; allow the terminal to use it in System Settings > Privacy & Security > Camera, and run this again"
 _LOW_LATENCY = {"fflags": "nobuffer", "flags": "low_delay", "analyzeduration": "500000", "probesize": "500000"}
 
 
@@ -47,7 +49,7 @@ class CameraFeed:
             self._capture.release()
             raise SourceError(
                 f"{self.label} cannot be opened: it is not there, another program is using it, or this one may not "
-                "(see: headstream live --list)"
+                f"(see: headstream live --list){_PERMISSION if sys.platform == 'darwin' else ''}"
             )
         if size_px is not None:
             if isinstance(number, int):  # most webcams reach 720p at 30 frames a second as JPEG only

@@ -160,6 +160,16 @@ def test_a_camera_that_is_not_there_is_refused_in_one_line(capfd: pytest.Capture
     assert capfd.readouterr().err == ""
 
 
+@pytest.mark.parametrize(("system", "told"), [("darwin", True), ("linux", False)])
+def test_on_macos_a_camera_that_does_not_open_may_have_to_be_allowed(
+    system: str, told: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.platform", system)
+    with pytest.raises(SourceError, match="cannot be opened") as refused:
+        CameraFeed(str(tmp_path / "none.mp4"))
+    assert ("Privacy & Security > Camera, and run this again" in str(refused.value)) == told
+
+
 def test_opencv_pictures_arrive_as_frames(tmp_path: Path) -> None:
     """A film takes the webcam's place: the same class of OpenCV's, the same calls."""
     path = write_video(tmp_path / "a.mp4", [pattern(64, 48, k) for k in range(5)])
