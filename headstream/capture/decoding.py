@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
+from collections import deque
 from collections.abc import Iterator
+from contextlib import closing
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,9 @@ from headstream.continuity import Continuity
 from headstream.errors import SourceError
 
 log = logging.getLogger(__name__)
+
+_TRIES_S = (0, 15)  # sought before a place; the second for key frames that do not start from nothing
+_LAST = 64  # packets, of which a decoder still holds some at the end
 
 
 class Decoding:
@@ -31,6 +37,8 @@ class Decoding:
         self._known: tuple[list[str], int, int] | None = None  # what was met before anything was sought
         self._delay: int | None = None  # of pictures that are untimed, in ticks
         self._shown, self._gap = -1, 1  # when the last such was, and how long after the one before
+        self._begins: int | None = None  # when the first picture is shown, in ticks
+        self._place: int | None = None  # that was sought last, in ticks
         self._open()
         self.of_pictures = not path.is_file()
 
@@ -55,6 +63,7 @@ class Decoding:
     def anew(self) -> Iterator[Any]:
         """All pictures, from a file that is opened again."""
         self.close()
+        self._place = None
         self._open()
         return self.pictures()
 
@@ -69,7 +78,7 @@ class Decoding:
 
         # By names of its own: where the interpreter ends with this half-way, modules are gone before generators.
         damage = av.error.FFmpegError
-        clock, whole = Continuity(), -1
+        clock, whole, tail = Continuity(), -1, _Tail()
         first: int | None = None
         try:
             for packet in self.container.demux():
@@ -82,16 +91,22 @@ class Decoding:
                     whole = packet.pts or 0
                 self.discarded += packet.is_discard
                 first = packet.dts if first is None else first
+                tail.takes(packet, packet.dts if self._untimed else packet.pts)
                 try:
                     for picture in packet.decode():
                         whole += 1
                         if self._untimed:
                             self._time(picture, first)
+                        tail.gives(picture, damaged=self.damaged_packets)
+                        self._begins = picture.pts if self._begins is None else self._begins
                         yield picture
                 except MemoryError:
                     raise
                 except damage as error:
                     self._damaged(packet, whole, error)
+                    tail.broken = _is_end(packet)
+                if _is_end(packet) and tail.lacks and self._threads != 1 and not self.of_pictures:
+                    yield from self._rest(tail, clock)
         except (damage, OSError) as error:
             raise SourceError(
                 f"{self.path}: reading failed part-way ({reason_of(error)}); the file is cut off or damaged"
@@ -112,8 +127,30 @@ class Decoding:
         if self.of_pictures:  # without it all that follow would have the number of another
             raise SourceError(f"{damaged_picture(self.path, whole)}: cannot be decoded; make it anew") from error
         self.damaged_packets += 1
-        if packet.size:  # an empty one says that the picture before it stays (Theora)
+        if packet.size or _is_end(packet):  # an empty one says that the picture before it stays (Theora)
             self.warn_once("some packets are damaged; what could not be decoded was skipped")
+
+    def _rest(self, tail: _Tail, clock: Continuity) -> Iterator[Any]:
+        """What comes after the last picture that was given, by one thread: of several, each holds a packet at the end, and with a
+        damaged one among them the others are lost, often without an error."""
+        if clock.begun_again and tail.given:
+            return  # its times are not those in the file
+        with closing(Decoding(self.path, self._rate, threads=1)) as again:
+            again.warnings, again._begins = self.warnings, self._begins
+            try:
+                if tail.last is not None:
+                    pictures, known = again.upon(tail.last), 1
+                else:
+                    pictures = again.pictures() if self._place is None else again.sought(self._place)
+                    known = tail.given
+                for _ in itertools.islice(pictures, known):
+                    pass
+            except SourceError as error:
+                log.info("%s", error)
+                return
+            counted = again.damaged_packets
+            yield from pictures
+            self.damaged_packets = max(self.damaged_packets, tail.damaged + again.damaged_packets - counted)
 
     def sought(self, ticks: int) -> Iterator[Any]:
         """Pictures from the key frame before ``ticks`` of the stream's clock on, as if those read until now had not been met.
@@ -122,11 +159,65 @@ class Decoding:
 
         self._known = self._known or (list(self.warnings), self.damaged_packets, self.discarded)
         self.warnings[:], self.damaged_packets, self.discarded = self._known
+        self._place = ticks
         try:
             self.container.seek(ticks, stream=self.stream, backward=True)
         except (av.error.FFmpegError, OSError) as error:
             raise SourceError(f"{self.path}: seeking failed: {reason_of(error)}") from error
         return self.pictures()
+
+    def upon(self, ticks: int) -> Iterator[Any]:
+        """Pictures from the one at ``ticks`` on. Those before it in time are left out, also where they follow it in the file:
+        what they refer to may not have been decoded. Raises SourceError where seeking does not lead there."""
+        failed = None
+        for place in self.places_before(ticks):
+            try:
+                pictures = self.sought(place)
+                for decoded in pictures:
+                    if decoded.pts == ticks:
+                        return itertools.chain([decoded], pictures)
+                    if decoded.pts is None or decoded.pts > ticks:
+                        break
+            except SourceError as error:
+                log.info("%s", error)
+                failed = error
+        raise SourceError(
+            f"{self.path}: seeking to {float(ticks * self.time_base):.3f} s does not lead there"
+        ) from failed
+
+    def places_before(self, ticks: int) -> list[int]:
+        """Where to seek to, on the stream's clock, for what is at ``ticks`` of it."""
+        return [max(self._begins or 0, ticks - int(early_s / self.time_base)) for early_s in _TRIES_S]
+
+
+class _Tail:
+    """The end of a film, as a decoder takes and gives it. given, last, damaged: how many pictures, when the last one is shown, in
+    ticks, and how many packets were damaged before it.  broken: the decoder's own end was an error."""
+
+    def __init__(self) -> None:
+        self.given, self.damaged, self.broken = 0, 0, False
+        self.last: int | None = None
+        self._due: deque[int] = deque(maxlen=_LAST)
+
+    def takes(self, packet: Any, when: int | None) -> None:
+        """A packet whose picture is shown at ``when``."""
+        if when is not None and not packet.is_discard:
+            self._due.append(when)
+
+    def gives(self, picture: Any, *, damaged: int) -> None:
+        """A picture, after so many damaged packets."""
+        self.given, self.last, self.damaged = self.given + 1, picture.pts, damaged
+
+    @property
+    def lacks(self) -> bool:
+        """Whether pictures may be missing. One packet after the last is nothing: a field of that, or the damage alone."""
+        late = [when for when in self._due if not self.given or (self.last is not None and when > self.last)]
+        return self.broken or len(late) > 1
+
+
+def _is_end(packet: Any) -> bool:
+    """Whether it stands for the end of the file. Others may be empty, too."""
+    return not packet.buffer_ptr
 
 
 def ends_early(frames: int, last_s: Fraction, *, indexed: int, promised_s: Fraction) -> bool:

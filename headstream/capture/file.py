@@ -27,7 +27,6 @@ log = logging.getLogger(__name__)
 
 _MAX_PIXELS = 8192 * 8192
 _PATIENCE_S = 5.0
-_TRIES_S = (0, 15)  # sought before a place; the second for key frames that do not start from nothing
 
 
 class FileSource:
@@ -177,7 +176,7 @@ class FileSource:
             begin, end = self._span.first, self._span.end
             if self._span.key:
                 with self._lock:
-                    pictures, index = iter(()) if self._closed else self._from_key(self._span.ticks), self._span.key
+                    pictures, index = iter(()) if self._closed else self._film.upon(self._span.ticks), self._span.key
         for decoded in self._until_closed(pictures):
             if index == end:
                 return
@@ -220,7 +219,7 @@ class FileSource:
         if mark.mended or not mark.trail:
             return None
         ticks = int((self.first_pts_s + mark.trail[0][0]) / self.time_base)
-        for place in self._places_before(ticks):
+        for place in self._film.places_before(ticks):
             try:
                 pictures = self._film.sought(place)
                 if self._passes(pictures, mark):
@@ -243,30 +242,6 @@ class FileSource:
             if not expected:
                 return True
         return False
-
-    def _from_key(self, ticks: int) -> Iterator[Any]:
-        """Pictures from a key frame on. Those before it in time are left out, also where they follow it in the file: what
-        they refer to may not have been decoded."""
-        failed = None
-        for place in self._places_before(ticks):
-            try:
-                pictures = self._film.sought(place)
-                for decoded in pictures:
-                    if decoded.pts == ticks:
-                        return itertools.chain([decoded], pictures)
-                    if decoded.pts is None or decoded.pts > ticks:
-                        break
-            except SourceError as error:
-                log.info("%s", error)
-                failed = error
-        raise SourceError(
-            f"{self.path}: seeking to {float(ticks * self.time_base):.3f} s does not lead there"
-        ) from failed
-
-    def _places_before(self, ticks: int) -> list[int]:
-        """Where to seek to, on the stream's clock."""
-        begins = int(self.first_pts_s / self.time_base)
-        return [max(begins, ticks - int(early_s / self.time_base)) for early_s in _TRIES_S]
 
     def _at_first_size(self, decoded: Any) -> Any:
         if (decoded.width, decoded.height) == self._coded_size_px:
