@@ -31,12 +31,12 @@ _SILENCE = 4800  # samples of it at a time
 
 
 class Route(ABC):
-    """How one stream's packets come into the output. taken, lost: of those that are copied, how many the output took, and how
-    many were damaged."""
+    """How one stream's packets come into the output. taken, lost: of sound that is copied and of subtitles, how many the output
+    took, and how many were damaged.  endless: lines of which the end was."""
 
     out: Any
     codec: str = ""
-    taken = lost = 0
+    taken = lost = endless = 0
 
     @abstractmethod
     def convert(self, packet: Any, start_s: Fraction) -> Iterable[Any]:

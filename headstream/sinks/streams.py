@@ -33,6 +33,7 @@ _QUICKTIME_NAMES = {
 }
 _MOST_DAMAGED = 50  # packets more than were taken: past that, a muxer is taken to refuse the stream
 _LONGEST_GAP_S = Fraction(3600)  # of files that do not know their length; what is longer is a broken time
+_LONGEST_LINE_S, _LINE_S = 86400, 5  # of subtitles: one that ends before it begins is told to last for 49 days
 _OPUS_DELAY_S = Fraction(1, 100)  # Opus is told to begin that early; muxers know, and do without
 STREAMS = frozenset({"audio", "subtitle", "attachment"})  # all there may be beside the picture
 
@@ -200,11 +201,14 @@ class StreamCarrier:
         import av
 
         route = self._routes[packet.stream.index]
+        if packet.stream.type == "subtitle" and (packet.duration or 0) * packet.time_base > _LONGEST_LINE_S:
+            packet.duration = round(_LINE_S / packet.time_base)
+            route.endless += 1
         for made in route.convert(packet, self._start_s):
-            if not isinstance(route, Copy):
+            if isinstance(route, Sound):
                 self._output.mux(made)
                 continue
-            if made.dts is not None:
+            if isinstance(route, Copy) and made.dts is not None:
                 self._keep_order(made)
             try:
                 self._output.mux(made)
@@ -238,8 +242,14 @@ class StreamCarrier:
             if route.lost:
                 kind = self._input.streams[index].type
                 what = "1 damaged packet" if route.lost == 1 else f"{route.lost} damaged packets"
-                self.notes.append(f"{kind} {index}: {what} left out")
-                log.warning(self.notes[-1])
+                self._warn(f"{kind} {index}: {what} left out")
+            if route.endless:
+                what = "1 line" if route.endless == 1 else f"{route.endless} lines"
+                self._warn(f"subtitle {index}: {what} whose end is damaged, shown for {_LINE_S} s")
+
+    def _warn(self, note: str) -> None:
+        self.notes.append(note)
+        log.warning(note)
 
     def close(self) -> None:
         """Free the source. Safe to call again."""

@@ -399,6 +399,33 @@ def test_lines_that_cannot_be_read_are_told(tmp_path: Path) -> None:
     assert "subtitle 1: 1 damaged packet left out" in carrier.notes
 
 
+@pytest.mark.parametrize("name", ["o.mov", "o.mp4", "o.mkv", "o.webm"])
+def test_a_line_that_ends_before_it_begins_does_not_cost_the_film(tmp_path: Path, name: str) -> None:
+    needs_ffmpeg()
+    tones(tmp_path / "s.mkv", "flac", "mono")
+    (tmp_path / "t.srt").write_text("1\n00:00:00,200 --> 00:00:00,900\nOne\n\n2\n00:00:01,200 --> 00:00:01,100\nTwo\n")
+    parts = [
+        "-i",
+        str(tmp_path / "s.mkv"),
+        "-i",
+        str(tmp_path / "t.srt"),
+        "-c:a",
+        "copy",
+        "-c:s",
+        "srt",
+        str(tmp_path / "t.mkv"),
+    ]
+    subprocess.run(["ffmpeg", "-v", "error", *parts], check=True)
+    with av.open(str(tmp_path / name), "w") as container:
+        carrier = StreamCarrier(tmp_path / "t.mkv", container)
+        carrier.finish()
+        carrier.close()
+    assert "subtitle 1: 1 line whose end is damaged, shown for 5 s" in carrier.notes
+    with av.open(str(tmp_path / name)) as made:
+        lines = [packet for packet in made.demux(subtitles=0) if packet.size > 2]  # .mov says where none is shown, too
+        assert [line.duration * line.time_base for line in lines] == [Fraction(7, 10), 5]
+
+
 def test_a_line_without_a_time_of_its_own(tmp_path: Path) -> None:
     (tmp_path / "t.srt").write_text("1\n00:00:00,200 --> 00:00:00,900\nOne\n\n2\n00:00:01,200 --> 00:00:01,900\nTwo\n")
     with av.open(str(tmp_path / "t.srt")) as source, av.open(str(tmp_path / "o.vtt"), "w") as output:
