@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 from typing import Any
 
@@ -27,6 +27,7 @@ _USUAL_ORDER = (
     *("SL", "SR", "TC", "TFL", "TFC", "TFR", "TBL", "TBC", "TBR"),
 )
 _GAP_S = Fraction(1, 20)  # less is the rounding of a container's clock, or one damaged packet, and is not heard
+_LONGEST_GAP_S = Fraction(10)  # after the picture's end
 _SILENCE = 4800  # samples of it at a time
 
 
@@ -66,10 +67,11 @@ class Sound(Route):
     has a gap there is silence: not every player heeds times within sound, but all play samples. Sound that changes its rate or
     its channels on the way becomes what it is at the start.
 
-    length_s: of the source; no gap is longer.  Raises ValueError for channels of which nobody knows where they belong.
+    picture_s: how far the picture has come on the source's clock. After its end a long gap is a broken time, and left out.
+    skipped_s: of such, at the sound's end.  Raises ValueError for channels of which nobody knows where they belong.
     """
 
-    def __init__(self, stream: Any, output: Any, codec: str, length_s: Fraction) -> None:
+    def __init__(self, stream: Any, output: Any, codec: str, picture_s: Callable[[], Fraction]) -> None:
         import av
 
         self._decoder = context = stream.codec_context
@@ -88,7 +90,8 @@ class Sound(Route):
         self._next: int | None = None
         self._rate = rate
         self._heard_s = Fraction(0)  # where on the source's clock the sound taken so far ends
-        self._length_s = length_s
+        self._picture_s = picture_s
+        self.skipped_s = Fraction(0)
 
     def convert(self, packet: Any, start_s: Fraction) -> Iterator[Any]:
         import av
@@ -107,8 +110,11 @@ class Sound(Route):
             if self._next is None:
                 self._heard_s = begins_s or Fraction(0)
                 self._next = round((self._heard_s - start_s) * self._rate)
-            if begins_s is not None and _GAP_S < begins_s - self._heard_s <= self._length_s:
-                for silent in _silence(frame, begins_s - self._heard_s):
+            gap_s = Fraction(0) if begins_s is None else begins_s - self._heard_s
+            broken = gap_s > max(_LONGEST_GAP_S, self._picture_s() - self._heard_s)
+            self.skipped_s = gap_s if broken else Fraction(0)
+            if gap_s > _GAP_S and not broken:
+                for silent in _silence(frame, gap_s):
                     yield from self._take(silent)
             yield from self._take(frame)
 

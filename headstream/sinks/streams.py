@@ -32,7 +32,6 @@ _QUICKTIME_NAMES = {
     **{"fre": "fra", "rum": "ron", "cze": "ces", "slo": "slk", "nob": "nor", "nno": "nor"},
 }
 _MOST_DAMAGED = 50  # packets more than were taken: past that, a muxer is taken to refuse the stream
-_LONGEST_GAP_S = Fraction(3600)  # of files that do not know their length; what is longer is a broken time
 _LONGEST_LINE_S, _LINE_S = 86400, 5  # of subtitles: one that ends before it begins is told to last for 49 days
 _OPUS_DELAY_S = Fraction(1, 100)  # Opus is told to begin that early; muxers know, and do without
 STREAMS = frozenset({"audio", "subtitle", "attachment"})  # all there may be beside the picture
@@ -64,6 +63,7 @@ class StreamCarrier:
         own_start_s = Fraction(self._input.start_time or 0, 1_000_000)
         self._output, self._start_s, self._trims = output, own_start_s if start_s is None else start_s, trims
         self._container = output.format.name.split(",")[0]
+        self._picture_s = Fraction(0)  # how far it has come
         self._routes: dict[int, Route] = {}
         for stream in self._input.streams:
             if stream.type in kinds:
@@ -110,8 +110,8 @@ class StreamCarrier:
             if stream.codec_context is None:  # a phone's spatial sound, for one
                 raise ValueError("its codec is not known here")
             if stream.type == "audio":
-                length_s = Fraction(self._input.duration, 1_000_000) if self._input.duration else _LONGEST_GAP_S
-                route: Route = Sound(stream, self._output, self._sound_codec(name), length_s)
+                codec = self._sound_codec(name)
+                route: Route = Sound(stream, self._output, codec, lambda: self._start_s + self._picture_s)
             elif stream.type == "subtitle" and name in _TEXT_CODECS:
                 route = Text(stream, self._output, _TEXT[self._container])
             else:
@@ -168,7 +168,11 @@ class StreamCarrier:
                 yield packet
 
     def advance(self, until_s: Fraction) -> None:
-        """Write what comes before ``until_s`` seconds of the output."""
+        """Write what comes before ``until_s`` seconds of the output, which its picture has come to."""
+        self._picture_s = until_s
+        self._carry(until_s)
+
+    def _carry(self, until_s: Fraction) -> None:
         while True:
             packet = self._held if self._held is not None else next(self._packets, None)
             self._held = None
@@ -235,7 +239,7 @@ class StreamCarrier:
 
     def finish(self, until_s: Fraction | None = None) -> None:
         """Write the rest, or the rest before ``until_s``, and flush the encoders."""
-        self.advance(Fraction(10**9) if until_s is None else until_s)
+        self._carry(Fraction(10**9) if until_s is None else until_s)
         for index, route in self._routes.items():
             for made in route.flush():
                 self._output.mux(made)
@@ -243,6 +247,10 @@ class StreamCarrier:
                 kind = self._input.streams[index].type
                 what = "1 damaged packet" if route.lost == 1 else f"{route.lost} damaged packets"
                 self._warn(f"{kind} {index}: {what} left out")
+            if isinstance(route, Sound) and route.skipped_s:
+                self._warn(
+                    f"audio {index}: {float(route.skipped_s):.0f} s without sound after the picture's end left out"
+                )
             if route.endless:
                 what = "1 line" if route.endless == 1 else f"{route.endless} lines"
                 self._warn(f"subtitle {index}: {what} whose end is damaged, shown for {_LINE_S} s")

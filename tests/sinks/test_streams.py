@@ -46,8 +46,11 @@ def sound_file(path: Path, ticks: Iterable[int], codec: str = "pcm_s16le") -> Pa
     return path
 
 
-def carried(source: Path, out: Path, *, spoil: Callable[[Any], None] = lambda packet: None) -> Path:
-    """The source's sound alone in another container. spoil: is shown each packet on its way to the decoder."""
+def carried(
+    source: Path, out: Path, *, spoil: Callable[[Any], None] = lambda packet: None, notes: list[str] | None = None
+) -> Path:
+    """The source's sound alone in another container. spoil: is shown each packet on its way to the decoder.  notes: gets what
+    is told."""
     with av.open(str(out), "w", options={"fflags": "+bitexact"}) as container:
         carrier = StreamCarrier(source, container, kinds=frozenset({"audio"}))
         (route,) = carrier._routes.values()
@@ -62,6 +65,8 @@ def carried(source: Path, out: Path, *, spoil: Callable[[Any], None] = lambda pa
             carrier.advance(Fraction(second))
         carrier.finish()
         carrier.close()
+        if notes is not None:
+            notes += carrier.notes
     return out
 
 
@@ -90,6 +95,17 @@ def test_a_gap_stays_one(tmp_path: Path, name: str, codec: str) -> None:
     with av.open(str(out)) as container:
         ticks = [packet.pts for packet in container.demux(audio=0) if packet.pts is not None]
         assert float(ticks[-1] * container.streams.audio[0].time_base) == pytest.approx(8.98, abs=0.05)
+
+
+@pytest.mark.parametrize("late_s", [600, 3600])
+def test_sound_that_goes_on_long_after_the_picture_comes_without_the_gap(tmp_path: Path, late_s: int) -> None:
+    """What such a film says of its own length is as wrong."""
+    ticks = times((0, 1), (late_s, late_s + 1))
+    notes: list[str] = []
+    loud = loudness(carried(sound_file(tmp_path / "s.mkv", ticks), tmp_path / "o.webm", notes=notes)) > 0.1
+    assert len(loud) == pytest.approx(100, abs=3)
+    assert loud[2:98].all()
+    assert notes[-1] == f"audio 1: {late_s - 1} s without sound after the picture's end left out"
 
 
 @pytest.mark.parametrize(
@@ -215,7 +231,7 @@ def test_bits_for_each_channel(tmp_path: Path, layout: str, kilobits: int) -> No
         av.open(str(tones(tmp_path / "s.mkv", "flac", layout))) as source,
         av.open(str(tmp_path / "o.webm"), "w") as out,
     ):
-        route = Sound(source.streams.audio[0], out, "libopus", Fraction(1))
+        route = Sound(source.streams.audio[0], out, "libopus", Fraction)
         assert route.out.codec_context.bit_rate == 1000 * kilobits
 
 
