@@ -35,7 +35,7 @@ class LiveStatus:
     """How it goes. fps, latency_ms: of the last frames, from capture until the cut-out is handed to the outputs.
     dropped: frames that were too late to be cut, since the start.  every: on every which frame the network runs.
     seconds: from the start to the last cut-out.  stages_ms: mean milliseconds of each stage, known at the end.
-    device, model: what cuts, where whoever runs it tells."""
+    device, model: what cuts, source_error: why the source broke off, where whoever runs it tells."""
 
     frames: int = 0
     frames_with_head: int = 0
@@ -46,6 +46,7 @@ class LiveStatus:
     stages_ms: dict[str, float] = field(default_factory=dict)
     device: str = ""
     model: str = ""
+    source_error: str | None = None
     times_s: deque[float] = field(default_factory=lambda: deque(maxlen=_WINDOW))
     latencies_s: deque[float] = field(default_factory=lambda: deque(maxlen=_WINDOW))
 

@@ -13,7 +13,7 @@ from headstream.capture.cameras import LiveTarget
 from headstream.capture.file import FileSource
 from headstream.capture.live import LiveSource
 from headstream.choice import Heads
-from headstream.errors import SinkError, UsageError
+from headstream.errors import SinkError, SourceError, UsageError
 from headstream.live import Controls, LiveCutter, LiveStatus, Output, describe_line, run_live
 from headstream.lock import locked
 from headstream.pace import Pace
@@ -108,7 +108,8 @@ def run_session(
     report: Callable[[LiveStatus, list[Output]], None] = lambda status, outputs: None,
 ) -> tuple[LiveStatus, list[Output]]:
     """Run until the source ends, ``job.seconds`` are over, q is pressed in the preview, or KeyboardInterrupt, which
-    ends it the same way. Outputs are finished in any case.
+    ends it the same way. Outputs are finished in any case. A source that breaks off later than at its first frame is told in
+    the status, and to the user.
 
     notice: gets lines for the user.  report: is called after each frame. Raises UsageError, SourceError, ModelError, SinkError.
     """
@@ -151,7 +152,13 @@ def run_session(
         # Ctrl-C is the way it is ended; outputs are finished then, or it was told which are not. One more may fall into what is
         # closed after them, which is no other end: what was recorded is still to be told.
         with suppress(KeyboardInterrupt), stack.pop_all():
-            run_live(cutter, outputs, each=each, notice=notice)
+            try:
+                run_live(cutter, outputs, each=each, notice=notice)
+            except SourceError as error:
+                if not cutter.status.frames:
+                    raise
+                cutter.status.source_error = str(error)
+                notice(str(error))
     return cutter.status, outputs
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import json
 import os
 import signal
@@ -19,9 +20,11 @@ import numpy as np
 import pytest
 
 from headstream.capture.cameras import LiveTarget
+from headstream.capture.feeds import PacedFile
 from headstream.capture.file import FileSource
 from headstream.capture.live import LiveSource
 from headstream.capture.synthetic import SyntheticCamera
+from headstream.cli import main
 from headstream.colour import planes_from_rgb
 from headstream.errors import SinkError, SourceError, UsageError
 from headstream.live import Controls, LiveCutter, Output, describe_line, mirrored, run_live
@@ -337,6 +340,26 @@ def test_a_session_records_what_it_cuts(head_clip: Path, tmp_path: Path) -> None
     assert len(frame_times(out)) == status.frames - outputs[0].dropped
     assert lines[0].startswith("head.mp4: 320x240 at 25 frames/s; lite-int8 on cpu")
     assert lines[1] == "o.mkv will have pictures only: record the sound beside it, and join them afterwards"
+
+
+def test_a_recording_of_a_file_that_breaks_off_is_kept_and_told(
+    head_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    real = PacedFile.pictures
+
+    def pictures(feed: PacedFile, stop: threading.Event) -> Iterator[tuple[float, Frame]]:
+        yield from itertools.islice(real(feed, stop), 10)
+        raise SourceError("head.mp4: is cut off")
+
+    monkeypatch.setattr(PacedFile, "pictures", pictures)
+    out = tmp_path / "o.mkv"
+    assert main(["live", "--camera", str(head_clip), "--record", str(out), "--json"]) == 1
+    told = capsys.readouterr()
+    assert "headstream: head.mp4: is cut off\n" in told.err
+    assert f"wrote {out}" in told.err
+    result = json.loads(told.out)
+    assert (result["outputs"], result["source_error"]) == ([str(out)], "head.mp4: is cut off")
+    assert len(frame_times(out)) > 2
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs setrlimit")

@@ -37,8 +37,8 @@ class LiveSource:
     Opening for the first time must succeed: SourceError otherwise. ``notice`` gets a line for the user when the source is
     lost, comes back, changes its size, or gives black pictures; it is called in the thread that iterates. Frames have the
     size and kind of pixels of the first one; what comes in another size is fitted into it, with black around. A file ends
-    where it ends, or starts again with ``loop``. Can be iterated once; ``close`` is safe to call again, from any thread,
-    and ends the iteration within a picture's time or ``STALL_S``.
+    where it ends, or starts again with ``loop``, also where it breaks off. Can be iterated once; ``close`` is safe to call
+    again, from any thread, and ends the iteration within a picture's time or ``STALL_S``.
     """
 
     live = True
@@ -82,24 +82,28 @@ class LiveSource:
 
     def _all(self, first: tuple[float, Frame]) -> Iterator[tuple[float, Frame]]:
         """Pictures of this feed and of all that follow it."""
+        is_file, broken, given = self.target.kind == "file", "", 1
         try:
             yield first
             while True:  # whatever was opened is begun, even when all is to end by now: what never was frees nothing
+                reason = f"{self.target.label} has ended"
                 try:
-                    yield from self._pictures
-                    if self.target.kind == "file":
-                        if not self._loop or self._stop.is_set():
-                            return
-                        self._pictures = self._open(self.target, *self._asked).pictures(self._stop)
-                        continue
-                    reason = f"{self.target.label} has ended"
+                    for picture in self._pictures:
+                        given += 1
+                        yield picture
                 except SourceError as error:
-                    if self.target.kind == "file":
+                    if is_file and not (self._loop and given):
                         raise
                     reason = str(error)
-                if self._stop.is_set():
+                    if is_file and reason != broken:
+                        self._notice(f"{reason}; starting again")
+                        broken = reason
+                if self._stop.is_set() or (is_file and not self._loop):
                     return
-                self._reopen(reason)
+                if is_file:
+                    self._pictures, given = self._open(self.target, *self._asked).pictures(self._stop), 0
+                else:
+                    self._reopen(reason)
         finally:
             self._pictures.close()
 

@@ -151,7 +151,7 @@ def live(
         )
     for file in files:
         say_written(file)
-    if any(output.error is not None for output in outputs):
+    if status.source_error is not None or any(output.error is not None for output in outputs):
         return 1
     return 0 if status.frames_with_head else 3
 
@@ -182,6 +182,7 @@ def as_json(status: LiveStatus, shown_on: list[Output], files: list[Path]) -> di
         latency_ms=round(status.latency_ms, 1),
         network_every=status.every,
         heads=list(status.heads),
+        source_error=status.source_error,
         shown_on={
             output.name: {"dropped": output.dropped, "error": None if output.error is None else str(output.error)}
             for output in shown_on

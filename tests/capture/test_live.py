@@ -386,6 +386,21 @@ def test_pictures_milliseconds_apart_have_times_of_their_own(tmp_path: Path, mon
         assert len({frame.captured_s for _, frame in seen}) == 6
 
 
+def test_a_file_that_breaks_off_starts_again_and_it_is_told_once() -> None:
+    bright = [np.full((48, 64, 3), 200, np.uint8)] * 3
+    lines: list[str] = []
+    feeds = [FakeFeed(bright, then="a.mp4: is cut off") for _ in range(3)]
+    nothing = FakeFeed([], then="a.mp4: is gone")  # this would go on for ever
+    source = LiveSource(
+        LiveTarget("file", "a.mp4"), loop=True, notice=lines.append, open_=opening(*feeds, nothing, *feeds)
+    )
+    frames = iter(source)
+    assert [next(frames).index for _ in range(9)] == list(range(9))
+    with pytest.raises(SourceError, match="is gone"):
+        next(frames)
+    assert lines == ["a.mp4: is cut off; starting again"]
+
+
 def test_a_file_of_one_picture_goes_round_no_faster_than_its_rate(tmp_path: Path) -> None:
     path = write_video(tmp_path / "a.mp4", [pattern(64, 48, 0)], rate=25)
     source = LiveSource(LiveTarget("file", "a.mp4", address=str(path)), loop=True)
