@@ -228,3 +228,10 @@ def ends_early(frames: int, last_s: Fraction, *, indexed: int, promised_s: Fract
     """
     share = Fraction(98, 100) - Fraction(2, indexed)
     return frames < share * indexed and (not promised_s or last_s < share * promised_s)
+
+
+def lacks_its_end(frames: int, last_s: Fraction, *, indexed: int, promised_s: Fraction, rate: Fraction) -> bool:
+    """Whether a film comes to its last frame so long before the time it is to last for that some may be missing. That frame has
+    a length, too; and what tells no number of frames is not exact about its length either."""
+    short_s = max(Fraction(1, 2) if indexed else Fraction(2), 2 / rate)
+    return (not indexed or frames < indexed) and last_s + short_s < promised_s

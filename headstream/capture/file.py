@@ -12,7 +12,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from headstream.capture.decoding import Decoding, ends_early
+from headstream.capture.decoding import Decoding, ends_early, lacks_its_end
 from headstream.capture.fitting import fitted, pixels_of
 from headstream.capture.marks import Mark, Span, checksum
 from headstream.capture.numbered import picture_at
@@ -279,7 +279,7 @@ class FileSource:
             raise SourceError(
                 f"{self.path}: ends after {frames} of the {indexed} frames its index lists; the file is cut off"
             )
-        if not indexed and last_s + max(Fraction(2), 2 / self.rate) < promised:  # the last picture has a length, too
+        if lacks_its_end(known, last_s, indexed=indexed, promised_s=promised, rate=self.rate):
             self._film.warn_once(
                 f"video ends at {float(last_s):.1f} s of {float(promised):.1f} s; the file may be cut off"
             )

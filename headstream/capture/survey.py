@@ -10,12 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from headstream.capture.decoding import ends_early
+from headstream.capture.decoding import ends_early, lacks_its_end
 from headstream.capture.opening import open_film, reason_of, tells_no_times, video_stream
 from headstream.continuity import Continuity
 from headstream.errors import SourceError
-
-_BEHIND_S = 2  # what the last frame may lack of the length the file tells, before the file counts as cut off
 
 
 @dataclass(frozen=True)
@@ -133,11 +131,7 @@ def survey(path: Path) -> Survey:
     if not fault and (np.diff(ticks) <= 0).any():
         fault = "some frames have the same time"
     ended_s = (ticks[-1] - ticks[0]).item() * base if len(ticks) else Fraction(0)
-    early = (
-        ends_early(len(ticks), ended_s, indexed=indexed, promised_s=promised)
-        if indexed
-        else ended_s + _BEHIND_S < promised
-    )
-    if not fault and early:
+    early = indexed and ends_early(len(ticks), ended_s, indexed=indexed, promised_s=promised)
+    if not fault and (early or lacks_its_end(len(ticks), ended_s, indexed=indexed, promised_s=promised, rate=rate)):
         fault = "the file is cut off"
     return Survey(ticks, marks, base, rate, fault)

@@ -350,6 +350,24 @@ def test_a_file_cut_in_the_middle_raises_after_its_frames(tmp_path: Path) -> Non
     assert 5 < count < 55
 
 
+def test_a_file_that_lacks_a_little_of_its_end_is_told(tmp_path: Path) -> None:
+    """Of a long film that may be many frames, and less than an index may have too much."""
+    whole = write_video(
+        tmp_path / "w.mp4", frames_of(1000), options={"g": "25"}, container_options={"movflags": "+faststart"}
+    )
+    with av.open(str(whole)) as container:
+        last = [packet.pos for packet in container.demux(video=0) if packet.size][980]
+    (tmp_path / "cut.mp4").write_bytes(whole.read_bytes()[:last])
+    for path, told in (
+        (whole, []),
+        (tmp_path / "cut.mp4", ["video ends at 39.2 s of 40.0 s; the file may be cut off"]),
+    ):
+        with FileSource(path) as source:
+            assert 978 < len(list(source)) <= 1000
+            assert source.warnings == told
+        assert survey(path).fault == ("the file is cut off" if told else "")
+
+
 def test_damage_inside_is_survived_and_told(tmp_path: Path) -> None:
     whole = write_video(tmp_path / "w.mkv", frames_of(40, 160, 120), codec="mjpeg", pix_fmt="yuvj420p")
     data = bytearray(whole.read_bytes())
