@@ -218,20 +218,3 @@ class _Tail:
 def _is_end(packet: Any) -> bool:
     """Whether it stands for the end of the file. Others may be empty, too."""
     return not packet.buffer_ptr
-
-
-def ends_early(frames: int, last_s: Fraction, *, indexed: int, promised_s: Fraction) -> bool:
-    """Whether a film ends before its index says so. An index may list more than is shown, places of dropped frames (AVI) or
-    what an edit list leaves out: where the last frame is due when it comes, nothing is missing.
-
-    last_s: when the last frame comes, from the first.  promised_s: how long the film is to be, or 0 if it does not tell.
-    """
-    share = Fraction(98, 100) - Fraction(2, indexed)
-    return frames < share * indexed and (not promised_s or last_s < share * promised_s)
-
-
-def lacks_its_end(frames: int, last_s: Fraction, *, indexed: int, promised_s: Fraction, rate: Fraction) -> bool:
-    """Whether a film comes to its last frame so long before the time it is to last for that some may be missing. That frame has
-    a length, too; and what tells no number of frames is not exact about its length either."""
-    short_s = max(Fraction(1, 2) if indexed else Fraction(2), 2 / rate)
-    return (not indexed or frames < indexed) and last_s + short_s < promised_s

@@ -12,7 +12,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from headstream.capture.decoding import Decoding, ends_early, lacks_its_end
+from headstream.capture.decoding import Decoding
+from headstream.capture.ending import ends_early, lacks_its_end, promised_s
 from headstream.capture.fitting import fitted, pixels_of
 from headstream.capture.marks import Mark, Span, checksum
 from headstream.capture.numbered import picture_at
@@ -270,7 +271,7 @@ class FileSource:
         if self._closed:
             return
         indexed = int(self._film.stream.frames)
-        promised = Fraction(self._film.stream.duration or 0) * self.time_base
+        promised = promised_s(self.path, self._film.container, self._film.stream, last_s)
         known = frames + self.damaged_packets + self._film.discarded
         if self.of_pictures and known < self.frames_expected:
             what = picture_at(self.path, known)

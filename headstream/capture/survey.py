@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from headstream.capture.decoding import ends_early, lacks_its_end
+from headstream.capture.ending import ends_early, lacks_its_end, promised_s
 from headstream.capture.opening import open_film, reason_of, tells_no_times, video_stream
 from headstream.continuity import Continuity
 from headstream.errors import SourceError
@@ -121,7 +121,9 @@ def survey(path: Path) -> Survey:
         except (av.error.FFmpegError, OSError) as error:
             raise SourceError(f"{path}: reading failed part-way ({reason_of(error)})") from error
         base, rate = Fraction(stream.time_base), Fraction(stream.average_rate or stream.guessed_rate or 25)
-        promised, indexed = Fraction(stream.duration or 0) * base, int(stream.frames)
+        known = [tick for tick in times if tick is not None]
+        ended_s = (max(known) - min(known)) * base if known else Fraction(0)
+        promised, indexed = promised_s(path, container, stream, ended_s), int(stream.frames)
     fault = "the clock begins again on the way" if clock.begun_again else fault
     fault = fault or ("its frames have no times of their own" if untimed else "")
     fault = fault or ("some frames have no time" if None in times else "")
@@ -130,7 +132,6 @@ def survey(path: Path) -> Survey:
     ticks, marks = ticks[order], np.array(keys, bool)[order]
     if not fault and (np.diff(ticks) <= 0).any():
         fault = "some frames have the same time"
-    ended_s = (ticks[-1] - ticks[0]).item() * base if len(ticks) else Fraction(0)
     early = indexed and ends_early(len(ticks), ended_s, indexed=indexed, promised_s=promised)
     if not fault and (early or lacks_its_end(len(ticks), ended_s, indexed=indexed, promised_s=promised, rate=rate)):
         fault = "the file is cut off"

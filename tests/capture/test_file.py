@@ -9,6 +9,7 @@ import struct
 import subprocess
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -20,7 +21,7 @@ from headstream.channel import Producer
 from headstream.errors import SourceError
 from headstream.types import UInt8Array
 from tests.conftest import seconds
-from tests.media import needs_ffmpeg, pattern, write_video
+from tests.media import needs_ffmpeg, pattern, tone, write_video
 
 ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
 
@@ -366,6 +367,41 @@ def test_a_file_that_lacks_a_little_of_its_end_is_told(tmp_path: Path) -> None:
             assert 978 < len(list(source)) <= 1000
             assert source.warnings == told
         assert survey(path).fault == ("the file is cut off" if told else "")
+
+
+@pytest.mark.parametrize("name", ["w.mkv", "w.webm", "w.flv"])
+def test_half_a_file_without_an_index_is_told(tmp_path: Path, name: str) -> None:
+    frames = [np.random.default_rng(i).integers(0, 256, (48, 64, 3), np.uint8) for i in range(50)]
+    kind: dict[str, Any] = {"codec": "libvpx-vp9", "options": {"deadline": "realtime", "cpu-used": "8"}}
+    whole = write_video(tmp_path / name, frames, rate=5, **kind if name == "w.webm" else {"sound": True})
+    data = whole.read_bytes()
+    half = tmp_path / f"half{whole.suffix}"
+    half.write_bytes(data[: len(data) // 2])
+    with FileSource(half) as source:
+        assert 10 < len(list(source)) < 40
+        assert [re.sub(r"[\d.]+ s", "X", told) for told in source.warnings] == [
+            "video ends at X of X; the file may be cut off"
+        ]
+    assert survey(half).fault == "the file is cut off"
+    with FileSource(whole) as source:
+        assert len(list(source)) == 50
+        assert source.warnings == []
+    assert survey(whole).fault == ""
+
+
+def test_sound_that_goes_on_longer_than_the_picture_is_no_loss(tmp_path: Path) -> None:
+    with av.open(str(tmp_path / "a.flv"), "w") as container:
+        picture, sound = container.add_stream("flv1", rate=5), container.add_stream("aac", rate=48000, layout="mono")
+        picture.width, picture.height, picture.pix_fmt = 64, 48, "yuv420p"
+        for rgb in frames_of(10):
+            container.mux(picture.encode(av.VideoFrame.from_ndarray(rgb, format="rgb24")))
+        for piece in tone(8):
+            container.mux(sound.encode(piece))
+        for stream in (picture, sound):
+            container.mux(stream.encode(None))
+    with FileSource(tmp_path / "a.flv") as source:
+        assert len(list(source)) == 10
+        assert source.warnings == []
 
 
 def test_damage_inside_is_survived_and_told(tmp_path: Path) -> None:
