@@ -15,7 +15,7 @@ import numpy as np
 
 from headstream.matte.motion import Motion
 from headstream.matte.patch import alpha_in, repainted
-from headstream.matte.refine import times_own_alpha
+from headstream.matte.refine import within_own_alpha
 from headstream.matte.trail import Trail, square_around
 from headstream.regions import around, even_region, index_in, laid_over
 from headstream.review.doubts import fill
@@ -157,7 +157,7 @@ def _filled(cutout: Cutout, sides: list[tuple[_Side, float]]) -> Cutout:
     head = max(sides, key=lambda pair: pair[1])[0].head
     others = tuple(h for h in cutout.heads if h.track_id != head.track_id)
     heads = tuple(sorted((*others, head), key=lambda h: h.track_id))
-    return replace(repainted(cutout, region, times_own_alpha(alpha, cutout.frame, region)), heads=heads)
+    return replace(repainted(cutout, region, within_own_alpha(alpha, cutout.frame, region)), heads=heads)
 
 
 def _own_matte(cutout: Cutout, head: Head) -> tuple[Region, UInt8Array]:

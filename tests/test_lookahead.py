@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 
 import cv2
@@ -15,10 +16,10 @@ from headstream.cli import main
 from headstream.errors import SourceError
 from headstream.lookahead import FRAMES, with_look_ahead
 from headstream.review.doubts import Doubter
-from headstream.types import Cutout, Head, UInt8Array
+from headstream.types import Cutout, Frame, Head, UInt8Array
 from headstream.video import VideoJob, cut_video_file
 from tests.media import alpha_of
-from tests.scenes import cutout_of, disc, frame_at, head_at, plain, scene
+from tests.scenes import SIZE, cutout_of, disc, frame_at, head_at, plain, scene
 
 
 def drifting(k: int, found: bool = True, picture: UInt8Array | None = None, **more: int) -> Cutout:
@@ -106,6 +107,16 @@ def test_nothing_is_drawn_on_another_picture() -> None:
         film[k] = drifting(k, found=False, picture=picture)
     out = ahead(film)
     assert not any(out[k].heads for k in (4, 5))
+
+
+def test_what_the_source_half_shows_through_is_filled_in_as_it_is_beside() -> None:
+    own = np.full(SIZE[::-1], 128, np.uint8)
+    film = []
+    for k in range(12):
+        frame = Frame(scene(shift=2 * k), alpha=own, index=k, pts=Fraction(k, 25))
+        matte = np.minimum(disc(110 + 2 * k, 120, 45), own) if k != 6 else None
+        film.append(cutout_of(frame, matte, head_at(110 + 2 * k, 120, 45)))
+    assert [int(c.alpha.max()) for c in ahead(film)] == [pytest.approx(128, abs=2)] * 12
 
 
 def test_only_one_head_is_cut_where_one_is_asked_for() -> None:

@@ -239,13 +239,22 @@ def _bare(
 
 def times_own_alpha(alpha: UInt8Array, frame: Frame, region: Region) -> UInt8Array:
     """What the source itself shows through stays so."""
-    x0, y0, x1, y1 = region
-    own: UInt8Array | None = frame.alpha
-    if frame.planes is not None and frame.planes.alpha is not None:
-        own = to_8_bits(frame.planes.alpha[y0:y1, x0:x1], frame.planes.bits)
-    elif own is not None:
-        own = own[y0:y1, x0:x1]
+    own = _own_alpha(frame, region)
     return alpha if own is None else cv2.multiply(alpha, own, scale=1 / 255)
+
+
+def within_own_alpha(alpha: UInt8Array, frame: Frame, region: Region) -> UInt8Array:
+    """The same for what is made of finished mattes, in which the source's alpha is already."""
+    own = _own_alpha(frame, region)
+    return alpha if own is None else np.minimum(alpha, own)
+
+
+def _own_alpha(frame: Frame, region: Region) -> UInt8Array | None:
+    """(h, w) uint8: the source's alpha in a region, if it has one."""
+    x0, y0, x1, y1 = region
+    if frame.planes is not None and frame.planes.alpha is not None:
+        return to_8_bits(frame.planes.alpha[y0:y1, x0:x1], frame.planes.bits)
+    return None if frame.alpha is None else frame.alpha[y0:y1, x0:x1]
 
 
 def merged(layers: list[Layer], frame: Frame) -> Layer:
