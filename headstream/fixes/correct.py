@@ -10,7 +10,7 @@ import numpy as np
 from headstream.fixes.read import Click
 from headstream.fixes.wand import clicked_piece
 from headstream.matte.patch import alpha_in, repainted
-from headstream.matte.refine import times_own_alpha
+from headstream.matte.refine import times_own_alpha, within_own_alpha
 from headstream.matte.trail import Trail, square_around
 from headstream.regions import around, even_region, laid_over, overlap_of
 from headstream.types import Cutout, Float32Array, Head, Region, UInt8Array
@@ -48,9 +48,8 @@ def by_mask(cutout: Cutout, mask: UInt8Array, head: Head | None) -> tuple[Cutout
     seen = even_region(_union_of(_box(wanted, where), overlap_of(cutout.region_px, where)), cutout.frame.size_px)
     if seen == (0, 0, 0, 0):
         return cutout, None
-    wanted = mask[seen[1] : seen[3], seen[0] : seen[2]]
-    correction = _correction(alpha_in(cutout, seen), wanted, seen, cutout)
-    return repainted(cutout, seen, times_own_alpha(wanted.copy(), cutout.frame, seen)), correction
+    wanted = times_own_alpha(mask[seen[1] : seen[3], seen[0] : seen[2]].copy(), cutout.frame, seen)
+    return repainted(cutout, seen, wanted), _correction(alpha_in(cutout, seen), wanted, seen, cutout)
 
 
 def by_click(cutout: Cutout, click: Click, head: Head | None) -> tuple[Cutout, Correction | None]:
@@ -93,8 +92,8 @@ def _agreeing(before: UInt8Array, now: UInt8Array) -> Float32Array:
 def blended(cutout: Cutout, region: Region, target: UInt8Array, share: Float32Array) -> Cutout:
     """The matte moved towards ``target`` by ``share``, 0..1; where that is 0 it stays what it is."""
     now = alpha_in(cutout, region).astype(np.float32)
-    own = times_own_alpha(np.ascontiguousarray(target), cutout.frame, region).astype(np.float32)
-    return repainted(cutout, region, np.rint(now + share * (own - now)).astype(np.uint8))
+    wanted = within_own_alpha(target, cutout.frame, region).astype(np.float32)
+    return repainted(cutout, region, np.rint(now + share * (wanted - now)).astype(np.uint8))
 
 
 def _correction(before: UInt8Array, wanted: UInt8Array, region: Region, cutout: Cutout) -> Correction | None:

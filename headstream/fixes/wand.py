@@ -16,7 +16,7 @@ from headstream.fixes.read import Click
 from headstream.matte.grid import brought_up, grid_from_region
 from headstream.matte.guided import guide_coefficients, levels
 from headstream.matte.patch import alpha_in
-from headstream.matte.refine import region_luma
+from headstream.matte.refine import region_luma, times_own_alpha
 from headstream.regions import even_region
 from headstream.types import Cutout, Float32Array, Head, Region, UInt8Array
 
@@ -48,7 +48,8 @@ def clicked_piece(cutout: Cutout, click: Click, head: Head | None) -> tuple[Regi
     region = even_region(square, cutout.frame.size_px)
     now = alpha_in(cutout, region)
     up, near = _full_size(after, cv2.dilate(piece, np.ones((9, 9), np.uint8)), rgb, region, square, cutout)
-    return region, np.where(near, np.maximum(now, up) if adds else np.minimum(now, up), now)
+    changed = np.maximum(now, times_own_alpha(up, cutout.frame, region)) if adds else np.minimum(now, up)
+    return region, np.where(near, changed, now)
 
 
 def _square(cutout: Cutout, click: Click, head: Head | None) -> Region:

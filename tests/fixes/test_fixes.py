@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -212,7 +212,7 @@ class TestSpreading:
         assert all(after[k] is before[k] for k in untouched)
         assert outcome.settled == set(range(9, 16))
 
-    def test_in_a_frame_it_touches_only_what_was_wrong(self, tmp_path: Path) -> None:
+    def test_in_a_frame_it_touches_only_what_is_wrong(self, tmp_path: Path) -> None:
         before = film(24)
         after, _ = fixed(before, mask_fix(tmp_path, 12, disc(130 + 24, 120, 50)))
         for k in (10, 14):
@@ -402,7 +402,7 @@ def face() -> UInt8Array:
 
 
 class TestClicks:
-    def test_a_hat_that_was_missing_is_added(self) -> None:
+    def test_a_hat_that_is_missing_is_added(self) -> None:
         before = [cutout_of(frame_at(k, colourful(k)), face() & ~hat(), head_at(160, 130, 45)) for k in range(5)]
         after, outcome = fixed(before, Fix(1, 0.08, 2, click=Click(150, 85, "head"), spread_s=0.2))
         assert outcome.notes == []
@@ -438,6 +438,36 @@ class TestClicks:
         assert after.alpha[at[1], at[0]] > 128
         ys, xs = np.nonzero(after.alpha != before)
         assert max(np.abs(xs - at[0]).max(), np.abs(ys - at[1]).max()) <= 50
+
+    @pytest.mark.parametrize("kind", ["head", "not"])
+    def test_what_the_source_half_shows_through_is_no_more_and_no_less_opaque_for_a_click(
+        self, kind: Literal["head", "not"]
+    ) -> None:
+        own = np.full(SIZE[::-1], 140, np.uint8)
+        matte = np.minimum(own, face() & ~hat() if kind == "head" else np.maximum(hat(), face()))
+        before = []
+        for k in range(5):
+            frame = Frame(colourful(k), alpha=own, index=k, pts=Fraction(k, 25))
+            before.append(cutout_of(frame, matte, head_at(160, 130, 45)))
+        after, _ = fixed(before, Fix(1, 0.08, 2, click=Click(150, 85, kind), spread_s=0.2))
+        hat_is = 140 if kind == "head" else 0
+        assert (after[2].alpha[110:] == matte[110:]).all()
+        assert int(after[2].alpha[85, 150]) == pytest.approx(hat_is, abs=2)
+        for k in (1, 3):  # brought along
+            assert np.abs(after[k].alpha[110:].astype(int) - matte[110:]).max() <= 10
+            assert int(after[k].alpha[85, 150]) == pytest.approx(hat_is, abs=20)
+
+    def test_what_the_source_half_shows_through_is_as_opaque_under_a_mask(self, tmp_path: Path) -> None:
+        own = np.full(SIZE[::-1], 140, np.uint8)
+        before = []
+        for cutout in film(5):
+            frame = Frame(cutout.frame.rgb, alpha=own, index=cutout.frame.index, pts=cutout.frame.pts)
+            before.append(cutout_of(frame, cv2.multiply(cutout.alpha, own, scale=1 / 255), *cutout.heads))
+        after, _ = fixed(before, mask_fix(tmp_path, 2, disc(134, 120, 50)))
+        assert [int(c.alpha.max()) for c in after] == [140] * 5
+        for k in (1, 2, 3):
+            assert (after[k].alpha[:, :140] == before[k].alpha[:, :140]).all()
+            assert after[k].alpha[120, 165] > 100
 
 
 class TestVideo:
