@@ -535,3 +535,28 @@ def test_dv_has_its_lower_field_first(tmp_path: Path) -> None:
     with FileSource(tmp_path / "s.avi") as source:
         assert source.interlaced
         assert source.top_field_first is False
+
+
+def test_a_turned_picture_keeps_its_colours_where_they_are_half_as_wide(tmp_path: Path) -> None:
+    """They are half as high then."""
+    flat = write_video(tmp_path / "flat.mov", frames_of(3), codec="prores_ks", pix_fmt="yuv422p10le")
+    with FileSource(turned(flat, 90, tmp_path / "turned.mov")) as source:
+        got = list(source)
+    planes = got[1].planes
+    assert planes is not None
+    assert (planes.sub_w, planes.sub_h) == (1, 2)
+    assert np.abs(got[1].rgb.astype(int) - np.rot90(pattern(64, 48, 1), -1)).mean() < 6
+
+
+@pytest.mark.parametrize(
+    ("size", "matrix"),
+    [((960, 720), "bt709"), ((1280, 544), "bt709"), ((958, 718), "bt601"), ((1278, 718), "bt601")],
+)
+def test_untagged_colours_are_those_of_television_of_that_size(
+    tmp_path: Path, size: tuple[int, int], matrix: str
+) -> None:
+    path = write_video(tmp_path / "a.mkv", frames_of(1, *size), codec="ffv1")
+    with FileSource(path) as source:
+        (frame,) = source
+    assert frame.planes is not None
+    assert frame.planes.colour.matrix == matrix
