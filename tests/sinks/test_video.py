@@ -719,3 +719,14 @@ def test_frames_are_encoded_side_by_side_as_far_as_memory_allows(monkeypatch: py
     assert kind.for_size((63, 64)).codec == "prores_ks"
     webm = output_format(Path("o.webm"))
     assert webm.for_size((63, 64)) is webm
+
+
+def test_the_last_frame_is_shown_for_as_long_as_in_the_film(tmp_path: Path) -> None:
+    frames = [
+        Frame(pattern(96, 64, k), index=k, pts=Fraction(k, 25), duration_s=Fraction(length, 25))
+        for k, length in enumerate((1, 1, 10))
+    ]
+    write(tmp_path / "o.mov", (Cutout(frame, (), REGION, matte()) for frame in frames), clip())
+    with FileSource(tmp_path / "o.mov") as source:
+        assert list(source)[-1].duration_s == Fraction(10, 25)
+    assert float(probe(tmp_path / "o.mov")["format"]["duration"]) == pytest.approx(12 / 25, abs=0.01)
