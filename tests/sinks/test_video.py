@@ -730,3 +730,28 @@ def test_the_last_frame_is_shown_for_as_long_as_in_the_film(tmp_path: Path) -> N
     with FileSource(tmp_path / "o.mov") as source:
         assert list(source)[-1].duration_s == Fraction(10, 25)
     assert float(probe(tmp_path / "o.mov")["format"]["duration"]) == pytest.approx(12 / 25, abs=0.01)
+
+
+@pytest.mark.parametrize("name", ["m.mov", "m.mp4"])
+@pytest.mark.parametrize("full", [False, True])
+def test_a_matte_is_grey_from_black_to_white_whatever_its_film_is(tmp_path: Path, name: str, full: bool) -> None:
+    alpha = np.zeros((64, 96), np.uint8)
+    alpha[:, 32:64], alpha[:, 64:] = 128, 255
+    films = cutouts([0, 40], colour=Colour("bt709", full, 1, 1, 1), sub=(2, 2))
+    items = (Cutout(item.frame, (), (0, 0, 96, 64), alpha) for item in films)
+    write(tmp_path / name, items, clip(), what="matte")
+    with FileSource(tmp_path / name) as source:
+        rgb = next(iter(source)).rgb[32, [16, 48, 80]]
+    assert np.abs(rgb.astype(int) - np.array([[0], [128], [255]])).max() <= 4
+
+
+def test_each_colour_tag_has_its_place_in_a_prores_frame(tmp_path: Path) -> None:
+    """Those of 625 lines, of which the middle one differs."""
+    items = list(cutouts([0], colour=Colour("bt601", False, 5, 5, 6), sub=(2, 2)))
+    write(tmp_path / "o.mov", iter(items), clip())
+    stream = video_stream(tmp_path / "o.mov")
+    tags = [stream[name] for name in ("color_primaries", "color_transfer", "color_space")]
+    assert tags == ["bt470bg", "smpte170m", "bt470bg"]
+    with av.open(str(tmp_path / "o.mov")) as container:
+        packet = next(container.demux(video=0))
+    assert bytes(packet)[22:25] == bytes((5, 6, 5))
