@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from headstream.channel import Policy
 from headstream.errors import ModelError, SourceError
 from headstream.foresight import BatchCutter
 from headstream.matte.refine import HeadMatte
@@ -174,8 +175,9 @@ def test_frames_without_a_head_do_not_count_among_the_mattes(segmenter: CropSegm
     assert set(cutter.times.mean_ms()) == {"decode", "track"}
 
 
-def test_of_the_newest_frames_each_comes_out_before_the_next_is_begun(
-    portrait: UInt8Array, segmenter: CropSegmenter, finder: FaceFinder
+@pytest.mark.parametrize("policy", ["every", "newest"])
+def test_each_comes_out_without_the_next_where_that_is_long_in_coming(
+    portrait: UInt8Array, segmenter: CropSegmenter, finder: FaceFinder, policy: Policy
 ) -> None:
     class Asked:
         """Gives each frame when the last one has come out; without that, none."""
@@ -196,7 +198,7 @@ def test_of_the_newest_frames_each_comes_out_before_the_next_is_begun(
 
     source = Asked(moving_portrait(portrait, 5))
     seen = []
-    for cutout in cut_stream(source, HeadCutter(segmenter, finder), policy="newest"):
+    for cutout in cut_stream(source, HeadCutter(segmenter, finder), policy=policy):
         seen.append(cutout.frame.index)
         source.out.release()
     assert seen == list(range(5))
