@@ -24,6 +24,7 @@ from headstream.types import Cutout, Float32Array, Frame, Part, UInt8Array
 from headstream.video import VideoJob, check_job, cut_video_file
 from tests.conftest import moving_portrait
 from tests.media import alpha_of, frame_times, needs_ffmpeg, pattern, write_video
+from tests.test_looks import Filmed, painted
 
 
 class ListSource:
@@ -296,3 +297,23 @@ def test_two_real_faces_keep_their_numbers_through_a_crossing(
     assert seen[25] == seen[85]
     assert set(seen[25]) == {"near", "far"}
     assert max(i for who in seen for i in who.values()) == 2
+
+
+@pytest.mark.parametrize(("part", "shown"), [("hair", 0), ("head", 255)])
+def test_what_hair_surrounds_is_filled_in_a_head_alone(part: Part, shown: int) -> None:
+    class Around:
+        """Takes what is red for hair, and what it surrounds, too, for head."""
+
+        side = 128
+        parts: tuple[Part, ...] = ("head", "hair")
+
+        def predict(self, rgb: UInt8Array, part: Part = "head") -> Float32Array:
+            red = ((rgb[..., 0] > 150) & (rgb[..., 1] < 100)).astype(np.float32)
+            if part == "hair":
+                return red
+            return np.stack([cv2.morphologyEx(plane, cv2.MORPH_CLOSE, np.ones((61, 61))) for plane in red])
+
+    picture = painted(220)
+    picture[125:190, 175:225] = (200, 170, 150)
+    alpha = HeadCutter(Around(), Filmed(), CutOptions(part=part)).cut(Frame(picture)).alpha
+    assert (alpha[110, 200], alpha[155, 200]) == (255, shown)
