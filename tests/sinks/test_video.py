@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -20,7 +21,7 @@ from headstream.colour import planes_from_rgb, rgb_from_planes
 from headstream.errors import SinkError, SourceError, UsageError
 from headstream.outputs import clip_of, open_outputs
 from headstream.segment.crops import CropSegmenter
-from headstream.sinks.background import open_background, parse_background
+from headstream.sinks.background import FixedPicture, open_background, parse_background
 from headstream.sinks.formats import output_format
 from headstream.sinks.partial import neighbour
 from headstream.sinks.video import ClipInfo, VideoSink
@@ -755,3 +756,31 @@ def test_each_colour_tag_has_its_place_in_a_prores_frame(tmp_path: Path) -> None
     with av.open(str(tmp_path / "o.mov")) as container:
         packet = next(container.demux(video=0))
     assert bytes(packet)[22:25] == bytes((5, 6, 5))
+
+
+def test_a_film_that_is_stopped_ends_its_sound_with_the_last_picture(tmp_path: Path) -> None:
+    with FileSource(source_with(tmp_path / "s.mp4", 75)) as source:
+        info, out = info_of(source), tmp_path / "o.mov"
+    with VideoSink(out, output_format(out), info) as sink:
+        for item in cutouts([40 * k for k in range(10)]):
+            sink.write(item)
+        sink.stop()
+    lengths = [float(stream["duration"]) for stream in probe(out)["streams"]]
+    assert lengths == pytest.approx([0.4, 0.4], abs=0.03)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_background_is_closed_with_its_film(tmp_path: Path, fails: bool) -> None:
+    class Counted(FixedPicture):
+        closed = 0
+
+        def close(self) -> None:
+            self.closed += 1
+
+    behind, out = Counted(np.zeros((1, 1, 3), np.uint8)), tmp_path / "o.mp4"
+    kind = output_format(out, transparent=False)
+    with suppress(RuntimeError), VideoSink(out, kind, clip(), background=behind) as sink:
+        sink.write(next(cutouts()))
+        if fails:
+            raise RuntimeError("something else went wrong")
+    assert behind.closed == 1
