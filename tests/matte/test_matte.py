@@ -17,6 +17,7 @@ from headstream.matte.guided import guide_coefficients, levels
 from headstream.matte.refine import HeadMatte, Layer, MatteOptions, merged
 from headstream.matte.spill import spill_correction
 from headstream.matte.temporal import MatteState, Stabiliser
+from headstream.regions import laid_over
 from headstream.types import Colour, Float32Array, Frame, Planes, UInt8Array
 
 S = 64
@@ -285,6 +286,16 @@ class TestHeadMatte:
         assert empty.region_px == (0, 0, 0, 0)
         assert empty.alpha.size == 0
 
+    def test_what_lies_apart_is_not_shown(self) -> None:
+        rgb, _ = soft_head()
+        seen = np.maximum(disc(24, 32, 15), disc(55, 32, 4))
+        matte = HeadMatte(MatteOptions(stability=0.0))
+        layer = matte.update(seen, crop_resized(rgb, self.crop, S), self.crop, Frame(rgb))
+        x0, y0, _, _ = self.crop
+        shown = laid_over(layer.alpha, layer.region_px, (0, 0, 200, 160))
+        assert shown[y0 + 70, x0 + 52] == 255
+        assert not shown[:, x0 + 100 :].any()
+
 
 @pytest.mark.parametrize("planar", [False, True])
 def test_two_layers_merge_into_their_union(planar: bool) -> None:
@@ -327,3 +338,26 @@ def test_what_the_head_divides_is_no_hole() -> None:
     alpha = np.zeros((S, S), np.float32)
     alpha[S // 3 : 2 * S // 3] = 1  # hair from one side of the crop to the other
     assert without_holes(alpha) is alpha
+
+
+@pytest.mark.parametrize("planar", [False, True])
+@pytest.mark.parametrize("turned", [False, True])
+def test_where_layers_overlap_the_more_opaque_one_gives_its_colours(planar: bool, turned: bool) -> None:
+    """And the frame keeps its own."""
+
+    def colours(grey: int, width: int) -> Planes | UInt8Array:
+        rgb = np.full((40, width, 3), grey, np.uint8)
+        return planes_from_rgb(rgb, Colour("bt709"), sub=(2, 2)) if planar else rgb
+
+    own = colours(100, 80)
+    frame = Frame(planes=own) if isinstance(own, Planes) else Frame(own)
+    layers = [
+        Layer((0, 0, 50, 40), np.full((40, 50), 255, np.uint8), colours(10, 50)),
+        Layer((30, 0, 80, 40), np.full((40, 50), 100, np.uint8), colours(200, 50)),
+    ]
+    both = merged(layers[::-1] if turned else layers, frame).foreground
+    shown = rgb_from_planes(both) if isinstance(both, Planes) else both
+    assert shown is not None
+    assert np.abs(shown[:, :50].astype(int) - 10).max() <= 2
+    assert np.abs(shown[:, 50:].astype(int) - 200).max() <= 2
+    assert np.abs(frame.rgb.astype(int) - 100).max() <= 2
