@@ -110,3 +110,18 @@ def test_films_are_left_alone() -> None:
 
 def test_nothing_seen_is_no_wall() -> None:
     assert find_wall(np.full((S, S, 3), 200, np.uint8), np.zeros((S, S), np.float32)) is None
+
+
+def test_strips_of_a_large_photo_fit_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    rgb, _ = curly()
+    whole = cut(Frame(rgb), rgb, bare=True)
+    monkeypatch.setattr("headstream.matte.wall._STRIP", 64)
+    strips = cut(Frame(rgb), rgb, bare=True)
+    assert strips.region_px == whole.region_px
+    assert np.abs(strips.alpha.astype(int) - whole.alpha).max() <= 1
+
+
+def test_nothing_becomes_more_opaque() -> None:
+    rgb, _ = curly()
+    plain, bare = (cut(Frame(rgb), rgb, bare=on) for on in (False, True))
+    assert (bare.alpha <= plain.alpha).all()
