@@ -196,3 +196,19 @@ def test_an_interrupt_stops_the_grab_thread_and_leaves_a_file(head_clip: Path, t
     assert report.frames_out == 5
     assert "5 frames" in (tmp_path / "r.html").read_text()
     assert "headstream-grab" not in {thread.name for thread in threading.enumerate()}
+
+
+@pytest.mark.parametrize("opaque", [255, 128])
+def test_what_is_drawn_takes_nothing_from_a_head_that_it_touches(opaque: int) -> None:
+    """Nor where the source itself is half transparent."""
+    own = np.full(SIZE[::-1], opaque, np.uint8)
+    heads = (head_at(110, 120, 45), head_at(190, 120, 45, track_id=2))
+    mattes = [np.minimum(disc(x, 120, 45), own) for x in (110, 190)]
+    film = []
+    for k in range(12):
+        first = 1 if k == 6 else 0
+        frame = Frame(scene(), alpha=own, index=k, pts=Fraction(k, 25))
+        film.append(cutout_of(frame, np.max(mattes[first:], axis=0), *heads[first:]))
+    out = ahead(film, several=True)
+    assert len(out[6].heads) == 2
+    assert (out[6].alpha >= film[6].alpha).all()
