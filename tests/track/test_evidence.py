@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from headstream.track.evidence import evidence_of, likely_head, matte_evidence
+from headstream.track.evidence import cut_sides, evidence_of, likely_head, matte_evidence
 from headstream.types import Float32Array, Head, Part
 
 HEAD = Head(1, (40, 60, 80, 100), (0, 0, 200, 200), np.zeros((6, 2), np.float32), 0.9)
@@ -49,3 +49,11 @@ def test_hair_speaks_for_a_head_and_never_against_one() -> None:
     elsewhere = matte(slice(80, 95), slice(80, 95))[None]  # somebody else's
     for hair in (elsewhere, np.zeros_like(elsewhere)):
         assert evidence_of({"hair": hair}, "hair", [HEAD]) == {}
+
+
+def test_a_head_is_cut_off_only_where_the_picture_goes_on() -> None:
+    across = matte(slice(None), slice(40, 60))
+    assert cut_sides(across, (0, 0, 200, 200), (640, 360)) == (False, False, False, True)
+    assert cut_sides(across, (20, 20, 220, 220), (640, 360)) == (False, True, False, True)
+    stray = matte(slice(-2, None), slice(10, 13))
+    assert cut_sides(stray, (20, 20, 220, 220), (640, 360)) == (False,) * 4
