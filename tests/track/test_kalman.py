@@ -76,9 +76,19 @@ def test_a_hole_in_time_does_not_blow_up_the_box() -> None:
         boxes.correct(box_at(200 + 4 * k, 200, 50 * 1.02**k))
     before = boxes.box
     x0, y0, x1, y1 = boxes.predict(2 + 120)
-    assert x1 - x0 < 2.5 * (before[2] - before[0])
+    assert x1 - x0 < 1.5 * (before[2] - before[0])
     assert abs((x0 + x1) / 2 - 440) < 3 * 4 * 30
     assert abs((y0 + y1) / 2 - 200) < 5
     x0, _, x1, _ = boxes.correct(box_at(300, 200, 120))  # whoever is found then is believed
     assert (x0 + x1) / 2 == pytest.approx(300, abs=5)
     assert x1 - x0 == pytest.approx(120, rel=0.05)
+
+
+def test_what_is_doubted_moves_and_grows_the_box_less() -> None:
+    moved, grown = [], []
+    for doubt in (1.0, 4.0):
+        x0, _, x1, _ = BoxFilter(box_at(100, 100, 80), 0.0).correct(box_at(110, 100, 100), doubt)
+        moved.append((x0 + x1) / 2 - 100)
+        grown.append(x1 - x0 - 80)
+    assert 0 < moved[1] < 0.5 * moved[0]
+    assert 0 < grown[1] < 0.5 * grown[0]

@@ -437,3 +437,20 @@ def test_pictures_seconds_apart_are_each_looked_at(apart_s: int) -> None:
         assert head.track_id == 1
         assert abs((head.box_px[0] + head.box_px[2]) / 2 - scene(index)["ann"][0]) < 12
         tracker.observe({1: Evidence(1.0, (200.0 + 10 * index, 160.0))})
+
+
+def test_landmarks_go_with_the_head_between_looks() -> None:
+    for index, (head,) in enumerate(play(lambda i: {"ann": (100 + 6 * i, 150, 80)}, 60)):
+        if index > 15:
+            assert abs(head.landmarks_px[:, 0].mean() - centre(head)[0]) < 3
+
+
+@pytest.mark.parametrize(("away", "number"), [(40, 1), (80, 2)])
+def test_who_stays_away_for_too_long_is_somebody_new(away: int, number: int) -> None:
+    """Of 30 frames a second."""
+
+    def scene(i: int) -> dict[str, tuple[float, float, float]]:
+        return {} if 30 <= i < 30 + away else {"ann": (200, 150, 80)}
+
+    shown = play(scene, 60 + away, TrackOptions(remember_s=2.0))
+    assert [head.track_id for head in shown[-1]] == [number]
