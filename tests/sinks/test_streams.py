@@ -452,3 +452,40 @@ def test_a_line_without_a_time_of_its_own(tmp_path: Path) -> None:
         second.pts = second.dts = None
         assert route.convert(second, Fraction(0)) == []
     assert route.lost == 1
+
+
+def test_chapters_of_a_source_whose_clock_starts_late(tmp_path: Path) -> None:
+    sound = tones(tmp_path / "sound.mkv", "flac", "mono", first_s=5)
+    with av.open(str(sound)) as given, av.open(str(tmp_path / "s.mkv"), "w") as container:
+        copy = container.add_stream_from_template(given.streams.audio[0])
+        container.set_chapters(
+            [{"id": k, "start": 5000 + 1000 * k, "end": 6000 + 1000 * k, "time_base": Fraction(1, 1000), "metadata": {}}
+             for k in range(2)]
+        )  # fmt: skip
+        for packet in given.demux(audio=0):
+            if packet.dts is not None:
+                packet.stream = copy
+                container.mux(packet)
+    with av.open(str(tmp_path / "o.mkv"), "w") as container:
+        carrier = StreamCarrier(tmp_path / "s.mkv", container)
+        carrier.finish()
+        carrier.close()
+    chapters = probe(tmp_path / "o.mkv")["chapters"]
+    assert [(float(each["start_time"]), float(each["end_time"])) for each in chapters] == [(0, 1), (1, 2)]
+
+
+def test_a_blu_rays_deep_sound_loses_nothing_in_matroska(tmp_path: Path) -> None:
+    samples = np.random.default_rng(0).integers(-(1 << 23), 1 << 23, (1, 2 * RATE), np.int32) << 8
+    with av.open(str(tmp_path / "s.m2ts"), "w", format="mpegts", options={"mpegts_m2ts_mode": "1"}) as container:
+        stream = container.add_stream("pcm_bluray", rate=RATE, layout="stereo")
+        stream.codec_context.format = "s32"
+        frame = av.AudioFrame.from_ndarray(samples, format="s32", layout="stereo")
+        frame.sample_rate, frame.pts, frame.time_base = RATE, 0, Fraction(1, RATE)
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    heard = []
+    for path in (tmp_path / "s.m2ts", carried(tmp_path / "s.m2ts", tmp_path / "o.mkv")):
+        with av.open(str(path)) as container:
+            heard.append(np.concatenate([piece.to_ndarray() for piece in container.decode(audio=0)], axis=1))
+    assert np.array_equal(heard[0], heard[1])
+    assert (heard[0] & 0xFF00).any()  # more than 16 bits of it
