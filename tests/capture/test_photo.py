@@ -233,3 +233,17 @@ def test_the_first_page_is_its_own_whatever_follows(tmp_path: Path) -> None:
     photo = read_photo(path)
     assert tuple(photo.rgb[0, 0]) == (255, 0, 0)
     assert photo.pictures == 1
+
+
+def test_floats_from_black_to_white(tmp_path: Path) -> None:
+    grey = np.linspace(0, 1, 64, dtype=np.float32)[None].repeat(48, 0)
+    Image.fromarray(grey).save(tmp_path / "f.tif")
+    assert near(read_photo(tmp_path / "f.tif").rgb[..., 0], np.rint(grey * 255), 1)
+
+
+def test_cmyk_with_a_damaged_profile(tmp_path: Path) -> None:
+    path = tmp_path / "c.jpg"
+    Image.fromarray(RGB).convert("CMYK").save(path, quality=97, icc_profile=bytes(200))
+    photo = read_photo(path)
+    assert photo.icc is None
+    assert near(photo.rgb, RGB, 6)
