@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from headstream.colour import (
     PAD,
+    at_bits,
     crop_resized,
     planes_from_rgb,
     resample_chroma,
@@ -112,7 +113,7 @@ def test_a_crop_of_any_size_from_planes_of_any_kind(sub: tuple[int, int], bits: 
 @pytest.mark.parametrize("region", [(-20, -10, 44, 54), (60, 50, 124, 114), (-30, -30, 130, 130), (200, 200, 264, 264)])
 def test_a_crop_past_the_border_is_padded_never_stretched(region: tuple[int, int, int, int]) -> None:
     rgb = np.full((80, 96, 3), 200, np.uint8)
-    for picture in (rgb, planar(rgb)):
+    for picture in (rgb, planar(rgb), planar(rgb, bits=10)):
         crop = crop_resized(picture, region, region[2] - region[0])
         x0, y0 = max(0, -region[0]), max(0, -region[1])
         x1, y1 = min(region[2], 96) - region[0], min(region[3], 80) - region[1]
@@ -121,3 +122,10 @@ def test_a_crop_past_the_border_is_padded_never_stretched(region: tuple[int, int
             inside[y0:y1, x0:x1] = True
         assert np.abs(crop[inside].astype(int) - 200).max(initial=0) <= 1
         assert np.abs(crop[~inside].astype(int) - PAD).max(initial=0) <= 1
+
+
+@pytest.mark.parametrize(("bits", "values"), [(10, [1023, 2, 1, 1, 0]), (8, [255, 0, 0, 0, 0])])
+def test_fewer_bits_are_the_nearest_and_never_too_many(bits: int, values: list[int]) -> None:
+    deep = np.array([[4095, 6, 5, 2, 1]], np.uint16)
+    planes = Planes(deep, deep, deep, Colour("bt709"), bits=12, sub_w=1, sub_h=1)
+    assert at_bits(planes, bits).y.tolist() == [values]
