@@ -14,7 +14,7 @@ from typing import Any
 
 from headstream.capture.decoding import Decoding
 from headstream.capture.ending import ends_early, lacks_its_end, promised_s
-from headstream.capture.fitting import fitted, pixels_of
+from headstream.capture.fitting import fitted, pixels_of, shaped_alike
 from headstream.capture.marks import Mark, Span, checksum
 from headstream.capture.numbered import picture_at
 from headstream.capture.opening import beside_the_picture
@@ -62,6 +62,8 @@ class FileSource:
         self.interlaced = bool(self._first.interlaced_frame)
         self.hdr = self._colour.transfer_code in HDR_TRANSFERS
         self._coded_size_px = (self._first.width, self._first.height)
+        self._aspects: dict[tuple[int, int], Fraction] = {}  # of pixels, by sizes
+        self._pixel_aspect(self._first)
         turned = self._upright.transpose
         self.size_px = self._coded_size_px[::-1] if turned else self._coded_size_px
         stream = self._film.stream
@@ -211,8 +213,9 @@ class FileSource:
         frame = frame_from_video(self._at_first_size(decoded), upright, Place(index, pts, length))
         if upright != self._upright:
             self._film.warn_once("some pictures are turned otherwise than the first; each is turned as it says itself")
-            if frame.size_px != self.size_px:
-                frame = fitted(frame, self.size_px, pixels_of(frame))
+        if frame.size_px != self.size_px:
+            aspect = self._pixel_aspect(decoded)
+            frame = fitted(frame, self.size_px, pixels_of(frame), 1 / aspect if upright.transpose else aspect)
         return self._in_first_colours(frame, colour_of(decoded))
 
     def _sought(self, mark: Mark) -> Iterator[Any] | None:
@@ -244,8 +247,24 @@ class FileSource:
                 return True
         return False
 
+    def _pixel_aspect(self, decoded: Any) -> Fraction:
+        """Width to height of a picture's pixels, seen from the first one's. A decoder tells that of the size it has come to,
+        which may be a later picture's."""
+        context, size_px = self._film.stream.codec_context, (decoded.width, decoded.height)
+        if (context.width, context.height) == size_px:
+            self._aspects[size_px] = Fraction(context.sample_aspect_ratio or 1)
+        first = self._aspects.get(self._coded_size_px, Fraction(1))
+        return self._aspects.get(size_px, first) / first
+
     def _at_first_size(self, decoded: Any) -> Any:
-        if (decoded.width, decoded.height) == self._coded_size_px:
+        """A picture of another shape stays as it is: ``_frame`` fits it in, once it is upright."""
+        size_px = decoded.width, decoded.height
+        if size_px == self._coded_size_px:
+            return decoded
+        if not shaped_alike(size_px, self._coded_size_px, self._pixel_aspect(decoded)):
+            self._film.warn_once(
+                "the picture's shape changes on the way; later frames are fitted in, black around them"
+            )
             return decoded
         self._film.warn_once("the picture's size changes on the way; later frames are scaled to the first size")
         scaled = decoded.reformat(width=self._coded_size_px[0], height=self._coded_size_px[1])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from fractions import Fraction
+from functools import partial
 
 from headstream.colour import planes_from_rgb
 from headstream.letterbox import letterboxed
@@ -25,20 +27,28 @@ def read_alike(pixels: Pixels | None, others: Pixels | None) -> bool:
     return (colour.matrix, colour.full_range, kind) == (other.matrix, other.full_range, others_kind)
 
 
-def fitted(frame: Frame, size_px: tuple[int, int], pixels: Pixels | None) -> Frame:
-    """The same frame at the size, and with the kind of pixels, of others."""
-    rgb, planes, alpha = letterboxed(frame.rgb, size_px), None, frame.alpha
+def shaped_alike(size_px: tuple[int, int], other_px: tuple[int, int], aspect: Fraction) -> bool:
+    """Whether a picture fills the other's place, within a hundredth, where it is scaled and not stretched. aspect: width to
+    height of its pixels, seen from those of the other."""
+    (width, height), (other_width, other_height) = size_px, other_px
+    return abs(width * aspect * other_height / (height * other_width) - 1) < Fraction(1, 100)
+
+
+def fitted(frame: Frame, size_px: tuple[int, int], pixels: Pixels | None, aspect: Fraction = Fraction(1)) -> Frame:
+    """The same frame at the size, and with the kind of pixels, of others. aspect: as of ``shaped_alike``."""
+    around = partial(letterboxed, size_px=size_px, aspect=float(aspect))
+    rgb, planes, alpha = around(frame.rgb), None, frame.alpha
     own = None if frame.planes is None else frame.planes.alpha
     if pixels is not None:
         colour, bits, sub = pixels
         planes = planes_from_rgb(rgb, colour, bits=bits, sub=sub)
         if own is not None and own.dtype == planes.y.dtype:
-            planes = replace(planes, alpha=letterboxed(own, size_px))
+            planes = replace(planes, alpha=around(own))
         rgb = None
     return Frame(
         rgb,
         planes=planes,
-        alpha=None if alpha is None else letterboxed(alpha, size_px),
+        alpha=None if alpha is None else around(alpha),
         index=frame.index,
         pts=frame.pts,
         duration_s=frame.duration_s,

@@ -239,6 +239,45 @@ def test_sizes_that_tell_how_colours_are_coded(tmp_path: Path) -> None:
     assert np.abs(np.array(joined) - (small + large)).max() < 5
 
 
+@pytest.mark.parametrize(
+    ("size_px", "pixels", "shown"),
+    [
+        ((160, 120), None, None),  # scaled
+        ((160, 90), None, (30, 0)),
+        ((60, 160), None, (0, 115)),
+        ((80, 120), Fraction(2), None),
+        ((160, 120), Fraction(1, 2), (0, 80)),
+    ],
+)
+def test_a_later_part_of_another_shape_is_not_stretched(
+    tmp_path: Path, size_px: tuple[int, int], pixels: Fraction | None, shown: tuple[int, int] | None
+) -> None:
+    """shown: the rows above it, the columns left of it that are black."""
+    parts = []
+    for k, ((width, height), aspect) in enumerate((((320, 240), None), (size_px, pixels))):
+        parts.append(tmp_path / f"{k}.ts")
+        with av.open(str(parts[-1]), "w") as container:
+            stream = container.add_stream("libx264", rate=25, width=width, height=height, options={"bf": "0"})
+            stream.pix_fmt = "yuv420p"
+            stream.codec_context.sample_aspect_ratio = aspect or Fraction(1)
+            for index in range(5):
+                frame = av.VideoFrame.from_ndarray(np.full((height, width, 3), 255, np.uint8), format="rgb24")
+                frame.pts, frame.time_base = 5 * k + index, Fraction(1, 25)
+                container.mux(stream.encode(frame))
+            container.mux(stream.encode(None))
+    (tmp_path / "s.ts").write_bytes(b"".join(part.read_bytes() for part in parts))
+    with FileSource(tmp_path / "s.ts") as source:
+        got = list(source)
+        (warning,) = source.warnings
+    assert ("fitted in" in warning) == (shown is not None)
+    assert {frame.size_px for frame in got} == {(320, 240)}
+    white = got[-1].rgb.min(axis=2) > 200
+    rows, columns = np.flatnonzero(white.any(axis=1)), np.flatnonzero(white.any(axis=0))
+    above, left = shown or (0, 0)
+    assert (rows[0], rows[-1], columns[0], columns[-1]) == pytest.approx((above, 239 - above, left, 319 - left), abs=3)
+    assert white[rows[0] + 3 : rows[-1] - 2, columns[0] + 3 : columns[-1] - 2].all()
+
+
 def test_of_several_pictures_the_one_that_players_show(tmp_path: Path) -> None:
     import av
 
