@@ -65,8 +65,8 @@ class Hardware:
 
 def _precision(amp: Amp, device: torch.device) -> torch.dtype | None:
     if amp == "auto":
-        if device.type == "cuda":
-            return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+        if device.type == "cuda":  # torch's own word for it also counts cards that only emulate bf16
+            return torch.bfloat16 if torch.cuda.get_device_capability(device) >= (8, 0) else torch.float16
         return None
     return {"off": None, "bf16": torch.bfloat16, "fp16": torch.float16}[amp]
 

@@ -21,7 +21,7 @@ from headstream.errors import ModelError, UsageError  # noqa: E402
 from headstream.nets.checkpoint import load_checkpoint  # noqa: E402
 from headstream.nets.device import choose_device  # noqa: E402
 from headstream.train.config import TrainConfig, load_config  # noqa: E402
-from headstream.train.hardware import Hardware, hardware, out_of_memory  # noqa: E402
+from headstream.train.hardware import Hardware, _precision, hardware, out_of_memory  # noqa: E402
 from headstream.train.loop import Trainer  # noqa: E402
 from headstream.train.losses import below_loss, matte_loss  # noqa: E402
 from headstream.train.start import rate_factor  # noqa: E402
@@ -46,6 +46,15 @@ def test_precision_by_device() -> None:
     with hardware("cpu", "bf16") as on, on.autocast():
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.bfloat16
     assert Hardware(torch.device("cpu"), torch.float16).scaler().is_enabled()
+
+
+def test_fp16_where_bf16_is_only_emulated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the driver tells of a V100 beside an A100."""
+    cards = {"cuda:0": (7, 0), "cuda:1": (8, 0)}
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: cards[str(device)])
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
+    for wanted, precision in (("cuda:0", torch.float16), ("cuda:1", torch.bfloat16)):
+        assert _precision("auto", torch.device(wanted)) == precision
 
 
 def trainer(sets: Path, config: Path, **changes: Any) -> Trainer:  # noqa: F811
