@@ -105,7 +105,8 @@ class Keeper:
         run.net.load_state_dict(state["net"])
         run.ema.load_state_dict(state["ema"])
         self._load_optimizer(state)
-        run.scaler.load_state_dict(state["scaler"])
+        if state["scaler"]:  # empty where the losses were not scaled
+            run.scaler.load_state_dict(state["scaler"])
         run.step, run.best, run.best_step = state["step"], state["best"], state["best_step"]
         run.loss_mean = state.get("loss_mean")
         self.saved_step = run.step
@@ -118,6 +119,8 @@ class Keeper:
         told = state.get("history", self._state.history.as_dict())["record"]["config"]
         rates = {key: told[key] for key in ("encoder_lr", "decoder_lr", "weight_decay")}
         before = adamw(self._state.net, dataclasses.replace(self._config, **rates), self._on.device)
+        for group in state["optimizer"]["param_groups"]:  # torch goes by what was saved; on MPS none is fused
+            group["fused"] = before.defaults["fused"]
         try:
             before.load_state_dict(state["optimizer"])
         except ValueError as error:

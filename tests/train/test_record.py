@@ -31,12 +31,14 @@ from headstream.train.config import DEFAULT, load_config, only_present  # noqa: 
 from headstream.train.data import DataSet  # noqa: E402
 from headstream.train.export import card_details  # noqa: E402
 from headstream.train.faces import find_faces  # noqa: E402
+from headstream.train.hardware import Hardware  # noqa: E402
+from headstream.train.keeping import Keeper  # noqa: E402
 from headstream.train.loader import open_data  # noqa: E402
 from headstream.train.log import RunLog, plot_curves  # noqa: E402
 from headstream.train.loop import Trainer  # noqa: E402
 from headstream.train.saving import write_checkpoint  # noqa: E402
 from headstream.train.score import Score  # noqa: E402
-from headstream.train.start import build_net  # noqa: E402
+from headstream.train.start import adamw, build_net  # noqa: E402
 from tests.media import files_of_at_most, heeds_ctrl_c  # noqa: E402
 from tests.train.test_training import config, face, sets  # noqa: E402, F401
 
@@ -45,9 +47,9 @@ pytestmark = pytest.mark.usefixtures("no_curves")
 CNN: dict[str, Any] = {"net": "custom-cnn", "plane_weights": (), "steps": 2, "evaluate_every": 1}
 
 
-def trainer(root: Path, config: Path, out: str = "run", **changes: Any) -> Trainer:  # noqa: F811
+def trainer(root: Path, config: Path, out: str = "run", *, on: Hardware | None = None, **changes: Any) -> Trainer:  # noqa: F811
     settings = dataclasses.replace(load_config(config), **(CNN | changes))
-    return Trainer(settings, data_root=root, config_dir=config.parent, out=config.parent / out, command="again")
+    return Trainer(settings, data_root=root, config_dir=config.parent, out=config.parent / out, on=on, command="again")
 
 
 @pytest.fixture(autouse=True)
@@ -124,6 +126,27 @@ class TestTakingUp:
         again = trainer(sets, config)
         again.resume(change=True)
         assert again.state.best == 0.0
+
+    def test_a_run_goes_on_in_another_precision(self, done: Trainer, sets: Path, config: Path) -> None:  # noqa: F811
+        scaled = Hardware(torch.device("cpu"), torch.float16)
+        for steps in (3, 4):  # from a run without loss scaling, and from one with it
+            again = trainer(sets, config, on=scaled, steps=steps)
+            assert again.resume(change=True)
+            again.run()
+            assert again.step == steps
+        assert trainer(sets, config, steps=4).resume()
+
+    def test_a_run_of_a_mac_goes_on_on_another_gpu(self, done: Trainer, sets: Path, config: Path) -> None:  # noqa: F811
+        """Its optimiser is not fused, and torch lays the number of a step where the saved one had it. A device without memory
+        stands for the GPU."""
+        state = load_checkpoint(done.out / "last.pt")
+        for group in state["optimizer"]["param_groups"]:
+            group["fused"] = False
+        there = Hardware(torch.device("meta"), None)
+        run = trainer(sets, config).state
+        run.optimizer = adamw(run.net.to("meta"), done.config, there.device)
+        Keeper(done.out, run, done.config, there)._load_optimizer(state)
+        assert {moments["step"].device.type for moments in run.optimizer.state.values()} == {"meta"}
 
     def test_older_checkpoints_go_on(
         self,
