@@ -62,6 +62,23 @@ class Hardware:
         torch.distributed.all_reduce(total)
         return float(total) / self.world
 
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """All processes come to the end of this block, or none: where it is broken off in one, it raises OtherEndedError in the
+        others. All must come to it at the same step."""
+        try:
+            yield
+        except BaseException:
+            with contextlib.suppress(RuntimeError):  # of another that has ended, too
+                self.mean(1.0)
+            raise
+        if self.mean(0.0) > 0:
+            raise OtherEndedError
+
+
+class OtherEndedError(RuntimeError):
+    """Another process of the run has ended, or is about to."""
+
 
 def _precision(amp: Amp, device: torch.device) -> torch.dtype | None:
     if amp == "auto":
@@ -97,6 +114,12 @@ def out_of_memory(error: BaseException) -> bool:
     return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or (
         isinstance(error, RuntimeError) and ("out of memory" in str(error) or "not enough memory" in str(error))
     )
+
+
+def process_lost(error: BaseException) -> bool:
+    """Whether an exception means that another process of the run has ended; gloo tells it in words only."""
+    lost = isinstance(error, (OtherEndedError, torch.distributed.DistError))
+    return lost or (isinstance(error, RuntimeError) and "gloo" in str(error))
 
 
 def worker_lost(error: BaseException) -> bool:

@@ -20,7 +20,7 @@ from headstream.interrupts import held_interrupts
 from headstream.nets.zoo import as_called
 from headstream.sinks.partial import make_parents
 from headstream.train.config import TrainConfig
-from headstream.train.hardware import Hardware, out_of_memory, worker_lost
+from headstream.train.hardware import Hardware, out_of_memory, process_lost, worker_lost
 from headstream.train.history import History
 from headstream.train.keeping import Keeper, RunState, name_validated
 from headstream.train.loader import batches, open_data
@@ -86,7 +86,7 @@ class Trainer:
         self._teachers = Teachers([Path(path) for path in config.teachers], config.outputs, self.on.device)
         self.optimizer = adamw(self.net, config, self.on.device)
         self.scaler = self.on.scaler()
-        self._whole = True  # no step is half done
+        self._whole = True  # no step is half in the weights; norms may have seen its pictures
         self.history = History(record_of(config, self.data, self.on.device), [command] if command else [])
         self.state = RunState(self.net, self.ema, self.optimizer, self.scaler, self.spec, self.history)
         self._keeper = Keeper(out, self.state, config, self.on)
@@ -115,11 +115,11 @@ class Trainer:
         return self._keeper.resume(change=change)
 
     def run(self, report: Callable[[Progress], None] | None = None) -> None:
-        """Train to the end. On an interrupt the state is saved before it is passed on; not on a second one within a step,
-        which leaves the step half done and last.pt as it was: ``saved_step`` tells.
+        """Train to the end. On an interrupt the state is saved before it is passed on; not on a second one while weights
+        change, which leaves the step half done and last.pt as it was: ``saved_step`` tells.
 
-        Raises ModelError with advice when memory runs out or a worker is gone, SourceError for a picture that cannot be read
-        (the state is saved each time), SinkError when it cannot be saved.
+        Raises ModelError with advice when memory runs out or a worker or another process is gone, SourceError for a picture that
+        cannot be read (the state is saved each time, by the process that leads), SinkError when it cannot be saved.
         """
         if self.on.leads:
             name_validated(self.data, self.out)
@@ -128,36 +128,47 @@ class Trainer:
                 for progress in steps:
                     if report:
                         report(progress)
-        except (KeyboardInterrupt, SourceError):
-            if self._whole:
-                self._keeper.save_last()
+        except KeyboardInterrupt:
+            self._saved()
             raise
+        except SourceError as error:
+            raise SourceError(f"{error}{self._saved()}") from error
         except (RuntimeError, MemoryError) as error:
             if worker_lost(error):
                 raise ModelError(self._worker_advice()) from error
-            if not out_of_memory(error):
-                raise
-            self._keeper.save_last()
-            raise ModelError(self._memory_advice()) from error
+            if out_of_memory(error):
+                raise ModelError(self._memory_advice()) from error
+            if self.on.world > 1 and process_lost(error):
+                ended = f"another process of this run ended at step {self.step}{self._saved()}"
+                raise ModelError(f"{ended}; the same command goes on") from error
+            raise
         self._keeper.save_last()
+
+    def _saved(self) -> str:
+        """Save the state, in the process that leads and where no step is half done, and say so in a message."""
+        if not (self.on.leads and self._whole):
+            return ""
+        # Where one process ends, torchrun ends the others at once, and it passes Ctrl-C on, which then comes twice.
+        with held_interrupts() if self.on.world > 1 else contextlib.nullcontext():
+            self._keeper.save_last()
+        return "; the state is saved"
 
     def _memory_advice(self) -> str:
         config = self.config
         side = config.size_at(self.step)
         return (
             f"memory ran out at step {self.step} with batches of {config.batch // config.accumulate} at {side} px on "
-            f"{self.on.device}; the state is saved: set accumulate = {config.accumulate * 2} (same batch, half the memory), "
+            f"{self.on.device}{self._saved()}: set accumulate = {config.accumulate * 2} (same batch, half the memory), "
             f"or a smaller batch or sizes, and run the same command again with --change"
         )
 
     def _worker_advice(self) -> str:
         """It may be told in the middle of a step, as a signal is: that is not kept."""
-        if self._whole:
-            self._keeper.save_last()
+        self._saved()
+        goes_on = f"; the same command goes on from step {self.saved_step or 0}" if self.on.leads else ""
         return (
-            f"a process that makes samples was ended at step {self.step}, as the system does where memory runs out; the same "
-            f"command goes on from step {self.saved_step or 0}: set fewer workers than {self.config.workers}, or a smaller "
-            f"cache_mb"
+            f"a process that makes samples was ended at step {self.step}, as the system does where memory runs out{goes_on}: "
+            f"set fewer workers than {self.config.workers}, or a smaller cache_mb"
         )
 
     def _steps(self) -> Generator[Progress, None, None]:
@@ -172,7 +183,6 @@ class Trainer:
         while self.step < config.steps:
             given = self._fetched(parts)
             with held_interrupts():  # half a step would be in the weights, and not in the count
-                self._whole = False
                 loss = self._train_step(given, weights)
                 mean = self.state.loss_mean
                 self.state.loss_mean = mean = loss if mean is None else 0.98 * mean + 0.02 * loss
@@ -209,14 +219,15 @@ class Trainer:
         return True
 
     def _fetched(self, parts: Iterator[Batch]) -> list[Batch]:
-        """What one step learns from."""
+        """What one step learns from; in all processes, so that none is waited for in the middle of it."""
         try:
-            return [next(parts) for _ in range(self.config.accumulate)]
+            with self.on.together():
+                return [next(parts) for _ in range(self.config.accumulate)]
         except (ConnectionError, EOFError) as error:  # the end of a worker that was just handing something over
             raise ModelError(self._worker_advice()) from error
         except (OSError, SourceError) as error:
             reason = str(error).strip().splitlines()[-1]
-            raise SourceError(f"at step {self.step} a picture failed: {reason}; the state is saved") from error
+            raise SourceError(f"at step {self.step} a picture failed: {reason}") from error
 
     def _train_step(self, given: list[Batch], weights: Tensor) -> float:
         self.net.train()
@@ -239,6 +250,7 @@ class Trainer:
             )
         self.scaler.unscale_(self.optimizer)
         nn.utils.clip_grad_norm_(self.net.parameters(), 5.0)
+        self._whole = False
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self._average()

@@ -9,7 +9,7 @@ import multiprocessing
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +120,12 @@ def test_running_out_of_memory_is_saved_and_explained(
     assert again.step == 3
     assert out_of_memory(torch.OutOfMemoryError("x"))
     assert not out_of_memory(RuntimeError("another"))
+    monkeypatch.setattr(again, "_train_step", short)
+    again.on = dataclasses.replace(again.on, rank=1)  # which saves nothing, and does not say so
+    before = (again.out / "last.pt").read_bytes()
+    with pytest.raises(ModelError, match=r"step 3 with batches of 4 at 64 px on cpu: set accumulate = 2"):
+        again.run()
+    assert (again.out / "last.pt").read_bytes() == before
 
 
 def test_a_worker_that_is_ended_is_saved_and_explained(
@@ -232,14 +238,47 @@ def test_two_processes_stop_early_together(sets: Path, tmp_path: Path) -> None: 
     assert 4 <= last["best_step"] == last["step"] - 4 < 396, done.stderr[-500:]
 
 
-def torchrun(root: Path, folder: Path, settings: str) -> subprocess.CompletedProcess[str]:
+ENDS = """
+import os, signal
+from headstream.errors import SourceError
+from headstream.train.loader import SampleDataset
+
+draw = SampleDataset.__getitem__
+
+def ends(data, index):
+    if index == 3 * 4 + 2:  # the second process's, at step 3
+        {how}
+    return draw(data, index)
+
+SampleDataset.__getitem__ = ends
+
+from headstream.cli import run
+run()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["raise SourceError('x.png: is damaged')", "os.kill(os.getpid(), signal.SIGKILL)"])
+def test_where_the_second_process_ends_the_first_saves(sets: Path, tmp_path: Path, how: str) -> None:  # noqa: F811
+    (tmp_path / "ends.py").write_text(ENDS.format(how=how))
+    settings = CONFIG.format(steps=400).replace("evaluate_every = 4", "evaluate_every = 100")
+    done = torchrun(sets, tmp_path, settings, program=[str(tmp_path / "ends.py")], status=1)
+    assert load_checkpoint(tmp_path / "run" / "last.pt")["step"] == 3
+    assert "internal error" not in done.stderr
+    if "raise" in how:
+        assert "headstream: at step 3 a picture failed: x.png: is damaged\n" in done.stderr
+
+
+def torchrun(
+    root: Path, folder: Path, settings: str, *, program: Sequence[str] = ("-m", "headstream"), status: int = 0
+) -> subprocess.CompletedProcess[str]:
     """A run of two processes, by gloo."""
     (folder / "held.txt").write_text("04\n05\n")
     (folder / "c.toml").write_text(settings)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    command += ["-m", "headstream", "train", "--config", str(folder / "c.toml"), "--device", "cpu"]
+    command += [*program, "train", "--config", str(folder / "c.toml"), "--device", "cpu"]
     command += ["--data", str(root), "--out", str(folder / "run")]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, capture_output=True, text=True, timeout=280, env=environment)
-    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.returncode == status, done.stderr[-2000:]
     return done
