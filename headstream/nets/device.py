@@ -18,4 +18,7 @@ def choose_device(wanted: str = "auto") -> torch.device:
     if not here[kind]:
         found = ", ".join(name for name, there in here.items() if there)
         raise ModelError(f"device {wanted!r} is not here: torch {torch.__version__} found {found}; use --device cpu")
-    return torch.device(wanted)
+    try:
+        return torch.device(wanted)
+    except RuntimeError as error:
+        raise UsageError(f"device {wanted!r} is none: expected {kind}, or {kind}:0, {kind}:1 and so on") from error

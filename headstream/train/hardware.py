@@ -7,13 +7,28 @@ import gc
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import torch
 from torch import nn
 
+from headstream.errors import UsageError
 from headstream.nets.device import choose_device
 from headstream.train.config import Amp
+
+# The others wait for what the first process does alone: an evaluation, a search for duplicates over all pictures.
+_PATIENCE = timedelta(days=1)
+# Words of torch, cuBLAS, cuDNN, which finds nothing that fits into what is left, and Linux.
+_NO_MEMORY = (
+    "out of memory",
+    "not enough memory",
+    "can't allocate memory",
+    "ALLOC_FAILED",
+    "ALLOCATION_FAILED",
+    "Unable to find a valid cuDNN algorithm",
+    "unable to find an engine to execute",
+)
 
 
 @dataclass(frozen=True)
@@ -96,11 +111,13 @@ def hardware(wanted: str = "auto", amp: Amp = "auto") -> Iterator[Hardware]:
     if world == 1:
         yield Hardware(device, _precision(amp, device))
         return
+    if missing := {"RANK", "LOCAL_RANK"} - os.environ.keys():
+        raise UsageError(f"WORLD_SIZE is set, but not {min(missing)}: start it by torchrun, or unset WORLD_SIZE")
     rank, local = int(os.environ["RANK"]), int(os.environ["LOCAL_RANK"])
     if device.type == "cuda":
         device = torch.device("cuda", local)
         torch.cuda.set_device(device)
-    torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=_PATIENCE)
     try:
         yield Hardware(device, _precision(amp, device), rank, world)
     finally:
@@ -112,7 +129,7 @@ def hardware(wanted: str = "auto", amp: Amp = "auto") -> Iterator[Hardware]:
 def out_of_memory(error: BaseException) -> bool:
     """Whether an exception means that memory ran out, on any device."""
     return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or (
-        isinstance(error, RuntimeError) and ("out of memory" in str(error) or "not enough memory" in str(error))
+        isinstance(error, RuntimeError) and any(words in str(error) for words in _NO_MEMORY)
     )
 
 

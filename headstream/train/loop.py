@@ -156,10 +156,13 @@ class Trainer:
     def _memory_advice(self) -> str:
         config = self.config
         side = config.size_at(self.step)
+        shares = (n for n in range(config.accumulate + 1, config.batch + 1) if config.batch % (n * self.on.world) == 0)
+        share = next(shares, None)
+        parts = f"accumulate = {share} (same batch, less memory), or " if share else ""
         return (
             f"memory ran out at step {self.step} with batches of {config.batch // config.accumulate} at {side} px on "
-            f"{self.on.device}{self._saved()}: set accumulate = {config.accumulate * 2} (same batch, half the memory), "
-            f"or a smaller batch or sizes, and run the same command again with --change"
+            f"{self.on.device}{self._saved()}: set {parts}a smaller batch or sizes, and run the same command again with "
+            f"--change"
         )
 
     def _worker_advice(self) -> str:

@@ -34,6 +34,9 @@ def test_a_device_that_is_not_here_is_an_error() -> None:
     assert choose_device("cpu").type == "cpu"
     with pytest.raises(UsageError, match="'abacus' is not known to torch; known: auto, cpu"):
         choose_device("abacus")
+    for wanted in ("cpu:x", "cpu:-2"):
+        with pytest.raises(UsageError, match=f"{wanted!r} is none: expected cpu, or cpu:0"):
+            choose_device(wanted)
     if not torch.cuda.is_available():
         with pytest.raises(ModelError, match="'cuda' is not here: torch .* found cpu"):
             choose_device("cuda")
@@ -55,6 +58,24 @@ def test_fp16_where_bf16_is_only_emulated(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
     for wanted, precision in (("cuda:0", torch.float16), ("cuda:1", torch.bfloat16)):
         assert _precision("auto", torch.device(wanted)) == precision
+
+
+def test_several_processes_are_started_by_torchrun(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    monkeypatch.delenv("RANK", raising=False)
+    with pytest.raises(UsageError, match="WORLD_SIZE is set, but not RANK: start it by torchrun"), hardware("cpu"):
+        pass
+
+
+def test_the_others_wait_for_what_the_first_process_does_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("WORLD_SIZE", "2"), ("RANK", "0"), ("LOCAL_RANK", "0")):
+        monkeypatch.setenv(name, value)
+    given: list[Any] = []
+    monkeypatch.setattr(torch.distributed, "init_process_group", lambda backend, timeout: given.append(timeout))
+    monkeypatch.setattr(torch.distributed, "destroy_process_group", lambda: None)
+    with hardware("cpu"):
+        assert given[0].total_seconds() > 3600 * 12
 
 
 def trainer(sets: Path, config: Path, **changes: Any) -> Trainer:  # noqa: F811
@@ -120,12 +141,42 @@ def test_running_out_of_memory_is_saved_and_explained(
     assert again.step == 3
     assert out_of_memory(torch.OutOfMemoryError("x"))
     assert not out_of_memory(RuntimeError("another"))
+    for words in (
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+        "Unable to find a valid cuDNN algorithm to run convolution",
+        "GET was unable to find an engine to execute this computation",
+        "[enforce fail at alloc_cpu.cpp:121] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to allocate",
+    ):
+        assert out_of_memory(RuntimeError(words))
     monkeypatch.setattr(again, "_train_step", short)
     again.on = dataclasses.replace(again.on, rank=1)  # which saves nothing, and does not say so
     before = (again.out / "last.pt").read_bytes()
     with pytest.raises(ModelError, match=r"step 3 with batches of 4 at 64 px on cpu: set accumulate = 2"):
         again.run()
     assert (again.out / "last.pt").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("batch", "accumulate", "world", "advice"),
+    [
+        (6, 2, 1, "accumulate = 3 "),
+        (16, 1, 1, "accumulate = 2 "),
+        (12, 1, 4, "accumulate = 3 "),
+        (4, 4, 1, "a smaller"),
+    ],
+)
+def test_advice_that_can_be_followed(
+    sets: Path,  # noqa: F811
+    config: Path,  # noqa: F811
+    batch: int,
+    accumulate: int,
+    world: int,
+    advice: str,
+) -> None:
+    run = trainer(sets, config, batch=batch, accumulate=accumulate)
+    run.on = dataclasses.replace(run.on, rank=1, world=world)
+    assert f": set {advice}" in run._memory_advice()
 
 
 def test_a_worker_that_is_ended_is_saved_and_explained(
