@@ -175,8 +175,14 @@ def _torch_devices() -> list[Finding]:
         from headstream.nets.device import choose_device
     except (ImportError, OSError):
         return []  # told among the packages
-    runtime = f"torch {torch.__version__}"
-    return [_tried(name, runtime, lambda device: torch.ones(1).to(choose_device(device))) for name in ("cuda", "mps")]
+
+    def convolved(
+        device: str,
+    ) -> object:  # what networks do most; of a card that torch has no kernels for, a copy succeeds
+        there = choose_device(device)
+        return torch.nn.Conv2d(3, 4, 3).to(there)(torch.ones(1, 3, 8, 8, device=there)).sum().item()
+
+    return [_tried(name, f"torch {torch.__version__}", convolved) for name in ("cuda", "mps")]
 
 
 def _tried(device: str, runtime: str, start: Callable[[str], object]) -> Finding:

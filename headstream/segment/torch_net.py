@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+import logging
 import threading
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 
+from headstream.errors import ModelError
 from headstream.nets.device import choose_device
 from headstream.nets.formats import Network
 from headstream.nets.zoo import alpha_of, as_called
@@ -17,6 +20,8 @@ from headstream.segment.places import Place
 from headstream.segment.recorded import RecordedNet
 from headstream.segment.registry import ModelCard
 from headstream.types import Float32Array, Part, UInt8Array
+
+log = logging.getLogger(__name__)
 
 _LARGEST_BATCH = 32
 _FRAMES_AT_ONCE = 8
@@ -41,13 +46,30 @@ class TorchSegmenter(CropSegmenter):
         )
         super().__init__(card, str(chosen), torch.get_num_threads())
         self._turn = threading.Lock()
+        try:
+            self._start(network, chosen)
+        except ModelError as error:
+            if device != "auto" or chosen.type == "cpu":
+                raise
+            log.warning("going on on the CPU: %s", error)  # nobody asked for that device
+            self._start(network, torch.device("cpu"))
+
+    def _start(self, network: Network, chosen: torch.device) -> None:
+        """Put a copy of the network on a device, and run it once there. Raises ModelError where that cannot be."""
+        self.device = str(chosen)
         self.makes_crops = chosen.type != "cpu"
         self.at_once = _FRAMES_AT_ONCE if self.makes_crops else 1
         self._crops = DeviceCrops(chosen, self.side)
         self._dtype = torch.float16 if chosen.type == "cuda" else torch.float32
-        called = as_called(network.net.eval().requires_grad_(False), network.spec)
-        called = called.to(chosen, self._dtype, memory_format=torch.channels_last)
-        self._net = RecordedNet(called) if chosen.type == "cuda" else called
+        try:
+            called = as_called(copy.deepcopy(network.net).eval().requires_grad_(False), network.spec)
+            called = called.to(chosen, self._dtype, memory_format=torch.channels_last)
+            self._net = RecordedNet(called) if chosen.type == "cuda" else called
+            if self.makes_crops:
+                self._run(np.zeros((1, self.side, self.side, 3), np.uint8))
+        except RuntimeError as error:
+            told = " ".join(str(error).split())[:200]
+            raise ModelError(f"device {self.device!r} does not run {self.name}: {told}; use --device cpu") from error
 
     @torch.inference_mode()
     def predict_places(self, places: Sequence[Place], parts: Sequence[Part]) -> tuple[UInt8Array, Float32Array]:
@@ -60,16 +82,21 @@ class TorchSegmenter(CropSegmenter):
         with self._turn:
             crops = self._crops(places)
             alpha = self._answer(crops)[:, planes].swapaxes(0, 1)
-            return crops.cpu().numpy(), alpha.cpu().numpy()
+            return crops.cpu().numpy(), self._checked(alpha.cpu().numpy())
 
     @torch.inference_mode()
     def _run(self, crops: UInt8Array) -> Float32Array:
         if not self.makes_crops:
-            answer: Float32Array = self._answer(torch.from_numpy(crops)).numpy()
-            return answer
+            return self._checked(self._answer(torch.from_numpy(crops)).numpy())
         with self._turn:
-            alpha: Float32Array = self._answer(self._crops.uploaded([crops])[0]).cpu().numpy()
+            return self._checked(self._answer(self._crops.uploaded([crops])[0]).cpu().numpy())
+
+    def _checked(self, alpha: Float32Array) -> Float32Array:
+        """Raises ModelError where it is no number, which cuts nothing."""
+        if alpha.min(initial=0) >= 0:  # NaN is not
             return alpha
+        why = ", or too large for half precision: use --device cpu" if self._dtype == torch.float16 else ""
+        raise ModelError(f"model {self.name} answers NaN on {self.device}; its weights are damaged{why}")
 
     def _answer(self, crops: torch.Tensor) -> torch.Tensor:
         """(N, S, S, 3) of any number type -> alpha (N, outputs, S, S)."""

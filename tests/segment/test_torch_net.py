@@ -165,6 +165,33 @@ class TestSegmenter:
         assert (segmenter.at_once, segmenter.makes_crops) == (1, False)
         assert not isinstance(file_cutter(segmenter, finder), BatchCutter)
 
+    def test_a_gpu_that_does_not_start(
+        self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, segmenter: TorchSegmenter
+    ) -> None:
+        """Torch finds it, and it has no kernels or no memory for the network; a device without memory stands for it."""
+        spec = NetSpec("lite")
+        network = Network("lite", build(spec), spec, spec.side, Path("lite.pt"))
+        monkeypatch.setattr(
+            "headstream.segment.torch_net.choose_device",
+            lambda wanted: torch.device("cpu" if wanted == "cpu" else "meta"),
+        )
+        own = TorchSegmenter(network)
+        assert (own.device, own.makes_crops, own.at_once) == ("cpu", False, 1)
+        (told,) = [record.getMessage() for record in caplog.records]
+        assert told.startswith("going on on the CPU: device 'meta' does not run lite: ")
+        picture = np.full((1, 64, 64, 3), 99, np.uint8)
+        assert np.array_equal(own.predict(picture), TorchSegmenter(network, device="cpu").predict(picture))
+        with pytest.raises(ModelError, match="device 'meta' does not run lite: .*; use --device cpu"):
+            TorchSegmenter(network, device="cuda")
+
+    def test_what_is_no_number_is_refused(self, segmenter: TorchSegmenter, photo: UInt8Array) -> None:
+        net: Any = segmenter._net
+        next(net.parameters()).mul_(torch.nan)
+        with pytest.raises(ModelError, match="model lite answers NaN on cpu; its weights are damaged$"):
+            segmenter.predict(photo[None])
+        with pytest.raises(ModelError, match="answers NaN"):
+            segmenter.predict_places([(photo, (0, 0, 256, 256))], ("head",))
+
     def test_places_are_answered_like_crops(self, segmenter: TorchSegmenter, photo: UInt8Array) -> None:
         planes = planes_from_rgb(photo, Colour("bt709"), sub=(2, 2))
         places: list[Any] = [
