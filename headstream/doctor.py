@@ -162,7 +162,7 @@ def _devices() -> list[Finding]:
     there = [name for name, provider in PROVIDERS.items() if provider in offered and name != "cpu"]
     rows += [_tried(name, "ONNX Runtime", lambda device: load_segmenter(device=device)) for name in there]
     if "cuda" not in there:
-        note = "needs an NVIDIA GPU and another wheel: pip uninstall onnxruntime, pip install onnxruntime-gpu"
+        note = "needs an NVIDIA GPU and another wheel: pip uninstall onnxruntime, pip install 'onnxruntime-gpu[cuda,cudnn]'"
         rows.append(Finding("device", "cuda", "missing", note))
     return rows + _torch_devices()
 

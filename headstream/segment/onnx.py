@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import threading
 import warnings
 from typing import Any
 
@@ -12,7 +14,7 @@ from headstream.cores import cores_here
 from headstream.errors import ModelError, UsageError
 from headstream.segment.crops import CropSegmenter
 from headstream.segment.registry import ModelCard
-from headstream.segment.runtime import onnx_runtime
+from headstream.segment.runtime import load_cuda, onnx_runtime
 from headstream.types import Float32Array, UInt8Array
 
 log = logging.getLogger(__name__)
@@ -25,10 +27,18 @@ PROVIDERS = {
     "directml": "DmlExecutionProvider",
 }
 # Of the plugins' wheels: onnxruntime alone has cpu, and coreml on macOS.
-_WHEELS = {"cuda": "onnxruntime-gpu", "tensorrt": "onnxruntime-gpu", "directml": "onnxruntime-directml"}
+_GPU_WHEEL = "onnxruntime-gpu[cuda,cudnn]"
+_WHEELS = {"cuda": _GPU_WHEEL, "tensorrt": _GPU_WHEEL, "directml": "onnxruntime-directml"}
+
+_BEHIND = {"tensorrt": ("cuda", "cpu")}  # what runs the operators that a device lacks; behind all others, the CPU
+_ONE_BY_ONE = {
+    "tensorrt",
+    "coreml",
+    "directml",
+}  # that make themselves ready anew, some for minutes, for each size of a batch
 
 _ROUNDING = 0.02  # of networks in 8 bits or half precision: alpha may be so far past 0 or 1
-_AT_ONCE = {"cuda": 8}  # frames of a file; the others take long to prepare themselves for each size of a batch
+_AT_ONCE = {"cuda": 8}  # frames of a file
 # For each new size of a batch the default tries every algorithm, some of them for a second.
 _OPTIONS = {"cuda": {"cudnn_conv_algo_search": "HEURISTIC"}}
 
@@ -64,7 +74,10 @@ class OnnxSegmenter(CropSegmenter):
         # A finish that the file does not take as inputs was fixed when it was exported, and the card only tells of it.
         taken = {put.name for put in self._session.get_overridable_initializers()} & self.card.finish.keys()
         self._finish = {name: np.array(self.card.finish[name], np.float32) for name in taken}
-        self._batch = first.shape[0] if isinstance(first.shape[0], int) else None  # the only size it takes
+        only = 1 if self.device in _ONE_BY_ONE else None
+        self._batch = first.shape[0] if isinstance(first.shape[0], int) else only  # the only size it is given
+        # DirectML's sessions are not to be shared by threads, all others are.
+        self._turn: Any = threading.Lock() if self.device == "directml" else contextlib.nullcontext()
         self.at_once = 1 if self._batch else _AT_ONCE.get(self.device, 1)
         self._try_out()
 
@@ -110,21 +123,30 @@ class OnnxSegmenter(CropSegmenter):
 
     def _answered(self, fed: Any) -> Any:
         if self._batch in (None, len(fed)):
-            return self._session.run(None, {self._input: fed, **self._finish})[0]
+            return self._asked(fed)
         answers = []
         for k in range(0, len(fed), self._batch):
             some = fed[k : k + self._batch]
             filled = np.concatenate([some, np.repeat(some[-1:], self._batch - len(some), axis=0)])
-            answers.append(self._session.run(None, {self._input: filled, **self._finish})[0][: len(some)])
+            answers.append(self._asked(filled)[: len(some)])
         return np.concatenate(answers)
+
+    def _asked(self, fed: Any) -> Any:
+        with self._turn:
+            return self._session.run(None, {self._input: fed, **self._finish})[0]
 
 
 def _session(card: ModelCard, device: str, options: Any) -> Any:
     """A network loaded on a device. Raises ModelError where it does not load, or there is no such device that works."""
     onnxruntime = onnx_runtime()
     # The CPU stands behind every other device for the odd operator that it lacks, not instead of it.
-    wanted: list[Any] = [(PROVIDERS[device], _OPTIONS.get(device, {}))] + [PROVIDERS["cpu"]] * (device != "cpu")
+    devices = (device, *_BEHIND.get(device, ("cpu",) if device != "cpu" else ()))
+    wanted = [(PROVIDERS[name], _OPTIONS.get(name, {})) for name in devices]
+    if device != "cpu":
+        options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     try:
+        if "cuda" in devices:
+            load_cuda()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of a device that is not there: told below
             # Its own fall-backs would come in the middle of a film, too, and print on stdout.
@@ -133,7 +155,25 @@ def _session(card: ModelCard, device: str, options: Any) -> Any:
         raise ModelError(f"model {card.file} does not load on {device}: {error}") from error
     if PROVIDERS[device] not in session.get_providers():
         raise ModelError(f"device {device!r} did not start (driver or library missing); use --device cpu")
+    if device != "cpu":
+        _check_used(session, card, device)
     return session
+
+
+def _check_used(session: Any, card: ModelCard, device: str) -> None:
+    """Raise ModelError where the device runs nothing of the network, and tell where it runs less than half of what is heavy."""
+    if not hasattr(session, "get_provider_graph_assignment_info"):  # an older ONNX Runtime
+        return
+    parts = [
+        (x.ep_name, [node.op_type for node in x.get_nodes()]) for x in session.get_provider_graph_assignment_info()
+    ]
+    here = [name for provider, names in parts if provider == PROVIDERS[device] for name in names]
+    if not here:
+        raise ModelError(f"device {device!r} runs nothing of model {card.name}; use --device cpu")
+    heavy, all_heavy = (sum("Conv" in name for name in names) for names in (here, [n for _, ns in parts for n in ns]))
+    if 2 * heavy < all_heavy:
+        told = (device, heavy, all_heavy, card.name)
+        log.warning("device %r runs %d of %d convolutions of model %s; others run the rest", *told)
 
 
 def _activated(raw: Float32Array, activation: str) -> Float32Array:
@@ -154,6 +194,8 @@ def _device(wanted: str, available: list[str]) -> str:
         raise UsageError(f"device {wanted!r} is not known; known: auto, {', '.join(PROVIDERS)}")
     if PROVIDERS[wanted] not in available:
         wheel = _WHEELS.get(wanted)
-        advice = f"pip uninstall onnxruntime, pip install {wheel}, or use --device cpu" if wheel else "use --device cpu"
+        advice = (
+            f"pip uninstall onnxruntime, pip install '{wheel}', or use --device cpu" if wheel else "use --device cpu"
+        )
         raise ModelError(f"device {wanted!r} is not here: this ONNX Runtime offers {', '.join(available)}; {advice}")
     return wanted

@@ -6,7 +6,9 @@ import json
 import shutil
 import threading
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -17,9 +19,11 @@ from headstream import doctor
 from headstream.apart import model_files
 from headstream.batch.ledger import model_identity
 from headstream.errors import ModelError, UsageError
+from headstream.segment import onnx
 from headstream.segment.crops import CropSegmenter
 from headstream.segment.load import load_segmenter
 from headstream.segment.registry import find_model, models_dir, read_card, shipped_models
+from headstream.segment.runtime import load_cuda
 from headstream.types import UInt8Array
 
 CROP = (83, 0, 371, 288)  # of the portrait: 2.4 face boxes
@@ -160,6 +164,87 @@ def test_a_gpu_that_is_offered_and_does_not_start(
     assert "did not start" in found.note
 
 
+def test_a_device_that_runs_nothing_of_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A provider that starts and takes no node of any network: the one for a cloud, which is on every system."""
+    import onnxruntime
+
+    if not hasattr(onnxruntime.InferenceSession, "get_provider_graph_assignment_info"):
+        pytest.skip("this ONNX Runtime does not tell what runs where")
+    monkeypatch.setitem(onnx.PROVIDERS, "coreml", "AzureExecutionProvider")
+    with pytest.raises(ModelError, match="device 'coreml' runs nothing of model lite-photo-int8; use --device cpu"):
+        load_segmenter(device="coreml")
+
+
+def test_a_device_that_runs_little_of_the_network_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    def part(provider: str, *names: str) -> Any:
+        return SimpleNamespace(ep_name=provider, get_nodes=lambda: [SimpleNamespace(op_type=name) for name in names])
+
+    for count, told in ((2, False), (3, True)):
+        parts = [
+            part("CoreMLExecutionProvider", "Conv", "Conv", "Relu"),
+            part("CPUExecutionProvider", *["Conv"] * count),
+        ]
+        session = SimpleNamespace(get_provider_graph_assignment_info=lambda parts=parts: parts)
+        onnx._check_used(session, find_model("lite"), "coreml")
+        assert (
+            caplog.messages == ["device 'coreml' runs 2 of 5 convolutions of model lite; others run the rest"]
+        ) == told
+
+
+@pytest.mark.parametrize(
+    ("device", "behind"), [("cuda", ["CPU"]), ("tensorrt", ["CUDA", "CPU"]), ("directml", ["CPU"])]
+)
+def test_what_stands_behind_a_device_and_how_it_is_asked(
+    device: str,
+    behind: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    crop: UInt8Array,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """As ONNX Runtime for GPUs is asked; the CPU answers in its place."""
+    import onnxruntime
+
+    asked: list[tuple[list[str], list[int]]] = []
+    here = onnxruntime.InferenceSession
+    runs = threading.Semaphore()  # how many may run at once on DirectML
+
+    class Session:
+        def __init__(self, file: str, options: Any, providers: Any, enable_fallback: int) -> None:
+            asked.append(([name for name, _ in providers], []))
+            self._real = here(file, options, providers=["CPUExecutionProvider"])
+
+        def __getattr__(self, name: str) -> Any:
+            if name == "get_provider_graph_assignment_info":
+                raise AttributeError(name)
+            return getattr(self._real, name)
+
+        def get_providers(self) -> list[str]:
+            return asked[0][0]
+
+        def run(self, outputs: Any, fed: Any) -> Any:
+            asked[0][1].append(len(next(iter(fed.values()))))
+            alone = runs.acquire(blocking=False)
+            assert alone or device != "directml"
+            try:
+                return self._real.run(outputs, fed)
+            finally:
+                if alone:
+                    runs.release()
+
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: list(onnx.PROVIDERS.values()))
+    monkeypatch.setattr(onnxruntime, "InferenceSession", Session)
+    monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: print("Failed to load libcudnn"), raising=False)
+    load_cuda.cache_clear()
+    own = load_segmenter(device=device)
+    providers, sizes = asked[0]
+    assert [name.removesuffix("ExecutionProvider") for name in providers[1:]] == behind
+    with ThreadPoolExecutor(3) as pool:
+        for _ in pool.map(own.predict, [np.stack([crop] * count) for count in (2, 3, 1, 2)]):
+            pass
+    assert set(sizes) == ({1, 2, 3} if device == "cuda" else {1})
+    assert capsys.readouterr().out == ""
+
+
 def test_unknown_parts_are_refused(segmenter: CropSegmenter, crop: UInt8Array) -> None:
     with pytest.raises(ModelError, match="knows head, hair"):
         segmenter.predict(crop[None], "nose")
@@ -206,8 +291,8 @@ def test_damaged_weights_are_noticed(tmp_path: Path) -> None:
 
 def brightness_net(folder: Path, card: Mapping[str, object], *, planes: int = 2) -> Path:
     """Someone's network: NCHW float in, logits of (dark, bright) out, written with nothing but onnx."""
-    onnx = pytest.importorskip("onnx")
-    helper, kind = onnx.helper, onnx.TensorProto.FLOAT
+    library = pytest.importorskip("onnx")
+    helper, kind = library.helper, library.TensorProto.FLOAT
     weights = np.zeros((planes, 3, 1, 1), np.float32)
     weights[-1] = 2.0
     graph = helper.make_graph(
@@ -215,10 +300,10 @@ def brightness_net(folder: Path, card: Mapping[str, object], *, planes: int = 2)
         "brightness",
         [helper.make_tensor_value_info("x", kind, ["n", 3, 16, 16])],
         [helper.make_tensor_value_info("y", kind, ["n", planes, 16, 16])],
-        [onnx.numpy_helper.from_array(weights, "w")],
+        [library.numpy_helper.from_array(weights, "w")],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
-    onnx.save(model, str(folder / "b.onnx"))
+    library.save(model, str(folder / "b.onnx"))
     (folder / "b.json").write_text(json.dumps({"kind": "segmenter", "file": "b.onnx", "side": 16} | dict(card)))
     return folder / "b.onnx"
 
