@@ -116,6 +116,11 @@ def copies(source: Path, folder: Path, *names: str) -> None:
         target.write_bytes(source.read_bytes())
 
 
+def there(folder: Path, ending: str) -> list[str]:
+    """Names of files below a folder that others are at work in; what goes meanwhile is no error, as it is to ``rglob``."""
+    return [name for _, _, names in os.walk(folder) for name in names if name.endswith(ending)]
+
+
 def kill(pid: int) -> None:
     """As the system does when memory runs out."""
     os.kill(pid, signal.SIGKILL)

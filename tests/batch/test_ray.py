@@ -18,7 +18,7 @@ from headstream.batch.job import BatchJob, BatchProgress, Wish
 from headstream.batch.run import run_batch
 from headstream.cli import main
 from headstream.errors import UsageError
-from tests.batch.conftest import copies
+from tests.batch.conftest import copies, there
 
 RAY_REQUIRED = "HEADSTREAM_REQUIRE_RAY"  # set where a missing Ray must fail instead of skip
 
@@ -86,7 +86,7 @@ def test_a_film_in_pieces(cluster: Any, film: Path, tmp_path: Path) -> None:
     out = tmp_path / "ray"
 
     def lose_a_node(now: BatchProgress) -> None:
-        if not lost and list(out.rglob("*.packets")):
+        if not lost and there(out, ".packets"):
             lost.append(nodes.pop())
             running.remove_node(lost[0], allow_graceful=False)
 

@@ -33,7 +33,7 @@ from headstream.cli import main
 from headstream.errors import ModelError, SinkError, UsageError
 from headstream.segment.crops import CropSegmenter
 from headstream.segment.load import MOST_THREADS, load_segmenter
-from tests.batch.conftest import copies, kill
+from tests.batch.conftest import copies, kill, there
 from tests.media import alpha_of, decoded, frame_times, heeds_ctrl_c, pattern
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="signals")
@@ -397,7 +397,7 @@ class TestDeath:
         )
         until = time.monotonic() + 100
         written = out / ".headstream" / "results" / "a.mkv.json"
-        while not written.exists() or not list(out.rglob(".out.part.mkv")):
+        while not written.exists() or not there(out, ".out.part.mkv"):
             assert time.monotonic() < until
             assert process.poll() is None
             time.sleep(0.02)

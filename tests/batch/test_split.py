@@ -42,6 +42,7 @@ from tests.batch.conftest import (
     copies,
     filmed,
     kill,
+    there,
 )
 from tests.media import alpha_of, decoded, frame_times, heeds_ctrl_c, needs_ffmpeg, probe
 
@@ -94,7 +95,7 @@ def with_pieces(count: int, out: Path) -> Callable[[BatchProgress], None]:
     """Ctrl-C when so many pieces are cut and noted."""
 
     def stop(now: BatchProgress) -> None:
-        if len(list((out / ".headstream" / "pieces").rglob("*.json"))) == count:
+        if len(there(out / ".headstream" / "pieces", ".json")) == count:
             raise KeyboardInterrupt
 
     return stop
@@ -644,7 +645,7 @@ class TestWorkers:
         killed: list[int] = []
 
         def kill_once(now: BatchProgress) -> None:
-            pieces = list((tmp_path / "killed" / ".headstream").rglob("*.packets"))
+            pieces = there(tmp_path / "killed" / ".headstream", ".packets")
             if not killed and pieces and (children := multiprocessing.active_children()):
                 killed.append(int(children[-1].pid or 0))
                 kill(killed[0])
@@ -686,7 +687,7 @@ class TestWorkers:
 
         def kill_each(now: BatchProgress) -> None:
             pids = {int(c.pid or 0) for c in multiprocessing.active_children()} - killed
-            if pids and len(killed) < 3 and list((out / ".headstream" / "pieces").rglob("*.json")):
+            if pids and len(killed) < 3 and there(out / ".headstream" / "pieces", ".json"):
                 killed.update(pids)
                 kill(min(pids))
 
