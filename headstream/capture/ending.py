@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import re
+import sys
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from headstream.capture.opening import open_film
+from headstream.errors import SourceError
 
 _MATROSKA, _FLASH = "matroska,webm", "flv"
 _TAG = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)")  # hours, minutes, seconds
 _SHORT_S = Fraction(2)  # what tells no number of frames is not exact about its length either
 
 
-def promised_s(path: Path, container: Any, stream: Any, last_s: Fraction) -> Fraction:
+def promised_s(path: Path, container: Any, stream: Any, ends_s: Fraction) -> Fraction:
     """How long a film's picture is to be by the file's own account, from its first frame; 0 where it tells nothing of it.
 
-    last_s: when its last frame comes. Matroska, WebM and FLV may tell only how long all is that is in them, and sound may go on
+    ends_s: when its last frame ends. Matroska, WebM and FLV may tell only how long all is that is in them, and sound may go on
     longer than the picture; so that counts only where everything ends early.
     """
     base = Fraction(stream.time_base)
@@ -28,33 +30,37 @@ def promised_s(path: Path, container: Any, stream: Any, last_s: Fraction) -> Fra
     begins_s, whole_s = Fraction(stream.start_time or 0) * base, Fraction(container.duration or 0, 1_000_000)
     if tag := _TAG.match(stream.metadata.get("DURATION", "")):
         whole_s = min(whole_s, int(tag[1]) * 3600 + int(tag[2]) * 60 + Fraction(tag[3]))
-    elif begins_s + last_s + _SHORT_S < whole_s <= _reach_s(path) + _SHORT_S:
+    elif begins_s + ends_s + _SHORT_S < whole_s <= _reach_s(path) + _SHORT_S:
         return Fraction(0)
     return max(whole_s - begins_s, Fraction(0))
 
 
 def _reach_s(path: Path) -> Fraction:
-    """When the last packet of a film begins, of all its streams."""
+    """When the last packet of a film ends, of all its streams; beyond all lengths where it can no longer be read to its end."""
+    import av
+
     last = Fraction(0)
-    with open_film(path) as container:
-        for packet in container.demux():
-            if packet.pts is not None:
-                last = max(last, packet.pts * Fraction(packet.time_base))
+    try:
+        with open_film(path) as container:
+            for packet in container.demux():
+                if packet.pts is not None:
+                    last = max(last, (packet.pts + (packet.duration or 0)) * Fraction(packet.time_base))
+    except (SourceError, av.error.FFmpegError, OSError):
+        return Fraction(sys.maxsize)
     return last
 
 
-def ends_early(frames: int, last_s: Fraction, *, indexed: int, promised_s: Fraction) -> bool:
+def ends_early(frames: int, ends_s: Fraction, *, indexed: int, promised_s: Fraction) -> bool:
     """Whether a film ends before its index says so. An index may list more than is shown, places of dropped frames (AVI) or
     what an edit list leaves out: where the last frame is due when it comes, nothing is missing.
 
-    last_s: when the last frame comes, from the first.  promised_s: how long the film is to be, or 0 if it does not tell.
+    ends_s: when the last frame ends, from the first's begin.  promised_s: how long the film is to be, or 0 if it does not tell.
     """
     share = Fraction(98, 100) - Fraction(2, indexed)
-    return frames < share * indexed and (not promised_s or last_s < share * promised_s)
+    return frames < share * indexed and (not promised_s or ends_s < share * promised_s)
 
 
-def lacks_its_end(frames: int, last_s: Fraction, *, indexed: int, promised_s: Fraction, rate: Fraction) -> bool:
-    """Whether a film comes to its last frame so long before the time it is to last for that some may be missing. That frame has
-    a length, too."""
+def lacks_its_end(frames: int, ends_s: Fraction, *, indexed: int, promised_s: Fraction, rate: Fraction) -> bool:
+    """Whether a film ends so long before the time it is to last for that frames may be missing."""
     short_s = max(Fraction(1, 2) if indexed else _SHORT_S, 2 / rate)
-    return (not indexed or frames < indexed) and last_s + short_s < promised_s
+    return (not indexed or frames < indexed) and ends_s + short_s < promised_s

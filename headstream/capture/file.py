@@ -162,7 +162,7 @@ class FileSource:
 
     def __iter__(self) -> Iterator[Frame]:
         first, step = self.first_pts_s, 1 / self.rate
-        last = first - step
+        last = ends = first - step
         index = begin = 0
         end = sys.maxsize
         pictures: Iterator[Any] = itertools.chain([self._first], self._pictures)
@@ -190,12 +190,13 @@ class FileSource:
                 )
                 when = last + self.time_base
             last = when
+            ends = when + (decoded.duration or 0) * Fraction(decoded.time_base or 0)
             if index >= begin:
                 yield self._frame(decoded, index, when - first)
             elif (decoded.width, decoded.height) != self._coded_size_px:
                 self._at_first_size(decoded)  # says so
             index += 1
-        self._check_complete(index, last - first)
+        self._check_complete(index, ends - first)
 
     def _until_closed(self, pictures: Iterator[Any]) -> Iterator[Any]:
         """The pictures; a file that is closed meanwhile is not touched any more."""
@@ -286,22 +287,22 @@ class FileSource:
             planes=replace(turned, alpha=planes.alpha), index=frame.index, pts=frame.pts, duration_s=frame.duration_s
         )
 
-    def _check_complete(self, frames: int, last_s: Fraction) -> None:
+    def _check_complete(self, frames: int, ends_s: Fraction) -> None:
         if self._closed:
             return
         indexed = int(self._film.stream.frames)
-        promised = promised_s(self.path, self._film.container, self._film.stream, last_s)
+        promised = promised_s(self.path, self._film.container, self._film.stream, ends_s)
         known = frames + self.damaged_packets + self._film.discarded
         if self.of_pictures and known < self.frames_expected:
             what = picture_at(self.path, known)
             raise SourceError(f"{what}: is gone or damaged: there are {known} of {self.frames_expected} pictures")
-        if indexed and ends_early(known, last_s, indexed=indexed, promised_s=promised):
+        if indexed and ends_early(known, ends_s, indexed=indexed, promised_s=promised):
             raise SourceError(
                 f"{self.path}: ends after {frames} of the {indexed} frames its index lists; the file is cut off"
             )
-        if lacks_its_end(known, last_s, indexed=indexed, promised_s=promised, rate=self.rate):
+        if lacks_its_end(known, ends_s, indexed=indexed, promised_s=promised, rate=self.rate):
             self._film.warn_once(
-                f"video ends at {float(last_s):.1f} s of {float(promised):.1f} s; the file may be cut off"
+                f"video ends at {float(ends_s):.1f} s of {float(promised):.1f} s; the file may be cut off"
             )
 
     def close(self) -> None:

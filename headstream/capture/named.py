@@ -6,6 +6,7 @@ import glob
 import os
 import re
 import stat
+import unicodedata
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
@@ -129,10 +130,16 @@ def below(path: str, folder: str) -> str | None:
     true, root = Path(os.path.realpath(path)), Path(os.path.realpath(folder))
     if true.is_relative_to(root):
         return true.relative_to(root).as_posix()
-    for above in (true, *true.parents) if root.exists() else ():
-        if same_file(above, root):
+    for above in (true, *true.parents):
+        if _spelled_alike(above.name, root.name) and same_file(above, root):
             return true.relative_to(above).as_posix()
     return None
+
+
+def _spelled_alike(one: str, other: str) -> bool:
+    """Whether two names may be one where the system knows no upper and lower case, and letters in parts: to ask it of each folder
+    above each of many files would take long."""
+    return unicodedata.normalize("NFC", one).casefold() == unicodedata.normalize("NFC", other).casefold()
 
 
 def same_file(one: str | Path, other: str | Path) -> bool:

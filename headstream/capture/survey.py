@@ -103,6 +103,7 @@ def survey(path: Path) -> Survey:
     fault = ""
     times: list[int | None] = []
     keys: list[bool] = []
+    ends: list[int] = []
     clock = Continuity()
     with open_film(path) as container:
         stream = video_stream(container, path)
@@ -118,12 +119,12 @@ def survey(path: Path) -> Survey:
                     fault = fault or ("some packets are damaged" if packet.is_corrupt else "an edit list hides frames")
                 times.append(packet.pts)
                 keys.append(packet.is_keyframe)
+                ends.append((packet.pts or 0) + (packet.duration or 0))
         except (av.error.FFmpegError, OSError) as error:
             raise SourceError(f"{path}: reading failed part-way ({reason_of(error)})") from error
         base, rate = Fraction(stream.time_base), Fraction(stream.average_rate or stream.guessed_rate or 25)
-        known = [tick for tick in times if tick is not None]
-        ended_s = (max(known) - min(known)) * base if known else Fraction(0)
-        promised, indexed = promised_s(path, container, stream, ended_s), int(stream.frames)
+        ends_s = (max(ends) - min(tick or 0 for tick in times)) * base if times else Fraction(0)
+        promised, indexed = promised_s(path, container, stream, ends_s), int(stream.frames)
     fault = "the clock begins again on the way" if clock.begun_again else fault
     fault = fault or ("its frames have no times of their own" if untimed else "")
     fault = fault or ("some frames have no time" if None in times else "")
@@ -132,7 +133,7 @@ def survey(path: Path) -> Survey:
     ticks, marks = ticks[order], np.array(keys, bool)[order]
     if not fault and (np.diff(ticks) <= 0).any():
         fault = "some frames have the same time"
-    early = indexed and ends_early(len(ticks), ended_s, indexed=indexed, promised_s=promised)
-    if not fault and (early or lacks_its_end(len(ticks), ended_s, indexed=indexed, promised_s=promised, rate=rate)):
+    early = indexed and ends_early(len(ticks), ends_s, indexed=indexed, promised_s=promised)
+    if not fault and (early or lacks_its_end(len(ticks), ends_s, indexed=indexed, promised_s=promised, rate=rate)):
         fault = "the file is cut off"
     return Survey(ticks, marks, base, rate, fault)

@@ -167,6 +167,8 @@ class TestAgain:
         copies(clip, tmp_path / "both", "a.mp4", "sub/b.mp4")
         copies(photo, tmp_path / "both", "ada.jpg")
         (tmp_path / "link").symlink_to(tmp_path / "both")
+        (tmp_path / "other").mkdir()
+        (tmp_path / "other" / "Both").symlink_to(tmp_path / "both")
         wanted = job(tmp_path / "both", out=tmp_path / "link", wish=Wish(format=format, matte=format))
         assert states(run_batch(wanted)) == {"a.mp4": "done", "b.mp4": "done", "ada.jpg": "done"}
         before = set(tree(tmp_path / "both"))
@@ -174,7 +176,7 @@ class TestAgain:
         assert set(tree(tmp_path / "both")) == before
         with monkeypatch.context() as spelled:  # as on macOS, to which Both is no link, but as good a name as both
             spelled.setattr("os.path.realpath", lambda path, **more: os.path.abspath(path))
-            found = find_items([str(tmp_path / "both")], wanted.wish, str(tmp_path / "link"))
+            found = find_items([str(tmp_path / "both")], wanted.wish, str(tmp_path / "other" / "Both"))
         assert sorted(Path(item.input).name for item in found) == ["a.mp4", "ada.jpg", "b.mp4"]
         below = job(tmp_path / "both" / "sub", out=tmp_path / "both", wish=Wish(format="webm"))
         assert states(run_batch(below)) == {"b.mp4": "done"}

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from headstream.capture.file import FileSource
+from headstream.capture.survey import survey
 from headstream.colour import planes_from_rgb, rgb_from_planes
 from headstream.errors import SinkError, SourceError, UsageError
 from headstream.outputs import clip_of, open_outputs
@@ -722,15 +723,18 @@ def test_frames_are_encoded_side_by_side_as_far_as_memory_allows(monkeypatch: py
     assert webm.for_size((63, 64)) is webm
 
 
-def test_the_last_frame_is_shown_for_as_long_as_in_the_film(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["o.mov", "o.mkv", "o.webm"])
+def test_the_last_frame_is_shown_for_as_long_as_in_the_film(tmp_path: Path, name: str) -> None:
     frames = [
         Frame(pattern(96, 64, k), index=k, pts=Fraction(k, 25), duration_s=Fraction(length, 25))
-        for k, length in enumerate((1, 1, 10))
+        for k, length in enumerate((1, 1, 100))
     ]
-    write(tmp_path / "o.mov", (Cutout(frame, (), REGION, matte()) for frame in frames), clip())
-    with FileSource(tmp_path / "o.mov") as source:
-        assert list(source)[-1].duration_s == Fraction(10, 25)
-    assert float(probe(tmp_path / "o.mov")["format"]["duration"]) == pytest.approx(12 / 25, abs=0.01)
+    write(tmp_path / name, (Cutout(frame, (), REGION, matte()) for frame in frames), clip())
+    with FileSource(tmp_path / name) as source:
+        assert list(source)[-1].duration_s == Fraction(100, 25)
+        assert source.warnings == []  # nothing is missing
+    assert survey(tmp_path / name).fault == ""
+    assert float(probe(tmp_path / name)["format"]["duration"]) == pytest.approx(102 / 25, abs=0.01)
 
 
 @pytest.mark.parametrize("name", ["m.mov", "m.mp4"])
