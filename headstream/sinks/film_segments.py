@@ -90,6 +90,7 @@ class FilmSegments(SegmentSink):
             self._encoder.begin(file.container, picture)
             file.carry()
             shown_until = self._copy(file, places, spend=whole)
+            file.advance(shown_until)
             file.keep(None if whole else shown_until)
         except (av.error.FFmpegError, OSError) as error:
             raise sink_error(self.path, error) from error

@@ -105,6 +105,7 @@ class VideoSink:
             self._file.mux(self._encoder.flush())
             if left_out := self._encoder.left_out:
                 self.notes.append(f"{left_out} of {self.frames} frames left out: a GIF shows 50 a second at most")
+            self._file.advance(self._end_s)  # the last picture may be shown for long
             self._file.keep(self._end_s if self._stopped else None)
         except (av.error.FFmpegError, OSError) as error:
             self._file.discard()

@@ -14,9 +14,12 @@ import av
 import numpy as np
 import pytest
 
+from headstream.sinks.film_segments import FilmSegments
+from headstream.sinks.formats import output_format
 from headstream.sinks.routes import Sound, Text
 from headstream.sinks.streams import StreamCarrier
-from headstream.types import Float32Array
+from headstream.sinks.video import ClipInfo, VideoSink
+from headstream.types import Cutout, Float32Array, Frame
 from tests.media import needs_ffmpeg, pattern, probe, sound_nobody_knows
 
 RATE = 48000
@@ -489,3 +492,27 @@ def test_a_blu_rays_deep_sound_loses_nothing_in_matroska(tmp_path: Path) -> None
             heard.append(np.concatenate([piece.to_ndarray() for piece in container.decode(audio=0)], axis=1))
     assert np.array_equal(heard[0], heard[1])
     assert (heard[0] & 0xFF00).any()  # more than 16 bits of it
+
+
+@pytest.mark.parametrize("lengths_s", [[1, 40], [1] * 18], ids=["its last is shown for long", "it runs"])
+@pytest.mark.parametrize("segments", [False, True])
+def test_a_long_gap_stays_one_while_there_is_a_picture(tmp_path: Path, lengths_s: list[int], segments: bool) -> None:
+    """Of a source whose clock starts at 30 s."""
+    sound = sound_file(tmp_path / "s.mkv", times((30, 31), (46, 47)))
+    info = ClipInfo((64, 48), Fraction(25), Fraction(1, 1000), path=sound, start_s=Fraction(30))
+    out, alpha = tmp_path / "o.webm", np.full((48, 64), 255, np.uint8)
+    kind = output_format(out)
+    sink = FilmSegments(out, kind, info, tmp_path) if segments else VideoSink(out, kind, info)
+    for k, length_s in enumerate(lengths_s):
+        frame = Frame(pattern(64, 48, k), index=k, pts=Fraction(k), duration_s=Fraction(length_s))
+        sink.write(Cutout(frame, (), (0, 0, 64, 48), alpha))
+    if isinstance(sink, FilmSegments):
+        sink.finish("a")
+        sink.join(["a"], whole=True)
+    sink.close()
+    assert not [note for note in sink.notes if "without sound" in note]
+    loud = loudness(out) > 0.1
+    assert len(loud) == pytest.approx(850, abs=3)
+    assert loud[2:46].all()
+    assert not loud[54:796].any()
+    assert loud[804:846].all()
