@@ -258,9 +258,16 @@ class FileSource:
         return self._aspects.get(size_px, first) / first
 
     def _at_first_size(self, decoded: Any) -> Any:
-        """A picture of another shape stays as it is: ``_frame`` fits it in, once it is upright."""
+        """A picture of another shape stays as it is: ``_frame`` fits it in, once it is upright. One of the first size, too: from
+        which frame on its pixels have another shape, nothing tells."""
         size_px = decoded.width, decoded.height
         if size_px == self._coded_size_px:
+            context = self._film.stream.codec_context
+            told = Fraction(context.sample_aspect_ratio or 1)
+            if (context.width, context.height) == size_px and told != self._aspects.get(size_px, told):
+                self._film.warn_once(
+                    "the picture's shape changes on the way at the same size; all frames keep that of the first"
+                )
             return decoded
         if not shaped_alike(size_px, self._coded_size_px, self._pixel_aspect(decoded)):
             self._film.warn_once(

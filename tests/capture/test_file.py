@@ -247,12 +247,14 @@ def test_sizes_that_tell_how_colours_are_coded(tmp_path: Path) -> None:
         ((60, 160), None, (0, 115)),
         ((80, 120), Fraction(2), None),
         ((160, 120), Fraction(1, 2), (0, 80)),
+        ((320, 240), Fraction(4, 3), None),  # told
     ],
 )
+@pytest.mark.parametrize("degrees", [0, 90])
 def test_a_later_part_of_another_shape_is_not_stretched(
-    tmp_path: Path, size_px: tuple[int, int], pixels: Fraction | None, shown: tuple[int, int] | None
+    tmp_path: Path, size_px: tuple[int, int], pixels: Fraction | None, shown: tuple[int, int] | None, degrees: int
 ) -> None:
-    """shown: the rows above it, the columns left of it that are black."""
+    """shown: the rows above it, the columns left of it that are black, before it is turned."""
     parts = []
     for k, ((width, height), aspect) in enumerate((((320, 240), None), (size_px, pixels))):
         parts.append(tmp_path / f"{k}.ts")
@@ -260,18 +262,23 @@ def test_a_later_part_of_another_shape_is_not_stretched(
             stream = container.add_stream("libx264", rate=25, width=width, height=height, options={"bf": "0"})
             stream.pix_fmt = "yuv420p"
             stream.codec_context.sample_aspect_ratio = aspect or Fraction(1)
+            container.start_encoding()
+            turning = av.BitStreamFilterContext(f"h264_metadata=display_orientation=insert:rotate={degrees}", stream)
+            packets: list[Any] = []
             for index in range(5):
                 frame = av.VideoFrame.from_ndarray(np.full((height, width, 3), 255, np.uint8), format="rgb24")
                 frame.pts, frame.time_base = 5 * k + index, Fraction(1, 25)
-                container.mux(stream.encode(frame))
-            container.mux(stream.encode(None))
+                packets += stream.encode(frame)
+            for packet in packets + stream.encode(None):
+                container.mux(turning.filter(packet))
     (tmp_path / "s.ts").write_bytes(b"".join(part.read_bytes() for part in parts))
     with FileSource(tmp_path / "s.ts") as source:
         got = list(source)
         (warning,) = source.warnings
     assert ("fitted in" in warning) == (shown is not None)
-    assert {frame.size_px for frame in got} == {(320, 240)}
-    white = got[-1].rgb.min(axis=2) > 200
+    assert ("same size" in warning) == (size_px == (320, 240))
+    assert {frame.size_px for frame in got} == {(240, 320) if degrees else (320, 240)}
+    white = np.rot90(got[-1].rgb.min(axis=2) > 200, degrees // 90)
     rows, columns = np.flatnonzero(white.any(axis=1)), np.flatnonzero(white.any(axis=0))
     above, left = shown or (0, 0)
     assert (rows[0], rows[-1], columns[0], columns[-1]) == pytest.approx((above, 239 - above, left, 319 - left), abs=3)
