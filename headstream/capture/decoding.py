@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 
 _TRIES_S = (0, 15)  # sought before a place; the second for key frames that do not start from nothing
 _LAST = 64  # packets, of which a decoder still holds some at the end
+_DAMAGED = "some packets are damaged; what could not be decoded was skipped"
 
 
 class Decoding:
@@ -34,6 +35,7 @@ class Decoding:
     def __init__(self, path: Path, rate: Fraction | None = None, threads: int = 0) -> None:
         self.path, self._rate, self._threads = path, rate, threads
         self.warnings: list[str] = []
+        self._logged: set[str] = set()  # of warnings: what is read again says no more
         self._known: tuple[list[str], int, int] | None = None  # what was met before anything was sought
         self._delay: int | None = None  # of pictures that are untimed, in ticks
         self._shown, self._gap = -1, 1  # when the last such was, and how long after the one before
@@ -70,6 +72,8 @@ class Decoding:
     def warn_once(self, message: str) -> None:
         if message not in self.warnings:
             self.warnings.append(message)
+        if message not in self._logged:
+            self._logged.add(message)
             log.warning("%s: %s", self.path, message)
 
     def pictures(self) -> Iterator[Any]:
@@ -104,9 +108,8 @@ class Decoding:
                     raise
                 except damage as error:
                     self._damaged(packet, whole, error)
-                    tail.broken = _is_end(packet)
-                if _is_end(packet) and tail.lacks and self._threads != 1 and not self.of_pictures:
-                    yield from self._rest(tail, clock)
+                if _is_end(packet) and tail.late and self._threads != 1 and not self.of_pictures:
+                    yield from self._rest(tail)
         except (damage, OSError) as error:
             raise SourceError(
                 f"{self.path}: reading failed part-way ({reason_of(error)}); the file is cut off or damaged"
@@ -128,29 +131,44 @@ class Decoding:
             raise SourceError(f"{damaged_picture(self.path, whole)}: cannot be decoded; make it anew") from error
         self.damaged_packets += 1
         if packet.size or _is_end(packet):  # an empty one says that the picture before it stays (Theora)
-            self.warn_once("some packets are damaged; what could not be decoded was skipped")
+            self.warn_once(_DAMAGED)
 
-    def _rest(self, tail: _Tail, clock: Continuity) -> Iterator[Any]:
+    def _rest(self, tail: _Tail) -> Iterator[Any]:
         """What comes after the last picture that was given, by one thread: of several, each holds a packet at the end, and with a
         damaged one among them the others are lost, often without an error."""
-        if clock.begun_again and tail.given:
-            return  # its times are not those in the file
-        with closing(Decoding(self.path, self._rate, threads=1)) as again:
-            again.warnings, again._begins = self.warnings, self._begins
-            try:
-                if tail.last is not None:
-                    pictures, known = again.upon(tail.last), 1
-                else:
-                    pictures = again.pictures() if self._place is None else again.sought(self._place)
-                    known = tail.given
-                for _ in itertools.islice(pictures, known):
-                    pass
-            except SourceError as error:
-                log.info("%s", error)
+        try:
+            with closing(Decoding(self.path, self._rate, threads=1)) as again:
+                again._logged = self._logged
+                pictures = again._after(tail, self._place)
+                again.warnings, counted = self.warnings, again.damaged_packets  # what was before is told
+                yield from pictures
+                self.damaged_packets = max(self.damaged_packets, tail.damaged + again.damaged_packets - counted)
                 return
-            counted = again.damaged_packets
-            yield from pictures
-            self.damaged_packets = max(self.damaged_packets, tail.damaged + again.damaged_packets - counted)
+        except SourceError as error:
+            log.info("%s", error)
+        if tail.late > 1:
+            self.damaged_packets = max(self.damaged_packets, tail.damaged + tail.late)
+            self.warn_once(_DAMAGED)
+
+    def _after(self, tail: _Tail, place: int | None) -> Iterator[Any]:
+        """What comes after the last picture that a decoder gave from a place on, or from the start. Raises SourceError where that
+        picture is not found again for certain."""
+        if tail.last is not None:
+            try:
+                if tail.disordered:
+                    raise SourceError(f"{self.path}: times repeat or run backwards; no picture is found by its own")
+                pictures = self.upon(tail.last)
+                next(pictures)
+                return pictures
+            except SourceError:
+                if tail.late == 1:  # not worth all that: a field of that picture, or the damage alone
+                    raise
+        pictures, last = self.anew() if place is None else self.sought(place), None
+        for picture in itertools.islice(pictures, tail.given):
+            last = picture.pts
+        if last != tail.last:
+            raise SourceError(f"{self.path}: other pictures come from one thread than from several")
+        return pictures
 
     def sought(self, ticks: int) -> Iterator[Any]:
         """Pictures from the key frame before ``ticks`` of the stream's clock on, as if those read until now had not been met.
@@ -192,27 +210,31 @@ class Decoding:
 
 class _Tail:
     """The end of a film, as a decoder takes and gives it. given, last, damaged: how many pictures, when the last one is shown, in
-    ticks, and how many packets were damaged before it.  broken: the decoder's own end was an error."""
+    ticks, and how many packets were damaged before it.  disordered: times repeated or ran backwards."""
 
     def __init__(self) -> None:
-        self.given, self.damaged, self.broken = 0, 0, False
+        self.given, self.damaged, self.disordered = 0, 0, False
         self.last: int | None = None
+        self._until: int | None = None  # the largest time of any
         self._due: deque[int] = deque(maxlen=_LAST)
 
     def takes(self, packet: Any, when: int | None) -> None:
-        """A packet whose picture is shown at ``when``."""
-        if when is not None and not packet.is_discard:
+        """A packet whose picture is shown at ``when``. An empty one has none."""
+        if when is not None and packet.size and not packet.is_discard:
             self._due.append(when)
 
     def gives(self, picture: Any, *, damaged: int) -> None:
         """A picture, after so many damaged packets."""
         self.given, self.last, self.damaged = self.given + 1, picture.pts, damaged
+        if picture.pts is None:
+            return
+        self.disordered |= self._until is not None and picture.pts <= self._until
+        self._until = picture.pts if self._until is None else max(self._until, picture.pts)
 
     @property
-    def lacks(self) -> bool:
-        """Whether pictures may be missing. One packet after the last is nothing: a field of that, or the damage alone."""
-        late = [when for when in self._due if not self.given or (self.last is not None and when > self.last)]
-        return self.broken or len(late) > 1
+    def late(self) -> int:
+        """How many packets are to be shown after all pictures: it may be that those of some are lost."""
+        return sum(self._until is None or when > self._until for when in self._due)
 
 
 def _is_end(packet: Any) -> bool:
