@@ -454,3 +454,79 @@ def test_who_stays_away_for_too_long_is_somebody_new(away: int, number: int) -> 
 
     shown = play(scene, 60 + away, TrackOptions(remember_s=2.0))
     assert [head.track_id for head in shown[-1]] == [number]
+
+
+def test_while_a_face_is_hidden_the_box_goes_with_the_matte() -> None:
+    finder, tracker = followed()
+    finder.scene = lambda i: {}
+    for index in range(30, 80):
+        x = 200.0 + 3 * (index - 30)
+        (head,) = tracker.update(finder.frame(29).timed(pts=Fraction(index, 30)))
+        finder.index = 200
+        tracker.observe({1: Evidence(0.9, (x, 150))})
+    assert abs(centre(head)[0] - x) < 20
+
+
+def test_of_pictures_seconds_apart_a_newcomer_is_seen_at_once() -> None:
+    finder = StageFinder(lambda i: {"ann": (200.0, 150.0, 80.0)} | ({"bob": (480, 150, 80)} if i >= 3 else {}))
+    tracker = Tracker(finder)
+    for index in range(6):
+        heads = tracker.update(finder.frame(index).timed(pts=Fraction(4 * index)))
+        tracker.observe({head.track_id: Evidence(0.9, centre(head)) for head in heads})
+        assert len(heads) == 1 + (index >= 3)
+
+
+@pytest.mark.parametrize(("cut", "number"), [(False, 1), (True, 2)])
+def test_after_a_cut_somebody_only_much_like_who_left_is_somebody_else(
+    monkeypatch: pytest.MonkeyPatch, cut: bool, number: int
+) -> None:
+    monkeypatch.setattr("headstream.track.departed.likeness", lambda a, b: 0.85)
+    finder = StageFinder(lambda i: {} if 30 <= i < 70 else {"ann": (200, 150, 80)})
+    tracker = Tracker(finder)
+    for index in range(80):
+        frame = finder.frame(index)
+        heads = tracker.update(Frame(frame.rgb // 3, index=index, pts=frame.pts) if cut and index >= 30 else frame)
+        tracker.observe({head.track_id: Evidence(0.9 if finder.scene(index) else 0.0, centre(head)) for head in heads})
+    assert [head.track_id for head in heads] == [number]
+
+
+def test_a_hidden_face_is_not_sought_ever_further_away() -> None:
+    finder, tracker = followed()
+    finder.scene = lambda i: {}
+    for index in range(30, 88):
+        if index >= 80:
+            finder.scene = lambda i: {"ann": (500, 150, 80)}  # somebody else, of the same looks, enters there
+        heads = tracker.update(finder.frame(29).timed(pts=Fraction(index, 30)))
+        finder.index = 200
+        tracker.observe({head.track_id: Evidence(0.9, centre(head)) for head in heads})
+    assert {head.track_id: round(centre(head)[0], -1) for head in heads} == {1: 200, 2: 500}
+
+
+def test_only_what_is_cut_off_again_and_again_is_given_up() -> None:
+    finder, tracker = followed()
+    (head,) = tracker.update(finder.frame(30))
+    off, whole = (True, False, False, False), (False,) * 4
+    for _ in range(3):
+        for _ in range(8):
+            assert tracker.better_crop(head, off, anew=True) is not None
+        assert tracker.better_crop(head, whole, anew=True) is None
+    for _ in range(9):
+        given = tracker.better_crop(head, off, anew=True)
+    assert given is None
+
+
+def test_a_second_box_on_one_face_is_nobody() -> None:
+    class Finder:
+        def scan(self, frame: Frame) -> list[Face]:
+            boxes = ((200.0, 100.0, 280.0, 180.0), (238.0, 100.0, 318.0, 180.0))  # too little in common for a twin
+            return [Face(b, np.full((6, 2), (b[0] + 40, 140), np.float32), 0.9 - b[0] / 1000) for b in boxes]
+
+        def look(self, frame: Frame, region: Region) -> list[Face]:
+            return self.scan(frame)
+
+    tracker = Tracker(Finder())
+    for index in range(20):
+        frame = Frame(np.full((360, 640, 3), 128, np.uint8), index=index, pts=Fraction(index, 30))
+        heads = tracker.update(frame)
+        tracker.observe({head.track_id: Evidence(0.9, centre(head)) for head in heads})
+        assert [head.track_id for head in heads] == [1]
