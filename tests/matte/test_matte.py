@@ -176,6 +176,20 @@ class TestStabiliser:
         last = MatteState(np.ones((S, S), np.float32), textured(), (0, 0, 128, 128))
         assert not steady.update(np.zeros((S, S), np.float32), textured(), (400, 0, 528, 128), last).alpha.any()
 
+    def test_what_a_fast_movement_uncovers_leaves_no_ghost(self) -> None:
+        """Where the picture is another one, nothing of the last matte shows, however like the new one it is."""
+        last = MatteState(np.full((S, S), 0.2, np.float32), np.full((S, S), 40, np.uint8), self.crop)
+        light, alpha = np.full((S, S), 200, np.uint8), np.full((S, S), 0.6, np.float32)
+        assert np.allclose(Stabiliser(0.7).update(alpha, light, self.crop, last).alpha, 0.6, atol=1e-6)
+
+    def test_where_a_crop_leaps_nothing_is_brought_along(self) -> None:
+        """Of a grey picture nothing else tells that this is another place."""
+        grey = np.full((S, S), 100, np.uint8)
+        last = MatteState(np.ones((S, S), np.float32), grey, (0, 0, 128, 128))
+        alpha = np.full((S, S), 0.3, np.float32)
+        for crop in ((400, 0, 528, 128), (0, 0, 256, 256)):
+            assert np.allclose(Stabiliser(0.7).update(alpha, grey, crop, last).alpha, 0.3, atol=1e-6)
+
     def test_strength_is_checked(self) -> None:
         with pytest.raises(ValueError, match="strength"):
             Stabiliser(1.0)

@@ -162,3 +162,34 @@ def test_regions_of_one_pixel_and_odd_sizes() -> None:
             alpha, colours = keyed(np.full((y1 - y0, x1 - x0), 255, np.uint8), None, frame, region, screen)
             assert alpha.shape == (y1 - y0, x1 - x0)
             assert (colours.shape[:2] if isinstance(colours, np.ndarray) else colours.y.shape) == alpha.shape
+
+
+def test_a_hat_much_like_the_screen_is_no_thinner_at_its_edge() -> None:
+    rgb, _, network = scene(GREEN, hair=(50, 140, 70))
+    layer = HeadMatte().update(network, rgb, WHOLE, Frame(rgb))
+    x0, y0, x1, y1 = layer.region_px
+    away = distance()[y0:y1, x0:x1]
+    assert layer.alpha[(away > 70) & (away < 80)].mean() > 240
+
+
+def test_shadows_of_a_screen_are_no_hair_and_its_lights_no_hole() -> None:
+    rgb, truth, network = scene(np.array(GREEN) * np.linspace(0.65, 1.3, SIDE)[None, :, None])
+    layer = HeadMatte().update(network, rgb, WHOLE, Frame(rgb))
+    x0, y0, x1, y1 = layer.region_px
+    true = truth[y0:y1, x0:x1]
+    edge, columns = (true > 0.05) & (true < 0.95), np.arange(x0, x1)[None] + np.zeros_like(true)
+    for side in (columns < 60, columns > 196):
+        assert np.abs(layer.alpha / 255 - true)[edge & side].mean() < 0.06
+
+
+def test_where_the_screen_is_taken_out_black_hair_is_as_black_as_black_is() -> None:
+    rgb, _, network = scene(np.array(GREEN) * np.linspace(0.7, 1.2, SIDE)[None, :, None], hair=(0, 0, 0))
+    layer = HeadMatte().update(network, rgb, WHOLE, frame_of(rgb, "8-bit"))
+    assert layer.foreground.y.min() == 16  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("roll_deg", [-90, 90])
+def test_of_a_head_that_lies_at_one_side_only_the_background_counts(roll_deg: int) -> None:
+    rgb, _, network = (np.roll(part, (20, 40), (0, 1)) for part in scene(GREEN))
+    lying, mask = (turned(part, round(roll_deg / 90)) for part in (rgb, network))
+    assert find_screen(lying, mask, WHOLE, (SIDE, SIDE), roll_deg) == find_screen(rgb, network, WHOLE, (SIDE, SIDE))

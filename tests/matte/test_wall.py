@@ -99,6 +99,7 @@ def test_a_light_strand_within_the_band_is_no_hole() -> None:
         way = np.array([np.cos(np.radians(angle)), np.sin(np.radians(angle))])
         x, y = (S // 2 + 75 * way).round().astype(int)
         assert layer.alpha[y - y0, x - x0] == 255
+        assert np.abs(shown(layer, rgb)[y, x] - WALL).max() < 1  # of its own colour
 
 
 def test_films_are_left_alone() -> None:
