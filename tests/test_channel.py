@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 
@@ -109,3 +111,16 @@ def test_an_iterable_that_is_stuck_is_not_waited_for_longer_than_asked() -> None
     released.set()
     producer._thread.join()
     assert ended.is_set()
+
+
+def test_threads_have_ended_before_the_interpreter_goes_down() -> None:
+    """Whoever leaves an iteration half-way, as a script does that ends, is not held up by it."""
+    script = """
+import atexit
+atexit.register(lambda: print(made._thread.is_alive()))
+from headstream.channel import Producer
+made = Producer(iter(int, 1), name="headstream-test", capacity=1)
+next(iter(made))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr, done.returncode) == ("False\n", "", 0)

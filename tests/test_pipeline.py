@@ -19,12 +19,13 @@ from headstream.errors import SourceError, UsageError
 from headstream.pipeline import CutOptions, HeadCutter
 from headstream.segment.crops import CropSegmenter
 from headstream.stream import cut_stream
+from headstream.track.faces import Face
 from headstream.track.finder import FaceFinder
-from headstream.types import Cutout, Float32Array, Frame, Part, UInt8Array
+from headstream.types import Cutout, Float32Array, Frame, Part, Region, UInt8Array
 from headstream.video import VideoJob, check_job, cut_video_file
 from tests.conftest import moving_portrait
 from tests.media import alpha_of, frame_times, needs_ffmpeg, pattern, write_video
-from tests.test_looks import Filmed, painted
+from tests.test_looks import Filmed, Reds, painted
 
 
 class ListSource:
@@ -317,3 +318,58 @@ def test_what_hair_surrounds_is_filled_in_a_head_alone(part: Part, shown: int) -
     picture[125:190, 175:225] = (200, 170, 150)
     alpha = HeadCutter(Around(), Filmed(), CutOptions(part=part)).cut(Frame(picture)).alpha
     assert (alpha[110, 200], alpha[155, 200]) == (255, shown)
+
+
+def test_who_was_away_comes_back_without_what_they_looked_like_before() -> None:
+    """Mattes are not carried from before, nor mixed with new ones."""
+
+    class Leaves(Filmed):
+        away = False
+
+        def scan(self, frame: Frame) -> list[Face]:
+            return [] if self.away else super().scan(frame)
+
+        def look(self, frame: Frame, region: Region) -> list[Face]:
+            return self.scan(frame)
+
+    network, finder = Reds(), Leaves()
+    cutter = HeadCutter(network, finder)
+    for k, pts in enumerate((0, 1 / 30, 5, 10, 15)):
+        finder.away = k in {2, 3}
+        called = network.calls
+        cutout = cutter.cut(Frame(painted(220), index=k, pts=Fraction(pts)), carry=k > 0)
+        assert [head.track_id for head in cutout.heads] == ([] if finder.away else [1])
+        assert (network.calls > called) == (k in {0, 4})
+
+
+def test_a_head_that_is_suddenly_larger_is_looked_at_where_mattes_are_carried() -> None:
+    class Nears(Filmed):
+        half = 40.0
+
+        def scan(self, frame: Frame) -> list[Face]:
+            box = (200 - self.half, 150 - self.half, 200 + self.half, 150 + self.half)
+            return [Face(box, np.full((6, 2), (200.0, 150.0), np.float32), 0.9)]
+
+        def look(self, frame: Frame, region: Region) -> list[Face]:
+            return self.scan(frame)
+
+    network, finder = Reds(), Nears()
+    cutter = HeadCutter(network, finder)
+    for k in range(4):
+        called = network.calls
+        finder.half = 40.0 if k < 3 else 80.0
+        cutout = cutter.cut(Frame(painted(220), index=k, pts=Fraction(2 * k)), carry=k > 0)
+        assert len(cutout.heads) == 1
+        assert (network.calls > called) == (k in {0, 3})
+
+
+def test_a_newcomer_that_was_believed_stays_so_however_faint_in_a_better_crop() -> None:
+    class Fades(Reds):
+        def predict(self, rgb: UInt8Array, part: Part = "head") -> Float32Array:
+            return super().predict(rgb, part) * np.float32(0.4 if self.calls > 1 else 1)
+
+    network = Fades()
+    cutter = HeadCutter(network, Filmed())
+    for k in range(3):
+        assert len(cutter.cut(Frame(painted(220), index=k, pts=Fraction(k, 30))).heads) == 1
+        assert network.calls == k + 2  # the newcomer was looked at twice

@@ -7,6 +7,7 @@ import re
 import shutil
 import struct
 import subprocess
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,9 @@ import pytest
 from headstream.capture.file import FileSource
 from headstream.capture.survey import survey
 from headstream.channel import Producer
+from headstream.colour import planes_from_rgb
 from headstream.errors import SourceError
-from headstream.types import UInt8Array
+from headstream.types import Colour, Frame, UInt8Array
 from tests.conftest import seconds
 from tests.media import needs_ffmpeg, pattern, tone, write_video
 
@@ -622,3 +624,16 @@ def test_untagged_colours_are_those_of_television_of_that_size(
         (frame,) = source
     assert frame.planes is not None
     assert frame.planes.colour.matrix == matrix
+
+
+def test_a_frame_turned_into_the_first_colours_keeps_its_alpha_and_its_length(tmp_path: Path) -> None:
+    write_video(tmp_path / "a.mkv", frames_of(1), codec="ffv1")
+    other = planes_from_rgb(pattern(64, 48, 0), Colour("bt709", full_range=True), sub=(2, 2))
+    alpha: UInt8Array = np.full((48, 64), 90, np.uint8)
+    frame = Frame(planes=replace(other, alpha=alpha), index=7, pts=Fraction(1, 3), duration_s=Fraction(1, 50))
+    with FileSource(tmp_path / "a.mkv") as source:
+        got = source._in_first_colours(frame, other.colour)
+    assert got.planes is not None
+    assert got.planes.colour.matrix == "bt601"
+    assert np.array_equal(got.planes.alpha, alpha)  # type: ignore[arg-type]
+    assert (got.index, got.pts, got.duration_s) == (7, frame.pts, frame.duration_s)

@@ -538,3 +538,38 @@ def test_the_synthetic_camera_is_punctual_and_stamped() -> None:
     assert [f.captured_s for f in frames] == [camera.due_s[f.index] for f in frames]
     with pytest.raises(ValueError, match="at least"):
         SyntheticCamera([], Fraction(30), 1.0)
+
+
+def test_each_black_spell_is_told_again() -> None:
+    dark, light = np.full((48, 64, 3), 3, np.uint8), pattern(64, 48, 0)
+    pictures = [dark] * 50 + [light] * 5 + [dark] * 50
+    lines: list[str] = []
+    times = [k * 0.1 for k in range(len(pictures))]
+    source = LiveSource(CAMERA, notice=lines.append, open_=opening(FakeFeed(pictures, times=times)))
+    for frame in source:
+        if frame.index == len(pictures) - 1:
+            source.close()
+    assert sum("black pictures" in line for line in lines) == 2
+
+
+def test_a_grey_camera_gives_grey_pictures(tmp_path: Path) -> None:
+    """Some drivers give one channel alone."""
+    feed = CameraFeed(str(write_video(tmp_path / "a.mp4", [pattern(64, 48, 0)])))
+    grey = pattern(64, 48, 3)[..., 0]
+    feed._capture.release()
+    feed._capture = SimpleNamespace(read=lambda: (True, grey), release=lambda: None)
+    _, frame = next(iter(feed.pictures(threading.Event())))
+    assert (frame.rgb == grey[..., None]).all()
+
+
+def test_a_packet_lost_on_the_way_costs_no_more_than_itself(tmp_path: Path) -> None:
+    def decode(good: bool) -> list[Any]:
+        if not good:
+            raise av.error.InvalidDataError(1, "Invalid data found when processing input")
+        return [av.VideoFrame.from_ndarray(pattern(64, 48, 0), format="rgb24")]
+
+    feed = NetworkFeed(str(write_video(tmp_path / "a.mkv", [pattern(64, 48, 0)])), "stream")
+    feed._container.close()
+    packets = [SimpleNamespace(decode=lambda good=good: decode(good)) for good in (True, False, True)]
+    feed._container = SimpleNamespace(demux=lambda stream: iter(packets), close=lambda: None)
+    assert len(list(feed.pictures(threading.Event()))) == 2

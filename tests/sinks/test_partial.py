@@ -22,7 +22,7 @@ from headstream.resume import work_folder
 from headstream.sinks.clipfile import incomplete_name
 from headstream.sinks.formats import output_format
 from headstream.sinks.growing import growing_name
-from headstream.sinks.partial import PartialFile, PartialFolder, check_writable, make_parents, whole_file
+from headstream.sinks.partial import PartialFile, PartialFolder, check_writable, make_parents, neighbour, whole_file
 from headstream.sinks.photo import check_folder, save_png
 from headstream.sinks.video import VideoSink
 from headstream.video import VideoJob, cut_video_file
@@ -288,3 +288,30 @@ def test_where_no_open_file_can_be_removed_no_lock_stays(tmp_path: Path, monkeyp
     with locked([tmp_path / "a.mov"]):
         assert len(list(tmp_path.iterdir())) == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_pictures_of_a_run_that_was_broken_off_are_no_part_of_the_next(tmp_path: Path) -> None:
+    part = begun(tmp_path / "frames", PartialFolder)
+    (part.path / "000009.png").write_text("of a longer film")
+    begun(tmp_path / "frames", PartialFolder).keep()
+    assert [file.name for file in (tmp_path / "frames").iterdir()] == ["000001.png"]
+    assert [file.name for file in tmp_path.iterdir()] == ["frames"]
+
+
+@pytest.mark.parametrize("why", ["another disk", "no permission"])
+def test_what_cannot_be_made_beside_a_folder_is_made_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, why: str
+) -> None:
+    """A mount point, a link to another disk, a folder somebody else has given."""
+    final = tmp_path / "frames"
+    final.mkdir()
+    if why == "another disk":
+        stat = Path.stat
+        disks = {final: 2, tmp_path: 1}
+        monkeypatch.setattr(Path, "stat", lambda path, **how: SimpleNamespace(
+            st_dev=disks.get(path, 1), st_mode=stat(path, **how).st_mode))  # fmt: skip
+    else:
+        monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path)
+    assert neighbour(final, ".frames.part") == final / ".frames.part"
+    monkeypatch.undo()
+    assert neighbour(final, ".frames.part") == tmp_path / ".frames.part"

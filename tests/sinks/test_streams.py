@@ -516,3 +516,42 @@ def test_a_long_gap_stays_one_while_there_is_a_picture(tmp_path: Path, lengths_s
     assert loud[2:46].all()
     assert not loud[54:796].any()
     assert loud[804:846].all()
+
+
+def several(path: Path) -> Path:
+    """Two sounds: the second is for who cannot see, and players are to play it."""
+    with av.open(str(path), "w") as container:
+        streams = [container.add_stream("flac", rate=RATE, layout="mono") for _ in range(2)]
+        streams[0].disposition = av.stream.Disposition(0)
+        streams[1].disposition = av.stream.Disposition.default | av.stream.Disposition.visual_impaired
+        for stream in streams:
+            frame = av.AudioFrame.from_ndarray(np.zeros((1, RATE), np.int16), format="s16", layout="mono")
+            frame.sample_rate, frame.pts = RATE, 0
+            container.mux(stream.encode(frame))
+            container.mux(stream.encode(None))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("chosen", "default"), [(None, [0, 1]), (True, [1, 0]), (False, [0, 0])], ids=["as it was", "chosen", "not chosen"]
+)
+def test_which_sound_is_to_be_played(tmp_path: Path, chosen: bool | None, default: list[int]) -> None:
+    with av.open(str(tmp_path / "o.mkv"), "w") as container:
+        carrier = StreamCarrier(several(tmp_path / "s.mkv"), container, chosen=chosen)
+        carrier.finish()
+        carrier.close()
+    told = [stream["disposition"] for stream in probe(tmp_path / "o.mkv")["streams"]]
+    assert [each["default"] for each in told] == default
+    assert [each["visual_impaired"] for each in told] == [0, 1]
+
+
+def test_opus_that_is_told_to_begin_early_loses_nothing(tmp_path: Path) -> None:
+    source = tones(tmp_path / "s.mkv", "libopus", "mono")
+    with av.open(str(source)) as container:
+        first = next(packet for packet in container.demux(audio=0) if packet.size)
+        assert first.pts * first.time_base < 0
+    with av.open(str(tmp_path / "o.mkv"), "w") as container:
+        carrier = StreamCarrier(source, container, start_s=Fraction(0), trims=True)
+        carrier.finish()
+        carrier.close()
+    assert packets_of(tmp_path / "o.mkv") == packets_of(source)

@@ -233,3 +233,28 @@ def test_what_goes_over_the_rest_waits_for_the_end(tmp_path: Path) -> None:
         end(file)
         end(file)
         assert (tmp_path / name).read_bytes() == left
+
+
+def test_on_a_small_disk_a_recording_goes_on_while_there_is_room_for_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr("headstream.sinks.take._LOOK_S", 0)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(1, 0, 40 << 20))
+    sink = begun(tmp_path / "o.mkv", frames=3)
+    sink.close()
+    assert len(frame_times(tmp_path / "o.mkv")) == 3
+
+
+@pytest.mark.parametrize("name", ["o.mkv", "frames"])
+def test_a_link_is_recorded_through(tmp_path: Path, name: str) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "disk" / name)
+    link = (tmp_path / "link").rename(tmp_path / name)
+    begun(link, frames=3).close()
+    assert link.is_symlink()
+    assert (tmp_path / "disk" / name).exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["disk", name])
+    begun(link, frames=2, overwrite=True).close()
+    assert link.is_symlink()
+    assert [path.name for path in (tmp_path / "disk").iterdir()] == [name]
