@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,11 @@ import cv2
 import numpy as np
 import pytest
 
-from headstream.alongtrack import check_sound, open_sinks
+from headstream.alongtrack import check_sound, open_sinks, partly
 from headstream.capture.file import FileSource
 from headstream.cli import main
 from headstream.cropping import CropJob, crop_film
-from headstream.dub.blend import blended
+from headstream.dub.blend import ColourShift, blended, like_film
 from headstream.dub.pairing import Length, Paired, pairing_rule
 from headstream.dub.path import Square, head_path
 from headstream.dub.regions import region_mask, tightened
@@ -637,3 +638,71 @@ def test_a_full_place_is_told(film: tuple[Path, Path], tmp_path: Path) -> None:
         (tmp_path / "copy.mp4").write_bytes(source.read_bytes()[:-4000])
         crop_film(CropJob(tmp_path / "copy.mp4", track, tmp_path / "o.mkv", size=96))
     assert not (tmp_path / "o.mkv").exists()
+
+
+def test_frames_with_the_head_are_those_it_is_in(film: tuple[Path, Path], tmp_path: Path) -> None:
+    source, track = film
+    told = [json.loads(line) for line in track.read_text().splitlines()]
+    for entry in told[1:6]:
+        entry["heads"] = []
+    late = tmp_path / "late.json"
+    late.write_text("\n".join(map(json.dumps, told)) + "\n")
+    report = crop_film(CropJob(source, late, tmp_path / "c.mkv", size=96))
+    assert (report.frames, report.with_head) == (30, 25)
+
+
+def test_two_passes_over_a_film_are_one_way() -> None:
+    told: list[tuple[int, int]] = []
+    for number in (0, 1):
+        way = partly(lambda done, total: told.append((done, total)), number, 2)
+        for done in (1, 10):
+            way(done, 10)
+    assert told == [(1, 20), (10, 20), (11, 20), (20, 20)]
+
+
+def deep_white(value: int, square: Square, **more: Any) -> Any:
+    """The luma of a deep, grey film with a clip of one value in it."""
+    frame = film_frame(10)
+    clip = clip_frame(frame, square, 128).planes
+    assert clip is not None
+    flat = Frame(planes=replace(clip, y=np.full_like(clip.y, value)))
+    region = region_of(square, frame.size_px)
+    mask = np.ones((region[3] - region[1], region[2] - region[0]), np.float32)
+    made = blended(frame, flat, square, region, mask, grain=False, **more).planes
+    assert made is not None
+    return made.y
+
+
+def test_deep_films_keep_their_lights_and_their_shift_of_colour() -> None:
+    square = Square((80.0, 60.0), 64.0)
+    assert abs(int(deep_white(940, square)[60, 80]) - 940) <= 1
+    brighter = ColourShift((100.0, 128.0, 128.0), (120.0, 128.0, 128.0), (1.0, 1.0, 1.0))
+    assert abs(int(deep_white(400, square, shift=brighter)[60, 80]) - 480) <= 1  # 20 of 255, four times as many here
+
+
+def test_grain_is_the_same_each_time_and_never_wild() -> None:
+    rng = np.random.default_rng(5)
+    grey = np.full((60, 80), 128, np.uint8)
+    wild = np.clip(128 + rng.normal(0, 40, (120, 160)), 0, 255).astype(np.uint8)
+    frame, square = Frame(planes=Planes(wild, grey, grey)), Square((80.0, 60.0), 64.0)
+    region = region_of(square, frame.size_px)
+    mask = np.ones((region[3] - region[1], region[2] - region[0]), np.float32)
+    clip = clip_frame(frame, square, 128).planes
+    assert clip is not None
+    flat = Frame(planes=replace(clip, y=np.full_like(clip.y, 128)))
+    once, again = (blended(frame, flat, square, region, mask).planes for _ in range(2))
+    assert once is not None
+    assert again is not None
+    assert np.array_equal(once.y, again.y)
+    assert 3 < once.y[45:75, 65:95].astype(float).std() < 9
+
+
+def test_a_clip_that_tells_no_colours_has_those_of_its_film() -> None:
+    frame = film_frame(10)
+    own = film_frame().planes
+    assert own is not None
+    for colour in (Colour("bt601"), own.colour):
+        planes = like_film(Frame(planes=replace(own, colour=colour)), frame).planes
+        assert planes is not None
+        assert (planes.bits, planes.colour.matrix) == (10, "bt709")
+        assert np.array_equal(planes.y, own.y.astype(np.uint16) << 2)

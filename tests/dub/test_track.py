@@ -12,13 +12,14 @@ import pytest
 from PIL import Image
 
 from headstream.cli import main
+from headstream.dub.motion import Motion
 from headstream.dub.smooth import smoothed
-from headstream.dub.steady import roll_deg
+from headstream.dub.steady import Smoother, roll_deg
 from headstream.dub.trackfile import TrackedFrame, TrackedHead, TrackHeader, TrackReader, TrackWriter
 from headstream.errors import SinkError, SourceError, UsageError
 from headstream.lock import locked
 from headstream.tracks import plot_track, track_file
-from headstream.types import UInt8Array
+from headstream.types import Head, UInt8Array
 from tests.media import write_video
 
 pytestmark = pytest.mark.usefixtures("answers_kept")
@@ -220,3 +221,43 @@ def test_nobody_and_the_same_file(plain_clip: Path, tmp_path: Path) -> None:
     assert main(["track", str(plain_clip), "--out", str(tmp_path / "t.json")]) == 3
     with pytest.raises(UsageError, match="different files"):
         track_file(plain_clip, plain_clip)
+
+
+def smoothed_track(heads: list[Head], motion: Motion) -> list[TrackedFrame]:
+    """One head of a film of 25 frames a second; motion: from each frame to the next."""
+    out: list[TrackedFrame] = []
+    smoother = Smoother(out.append)
+    for index, one in enumerate(heads):
+        smoother.take(index, Fraction(index, 25), (one,), {1: motion} if index else {}, cut=False)
+    smoother.finish()
+    assert [frame.index for frame in out] == list(range(len(heads)))
+    return out
+
+
+def seen_at(x: float, side: float, unseen: int = 0) -> Head:
+    half = round(side)
+    box = (x - side / 2, 100 - side / 2, x + side / 2, 100 + side / 2)
+    points = np.array([[x - side / 4, 90], [x + side / 4, 90], [x, 100], [x, 110], [x, 95], [x, 95]], np.float32)
+    return Head(1, box, (round(x) - half, 100 - half, round(x) + half, 100 + half), points, 0.9, unseen)
+
+
+def test_a_square_grows_with_the_head_that_comes_nearer() -> None:
+    sides = [80 * 1.01**k for k in range(100)]
+    zoom = np.diag([1.01, 1.01, 1.0])
+    zoom[:2, 2] = 100 - 1.01 * 100  # around where the head is
+    for frame, side in zip(smoothed_track([seen_at(100, side) for side in sides], zoom), sides, strict=True):
+        assert frame.heads[0].side == pytest.approx(2 * side, rel=0.01)
+
+
+def test_what_nobody_saw_counts_for_little() -> None:
+    heads = [seen_at(140 if 20 <= k < 40 else 100, 80, k - 19 if 20 <= k < 40 else 0) for k in range(60)]
+    track = smoothed_track(heads, np.eye(3))
+    assert max(abs(frame.heads[0].centre[0] - 100) for frame in track) < 5
+    assert [frame.heads[0].seen for frame in track] == [not 20 <= k < 40 for k in range(60)]
+
+
+def test_the_transforms_lead_to_the_square_and_back() -> None:
+    one = TrackedHead(1, (80.0, 20.0, 130.0, 70.0), head().landmarks, (110.0, 60.0), 120.0, 0.0, 0.9, True)
+    for x, y, u, v in ((110, 60, 0.5, 0.5), (50, 0, 0, 0), (170, 120, 1, 1), (50, 120, 0, 1)):
+        assert one.crop_from_frame @ (x, y, 1) == pytest.approx((u, v))
+        assert one.frame_from_crop @ (u, v, 1) == pytest.approx((x, y))

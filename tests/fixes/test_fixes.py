@@ -501,3 +501,46 @@ class TestVideo:
         assert main(["video", str(head_clip), "--out", str(tmp_path / "o.mkv"), "--fix", str(fixes)]) == 2
         assert "correction 1: time 0:10:00 is not in the film" in capsys.readouterr().err
         assert not (tmp_path / "o.mkv").exists()
+
+
+def test_a_mask_for_one_head_leaves_the_others(tmp_path: Path) -> None:
+    both = np.maximum(disc(90, 120, 30), disc(230, 120, 30))
+    heads = (head_at(90, 120, 30), head_at(230, 120, 30, 2))
+    nobody: UInt8Array = np.zeros(SIZE[::-1], np.uint8)
+    (after,), _ = fixed([cutout_of(frame_at(0), both, *heads)], mask_fix(tmp_path, 0, nobody, head=1))
+    assert not after.alpha[:, :140].any()
+    assert (after.alpha[:, 180:] == both[:, 180:]).all()
+
+
+def test_what_is_no_mistake_in_the_next_frame_stays(tmp_path: Path) -> None:
+    """The same place, the same picture; but there the matte was another one."""
+    before = film(6, hole=False, step=0)
+    faint = np.maximum(disc(130, 120, 50), disc(250, 120, 25) // 5)
+    before[2] = cutout_of(before[2].frame, faint, *before[2].heads)
+    sure = np.maximum(disc(130, 120, 50), disc(250, 120, 25))
+    before[3] = cutout_of(before[3].frame, sure, *before[3].heads)
+    after, _ = fixed(before, mask_fix(tmp_path, 2, disc(130, 120, 50)))
+    assert not after[2].alpha[110:130, 240:260].any()
+    assert after[3].alpha[110:130, 240:260].min() > 150
+
+
+def test_a_mask_for_one_head_does_not_keep_that_of_another_from_spreading(tmp_path: Path) -> None:
+    both, holes = np.maximum(disc(90, 120, 30), disc(230, 120, 30)), []
+    for k in range(12):
+        alpha = both.copy()
+        alpha[112:128, 95:] = np.where(np.arange(95, SIZE[0]) < 200, 0, alpha[112:128, 95:])
+        holes.append(cutout_of(frame_at(k), alpha, head_at(90, 120, 30), head_at(230, 120, 30, 2)))
+    one, two = mask_fix(tmp_path, 5, both, head=1), mask_fix(tmp_path, 7, both, 2, head=2)
+    after, _ = fixed(holes, one, two)
+    alone, _ = fixed(holes, one)
+    assert alone[8].alpha[120, 105] > 40
+    assert all((a.alpha[:, :140] == b.alpha[:, :140]).all() for a, b in zip(after, alone, strict=True))
+
+
+def test_who_takes_away_a_hat_like_the_face_keeps_the_face() -> None:
+    picture = np.full((SIZE[1], SIZE[0], 3), 110, np.uint8)
+    picture[np.maximum(hat(), face()) > 0] = (200, 150, 120)
+    cutout = cutout_of(frame_at(0, picture), np.maximum(hat(), face()), head_at(160, 130, 45))
+    (after,), _ = fixed([cutout], Fix(1, 0.0, 0, click=Click(150, 98, "not")))
+    assert after.alpha[98, 150] == 0
+    assert after.alpha[122:138, 152:168].min() == 255
