@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
+from headstream.choice import Heads
 from headstream.photos import PhotoCutter
 from headstream.pipeline import CutOptions
 from headstream.segment.crops import CropSegmenter
@@ -15,6 +16,7 @@ from headstream.track.faces import Face
 from headstream.track.finder import FaceFinder
 from headstream.turned import turned, turned_box
 from headstream.types import Float32Array, Part, UInt8Array
+from tests.test_looks import Reds
 
 
 class Counted:
@@ -112,3 +114,31 @@ def test_a_head_that_leans_is_cut_like_one_that_stands(
     turned = cv2.warpAffine(upright.cutout.alpha, cv2.getRotationMatrix2D((370, 370), -roll_deg, 1.0), (side, side))
     one, other = turned.astype(int), leans.cutout.alpha.astype(int)
     assert np.minimum(one, other).sum() / np.maximum(one, other).sum() > 0.96
+
+
+class SeesTwo(FaceFinder):
+    """Finds a small face on the left, then a large one on the right."""
+
+    def search(self, rgb: UInt8Array) -> list[Face]:
+        boxes = ((60.0, 150.0, 100.0, 190.0), (260.0, 110.0, 340.0, 190.0))
+        return [Face(b, np.full((6, 2), ((b[0] + b[2]) / 2, 150), np.float32), 0.9) for b in boxes]
+
+    def search_group(self, rgb: UInt8Array, found: list[Face]) -> list[Face]:
+        return []
+
+
+@pytest.mark.parametrize(
+    ("heads", "sides", "believed"),
+    [("largest", [80], 1), ("all", [80, 40], 2), (1, [80], 1), (2, [40], 2), (3, [], 2)],
+)
+def test_heads_are_numbered_from_the_largest_on(heads: Heads, sides: list[int], believed: int) -> None:
+    photo: UInt8Array = np.full((300, 400, 3), 90, np.uint8)
+    for x0, y0, x1, y1 in ((50, 140, 110, 200), (240, 90, 360, 200)):
+        photo[y0:y1, x0:x1] = (220, 40, 40)
+    with SeesTwo(models_dir()) as finder:
+        result = PhotoCutter(Reds(), finder, CutOptions(heads=heads)).cut(photo)
+    assert [round(stage.head.box_px[2] - stage.head.box_px[0]) for stage in result.heads] == sides
+    assert result.believed == believed
+    assert len(result.faces) == 2
+    shown = result.cutout.alpha
+    assert [bool(shown[170, x] > 200) for x in (300, 80)] == [80 in sides, 40 in sides]

@@ -97,6 +97,28 @@ class TestMetrics:
         assert "neck_leak" not in both
         assert summarise([]) == {"n": 0}
 
+    def test_unknown_pixels_have_no_outline_and_no_level(self) -> None:
+        truth, known = square(10, 30), np.ones((40, 40), np.bool_)
+        known[:, 28:] = False
+        alpha = square(10, 40).astype(np.float32)
+        assert score_picture("a", alpha, truth, known=known).boundary_f == 1
+        assert score_picture("a", alpha, truth).boundary_f < 0.9
+        assert histograms(alpha, truth, known).sum() == known.sum()
+
+    def test_an_outline_may_be_off_by_more_in_a_larger_picture(self) -> None:
+        scores = []
+        for side in (256, 1024):
+            truth, alpha = np.zeros((side, side), np.bool_), np.zeros((side, side), np.float32)
+            truth[50:200, 50:200], alpha[50:200, 54:204] = True, 1
+            scores.append(score_picture("a", alpha, truth).boundary_f)
+        assert scores[0] < 0.8
+        assert scores[1] == 1
+
+    def test_the_time_of_one_picture(self) -> None:
+        """The first may take long, as whatever is loaded then does."""
+        several = [score_picture("a", np.zeros((4, 4), np.float32), square(0, 9)[:4, :4], ms=ms) for ms in (900, 4, 6)]
+        assert summarise(several)["ms"] == 6
+
     def test_curves_agree_with_counting(self) -> None:
         rng = np.random.default_rng(0)
         alpha = rng.random((60, 60)).astype(np.float32)

@@ -17,6 +17,7 @@ from PIL import Image
 torch = pytest.importorskip("torch")
 
 from headstream.cli import main  # noqa: E402
+from headstream.colour import PAD  # noqa: E402
 from headstream.errors import ModelError, UsageError  # noqa: E402
 from headstream.nets.checkpoint import load_averaged, load_checkpoint  # noqa: E402
 from headstream.nets.lite import EfficientNetLiteEncoder, LiteSpec, LiteUNet  # noqa: E402
@@ -24,9 +25,19 @@ from headstream.nets.zoo import NetSpec, build  # noqa: E402
 from headstream.segment.load import load_segmenter  # noqa: E402
 from headstream.segment.onnx import OnnxSegmenter  # noqa: E402
 from headstream.segment.registry import read_card  # noqa: E402
-from headstream.train.augment import Composer, below_picture, framing, head_extent, warp  # noqa: E402
+from headstream.train.augment import (  # noqa: E402
+    Chances,
+    Composer,
+    Sample,
+    below_picture,
+    framing,
+    head_extent,
+    warp,
+    with_body_below,
+)
 from headstream.train.config import TrainConfig, load_config  # noqa: E402
 from headstream.train.data import DataSet  # noqa: E402
+from headstream.train.disturb import occlude  # noqa: E402
 from headstream.train.export import Deployed, Finish, export_onnx, finished, write_card  # noqa: E402
 from headstream.train.loader import PictureCache, SampleDataset, batches, open_data  # noqa: E402
 from headstream.train.loop import Trainer  # noqa: E402
@@ -250,6 +261,57 @@ class TestAugment:
         picture = self.picture()
         back: UInt8Array = np.full((60, 60, 3), (10, 200, 30), np.uint8)
         return Composer(lambda rng: picture, lambda rng: picture, lambda rng: back)
+
+    def sampled(self, count: int = 20, **chances: float) -> list[Sample]:
+        """Where nothing happens but what is said."""
+        none = dict.fromkeys((field.name for field in dataclasses.fields(Chances)), 0.0)
+        picture = self.picture()
+        back: UInt8Array = np.full((60, 60, 3), (10, 200, 30), np.uint8)
+        composer = Composer(lambda rng: picture, lambda rng: picture, lambda rng: back, Chances(**(none | chances)))
+        return [composer.sample(np.random.default_rng(number), 64) for number in range(count)]
+
+    def test_where_nobody_is_that_is_known(self) -> None:
+        for sample in self.sampled(nobody=1):
+            assert not sample.target.any()
+            assert (sample.known == 255).all()
+
+    def test_what_is_drawn_on_below_the_picture_is_not_known_where_somebody_is(self) -> None:
+        for plain, drawn in zip(self.sampled(), self.sampled(drawn_on=1), strict=True):
+            assert (plain.known == 255).all()
+            assert (drawn.target == plain.target).all()
+        assert any((sample.known[-1, :, BODY] == 0).any() for sample in self.sampled(drawn_on=1))
+
+    def test_beyond_the_picture_it_is_as_in_the_trackers_crops(self) -> None:
+        """Whatever a camera does to the rest."""
+        assert np.mean([(sample.rgb == PAD).all(axis=2).mean() for sample in self.sampled()]) > 0.05
+
+    def test_of_two_people_the_one_in_the_middle_is_the_head(self) -> None:
+        for alone, beside in zip(
+            self.sampled(new_background=1), self.sampled(new_background=1, neighbour=1), strict=True
+        ):
+            assert beside.target[..., HEAD].sum() < 1.6 * max(alone.target[..., HEAD].sum(), 1)
+            assert (beside.known[..., HEAD] == 255).all()
+            assert (beside.known[..., BODY] == 0).any()
+
+    def test_what_is_hidden_is_no_head_and_may_be_a_body(self) -> None:
+        rgb = np.full((64, 64, 3), 200, np.uint8)
+        target, known = np.full((64, 64, 3), 255, np.uint8), np.full((64, 64, 3), 255, np.uint8)
+        for number in range(30):
+            _, left, told = occlude(rgb, target, known, np.random.default_rng(number), rgb // 20)
+            hidden = left[..., HEAD] < 30
+            assert hidden.any()
+            assert (told[hidden][:, BODY] == 0).all()
+            assert (told[..., HEAD] == 255).all()
+            assert (left[..., HEAD] == left[..., HAIR]).all()
+        assert (known == 255).all()
+
+    def test_a_head_that_the_border_cuts_goes_on_as_a_body(self) -> None:
+        picture = self.picture()
+        picture.target[-1, 40:50] = (255, 255, 0)
+        longer = with_body_below(picture)
+        below = longer.target[picture.rgb.shape[0] :]
+        assert not below[..., [HEAD, HAIR]].any()
+        assert (below[:, 40:50, BODY] == 255).all()
 
     def test_the_same_number_gives_the_same_sample(self) -> None:
         a, b = (self.composer().sample(np.random.default_rng(7), 64) for _ in range(2))

@@ -29,6 +29,7 @@ from headstream.capture.cameras import LiveTarget
 from headstream.capture.live import LiveSource
 from headstream.errors import SinkError, SourceError, UsageError
 from headstream.pace import Pace
+from headstream.pipeline import CutOptions
 from headstream.segment.crops import CropSegmenter
 from headstream.segment.load import load_segmenter
 from headstream.segment.registry import models_dir
@@ -37,6 +38,7 @@ from headstream.web.address import bound
 from headstream.web.app import create_app
 from headstream.web.cutting import OwnCamera, PageSession
 from headstream.web.heap import give_back
+from headstream.web.jobs import _Loaded
 from headstream.web.overlay import OverlaySink
 from headstream.web.server import _NO_NEWS, ServerThread
 from headstream.web.settings import Settings, parse_settings
@@ -683,3 +685,56 @@ def test_an_overlay_that_cannot_be_served_has_no_address(
         broken.setattr("uvicorn.Server.startup", startup)
         OverlaySink(address.port)
     OverlaySink(address.port).close()
+
+
+def test_a_page_may_show_itself_in_a_mirror(segmenter: CropSegmenter, face_jpeg: bytes) -> None:
+    session = PageSession(segmenter, models_dir())
+    (plain,) = session._cut(numbered(0, face_jpeg))[1].heads
+    session._configure(Settings(mirror=True))
+    for number in range(1, 4):
+        (other,) = session._cut(numbered(number, face_jpeg))[1].heads
+    assert other.box_px[0] == pytest.approx(480 - plain.box_px[2], abs=8)
+    assert abs(other.box_px[0] - plain.box_px[0]) > 20
+    session.close()
+
+
+def test_a_photos_own_transparency_is_kept(segmenter: CropSegmenter, portrait: UInt8Array, tmp_path: Path) -> None:
+    own = np.full(portrait.shape[:2], 255, np.uint8)
+    own[:, :220] = 0
+    Image.fromarray(np.dstack([portrait, own])).save(tmp_path / "me.png")
+    with _Loaded("default", "cpu") as loaded:
+        loaded._networks[False] = segmenter
+        cut = loaded.cut_photo(tmp_path / "me.png", CutOptions())
+    assert not cut[:, :219, 3].any()
+    assert cut[..., 3].any()
+
+
+def newest(stage: Stage) -> bytes | None:
+    """What a watcher who comes now is shown first."""
+
+    async def look() -> bytes | None:
+        async with stage.watch() as ones:
+            try:
+                return (await asyncio.wait_for(anext(ones), 0.1)).message()
+            except asyncio.TimeoutError:
+                return None
+
+    return asyncio.run(look())
+
+
+def test_who_comes_late_is_not_shown_who_has_left() -> None:
+    stage, who = Stage(), object()
+    stage.enter(who)
+    stage.publish(Cutout(Frame(np.zeros((8, 8, 3), np.uint8))), who)
+    assert newest(stage) is not None
+    stage.leave(who)
+    assert newest(stage) is None
+
+
+def test_only_where_it_is_asked_for_the_room_is_shown_with_the_head() -> None:
+    shown = []
+    for stage in (Stage(), Stage(whole=True)):
+        stage.publish(Cutout(Frame(np.zeros((8, 8, 3), np.uint8))))
+        shown.append(cut_of(newest(stage))[2])
+    assert shown[0] == b""
+    assert shown[1][:2] == b"\xff\xd8"
