@@ -6,14 +6,17 @@ import errno
 import itertools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -31,8 +34,8 @@ from headstream.live import Controls, LiveCutter, Output, describe_line, mirrore
 from headstream.lock import locked
 from headstream.pipeline import CutOptions, HeadCutter
 from headstream.segment.crops import CropSegmenter
-from headstream.session import LiveJob, check_live_job, run_session
-from headstream.sinks.background import VideoBackground
+from headstream.session import LiveJob, _Keys, check_live_job, run_session
+from headstream.sinks.background import ShownBackground, VideoBackground
 from headstream.sinks.encode import ClipInfo
 from headstream.sinks.formats import output_format
 from headstream.sinks.memory import CountingSink, MemorySink
@@ -617,3 +620,46 @@ def test_the_choice_of_heads_can_change_on_the_way(
     assert [head.track_id for head in cutter.people] == [1]
     cutter.choose("all")
     assert len(cutter.cut(Frame(planes=pictures[1], index=1, pts=Fraction(1, 25))).heads) == 1
+
+
+def test_a_mirror_turns_what_a_film_shows_through_as_well(portrait: UInt8Array) -> None:
+    planes = planes_from_rgb(portrait, Colour(), sub=(2, 2))
+    own = np.zeros((512, 512), np.uint8)
+    own[:, :100] = 9
+    turned = mirrored(Frame(planes=replace(planes, alpha=own))).planes
+    assert turned is not None
+    assert turned.alpha is not None
+    assert (turned.alpha[0, -1], turned.alpha[0, 0]) == (9, 0)
+
+
+def test_keys(portrait: UInt8Array, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    chosen: list[Any] = []
+    heads = SimpleNamespace(
+        people=[SimpleNamespace(track_id=3), SimpleNamespace(track_id=5)], options=CutOptions(), choose=chosen.append
+    )
+    controls, choice, lines = Controls(), ShownBackground(), list[str]()
+    keys = _Keys(SimpleNamespace(controls=controls, cutter=heads), choice, lines.append)  # type: ignore[arg-type]
+    for _ in range(5):
+        assert keys.pressed("n")
+        heads.options = CutOptions(heads=chosen[-1])
+    assert chosen == [3, 5, "all", "largest", 3]
+    assert keys.pressed("s")
+    assert not list(tmp_path.iterdir())  # nothing was shown yet
+    keys.shown = Cutout(Frame(portrait))
+    for key in ("m", "p", "f", "b", "s", "x", ""):
+        assert keys.pressed(key)
+    assert (controls.mirror, controls.paused, controls.frozen, choice.index) == (True, True, True, 1)
+    assert [f"wrote {path.name}" for path in tmp_path.iterdir()] == lines[-1:]
+    assert not keys.pressed("q")
+
+
+def test_what_a_session_reads_is_not_recorded_over(head_clip: Path, tmp_path: Path) -> None:
+    behind = tmp_path / "room.mp4"
+    shutil.copyfile(head_clip, behind)
+    job = LiveJob(LiveTarget("camera", "camera 0"), record=behind, background=str(behind), overwrite=True)
+    with pytest.raises(UsageError, match="must be different"):
+        check_live_job(job)
+    target = LiveTarget("file", "room.mp4", address=str(behind))
+    with pytest.raises(UsageError, match="must be different"):
+        check_live_job(LiveJob(target, record=behind, background="blur", overwrite=True))

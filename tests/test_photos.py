@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
+from PIL import Image, ImageCms
 
+from headstream.album import PhotosJob, cut_photos
 from headstream.choice import Heads
 from headstream.photos import PhotoCutter
 from headstream.pipeline import CutOptions
@@ -142,3 +146,26 @@ def test_heads_are_numbered_from_the_largest_on(heads: Heads, sides: list[int], 
     assert len(result.faces) == 2
     shown = result.cutout.alpha
     assert [bool(shown[170, x] > 200) for x in (300, 80)] == [80 in sides, 40 in sides]
+
+
+def test_a_photo_is_looked_at_in_a_mirror_too() -> None:
+    class Lopsided(Reds):
+        """Sure of what is on the left, and less so of what is on the right."""
+
+        def predict(self, rgb: UInt8Array, part: Part = "head") -> Float32Array:
+            return np.broadcast_to(np.where(np.arange(self.side) < self.side // 2, 1.0, 0.6), rgb.shape[:3]).astype(
+                np.float32
+            )
+
+    photo: UInt8Array = np.full((300, 400, 3), 90, np.uint8)
+    with SeesTwo(models_dir()) as finder:
+        (stage,) = PhotoCutter(Lopsided(), finder, CutOptions()).cut(photo).heads
+    assert np.allclose(stage.crop_alpha, 0.8)
+
+
+def test_one_picture_has_the_colours_of_its_photo(portrait: UInt8Array, tmp_path: Path) -> None:
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    Image.fromarray(portrait).save(tmp_path / "me.png", icc_profile=profile)
+    cut_photos(PhotosJob((str(tmp_path / "me.png"),), tmp_path / "o.png"))
+    with Image.open(tmp_path / "o.png") as picture:
+        assert picture.info["icc_profile"] == profile

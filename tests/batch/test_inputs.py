@@ -9,6 +9,7 @@ import pytest
 
 from headstream.batch.inputs import _fixed_part, find_items
 from headstream.batch.job import Item, Wish
+from headstream.batch.manifest import read_manifest
 from headstream.errors import SourceError, UsageError
 
 ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
@@ -235,3 +236,11 @@ class TestManifests:
         (tmp_path / "binary.csv").write_bytes(b"\xff\xfe\x00")
         with pytest.raises(SourceError, match="not UTF-8"):
             find(tmp_path / "binary.csv")
+
+
+def test_a_background_is_looked_for_beside_its_manifest(tmp_path: Path) -> None:
+    make(tmp_path, "lists/a.mp4", "lists/b.mp4", "lists/c.mp4")
+    manifest = tmp_path / "lists" / "m.csv"
+    manifest.write_text("input,background,format\na.mp4,room.png,mp4\nb.mp4,blur,mp4\nc.mp4,#00ff00,mp4\n")
+    behind = [line.wish.background for line in read_manifest(str(manifest), Wish())]
+    assert behind == [str(tmp_path / "lists" / "room.png"), "blur", "#00ff00"]

@@ -63,3 +63,12 @@ def test_a_report_appears_whole_or_not_at_all(tmp_path: Path) -> None:
     assert [p.name for p in (tmp_path / "new").iterdir()] == ["report.html"]
     with pytest.raises(SinkError):
         write_report(BatchReport(0), tmp_path / "new")
+
+
+def test_what_was_done_before_took_no_time_and_how_it_went_is_told() -> None:
+    done = [outcome("a.mp4", "done", frames=50, tries=3), outcome("b.mp4", "skipped", frames=7000)]
+    text = page(BatchReport(2, done, 5.0, 1))
+    assert "Ran for 5.0 s on 1 worker; 50 frames, 10.0 frames/s." in text
+    assert text.count("3 tries") == 1
+    assert "Interrupted after 1 h 2 min" in page(BatchReport(2, done, 3725.0, 1, interrupted=True))
+    assert "Ran for 2 min 5 s on 2 workers" in page(BatchReport(2, done, 125.0, 2))
