@@ -34,7 +34,7 @@ from headstream.live import Controls, LiveCutter, Output, describe_line, mirrore
 from headstream.lock import locked
 from headstream.pipeline import CutOptions, HeadCutter
 from headstream.segment.crops import CropSegmenter
-from headstream.session import LiveJob, _Keys, check_live_job, run_session
+from headstream.session import LiveJob, _ignored, _Keys, check_live_job, run_session
 from headstream.sinks.background import ShownBackground, VideoBackground
 from headstream.sinks.encode import ClipInfo
 from headstream.sinks.formats import output_format
@@ -663,3 +663,12 @@ def test_what_a_session_reads_is_not_recorded_over(head_clip: Path, tmp_path: Pa
     target = LiveTarget("file", "room.mp4", address=str(behind))
     with pytest.raises(UsageError, match="must be different"):
         check_live_job(LiveJob(target, record=behind, background="blur", overwrite=True))
+
+
+def test_a_screen_heeds_the_rate_and_not_the_size() -> None:
+    screen = LiveTarget("screen", "screen")
+    assert _ignored(LiveJob(screen, rate=15.0)) == ""
+    assert _ignored(LiveJob(screen, rate=15.0, size_px=(640, 480))).startswith(
+        "the size asked for has no effect: the screen"
+    )
+    assert _ignored(LiveJob(LiveTarget("camera", "camera 0"), rate=15.0, size_px=(640, 480))) == ""

@@ -23,8 +23,10 @@ import cv2
 import numpy as np
 import pytest
 
+from headstream import journal
 from headstream.capture.file import FileSource
 from headstream.errors import SinkError, SourceError
+from headstream.journal import difference, fingerprint, identity_of
 from headstream.lock import locked
 from headstream.outputs import DirectCut
 from headstream.pipeline import CutOptions, HeadCutter
@@ -642,3 +644,23 @@ def test_look_ahead_and_corrections_reach_across_a_border_that_was_taken_up(
     fixes.write_text(json.dumps([{"frame": 61, "click": [160, 120, "head"]}]))
     assert another.interrupted
     assert cut(film, tmp_path / "p.mkv", **more).resumed_from_frame == 0  # made with other corrections
+
+
+def test_a_file_is_known_by_what_is_in_it(tmp_path: Path) -> None:
+    """Copies and restored backups may have the size and the time of another."""
+    path, seen = tmp_path / "a.mp4", []
+    for content in (b"one" * 999, b"two" * 999, b"one" * 999):
+        path.write_bytes(content)
+        os.utime(path, ns=(1, 1))
+        seen.append(fingerprint(path))
+    assert seen[0] == seen[2] != seen[1]
+
+
+def test_what_another_library_has_cut_is_not_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.mp4"
+    path.write_text("a film")
+    before = identity_of(path, {}, {}, [])
+    assert difference(before, identity_of(path, {}, {}, [])) == ""
+    real = journal._version
+    monkeypatch.setattr(journal, "_version", lambda name: "0.1" if name == "av" else real(name))
+    assert difference(before, identity_of(path, {}, {}, [])) == "a library is another (av)"

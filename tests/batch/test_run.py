@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -25,10 +26,12 @@ from PIL import Image
 
 from headstream.batch import pool, worker
 from headstream.batch.inputs import find_items
-from headstream.batch.job import BatchJob, BatchProgress, BatchReport, Setup, Wish
+from headstream.batch.job import BatchJob, BatchProgress, BatchReport, Item, Outcome, Setup, Wish
 from headstream.batch.patience import may_pass
-from headstream.batch.places import own_folder
+from headstream.batch.places import LocalStorage, own_folder
+from headstream.batch.pool import Event
 from headstream.batch.run import run_batch
+from headstream.batch.sharing import Sharing
 from headstream.cli import main
 from headstream.errors import ModelError, SinkError, UsageError
 from headstream.segment.crops import CropSegmenter
@@ -900,3 +903,56 @@ def test_pictures_of_a_clip_that_breaks_off_are_not_under_the_final_name(tmp_pat
 
 def _noisy(index: int) -> Any:
     return np.random.default_rng(index).integers(0, 255, (120, 160, 3), np.uint8)
+
+
+class Passing:
+    """A pool of one worker for whom the first input fails in a way that may pass, until its last try."""
+
+    workers = 1
+
+    def __init__(self) -> None:
+        self.begun: list[tuple[int, float]] = []
+        self._events: list[Event] = []
+
+    @property
+    def idle(self) -> int:
+        return int(not self._events)
+
+    def grow(self, workers: int) -> None:
+        pass
+
+    def submit(self, item: Item) -> None:
+        self.begun.append((item.number, time.monotonic()))
+        outcome = Outcome(item.input, item.kind, item.place, "done")
+        if item.number == 0:
+            outcome.state, outcome.again = "failed", True
+        self._events = [Event(item.number, fraction=0.5), Event(item.number, outcome)]
+
+    def wait(self, timeout_s: float) -> list[Event]:
+        events, self._events = self._events[:1], self._events[1:]
+        time.sleep(0 if events else timeout_s)
+        return events
+
+    def close(self, *, now: bool = False) -> None:
+        pass
+
+
+def test_what_may_pass_is_tried_again_ever_later_and_the_way_is_told(tmp_path: Path) -> None:
+    told: list[BatchProgress] = []
+    wanted = job(out=tmp_path, tries=3, wait_s=0.02)
+    storage = LocalStorage(str(tmp_path))
+    storage.prepare()
+    pool, sharing = Passing(), Sharing(wanted, storage, {}, 3, told.append)
+    items = [Item(k, f"{k}.jpg", "photo", str(k), Wish(), size=99) for k in range(3)]
+    sharing.refuse([replace(items[2], problem="not there")])
+    sharing.go(items[:2], pool, 1)
+    assert [number for number, _ in pool.begun] == [0, 1, 0, 0]
+    first, second, third = (at for number, at in pool.begun if number == 0)
+    assert second - first >= 0.02
+    assert third - second >= 0.08
+    assert [(now.done, now.failed) for now in told][-1] == (3, 2)
+    fractions = [now.fraction for now in told]
+    assert fractions[0] == pytest.approx(0.5 * 99 / 200)
+    assert fractions[-1] == 1
+    assert [outcome.state for outcome in sharing.ordered(items)] == ["failed", "done", "failed"]
+    assert [outcome.tries for outcome in sharing.ordered(items)] == [1, 1, 1]

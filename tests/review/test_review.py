@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -212,3 +213,50 @@ class TestVideo:
 
     def test_without_it_nothing_is_told(self, head_clip: Path, tmp_path: Path) -> None:
         assert cut_video_file(VideoJob(head_clip, tmp_path / "o.mkv")).doubts is None
+
+
+def jumps_then_lost(settled: frozenset[int] = frozenset()) -> Review:
+    """A matte that jumps in frames 5 and 6, and a head that is away from 9 to 11."""
+    review = Review()
+    review.settled = settled
+    for k in range(20):
+        away = 9 <= k < 12
+        review.add(cutout_of(frame_at(k), None) if away else plain(k, radius=44 if k == 5 else 50))
+    return review
+
+
+def test_of_what_is_joined_the_worst_is_shown() -> None:
+    review = jumps_then_lost()
+    (entry,) = review.entries()
+    assert (entry.first[0], entry.last[0], entry.score) == (5, 11, 1.0)
+    assert 9 <= entry.worst[0] < 12
+    assert entry.reasons == {"unstable": 2, "head_lost": 3}
+    assert review.doubtful == 5
+
+
+def test_what_somebody_has_corrected_is_not_doubted() -> None:
+    review = jumps_then_lost(frozenset({5, 6, 9, 10, 11}))
+    assert (review.doubtful, review.entries()) == (0, [])
+
+
+def test_a_frame_with_two_doubts_is_one_doubtful_frame() -> None:
+    """One head jumps while another is away."""
+    review = Review()
+    for k in range(12):
+        heads = [head_at(90, 120, 40), head_at(230, 120, 40, track_id=2)]
+        mattes = [disc(90, 120, 30 if k == 5 else 40), disc(230, 120, 40)]
+        count = 1 if 4 <= k < 7 else 2
+        review.add(cutout_of(frame_at(k), np.max(mattes[:count], axis=0), *heads[:count]))
+    review.entries()
+    assert review.counts == {"head_lost": 3, "unstable": 2}
+    assert review.doubtful == 3
+
+
+def test_who_stands_at_the_border_is_not_cut_off_by_the_crop() -> None:
+    for x, y in ((0, 120), (SIZE[0], 120), (160, 0), (160, SIZE[1])):
+        tight = head_at(x, y, 50, room=1.2)
+        assert "cropped" not in reasons(cutout_of(frame_at(0), disc(x, y, 50), tight))
+        x0, y0, x1, y1 = tight.crop_px
+        at_edge = replace(tight, crop_px=(max(0, x0), max(0, y0), max(0, x0) + x1 - x0, max(0, y0) + y1 - y0))
+        if x == 0 or y == 0:
+            assert "cropped" not in reasons(cutout_of(frame_at(0), disc(x, y, 50), at_edge))

@@ -7,6 +7,7 @@ import shutil
 import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,11 +19,19 @@ import pytest
 from headstream import doctor
 from headstream.apart import model_files
 from headstream.batch.ledger import model_identity
+from headstream.digest import file_sha256
 from headstream.errors import ModelError, UsageError
 from headstream.segment import onnx
 from headstream.segment.crops import CropSegmenter
 from headstream.segment.load import load_segmenter
-from headstream.segment.registry import find_model, models_dir, read_card, shipped_models
+from headstream.segment.registry import (
+    DEFAULT_FAST_MODEL,
+    DEFAULT_MODEL,
+    find_model,
+    models_dir,
+    read_card,
+    shipped_models,
+)
 from headstream.segment.runtime import load_cuda
 from headstream.types import UInt8Array
 
@@ -289,7 +298,7 @@ def test_damaged_weights_are_noticed(tmp_path: Path) -> None:
         load_segmenter(str(path))
 
 
-def brightness_net(folder: Path, card: Mapping[str, object], *, planes: int = 2) -> Path:
+def brightness_net(folder: Path, card: Mapping[str, object], *, planes: int = 2, batch: str | int = "n") -> Path:
     """Someone's network: NCHW float in, logits of (dark, bright) out, written with nothing but onnx."""
     library = pytest.importorskip("onnx")
     helper, kind = library.helper, library.TensorProto.FLOAT
@@ -298,8 +307,8 @@ def brightness_net(folder: Path, card: Mapping[str, object], *, planes: int = 2)
     graph = helper.make_graph(
         [helper.make_node("Conv", ["x", "w"], ["y"])],
         "brightness",
-        [helper.make_tensor_value_info("x", kind, ["n", 3, 16, 16])],
-        [helper.make_tensor_value_info("y", kind, ["n", planes, 16, 16])],
+        [helper.make_tensor_value_info("x", kind, [batch, 3, 16, 16])],
+        [helper.make_tensor_value_info("y", kind, [batch, planes, 16, 16])],
         [library.numpy_helper.from_array(weights, "w")],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
@@ -423,3 +432,46 @@ def test_several_cards_of_one_file(tmp_path: Path, portrait: UInt8Array) -> None
     assert model_identity(str(card), fast=False) == find_model("lite").sha256
     with pytest.raises(UsageError, match=r"model .*gone\.json: no such file"):
         load_segmenter(tmp_path / "gone.json")
+
+
+def test_a_network_that_takes_so_many_at_a_time_and_no_other_number(tmp_path: Path) -> None:
+    card = {"outputs": ["background", "head"], "activation": "softmax", "mean": [127.5] * 3, "std": [127.5] * 3}
+    network = load_segmenter(str(brightness_net(tmp_path, card, batch=2)))
+    for count in (1, 2, 5):
+        rgb = np.zeros((count, 16, 16, 3), np.uint8)
+        rgb[::2] = 255
+        assert [bool(alpha.mean() > 0.9) for alpha in network.predict(rgb)] == [k % 2 == 0 for k in range(count)]
+
+
+def test_what_is_scaled_down_is_averaged(tmp_path: Path) -> None:
+    card = {"outputs": ["background", "head"], "activation": "softmax", "mean": [127.5] * 3, "std": [127.5] * 3}
+    checks = (np.indices((32, 32)).sum(axis=0) % 2 * 255).astype(np.uint8)
+    alpha = load_segmenter(str(brightness_net(tmp_path, card))).predict(np.dstack([checks] * 3)[None])
+    assert np.abs(alpha - 0.5).max() < 0.02
+
+
+def test_a_network_that_is_very_sure_is_sure(tmp_path: Path) -> None:
+    card = {"outputs": ["background", "head"], "activation": "softmax", "mean": [0] * 3, "std": [0.1] * 3}
+    alpha = load_segmenter(str(brightness_net(tmp_path, card))).predict(np.full((1, 16, 16, 3), 255, np.uint8))
+    assert (alpha == 1).all()
+
+
+def test_rows_and_columns_stay_what_they_are(tmp_path: Path) -> None:
+    card = {"outputs": ["background", "head"], "activation": "softmax", "mean": [127.5] * 3, "std": [127.5] * 3}
+    rgb = np.zeros((1, 16, 16, 3), np.uint8)
+    rgb[:, :4] = 255
+    (alpha,) = load_segmenter(str(brightness_net(tmp_path, card))).predict(rgb)
+    assert (alpha[:4] > 0.9).all()
+    assert (alpha[4:] < 0.1).all()
+
+
+def test_the_same_weights_finished_otherwise_are_others() -> None:
+    card = find_model("default")
+    marks = {replace(card, finish=finish).mark(file_sha256) for finish in ({}, {"gain": 1.0}, {"gain": 2.0})}
+    assert len(marks) == 3
+    assert replace(card, finish={}).mark(file_sha256) == card.sha256
+
+
+def test_photos_and_films_have_each_their_own_default() -> None:
+    assert [find_model("default", fast=fast).name for fast in (False, True)] == [DEFAULT_MODEL, DEFAULT_FAST_MODEL]
+    assert DEFAULT_MODEL != DEFAULT_FAST_MODEL

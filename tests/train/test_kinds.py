@@ -367,3 +367,44 @@ class TestLeaks:
         ramp = np.tile(np.arange(0, 180, dtype=np.uint8)[None, :, None], (80, 1, 3))
         assert difference_hash(ramp).tolist() == [255] * 8
         assert difference_hash(np.ascontiguousarray(ramp[:, ::-1])).tolist() == [0] * 8
+
+
+def test_a_part_is_where_its_file_is_white(hq: Path) -> None:
+    """Scaled by somebody, it has greys along its edge."""
+    path = hq / "CelebAMask-HQ-mask-anno" / "0" / "00007_l_ear.png"
+    grey = np.zeros((SIDE, SIDE), np.uint8)
+    grey[:10, :10], grey[20:30, :10] = 100, 200
+    Image.fromarray(grey).save(path)
+    head = DataSet("celebamask-hq", hq, names=("7",)).load("7").target[::2, ::2, HEAD]
+    assert not head[:10, :10].any()
+    assert head[20:30, :10].all()
+
+
+def test_classes_of_another_size_are_none_between_them(tmp_path: Path) -> None:
+    folders(tmp_path, "images", "labels")
+    Image.new("RGB", (128, 96)).save(tmp_path / "images" / "a.png")
+    label = np.zeros((48, 64), np.uint8)
+    label[:, 32:] = 18  # between it and nothing lie the numbers of a head
+    Image.fromarray(label).save(tmp_path / "labels" / "a.png")
+    target = DataSet("celebamask", tmp_path).load("a").target
+    assert not target[..., [HEAD, HAIR]].any()
+    assert (target[..., BODY] > 0).mean() == pytest.approx(0.5, abs=0.02)
+
+
+def test_large_pictures_come_smaller_also_with_a_teachers_labels(tmp_path: Path) -> None:
+    folders(tmp_path, "images", "hair", "soft")
+    for folder, mode in (("images", "RGB"), ("hair", "L"), ("soft", "RGB")):
+        Image.new(mode, (1000, 500)).save(tmp_path / folder / "a.png")
+    for pseudo in (None, tmp_path / "soft"):
+        picture = DataSet("hair", tmp_path, pseudo=pseudo).load("a")
+        assert picture.rgb.shape[:2] == picture.target.shape[:2] == (320, 640)
+
+
+def test_skin_just_above_the_chins_end_is_not_known(tmp_path: Path) -> None:
+    folders(tmp_path, "images", "labels")
+    Image.new("RGB", (100, 200)).save(tmp_path / "images" / "a.png")
+    Image.fromarray(np.full((200, 100), 2, np.uint8)).save(tmp_path / "labels" / "a.png")
+    (tmp_path / "labels.txt").write_text("null hair skin")
+    picture = DataSet("fullbody", tmp_path, faces={"a": (20.0, 20.0, 80.0, 80.0)}).load("a")
+    told = {y: (int(picture.target[y, 50, HEAD]), int(picture.known[y, 50, HEAD])) for y in (60, 76, 95, 120)}
+    assert told == {60: (255, 255), 76: (0, 0), 95: (0, 0), 120: (0, 255)}

@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -827,3 +828,16 @@ def test_stopped_by_a_signal_it_says_how_to_go_on(sets: Path, config: Path) -> N
     assert said.endswith("saved: the same command goes on from there\nheadstream: interrupted\n")
     assert "Traceback" not in said
     assert load_checkpoint(out / "last.pt")["step"] >= 4
+
+
+def test_the_best_is_kept_and_no_worse_one_after_it(tmp_path: Path) -> None:
+    saved: list[tuple[int, str]] = []
+    run = SimpleNamespace(history=SimpleNamespace(scores={}), best=0.0, best_step=0, step=0)
+    run.save = lambda path: saved.append((run.step, path.name))
+    on: Any = SimpleNamespace(leads=True)
+    keeper = Keeper(tmp_path, run, DEFAULT, on)  # type: ignore[arg-type]
+    for score in (0.5, 0.4, 0.5, 0.6):
+        run.step += 1
+        keeper.keep_if_best(SimpleNamespace(chosen_by=score, as_row=lambda: {}))  # type: ignore[arg-type]
+    assert saved == [(1, "best.pt"), (4, "best.pt")]
+    assert (run.best, run.best_step, run.history.scores) == (0.6, 4, {"step": 4})
