@@ -84,7 +84,7 @@ def test_how_fast_it_goes_is_that_of_this_run(
         progress(1000, 1040)
         progress(1040, 1040)
     err = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", capsys.readouterr().err)
-    assert "20.0 /s" in err
+    assert " 20.0 /s" in err
 
 
 def test_what_an_interrupt_left_behind() -> None:

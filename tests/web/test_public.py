@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import ipaddress
 import ssl
@@ -9,6 +10,7 @@ import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -21,6 +23,7 @@ from headstream.errors import SinkError, UsageError
 from headstream.segment.crops import CropSegmenter
 from headstream.web.address import Address, bound, public_origin
 from headstream.web.app import create_app
+from headstream.web.guard import Guard
 from headstream.web.server import ServerThread
 from headstream.web.wire import HEADER
 from tests.web.conftest import Running
@@ -263,3 +266,23 @@ def test_others_are_given_an_address_that_they_can_open(segmenter: CropSegmenter
 )
 def test_nobody_is_told_of_a_second_address_without_need(address: Address, url: str) -> None:
     assert (address.url, address.lan_url) == (url, "")
+
+
+@pytest.mark.parametrize(("public", "secure"), [("https://studio.example", True), ("http://studio.example", False)])
+def test_the_token_goes_over_encryption_alone_where_there_is_some(public: str, secure: bool) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        raise AssertionError("who brings the token is led on first")
+
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    token = "a-token-of-16-letters"
+    scope = {"type": "http", "method": "GET", "path": "/", "query_string": f"token={token}".encode()}
+    guard = Guard(app, Address("127.0.0.1", 8123, token, public))
+    asyncio.run(guard({**scope, "headers": [(b"host", b"studio.example")]}, None, send))  # type: ignore[arg-type]
+    assert sent[0]["status"] == 200
+    cookie = dict(sent[0]["headers"])[b"set-cookie"].decode().lower()
+    assert ("secure" in cookie) == secure
+    assert "httponly" in cookie

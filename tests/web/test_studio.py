@@ -12,7 +12,7 @@ import struct
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from functools import partial
@@ -38,11 +38,12 @@ from headstream.web.address import bound
 from headstream.web.app import create_app
 from headstream.web.cutting import OwnCamera, PageSession
 from headstream.web.heap import give_back
-from headstream.web.jobs import _Loaded
+from headstream.web.jobs import Jobs, Upload, _Loaded
 from headstream.web.overlay import OverlaySink
 from headstream.web.server import _NO_NEWS, ServerThread
 from headstream.web.settings import Settings, parse_settings
 from headstream.web.stage import Stage
+from headstream.web.uploads import Refused, Uploads
 from headstream.web.wire import HEADER, cutout_message, frame_of
 from tests.media import alpha_of, video_stream
 from tests.waiting import Gate, wait_until
@@ -738,3 +739,44 @@ def test_only_where_it_is_asked_for_the_room_is_shown_with_the_head() -> None:
         shown.append(cut_of(newest(stage))[2])
     assert shown[0] == b""
     assert shown[1][:2] == b"\xff\xd8"
+
+
+def test_one_file_ends_no_other_and_what_was_sent_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cut: list[str] = []
+
+    def tried(jobs: Jobs, upload: Upload, loaded: object) -> None:
+        cut.append(upload.id)
+        if upload.id == "odd":
+            raise RuntimeError("nobody thought of it")
+
+    monkeypatch.setattr(Jobs, "_cut", tried)
+    uploads = {}
+    for name in ("odd", "cancelled", "good"):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "source.jpg").write_text("a picture")
+        uploads[name] = Upload(name, "a.jpg", folder, folder / "source.jpg", folder / "result.png", CutOptions())
+    uploads["cancelled"].cancel.set()
+    jobs = Jobs("default", "cpu")
+    for upload in uploads.values():
+        jobs.add(upload)
+    jobs.close()
+    assert cut == ["odd", "good"]
+    assert (uploads["odd"].state, uploads["odd"].error) == ("failed", "internal error: RuntimeError")
+    assert uploads["good"].state == "done"
+    assert not any(uploads[name].source.exists() for name in cut)
+
+
+def test_what_arrives_cut_off_is_refused_and_nothing_of_it_stays(tmp_path: Path) -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"half"
+
+    uploads = Uploads(tmp_path / "files")
+    try:
+        with pytest.raises(Refused, match=r"a\.jpg arrived cut off: 4 of 8 bytes") as refused:
+            asyncio.run(uploads.receive("a.jpg", ".webm", CutOptions(), pieces(), 8))
+        assert refused.value.status == 400
+        assert uploads.all() == []
+        assert not list((tmp_path / "files").iterdir())
+    finally:
+        uploads.close()
