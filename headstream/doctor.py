@@ -176,10 +176,8 @@ def _torch_devices() -> list[Finding]:
     except (ImportError, OSError):
         return []  # told among the packages
 
-    def convolved(
-        device: str,
-    ) -> object:  # what networks do most; of a card that torch has no kernels for, a copy succeeds
-        there = choose_device(device)
+    def convolved(device: str) -> object:
+        there = choose_device(device)  # a copy alone succeeds on a card that torch has no kernels for
         return torch.nn.Conv2d(3, 4, 3).to(there)(torch.ones(1, 3, 8, 8, device=there)).sum().item()
 
     return [_tried(name, f"torch {torch.__version__}", convolved) for name in ("cuda", "mps")]

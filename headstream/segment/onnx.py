@@ -31,11 +31,8 @@ _GPU_WHEEL = "onnxruntime-gpu[cuda,cudnn]"
 _WHEELS = {"cuda": _GPU_WHEEL, "tensorrt": _GPU_WHEEL, "directml": "onnxruntime-directml"}
 
 _BEHIND = {"tensorrt": ("cuda", "cpu")}  # what runs the operators that a device lacks; behind all others, the CPU
-_ONE_BY_ONE = {
-    "tensorrt",
-    "coreml",
-    "directml",
-}  # that make themselves ready anew, some for minutes, for each size of a batch
+# They make themselves ready anew for each size of a batch, some for minutes.
+_ONE_BY_ONE = {"tensorrt", "coreml", "directml"}
 
 _ROUNDING = 0.02  # of networks in 8 bits or half precision: alpha may be so far past 0 or 1
 _AT_ONCE = {"cuda": 8}  # frames of a file
