@@ -18,6 +18,21 @@ def ending_signals() -> tuple[int, ...]:
 
 
 @contextlib.contextmanager
+def unheard_children() -> Iterator[None]:
+    """Nobody hears meanwhile of processes that end: torch's handler for those that make samples raises wherever it comes, also in
+    what is written because one of them has ended."""
+    number = getattr(signal, "SIGCHLD", None)  # Windows has none
+    if number is None or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(number, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(number, before or signal.SIG_DFL)
+
+
+@contextlib.contextmanager
 def held_interrupts(*, second_waits: bool = False) -> Iterator[list[int]]:
     """SIGINT, SIGHUP and ``ending_signals`` wait until the block has ended, so that it is done whole or not at all; a second one
     does not wait, but that of a closed terminal, which comes twice. second_waits: it does, and all that follow; the block has to

@@ -162,7 +162,7 @@ class FileSource:
 
     def __iter__(self) -> Iterator[Frame]:
         first, step = self.first_pts_s, 1 / self.rate
-        last = ends = first - step
+        last = first - step
         index = begin = 0
         end = sys.maxsize
         pictures: Iterator[Any] = itertools.chain([self._first], self._pictures)
@@ -180,6 +180,7 @@ class FileSource:
             if self._span.key:
                 with self._lock:
                     pictures, index = iter(()) if self._closed else self._film.upon(self._span.ticks), self._span.key
+        ends = last
         for decoded in self._until_closed(pictures):
             if index == end:
                 return

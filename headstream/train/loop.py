@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from headstream.errors import ModelError, SourceError
-from headstream.interrupts import held_interrupts
+from headstream.interrupts import held_interrupts, unheard_children
 from headstream.nets.zoo import as_called
 from headstream.sinks.partial import make_parents
 from headstream.train.config import TrainConfig
@@ -149,7 +149,7 @@ class Trainer:
         if not (self.on.leads and self._whole):
             return ""
         # Where one process ends, torchrun ends the others at once, and it passes Ctrl-C on, which then comes twice.
-        with held_interrupts() if self.on.world > 1 else contextlib.nullcontext():
+        with held_interrupts() if self.on.world > 1 else contextlib.nullcontext(), unheard_children():
             self._keeper.save_last()
         return "; the state is saved"
 

@@ -7,6 +7,7 @@ import errno
 import json
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -225,6 +226,38 @@ def test_a_worker_that_is_gone_while_it_is_waited_for(
     with pytest.raises(ModelError, match="goes on from step 0: set fewer"):
         waiting.run()
     assert load_checkpoint(waiting.out / "last.pt")["step"] == waiting.saved_step == 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such signal")
+def test_a_worker_of_whose_end_is_heard_while_the_state_is_saved(
+    sets: Path,  # noqa: F811
+    config: Path,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its connection is gone at once, and the signal of its end may come later."""
+
+    def as_torch_does(number: int, frame: Any) -> None:
+        raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed.")
+
+    def ended(*arguments: Any, **more: Any) -> Iterator[Any]:
+        raise ConnectionResetError(errno.ECONNRESET, "Connection reset by peer")
+        yield
+
+    def slow(*arguments: Any, **more: Any) -> None:
+        signal.raise_signal(signal.SIGCHLD)
+        save(*arguments, **more)
+
+    save, before = torch.save, signal.signal(signal.SIGCHLD, as_torch_does)
+    try:
+        monkeypatch.setattr("headstream.train.loop.batches", ended)
+        monkeypatch.setattr(torch, "save", slow)
+        run = trainer(sets, config)
+        with pytest.raises(ModelError, match="goes on from step 0: set fewer"):
+            run.run()
+        assert load_checkpoint(run.out / "last.pt")["step"] == 0
+        assert signal.getsignal(signal.SIGCHLD) is as_torch_does
+    finally:
+        signal.signal(signal.SIGCHLD, before)
 
 
 def test_one_cycle_goes_up_and_down() -> None:
