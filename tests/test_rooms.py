@@ -27,6 +27,7 @@ SHARED = {
     "digest",
     "disk",
     "imagefile",
+    "interrupts",
     "letterbox",
     "libraries",
     "regions",

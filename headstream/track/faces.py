@@ -21,6 +21,7 @@ from typing import Any, Literal
 import numpy as np
 
 from headstream.errors import ModelError
+from headstream.interrupts import held_interrupts
 from headstream.libraries import remedy
 from headstream.track.boxes import overlap
 from headstream.turned import quarters_of, turned_box, turned_points
@@ -165,6 +166,11 @@ def _close(task: Any) -> None:
         task._handle = None
 
 
+def _freeable(image: Any) -> Any:
+    """MediaPipe's kind of picture, whose ``__del__`` prints a traceback where Ctrl-C came before it had anything to free."""
+    return type("Image", (image,), {"_image_ptr": None})
+
+
 class FaceDetector:
     """Finds faces in RGB pictures. Not safe to share between threads; a context manager; ``close`` is idempotent."""
 
@@ -179,20 +185,22 @@ class FaceDetector:
                 base_options=BaseOptions(model_asset_buffer=model.read_bytes()), min_detection_confidence=min_score
             )
             try:
-                self._task: Any = vision.FaceDetector.create_from_options(options)
+                with held_interrupts():  # a half-made one is freed with a traceback, too
+                    self._task: Any = vision.FaceDetector.create_from_options(options)
             except OSError as error:  # its native part is loaded only now
                 raise ModelError(remedy(error, "mediapipe")) from error
             except (RuntimeError, ValueError) as error:
                 raise ModelError(f"face detector {model.name} does not load: {error}") from error
             # Also runs when the interpreter goes down, where MediaPipe's own clean-up would print a traceback.
             self._finalizer = weakref.finalize(self, _close, self._task)
+            self._image = _freeable(self._mp.Image)
             self.detect(np.zeros((64, 64, 3), np.uint8))  # the first call builds the graph and prints
 
     def detect(self, rgb: UInt8Array) -> list[Face]:
         """Faces in ``rgb``, (H, W, 3) uint8, best score first. Raises ModelError after ``close``."""
         if not self._finalizer.alive:
             raise ModelError("the face detector is closed; make a new one")
-        image = self._mp.Image(image_format=self._mp.ImageFormat.SRGB, data=np.ascontiguousarray(rgb))
+        image = self._image(image_format=self._mp.ImageFormat.SRGB, data=np.ascontiguousarray(rgb))
         height, width = rgb.shape[:2]
         faces = []
         for found in self._task.detect(image).detections:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import signal
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -155,6 +158,40 @@ def test_a_missing_or_damaged_detector_says_so(tmp_path: Path) -> None:
     (tmp_path / "bad.tflite").write_bytes(b"not a model at all")
     with pytest.raises(ModelError, match="does not load"):
         FaceDetector(tmp_path / "bad.tflite")
+
+
+@pytest.mark.parametrize("during", ["picture", "detector"])
+def test_ctrl_c_while_mediapipe_makes_something_prints_no_traceback(
+    monkeypatch: pytest.MonkeyPatch, during: str
+) -> None:
+    """It comes in the middle of a constructor, and what is half there is freed."""
+    from mediapipe.tasks.python.vision import face_detector
+    from mediapipe.tasks.python.vision.core import image
+
+    lost: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda args: lost.append(args.exc_value))
+    model = models_dir() / MODEL_FILES["short"]
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with FaceDetector(model) as detector, monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            if during == "picture":
+                patch.setattr(
+                    image.mediapipe_c_bindings, "load_raw_library", lambda *_: signal.raise_signal(signal.SIGTERM)
+                )
+                detector.detect(np.zeros((64, 64, 3), np.uint8))
+            else:
+                usual = face_detector.FaceDetector.__init__
+
+                def interrupted(self: object, **arguments: object) -> None:
+                    signal.raise_signal(signal.SIGTERM)
+                    usual(self, **arguments)
+
+                patch.setattr(face_detector.FaceDetector, "__init__", interrupted)
+                FaceDetector(model)
+        gc.collect()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert not lost
 
 
 def test_closing_twice(portrait: UInt8Array) -> None:
