@@ -79,7 +79,7 @@ def examine() -> list[Finding]:
     lacking = ", ".join(row.name for row in required if row.state != "ok")
     if lacking:  # nothing is learnt from trying: OpenCV's second import tells another error than its first
         return [*found, Finding("run", "portrait", "broken", f"not tried without {lacking}")]
-    return found + _devices() + _virtual_camera() + _inference()
+    return found + _devices() + _virtual_camera() + _microphones() + _inference()
 
 
 def _package(name: str, module: str) -> Finding:
@@ -196,6 +196,17 @@ def _virtual_camera() -> list[Finding]:
     from headstream.sinks.vcam import examine as examine_camera
 
     return [Finding("vcam", what, "ok" if well else "missing", note) for what, well, note in examine_camera()]
+
+
+def _microphones() -> list[Finding]:
+    from headstream.capture.microphone import list_microphones
+
+    try:
+        names = list_microphones()
+    except HeadstreamError as error:
+        return [Finding("microphone", "none", "missing", str(error))]
+    rows = [Finding("microphone", name, "ok", "for live --record --microphone") for name in names]
+    return rows or [Finding("microphone", "none", "missing", "the system names none")]
 
 
 def _inference() -> list[Finding]:

@@ -12,8 +12,9 @@ from headstream.apart import check_apart, model_files
 from headstream.capture.cameras import LiveTarget
 from headstream.capture.file import FileSource
 from headstream.capture.live import LiveSource
-from headstream.choice import Heads
+from headstream.capture.microphone import Microphone
 from headstream.errors import SinkError, SourceError, UsageError
+from headstream.keys import Keys
 from headstream.live import Controls, LiveCutter, LiveStatus, Output, describe_line, run_live
 from headstream.lock import locked
 from headstream.pace import Pace
@@ -31,7 +32,6 @@ from headstream.sinks.background import (
 )
 from headstream.sinks.formats import output_format
 from headstream.sinks.growing import growing_name
-from headstream.sinks.photo import save_png
 from headstream.sinks.preview import PreviewWindow
 from headstream.sinks.take import TakeSink
 from headstream.sinks.vcam import ReturningCamera, VirtualCameraSink
@@ -40,7 +40,6 @@ from headstream.takes import check_take
 from headstream.track.finder import FaceFinder
 from headstream.types import Cutout
 
-KEYS = "b background, m mirror, p pause, f freeze, s snapshot, n next head, q quit"
 _CHROMA_GREEN = "#00b140"
 _SIZE_PX, _RATE = (1280, 720), 30.0
 _OWN = {
@@ -58,8 +57,9 @@ class LiveJob:
     size_px, rate: what a webcam is asked for, the screen for the rate; None for what most can. It may answer with another.
     background: as of a video.
     virtual_camera_name: None for the first there is.  overlay_port: of the overlay's page; 0 for
-    any free one.  record: a file; overwrite: whether in place of one that is there.  seconds: stop after that long; None for
-    never.
+    any free one.  record: a file; overwrite: whether in place of one that is there.  microphone: what the recording's sound comes
+    from, a part of its name, or "" for the system's own; None for the sound that a stream brings along, if it does.
+    seconds: stop after that long; None for never.
     every: on which frames the network runs at most, 1 to 3: every one, every second, every third.
     """
 
@@ -74,6 +74,7 @@ class LiveJob:
     overlay_port: int | None = None
     record: Path | None = None
     overwrite: bool = False
+    microphone: str | None = None
     mirror: bool = False
     loop: bool = False
     seconds: float | None = None
@@ -90,6 +91,10 @@ def check_live_job(job: LiveJob) -> None:
         kind = output_format(job.record, transparent=background == "transparent")
         if background != "transparent" and kind.layout != "opaque":
             raise UsageError(f"{job.record}: a background needs an opaque output; name it .mp4")
+        if job.microphone is not None and not kind.streams:
+            raise UsageError(f"{job.record}: {kind.name} has no place for sound; use .mov, .mp4, .webm or .mkv")
+    elif job.microphone is not None:
+        raise UsageError("a microphone is for a recording's sound; name a file to record")
     if not (job.preview or job.virtual_camera or job.record or job.overlay_port is not None):
         raise UsageError("nothing to show it on; choose a preview, a virtual camera, an overlay or a file")
     if not 1 <= job.every <= 3:
@@ -122,8 +127,7 @@ def run_session(
         notice(_opening(source, f"{segmenter.card.name} on {segmenter.device}"))
         if ignored := _ignored(job):
             notice(ignored)
-        if job.record is not None:
-            notice(f"{job.record.name} will have pictures only: record the sound beside it, and join them afterwards")
+        sound = _sound(job, source, stack, notice)
         pace = Pace(1 / float(source.rate), least=job.every)
         heads = HeadCutter(segmenter, finder, job.options)
         cutter = LiveCutter(source, heads, pace=pace, controls=Controls(mirror=job.mirror))
@@ -132,8 +136,8 @@ def run_session(
         if job.record is not None:
             stack.enter_context(locked([job.record]))
         window = stack.enter_context(_window(_backgrounds(job, Checkerboard(), choice))) if job.preview else None
-        outputs = _outputs(job, source, choice, notice)
-        keys = _Keys(cutter, choice, notice)
+        outputs = _outputs(job, source, choice, notice, sound)
+        keys = Keys(cutter, choice, notice)
         started = time.monotonic()
 
         def going_on() -> bool:
@@ -176,6 +180,27 @@ def _ignored(job: LiveJob) -> str:
     return f"{what} asked for {'has' if len(size + rate) == 1 else 'have'} no effect: {_OWN[kind]}" if what else ""
 
 
+def _sound(
+    job: LiveJob, source: LiveSource, stack: ExitStack, notice: Callable[[str], None]
+) -> Microphone | LiveSource | None:
+    """Where the sound of the recording comes from, if it is to have any; told, either way."""
+    if job.record is None:
+        return None
+    if job.microphone is not None:
+        microphone = stack.enter_context(Microphone(job.microphone, notice=notice))
+        notice(f"{job.record.name} will have the sound of {microphone.label}")
+        return microphone
+    kind = output_format(job.record, transparent=parse_background(job.background) == "transparent")
+    if source.layout is not None and kind.streams:
+        notice(f"{job.record.name} will have the sound of the stream")
+        return source
+    advice = ": --microphone records sound" if kind.streams else ""
+    if job.target.kind == "file":
+        advice = "; headstream video keeps a film's sound"
+    notice(f"{job.record.name} will have pictures only{advice}")
+    return None
+
+
 @contextmanager
 def _window(background: Background) -> Iterator[PreviewWindow]:
     with handed_over(background):
@@ -193,7 +218,13 @@ def _backgrounds(job: LiveJob, instead: Background, choice: ShownBackground) -> 
     return SwitchedBackground([asked, *(other for other in others if other is not None)], choice)
 
 
-def _outputs(job: LiveJob, source: LiveSource, choice: ShownBackground, notice: Callable[[str], None]) -> list[Output]:
+def _outputs(
+    job: LiveJob,
+    source: LiveSource,
+    choice: ShownBackground,
+    notice: Callable[[str], None],
+    sound: Microphone | LiveSource | None,
+) -> list[Output]:
     outputs: list[Output] = []
     try:
         if job.virtual_camera:
@@ -209,8 +240,11 @@ def _outputs(job: LiveJob, source: LiveSource, choice: ShownBackground, notice: 
             kind = output_format(job.record, transparent=transparent)
             clip = ClipInfo(source.size_px, source.rate)
             behind = None if transparent else open_background(parse_background(job.background), FileSource)
+            layout = None if sound is None else sound.layout
             with handed_over(behind):
-                take = TakeSink(job.record, kind, clip, background=behind, overwrite=job.overwrite)
+                take = TakeSink(job.record, kind, clip, background=behind, overwrite=job.overwrite, sound=layout)
+            if sound is not None:
+                sound.listen(take.hear)
             outputs.append(Output(str(job.record), take, growing_name(job.record)))
     except BaseException:
         for output in outputs:
@@ -247,45 +281,3 @@ def _virtual_camera(
         )
     notice(f"virtual camera: {sink.device} ({sink.backend}), {size_px[0]}x{size_px[1]} at {float(rate):.4g} frames/s")
     return sink
-
-
-class _Keys:
-    """What the keys of the preview do."""
-
-    def __init__(self, cutter: LiveCutter, choice: ShownBackground, notice: Callable[[str], None]) -> None:
-        self._cutter, self._choice, self._notice = cutter, choice, notice
-        self.shown: Cutout | None = None
-
-    def pressed(self, key: str) -> bool:
-        """Act on a key, "" for none. False ends the session."""
-        controls = self._cutter.controls
-        if key == "b":
-            self._choice.index += 1
-        elif key == "m":
-            controls.mirror = not controls.mirror
-        elif key == "p":
-            controls.paused = not controls.paused
-        elif key == "f":
-            controls.frozen = not controls.frozen
-        elif key == "n":
-            self._next_head()
-        elif key == "s" and self.shown is not None:
-            self._snapshot(self.shown)
-        return key != "q"
-
-    def _next_head(self) -> None:
-        """The largest, then each person in view, then all."""
-        seen: list[Heads] = ["largest", *(head.track_id for head in self._cutter.cutter.people), "all"]
-        now = self._cutter.cutter.options.heads
-        wanted = seen[(seen.index(now) + 1) % len(seen)] if now in seen else "largest"
-        self._cutter.cutter.choose(wanted)
-        self._notice(f"heads: {wanted}")
-
-    def _snapshot(self, cutout: Cutout) -> None:
-        path = Path(time.strftime("headstream-%Y%m%d-%H%M%S.png"))
-        try:
-            save_png(path, cutout.rgba())
-        except SinkError as error:
-            self._notice(str(error))
-        else:
-            self._notice(f"wrote {path}")

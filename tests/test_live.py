@@ -19,6 +19,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 
@@ -30,11 +31,12 @@ from headstream.capture.synthetic import SyntheticCamera
 from headstream.cli import main
 from headstream.colour import planes_from_rgb
 from headstream.errors import SinkError, SourceError, UsageError
+from headstream.keys import Keys
 from headstream.live import Controls, LiveCutter, Output, describe_line, mirrored, run_live
 from headstream.lock import locked
 from headstream.pipeline import CutOptions, HeadCutter
 from headstream.segment.crops import CropSegmenter
-from headstream.session import LiveJob, _ignored, _Keys, check_live_job, run_session
+from headstream.session import LiveJob, _ignored, check_live_job, run_session
 from headstream.sinks.background import ShownBackground, VideoBackground
 from headstream.sinks.encode import ClipInfo
 from headstream.sinks.formats import output_format
@@ -43,8 +45,9 @@ from headstream.sinks.preview import PreviewWindow
 from headstream.sinks.take import TakeSink
 from headstream.track.finder import FaceFinder
 from headstream.types import Colour, Cutout, Float32Array, Frame, Part, Planes, UInt8Array
+from tests.capture.test_live import free_port
 from tests.conftest import moving_portrait
-from tests.media import files_of_at_most, frame_times, heeds_ctrl_c, video_stream
+from tests.media import files_of_at_most, frame_times, heeds_ctrl_c, needs_ffmpeg, video_stream
 from tests.waiting import wait_until
 
 
@@ -342,7 +345,46 @@ def test_a_session_records_what_it_cuts(head_clip: Path, tmp_path: Path) -> None
     assert (stream["codec_name"], stream["width"], stream["height"]) == ("ffv1", 320, 240)
     assert len(frame_times(out)) == status.frames - outputs[0].dropped
     assert lines[0].startswith("head.mp4: 320x240 at 25 frames/s; lite-int8 on cpu")
-    assert lines[1] == "o.mkv will have pictures only: record the sound beside it, and join them afterwards"
+    assert lines[1] == "o.mkv will have pictures only; headstream video keeps a film's sound"
+
+
+@pytest.mark.parametrize("name", ["o.mkv", "o.gif"])
+def test_a_session_records_the_sound_of_a_stream(name: str, head_clip: Path, tmp_path: Path) -> None:
+    needs_ffmpeg()
+    address = f"udp://127.0.0.1:{free_port()}"
+    source = ["-stream_loop", "-1", "-i", str(head_clip), "-f", "lavfi", "-i", "sine=frequency=500:sample_rate=44100"]
+    coded = [
+        "-c:v",
+        "libx264",
+        "-preset",
+        "ultrafast",
+        "-tune",
+        "zerolatency",
+        "-g",
+        "10",
+        "-c:a",
+        "aac",
+        "-f",
+        "mpegts",
+    ]
+    process = subprocess.Popen(["ffmpeg", "-v", "quiet", "-re", *source, *coded, address], stdin=subprocess.DEVNULL)
+    lines: list[str] = []
+    out = tmp_path / name
+    try:
+        target = LiveTarget("network", "stream", address=f"{address}?fifo_size=100000")
+        run_session(LiveJob(target, record=out, seconds=3), notice=lines.append)
+    finally:
+        process.kill()
+        process.wait()
+    if name == "o.gif":
+        assert lines[1] == "o.gif will have pictures only"
+        return
+    assert lines[1] == "o.mkv will have the sound of the stream"
+    with av.open(str(out)) as film:
+        wave = np.concatenate([frame.to_ndarray()[0] for frame in film.decode(audio=0)])
+    loud = np.abs(wave.astype(int)) > 100
+    assert len(wave) / 48000 == pytest.approx(frame_times(out)[-1], abs=0.2)
+    assert loud.mean() > 0.8
 
 
 def test_a_recording_of_a_file_that_breaks_off_is_kept_and_told(
@@ -639,7 +681,7 @@ def test_keys(portrait: UInt8Array, tmp_path: Path, monkeypatch: pytest.MonkeyPa
         people=[SimpleNamespace(track_id=3), SimpleNamespace(track_id=5)], options=CutOptions(), choose=chosen.append
     )
     controls, choice, lines = Controls(), ShownBackground(), list[str]()
-    keys = _Keys(SimpleNamespace(controls=controls, cutter=heads), choice, lines.append)  # type: ignore[arg-type]
+    keys = Keys(SimpleNamespace(controls=controls, cutter=heads), choice, lines.append)  # type: ignore[arg-type]
     for _ in range(5):
         assert keys.pressed("n")
         heads.options = CutOptions(heads=chosen[-1])

@@ -31,6 +31,7 @@ SHARED = {
     "letterbox",
     "libraries",
     "regions",
+    "sound",
     "threads",
     "timing",
     "straight",
@@ -116,6 +117,7 @@ def test_rooms_do_not_know_who_runs_them() -> None:
         ("onnxruntime", "segment/runtime.py"),
         ("PIL.Image", "capture/photo.py"),
         ("pyvirtualcam", "sinks/vcam.py"),
+        ("sounddevice", "capture/microphone.py"),
     ],
 )
 def test_optional_or_heavy_packages_have_one_home(package: str, home: str) -> None:

@@ -22,6 +22,7 @@ from headstream.capture.file import FileSource
 from headstream.capture.opening import reason_of
 from headstream.capture.unpack import Place, frame_from_video, orientation
 from headstream.errors import SourceError
+from headstream.sound import Listener, Sound, SteadyClock
 from headstream.types import Frame
 
 STALL_S = 2  # with nothing sent for this long (packets of a stream, pictures of a webcam), a source counts as lost
@@ -81,7 +82,13 @@ class CameraFeed:
 
 
 class NetworkFeed:
-    """A stream from the network through FFmpeg: RTSP, HTTP (MJPEG, MPEG-TS), UDP and TCP, RTMP, SRT."""
+    """A stream from the network through FFmpeg: RTSP, HTTP (MJPEG, MPEG-TS), UDP and TCP, RTMP, SRT.
+
+    layout: of its sound, "mono" or "stereo" (which stands for more); None where it has none.  listener: gets the sound, timed so
+    that it goes with the pictures; for nobody it is not decoded.
+    """
+
+    listener: Listener | None = None
 
     def __init__(self, address: str, label: str) -> None:
         import av
@@ -99,6 +106,10 @@ class NetworkFeed:
             raise SourceError(f"{label} sends no video")
         self._stream = self._container.streams.video[0]
         self._stream.thread_type = "SLICE"  # whole frames at once would each wait for the next
+        audio = self._container.streams.audio
+        self._sound: Any = audio[0] if audio and audio[0].codec_context is not None else None
+        self.layout = None if self._sound is None else ("mono" if self._sound.codec_context.channels == 1 else "stereo")
+        self._clock = SteadyClock()
         self.rate = believable_rate(self._stream.average_rate or self._stream.guessed_rate)
 
     def pictures(self, stop: threading.Event) -> Iterator[tuple[float, Frame]]:
@@ -106,8 +117,13 @@ class NetworkFeed:
         import av
 
         try:
-            for packet in self._container.demux(self._stream):
+            for packet in self._container.demux([one for one in (self._stream, self._sound) if one is not None]):
+                if stop.is_set():
+                    return
                 try:
+                    if self._sound is not None and packet.stream is self._sound:
+                        self._hear(packet)
+                        continue
                     decoded = packet.decode()
                 except av.error.InvalidDataError:
                     continue  # a packet lost on the way; the picture is whole again with the next key frame
@@ -115,6 +131,8 @@ class NetworkFeed:
                     if stop.is_set():
                         return
                     now = time.perf_counter()
+                    if picture.time is not None:
+                        self._clock.follow(picture.time, now)
                     frame = frame_from_video(picture, orientation(picture), Place())
                     yield now, frame.timed(captured_s=now)
         except av.error.ExitError as error:
@@ -123,6 +141,19 @@ class NetworkFeed:
             raise SourceError(f"{self.label} broke off: {_reason(error)}") from error
         finally:
             self._container.close()
+
+    def _hear(self, packet: Any) -> None:
+        import av
+
+        if self.listener is None or not self._clock.known:
+            return
+        try:
+            frames = packet.decode()
+        except av.error.FFmpegError:  # whatever is wrong with the sound, the pictures go on
+            return
+        for frame in frames:
+            if frame.time is not None:
+                self.listener(Sound(frame, self._clock.at(frame.time)))
 
 
 class PacedFile:

@@ -15,6 +15,7 @@ from headstream.capture.cameras import LiveTarget
 from headstream.capture.feeds import CameraFeed, Feed, NetworkFeed, PacedFile, ScreenFeed
 from headstream.capture.fitting import fitted, pixels_of, read_alike
 from headstream.errors import SourceError
+from headstream.sound import Listener
 from headstream.types import Frame
 
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 8.0
@@ -39,6 +40,7 @@ class LiveSource:
     size and kind of pixels of the first one; what comes in another size is fitted into it, with black around. A file ends
     where it ends, or starts again with ``loop``, also where it breaks off. Can be iterated once; ``close`` is safe to call
     again, from any thread, and ends the iteration within a picture's time or ``STALL_S``.
+    layout: of the sound, "mono" or "stereo", of a stream that brings sound along; else None.
     """
 
     live = True
@@ -56,8 +58,10 @@ class LiveSource:
         self.target, self._asked, self._loop = target, (size_px, rate), loop
         self._notice, self._open = notice, open_
         self._stop = threading.Event()
-        self._feed: Any = open_(target, size_px, rate)
+        self._listener: Listener | None = None
+        self._feed = self._opened()
         self.rate: Fraction = self._feed.rate
+        self.layout: str | None = self._feed.layout if isinstance(self._feed, NetworkFeed) else None
         self._pictures: Generator[tuple[float, Frame], None, None] = self._feed.pictures(self._stop)
         try:
             self._first: tuple[float, Frame] | None = next(self._pictures, None)
@@ -69,6 +73,16 @@ class LiveSource:
         self.size_px = self._given_px = self._first[1].size_px
         self._pixels = pixels_of(self._first[1])
         self.lost = 0
+
+    def listen(self, listener: Listener) -> None:
+        """Give the sound that comes from now on to this one, in the thread that iterates."""
+        self._listener = self._feed.listener = listener
+
+    def _opened(self) -> Any:
+        self._feed = self._open(self.target, *self._asked)
+        if self._listener is not None:
+            self._feed.listener = self._listener
+        return self._feed
 
     def __iter__(self) -> Iterator[Frame]:
         first, self._first = self._first, None
@@ -101,7 +115,7 @@ class LiveSource:
                 if self._stop.is_set() or (is_file and not self._loop):
                     return
                 if is_file:
-                    self._pictures, given = self._open(self.target, *self._asked).pictures(self._stop), 0
+                    self._pictures, given = self._opened().pictures(self._stop), 0
                 else:
                     self._reopen(reason)
         finally:
@@ -113,7 +127,7 @@ class LiveSource:
         since, wait_s = time.monotonic(), _FIRST_WAIT_S
         while not self._stop.wait(wait_s):
             try:
-                again = self._open(self.target, *self._asked).pictures(self._stop)
+                again = self._opened().pictures(self._stop)
                 first = next(again, None)  # a device that opens and gives nothing is not back
             except SourceError:
                 first = None

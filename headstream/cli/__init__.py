@@ -35,6 +35,7 @@ _OF_THE_PLACE = {
     errno.ENAMETOOLONG,
 }
 
+_NAMED_OR_NOT = {"--virtual-camera", "--microphone"}
 _TOGETHER_S = 1.0  # between two signals of one ending
 
 
@@ -113,10 +114,10 @@ def _check_filled(arguments: list[str]) -> None:
 
 
 def _filled(arguments: list[str]) -> list[str]:
-    """``--virtual-camera`` may stand without a name, which typer has no word for."""
+    """``--virtual-camera`` and ``--microphone`` may stand without a name, which typer has no word for."""
     following = [*arguments[1:], "-"]
     return [
-        f"{argument}=" if argument == "--virtual-camera" and after.startswith("-") else argument
+        f"{argument}=" if argument in _NAMED_OR_NOT and after.startswith("-") else argument
         for argument, after in zip(arguments, following, strict=False)
     ]
 

@@ -86,6 +86,13 @@ def live(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="A recording takes the place of the file that has its name.")
     ] = False,
+    microphone: Annotated[
+        str | None,
+        typer.Option(
+            metavar="[NAME]",
+            help="The recording's sound: the system's microphone, or that whose name has NAME in it. Streams bring their own.",
+        ),
+    ] = None,
     mirror: Annotated[bool, typer.Option("--mirror", help="Left and right exchanged, as in a mirror.")] = False,
     loop: Annotated[bool, typer.Option("--loop", help="A file starts again when it ends.")] = False,
     seconds: Annotated[float | None, typer.Option(min=0.1, help="Stop by itself after this long.")] = None,
@@ -97,7 +104,7 @@ def live(
             help="Run the network on every 2nd or 3rd frame at most, for a quiet machine; the matte follows the motion between.",
         ),
     ] = 1,
-    list_: Annotated[bool, typer.Option("--list", help="List the cameras and stop.")] = False,
+    list_: Annotated[bool, typer.Option("--list", help="List the cameras and microphones, and stop.")] = False,
     heads: HeadsOption = "largest",
     part: PartOption = "head",
     hair_color: HairColorOption = None,
@@ -107,11 +114,12 @@ def live(
 ) -> int:
     """Cut the head out of a webcam or stream as it happens. Nothing leaves the machine."""
     from headstream.capture.cameras import list_cameras, parse_target
-    from headstream.session import KEYS, LiveJob, check_live_job, run_session
+    from headstream.keys import KEYS
+    from headstream.session import LiveJob, check_live_job, run_session
     from headstream.sinks.take import TakeSink
 
     if list_:
-        _list(list_cameras(), json)
+        _list(list_cameras(), _microphones(), json)
         return 0
     job = LiveJob(
         target=parse_target(camera),
@@ -124,6 +132,7 @@ def live(
         overlay_port=overlay,
         record=record,
         overwrite=overwrite,
+        microphone=microphone,
         mirror=mirror,
         loop=loop,
         seconds=seconds,
@@ -156,12 +165,29 @@ def live(
     return 0 if status.frames_with_head else 3
 
 
-def _list(cameras: list[Camera], json: bool) -> None:
+def _microphones() -> list[str]:
+    from headstream.capture.microphone import list_microphones
+    from headstream.errors import SourceError
+
+    try:
+        names = list_microphones()
+    except SourceError as error:
+        say(f"headstream: {error}")
+        return []
+    if not names:
+        say("headstream: this system names no microphone")
+    return names
+
+
+def _list(cameras: list[Camera], microphones: list[str], json: bool) -> None:
     if json:
-        emit_json({"cameras": [{"number": found.number, "name": found.name} for found in cameras]})
+        named = [{"number": found.number, "name": found.name} for found in cameras]
+        emit_json({"cameras": named, "microphones": microphones})
         return
     for found in cameras:
         print(f"{found.number}  {found.name}")
+    for name in microphones:
+        print(f"microphone  {name}")
     if not cameras:
         say("headstream: this system names no camera")
 

@@ -114,7 +114,7 @@ class Sound(Route):
             broken = gap_s > max(_LONGEST_GAP_S, self._picture_s() - self._heard_s)
             self.skipped_s = gap_s if broken else Fraction(0)
             if gap_s > _GAP_S and not broken:
-                for silent in _silence(frame, gap_s):
+                for silent in silence(frame, gap_s):
                     yield from self._take(silent)
             yield from self._take(frame)
 
@@ -228,7 +228,7 @@ def _has_bass(layout: Any) -> bool:
     return any(channel.name == "LFE" for channel in layout.channels)
 
 
-def _silence(like: Any, length_s: Fraction) -> Iterator[Any]:
+def silence(like: Any, length_s: Fraction) -> Iterator[Any]:
     """Frames of silence of a frame's format and rate, a few at a time."""
     import av
 

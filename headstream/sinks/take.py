@@ -11,6 +11,7 @@ https://ffmpeg.org/ffmpeg-formats.html#Fragmentation
 from __future__ import annotations
 
 import shutil
+import threading
 import time
 from collections.abc import Iterable
 from dataclasses import replace
@@ -18,15 +19,17 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from headstream.errors import SinkError
+from headstream.errors import SinkError, UsageError
 from headstream.sinks.background import Background
 from headstream.sinks.clipfile import ClipFile, numbered
 from headstream.sinks.encode import ClipInfo, What
 from headstream.sinks.formats import OutputFormat, sequence_place
 from headstream.sinks.growing import GrowingFile, TakeFolder, TakePlace
 from headstream.sinks.partial import PartialFile, PartialFolder, sink_error
+from headstream.sinks.soundtrack import SoundTrack
 from headstream.sinks.video import VideoSink
-from headstream.types import Cutout
+from headstream.sound import Sound
+from headstream.types import Cutout, Frame
 
 # At most so much is held back in memory before it gets to the disk, which costs 150 bytes each time.
 _FRAGMENTS = {"movflags": "+hybrid_fragmented+frag_keyframe+write_colr", "frag_duration": "200000"}  # microseconds
@@ -40,12 +43,14 @@ _BY_CONTAINER = {
 }
 _IN_ORDER = (("bf", "0"),)  # fragments have no edit list, with which a film of B frames would begin at 0
 _SPARE_BYTES, _LOOK_S = 64 * 2**20, 0.5
+_SOUND_WAITS_S = 10.0  # for a picture, in memory
 
 
 class TakeSink(VideoSink):
     """Like ``VideoSink``, but what was written stays whatever happens: an error says how much of it, and where.
 
     overwrite: whether it takes the place of what has its name; else that stays, and so does the recording, beside it.
+    sound: "mono" or "stereo", where ``hear`` will be given some; None for pictures only.
     kept: whether there is a file, or frames, at ``final_path``.
     """
 
@@ -57,8 +62,14 @@ class TakeSink(VideoSink):
         *,
         background: Background | None = None,
         overwrite: bool = False,
+        sound: str | None = None,
     ) -> None:
+        if sound is not None and not kind.streams:
+            raise UsageError(f"{path}: {kind.name} has no place for sound; use .mov, .mp4, .webm or .mkv")
         self._overwrite = overwrite
+        self._track = None if sound is None else SoundTrack(sound)
+        self._writing = threading.RLock()  # a full disk ends it in the middle of a write
+        self._unheard: Exception | None = None
         self._take: TakeFile
         if kind.codec == "libx264":
             kind = replace(kind, options=(*kind.options, *_IN_ORDER))
@@ -67,7 +78,7 @@ class TakeSink(VideoSink):
         self._looked_s = time.monotonic()
 
     def _begun_file(self, kind: OutputFormat, what: What) -> ClipFile:
-        self._take = TakeFile(self.path, kind, self._clip, overwrite=self._overwrite)
+        self._take = TakeFile(self.path, kind, self._clip, overwrite=self._overwrite, track=self._track)
         return self._take
 
     @property
@@ -75,9 +86,33 @@ class TakeSink(VideoSink):
         """Whether there is a recording under its name."""
         return self._take.kept
 
+    def hear(self, sound: Sound) -> None:
+        """Take a piece of sound, on the clock of the pictures' ``captured_s``; it waits for the picture it goes with. From any
+        thread; raises nothing."""
+        if self._track is None or self._failed or self._closed:
+            return
+        self._track.hear(sound)
+        if self._track.waits_s > _SOUND_WAITS_S and self._writing.acquire(
+            blocking=False
+        ):  # no picture comes for a while
+            try:
+                self._take.advance_sound(sound.captured_s)
+            except Exception as error:  # the next picture meets it, too, and is told of
+                self._unheard = error
+            finally:
+                self._writing.release()
+
     def write(self, cutout: Cutout) -> None:
         """Encode one cut-out at its own time."""
+        with self._writing:
+            self._write(cutout)
+
+    def _write(self, cutout: Cutout) -> None:
+        self._take.follow(cutout.frame)
         try:
+            if self._unheard is not None:
+                unheard, self._unheard, self._failed = self._unheard, None, True
+                raise sink_error(self.path, unheard)
             super().write(cutout)
         except SinkError as error:
             try:
@@ -108,10 +143,15 @@ class TakeSink(VideoSink):
 
     def close(self) -> None:
         """Finish the file and give it its name. Safe to call again. Raises SinkError, which tells what was kept."""
-        try:
-            super().close()
-        except SinkError as error:
-            raise self._told(error) from error
+        with self._writing:
+            unheard, self._unheard = self._unheard, None
+            self._failed = self._failed or unheard is not None
+            try:
+                super().close()
+                if unheard is not None:
+                    raise sink_error(self.path, unheard)
+            except SinkError as error:
+                raise self._told(error) from error
 
     def _told(self, error: SinkError) -> SinkError:
         if self._take.kept:
@@ -122,11 +162,15 @@ class TakeSink(VideoSink):
 class TakeFile(ClipFile):
     """A recording in the making. Where it cannot be finished, ``discard`` keeps the beginning that is whole on the disk.
 
-    whole_s: seconds of it.  kept: whether it has its name.
+    whole_s: seconds of it.  kept: whether it has its name.  track: the sound that is to be in it, too.
     """
 
-    def __init__(self, path: Path, kind: OutputFormat, clip: ClipInfo, *, overwrite: bool) -> None:
-        self._overwrite = overwrite
+    def __init__(
+        self, path: Path, kind: OutputFormat, clip: ClipInfo, *, overwrite: bool, track: SoundTrack | None = None
+    ) -> None:
+        self._overwrite, self._track = overwrite, track
+        self._origin: tuple[float, Fraction] | None = None
+        self._sound_s = self._sound_given_s = Fraction(0)
         self._disk: GrowingFile | None = None
         self.whole_s = 0.0
         self._whole_bytes = 0
@@ -159,8 +203,46 @@ class TakeFile(ClipFile):
             if self._disk is None:
                 self.whole_s = float(end_s - self._first_s)
             elif self._disk.end > self._whole_bytes:  # what was given before this one is out of the muxer's hands
-                self._whole_bytes, self.whole_s = self._disk.end, float(self._given_s)
+                self._whole_bytes, self.whole_s = self._disk.end, float(self._out_s())
             self._given_s = max(self._given_s, end_s - self._first_s)
+
+    def follow(self, frame: Frame) -> None:
+        """This picture comes next: the sound goes by the time it was captured at."""
+        if self._origin is None:
+            self._origin = frame.captured_s - float(frame.pts), frame.pts
+
+    def carry(self) -> None:
+        """Add the sound, once the picture's stream is there."""
+        super().carry()
+        if self._track is not None and self._origin is not None:
+            origin_s, first_s = self._origin
+            self._track.begin(self.container, self._kind.container, origin_s=origin_s, first_s=first_s)
+
+    def advance(self, until_s: Fraction) -> None:
+        """Write the sound before second ``until_s``."""
+        super().advance(until_s)
+        if self._track is not None:
+            self._sound_s = max(self._sound_s, until_s)
+            self._mux_sound(self._track.advance(until_s))
+
+    def advance_sound(self, until_s: float) -> None:
+        """Write the sound up to a moment of the clock that captures go by, while there is no picture."""
+        if self._origin is not None:
+            self.advance(Fraction(until_s - self._origin[0]))
+
+    def _mux_sound(self, packets: Iterable[Any]) -> None:
+        for packet in packets:
+            self._sound_given_s = (packet.pts + packet.duration) * packet.time_base
+            self.container.mux(packet)
+
+    def _out_s(self) -> Fraction:
+        """Seconds that the muxer does not hold back: pictures wait there for sound that goes with them."""
+        first_s = self._first_s or Fraction(0)
+        return (
+            self._given_s
+            if self._track is None
+            else max(Fraction(0), min(self._given_s, self._sound_given_s - first_s))
+        )
 
     def _finish(self) -> None:
         super()._finish()
@@ -170,6 +252,8 @@ class TakeFile(ClipFile):
 
     def keep(self, until_s: Fraction | None = None) -> None:
         """Finish the file and give it its name."""
+        if self._track is not None:
+            self._mux_sound(self._track.finish(self._sound_s))
         super().keep(until_s)
         self._ended = self.kept = True
 

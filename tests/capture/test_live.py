@@ -29,6 +29,7 @@ from headstream.capture.synthetic import SyntheticCamera, stamp_of
 from headstream.channel import Producer
 from headstream.colour import planes_from_rgb
 from headstream.errors import SourceError, UsageError
+from headstream.sound import Sound
 from headstream.types import Colour, Frame, UInt8Array
 from tests.media import needs_ffmpeg, pattern, write_video
 from tests.waiting import wait_until
@@ -526,6 +527,111 @@ def test_a_stream_that_is_killed_and_started_again_goes_on(kind: str, tmp_path: 
     finally:
         process.kill()
         process.wait()
+
+
+def film_of_flashes(path: Path, seconds: int) -> Path:
+    """White for the first 0.2 s of each second, with a beep as long."""
+    with av.open(str(path), "w") as film:
+        video = film.add_stream("libx264", rate=25, width=64, height=48, options={"tune": "zerolatency", "g": "10"})
+        audio = film.add_stream("aac", rate=48000, layout="stereo")
+        for k in range(25 * seconds):
+            picture = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 230 if k % 25 < 5 else 40, np.uint8))
+            film.mux(video.encode(picture))
+            at = np.arange(1920) + 1920 * k
+            wave = np.where(at % 48000 < 9600, 0.8 * np.sin(at / 8), 0).astype(np.float32)
+            piece = av.AudioFrame.from_ndarray(np.stack([wave, wave]), format="fltp", layout="stereo")
+            piece.sample_rate, piece.pts, piece.time_base = 48000, 1920 * k, Fraction(1, 48000)
+            film.mux(audio.encode(piece))
+        film.mux([*video.encode(None), *audio.encode(None)])
+    return path
+
+
+def begins(loud: list[tuple[float, bool]]) -> list[float]:
+    """When something begins, of (second, whether it is there)."""
+    return [b[0] for a, b in itertools.pairwise(loud) if b[1] and not a[1]]
+
+
+def test_a_streams_sound_goes_with_its_pictures(tmp_path: Path) -> None:
+    """A real sender in another process, in real time over loopback."""
+    needs_ffmpeg()
+    clip, port = film_of_flashes(tmp_path / "a.mp4", 6), free_port()
+    address = f"tcp://127.0.0.1:{port}"
+    how = ["-c", "copy", "-f", "mpegts", f"{address}?listen=1"]
+    process = subprocess.Popen(["ffmpeg", "-v", "quiet", "-re", "-i", str(clip), *how], stdin=subprocess.DEVNULL)
+    sounds: list[Sound] = []
+    try:
+        source = None
+        for _ in range(100):
+            with suppress(SourceError):
+                source = LiveSource(LiveTarget("network", "stream", address=address))
+                break
+            time.sleep(0.1)
+        assert source is not None
+        assert source.layout == "stereo"
+        source.listen(sounds.append)
+        seen = []
+        for frame in source:
+            seen.append((frame.captured_s, bool(frame.rgb.mean() > 140)))
+            if frame.pts > 3.5:
+                source.close()
+    finally:
+        process.kill()
+        process.wait()
+    heard = [
+        (sound.captured_s + k / 500, bool(np.abs(piece).max() > 0.2))
+        for sound in sounds
+        for k, piece in enumerate(np.array_split(sound.frame.to_ndarray()[0], sound.frame.samples // 96))
+    ]
+    flashes, beeps = begins(seen), begins(heard)
+    assert len(flashes) >= 2
+    late = [min((flash - beep for beep in beeps), key=abs) for flash in flashes]
+    assert -0.06 < min(late) < 0.08  # a picture may come late, but none too early
+
+
+def test_a_stream_without_a_listener_or_without_sound(tmp_path: Path) -> None:
+    """Nothing is decoded for nobody; what is there is all of it."""
+    feed = NetworkFeed(str(film_of_flashes(tmp_path / "a.mkv", 2)), "stream")
+    assert feed.layout == "stereo"
+    shown = len(list(feed.pictures(threading.Event())))  # what FFmpeg looked at before is not shown
+    feed = NetworkFeed(str(tmp_path / "a.mkv"), "stream")
+    sounds: list[Sound] = []
+    feed.listener = sounds.append
+    assert len(list(feed.pictures(threading.Event()))) == shown > 25
+    assert sum(sound.frame.samples for sound in sounds) == pytest.approx(shown * 1920, rel=0.2)
+    silent = NetworkFeed(str(write_video(tmp_path / "b.mkv", [pattern(64, 48, k) for k in range(5)])), "stream")
+    assert silent.layout is None
+
+
+def test_sound_that_cannot_be_decoded_costs_no_picture(tmp_path: Path) -> None:
+    def decode() -> list[Any]:
+        raise av.error.PatchWelcomeError(1, "Not yet implemented in FFmpeg, patches welcome")
+
+    feed = NetworkFeed(str(film_of_flashes(tmp_path / "a.mkv", 1)), "stream")
+    sound, heard = feed._sound, list[Sound]()
+    feed._container.close()
+    picture = av.VideoFrame.from_ndarray(pattern(64, 48, 0), format="rgb24")
+    picture.pts, picture.time_base = 0, Fraction(1, 25)
+    shown = SimpleNamespace(stream=None, decode=lambda: [picture])
+    unheard = SimpleNamespace(stream=sound, decode=decode)
+    feed._container = SimpleNamespace(demux=lambda streams: iter([shown, unheard, shown]), close=lambda: None)
+    feed.listener = heard.append
+    assert len(list(feed.pictures(threading.Event()))) == 2
+    assert not heard
+
+
+def test_a_stream_that_is_back_is_heard_again() -> None:
+    class Heard(FakeFeed):
+        listener: Any = None
+
+    feeds = [Heard([np.full((48, 64, 3), 200, np.uint8)] * 2) for _ in range(3)]
+    source = LiveSource(CAMERA, open_=opening(*feeds))
+    listener: Any = object()
+    source.listen(listener)
+    frames = iter(source)
+    for _ in range(6):
+        next(frames)
+    source.close()
+    assert [feed.listener for feed in feeds] == [listener] * 3
 
 
 def test_the_synthetic_camera_is_punctual_and_stamped() -> None:

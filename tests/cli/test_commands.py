@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from headstream.capture.cameras import Camera
 from headstream.cli import _check_filled, main
 from headstream.cli.console import progress_bar
 from headstream.cli.live import StatusLine
@@ -27,7 +28,8 @@ from headstream.live import LiveStatus, Output
 from headstream.session import LiveJob
 from headstream.types import UInt8Array
 from tests.conftest import moving_portrait
-from tests.media import files_of_at_most, frame_times, heeds_ctrl_c, pattern, video_stream, write_video
+from tests.media import files_of_at_most, frame_times, heeds_ctrl_c, pattern, probe, video_stream, write_video
+from tests.portaudio import TestPortAudio
 
 pytestmark = pytest.mark.usefixtures("answers_kept")
 
@@ -558,6 +560,69 @@ class TestLive:
         captured = capsys.readouterr()
         assert captured.out or "names no camera" in captured.err
 
+    def test_microphones_are_listed_after_them(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.setattr("headstream.capture.cameras.list_cameras", lambda: [Camera(3, "Webcam")])
+        monkeypatch.setitem(sys.modules, "sounddevice", TestPortAudio(("Webcam Mono", 1, 0), ("Line In", 2, 0)))
+        assert run("live", "--list") == 0
+        assert capsys.readouterr().out == "3  Webcam\nmicrophone  Webcam Mono\nmicrophone  Line In\n"
+        monkeypatch.setitem(sys.modules, "sounddevice", TestPortAudio())
+        assert run("live", "--list", "--json") == 0
+        captured = capsys.readouterr()
+        assert json.loads(captured.out) == {"cameras": [{"number": 3, "name": "Webcam"}], "microphones": []}
+        assert captured.err == "headstream: this system names no microphone\n"
+        monkeypatch.setitem(sys.modules, "sounddevice", None)
+        assert run("live", "--list") == 0
+        assert capsys.readouterr().err == "headstream: a microphone needs sounddevice: pip install sounddevice\n"
+
+    @pytest.mark.parametrize("name", ["", "line"])
+    def test_records_with_the_sound_of_a_microphone(
+        self,
+        name: str,
+        head_clip: Path,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        system = TestPortAudio(("Webcam Mono", 1, 0), ("Line In", 2, 0))
+        monkeypatch.setitem(sys.modules, "sounddevice", system)
+        out = tmp_path / "o.mov"
+        arguments = ["--camera", head_clip, "--loop", "--seconds", 3, "--record", out]
+        assert run("live", *arguments, "--microphone", *([name] if name else [])) == 0
+        label = "Line In" if name else "Webcam Mono"
+        assert f"o.mov will have the sound of microphone {label}\n" in capsys.readouterr().err
+        video, audio = probe(out)["streams"]
+        assert (audio["codec_name"], audio["channels"]) == ("pcm_s16le", 2 if name else 1)
+        assert float(audio["duration"]) == pytest.approx(float(video["duration"]), abs=0.05)
+        with av.open(str(out)) as film:
+            wave = np.concatenate([frame.to_ndarray()[0] for frame in film.decode(audio=0)])
+        assert (np.abs(wave.astype(int)) > 100).mean() > 0.8
+        assert not system.open
+
+    @pytest.mark.parametrize(
+        ("arguments", "words"),
+        [
+            (["--preview", "--microphone"], "name a file to record"),
+            (["--record", "o.gif", "--microphone", "--json"], "GIF has no place for sound"),
+            (["--record", "o.mov", "--microphone", "nobody"], "--microphone nobody: is none here; microphones: Mic"),
+        ],
+    )
+    def test_a_microphone_that_cannot_be(
+        self,
+        arguments: list[str],
+        words: str,
+        head_clip: Path,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setitem(sys.modules, "sounddevice", TestPortAudio(("Mic", 1, 0)))
+        assert run("live", "--camera", head_clip, *arguments) == 2
+        assert words in capsys.readouterr().err
+        assert not list(tmp_path.iterdir())
+
 
 class TestOthers:
     def test_version_and_help(self, capsys: pytest.CaptureFixture[str]) -> None:
@@ -692,8 +757,8 @@ class TestOthers:
     ) -> None:
         if not hasattr(signal, name):
             pytest.skip(f"this system has no {name}")
-        if name == "SIGHUP":
-            signal.signal(signal.SIGHUP, signal.SIG_DFL)  # one that was interrupted before ignores it
+        # One that was interrupted before ignores SIGHUP, one that runs in the background SIGINT.
+        signal.signal(getattr(signal, name), signal.default_int_handler if name == "SIGINT" else signal.SIG_DFL)
 
         class Picture:
             def __del__(self) -> None:
