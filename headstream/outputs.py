@@ -152,6 +152,7 @@ def clip_of(source: FileSource) -> ClipInfo:
         start_s=source.start_s,
         timecode=source.timecode,
         top_field_first=source.top_field_first,
+        mastering=source.mastering,
     )
 
 

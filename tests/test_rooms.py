@@ -30,6 +30,7 @@ SHARED = {
     "interrupts",
     "letterbox",
     "libraries",
+    "mastering",
     "regions",
     "sound",
     "threads",

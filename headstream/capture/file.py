@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from headstream.capture.decoding import Decoding
+from headstream.capture.display import mastering_of
 from headstream.capture.ending import ends_early, lacks_its_end, promised_s
 from headstream.capture.fitting import fitted, pixels_of, shaped_alike
 from headstream.capture.marks import Mark, Span, checksum
@@ -61,6 +62,7 @@ class FileSource:
         self.bits = kept_bits(self._first)
         self.interlaced = bool(self._first.interlaced_frame)
         self.hdr = self._colour.transfer_code in HDR_TRANSFERS
+        self.mastering = mastering_of(self._first) if self.hdr else None
         self._coded_size_px = (self._first.width, self._first.height)
         self._aspects: dict[tuple[int, int], Fraction] = {}  # of pixels, by sizes
         self._pixel_aspect(self._first)

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from headstream.errors import UsageError
+from headstream.sinks import matroska, quicktime
 from headstream.sinks.encode import ClipInfo, What
 from headstream.sinks.formats import OutputFormat, is_sequence, names_frames, sequence_place
-from headstream.sinks.matroska import write_old_name, write_shape
 from headstream.sinks.partial import (
     PartialFile,
     PartialFolder,
@@ -23,6 +23,8 @@ from headstream.sinks.partial import (
     sink_error,
 )
 from headstream.sinks.streams import STREAMS, StreamCarrier
+
+_MATROSKA = {"matroska", "webm"}
 
 
 class ClipFile:
@@ -71,6 +73,9 @@ class ClipFile:
     def carry(self) -> None:
         """Add the source's other streams, once the picture's is there."""
         self._begun = True
+        if self._clip.mastering is not None and self._what != "matte" and self._kind.container in _MATROSKA:
+            name, room = matroska.SPARE
+            self.container.metadata[name] = room
         if (self._clip.path is None and self._clip.sound is None) or self._what == "matte":
             return
         if self._kind.streams:
@@ -110,8 +115,9 @@ class ClipFile:
                 self.notes += carrier.notes[said:]
             self._finish()
             if self._kind.codec == "ffv1":
-                write_old_name(self.place.path)
+                matroska.write_old_name(self.place.path)
             self._tell_shape()
+            self._tell_mastering()
         except BaseException:
             self.discard()
             raise
@@ -125,13 +131,27 @@ class ClipFile:
     def _tell_shape(self) -> None:
         """Where pixels are not square, see that the file says so, or else say it here."""
         shape, told = self._clip.sample_aspect_ratio, self._kind.container != "webp"
-        if shape != 1 and self._kind.container in {"matroska", "webm"}:
-            told = write_shape(self.place.path, self._clip.size_px, shape)
+        if shape != 1 and self._kind.container in _MATROSKA:
+            told = matroska.write_shape(self.place.path, self._clip.size_px, shape)
         if shape != 1 and not told:
             width, height = self._clip.size_px
             self.notes.append(
                 f"pixels are not square ({shape.numerator}:{shape.denominator}), which {self._kind.name} cannot tell: "
                 f"show it with {round(width * shape)}x{height}"
+            )
+
+    def _tell_mastering(self) -> None:
+        """Of an HDR film, see that the file says what screen it was made on, or else say here that it does not."""
+        mastering, container, told = self._clip.mastering, self._kind.container, False
+        if mastering is None or self._what == "matte" or not self._kind.streams:
+            return
+        if container in _MATROSKA:
+            told = matroska.write_mastering(self.place.path, mastering)
+        elif container == "mov":
+            told = quicktime.write_mastering(self.place.path, mastering)
+        if not told:
+            self.notes.append(
+                f"HDR: what screen the film was made on (mastering metadata) is not told in {self._kind.name}"
             )
 
     def discard(self) -> None:

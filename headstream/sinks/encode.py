@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from headstream.errors import UsageError
+from headstream.mastering import Mastering
 from headstream.sinks.background import Background, composite
 from headstream.sinks.filters import Fields, Palette
 from headstream.sinks.formats import OutputFormat
@@ -48,6 +49,7 @@ class ClipInfo:
     timecode: of the first frame, as cameras count (HH:MM:SS:FF, drop frame HH:MM:SS;FF); "" where there is none.
     from_picture: nothing else begins before second 0, where the picture does.
     top_field_first: of frames that are two fields each, whether the upper lines are the earlier ones; None for all others.
+    mastering: what an HDR film tells of the screen it was made on.
     """
 
     size_px: tuple[int, int]
@@ -62,6 +64,7 @@ class ClipInfo:
     timecode: str = ""
     from_picture: bool = False
     top_field_first: bool | None = None
+    mastering: Mastering | None = None
 
 
 @dataclass(frozen=True)
