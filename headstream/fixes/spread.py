@@ -15,7 +15,7 @@ from headstream.fixes.read import Film, Fix, read_mask
 from headstream.matte.motion import Motion
 from headstream.matte.trail import Trail
 from headstream.track.cuts import another_shot, thumbnail
-from headstream.types import Cutout, Float32Array, Frame, Head
+from headstream.types import Cutout, Float32Array, Frame, Head, UInt8Array
 from headstream.window import through
 
 _HELD_BYTES = 512 << 20  # pictures held back for a correction that is still to come: 40 frames of 4K, 8 bits
@@ -71,8 +71,20 @@ class _Live:
 
 @dataclass
 class _Held:
+    """masks: of this frame, each with the head it is about: nothing else is drawn over them."""
+
     cutout: Cutout
-    fixed: bool = False  # by a mask: nothing else is drawn over it
+    masks: list[tuple[UInt8Array, Head | None]] = field(default_factory=list)
+
+    def ends(self, fix: Fix) -> bool:
+        """Whether a mask says anew what the head is that a correction is about."""
+        return any(head is None or head.track_id == fix.head for _, head in self.masks)
+
+    def draw(self, cutout: Cutout) -> None:
+        """Another correction has come to it."""
+        for mask, head in self.masks:
+            cutout, _ = by_mask(cutout, mask, head)
+        self.cutout = cutout
 
 
 class _Spreading:
@@ -175,8 +187,9 @@ class _Spreading:
             )
             return
         if fix.mask is not None:
-            now.cutout, correction = by_mask(cutout, read_mask(fix.mask), head)
-            now.fixed = True
+            mask = read_mask(fix.mask)
+            now.cutout, correction = by_mask(cutout, mask, head)
+            now.masks.append((mask, head))
         else:
             assert fix.click is not None
             now.cutout, correction = by_click(cutout, fix.click, head)
@@ -204,10 +217,10 @@ class _Spreading:
         trail = Trail(frame, correction.area_px, correction.weight(), self._motion)
         for held in reversed(self._held):
             weight = fade(float(frame.pts - held.cutout.frame.pts), spread_s)
-            if weight == 0 or held.fixed or trail.trust < _LOST:
+            if weight == 0 or held.ends(fix) or trail.trust < _LOST:
                 return
             trail.step(held.cutout.frame)
-            held.cutout = self._brought(held.cutout, correction, trail, weight)
+            held.draw(self._brought(held.cutout, correction, trail, weight))
 
     def _brought(self, cutout: Cutout, correction: Correction, trail: Trail, weight: float) -> Cutout:
         if weight >= 0.5:

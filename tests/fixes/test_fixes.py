@@ -524,17 +524,37 @@ def test_what_is_no_mistake_in_the_next_frame_stays(tmp_path: Path) -> None:
     assert after[3].alpha[110:130, 240:260].min() > 150
 
 
-def test_a_mask_for_one_head_does_not_keep_that_of_another_from_spreading(tmp_path: Path) -> None:
+@pytest.mark.parametrize("later", [1, 2])
+def test_a_mask_for_one_head_does_not_keep_that_of_another_from_spreading(tmp_path: Path, later: int) -> None:
+    """Neither forward (the other's is the later one) nor back."""
     both, holes = np.maximum(disc(90, 120, 30), disc(230, 120, 30)), []
     for k in range(12):
         alpha = both.copy()
         alpha[112:128, 95:] = np.where(np.arange(95, SIZE[0]) < 200, 0, alpha[112:128, 95:])
         holes.append(cutout_of(frame_at(k), alpha, head_at(90, 120, 30), head_at(230, 120, 30, 2)))
-    one, two = mask_fix(tmp_path, 5, both, head=1), mask_fix(tmp_path, 7, both, 2, head=2)
-    after, _ = fixed(holes, one, two)
+    first, second = mask_fix(tmp_path, 5, both, head=3 - later), mask_fix(tmp_path, 7, both, 2, head=later)
+    one, past = (first, 8) if later == 2 else (second, 4)
+    after, _ = fixed(holes, first, second)
     alone, _ = fixed(holes, one)
-    assert alone[8].alpha[120, 105] > 40
+    assert alone[past].alpha[120, 105] > 40
     assert all((a.alpha[:, :140] == b.alpha[:, :140]).all() for a, b in zip(after, alone, strict=True))
+    other = first if later == 1 else second
+    assert other.head == 2
+    assert (after[5 if later == 1 else 7].alpha[:, 170:] == both[:, 170:]).all()
+
+
+def test_what_a_mask_says_of_one_head_stays_to_the_pixel_whatever_comes_back(tmp_path: Path) -> None:
+    """A correction of another head, whose square has much of this one's in it."""
+    wrong, both = np.maximum(disc(130, 120, 30), disc(200, 120, 30)), np.maximum(disc(130, 120, 34), disc(200, 120, 34))
+    heads = head_at(130, 120, 30), head_at(200, 120, 30, 2)
+    films = [cutout_of(frame_at(k), wrong.copy(), *heads) for k in range(10)]
+    mask = np.maximum(disc(130, 120, 30), disc(200, 120, 20))
+    after, _ = fixed(films, mask_fix(tmp_path, 5, mask, head=2), mask_fix(tmp_path, 7, both, 2, head=1))
+    x0, y0, x1, y1 = heads[1].crop_px
+    assert x0 < 160
+    part = np.s_[max(0, y0) : y1, x0:x1]
+    assert (after[5].alpha[part] == mask[part]).all()
+    assert (after[5].alpha[:, :x0] != films[5].alpha[:, :x0]).any()
 
 
 def test_who_takes_away_a_hat_like_the_face_keeps_the_face() -> None:
