@@ -597,7 +597,7 @@ class TestLive:
         assert float(audio["duration"]) == pytest.approx(float(video["duration"]), abs=0.05)
         with av.open(str(out)) as film:
             wave = np.concatenate([frame.to_ndarray()[0] for frame in film.decode(audio=0)])
-        assert (np.abs(wave.astype(int)) > 100).mean() > 0.8
+        assert (np.abs(wave.astype(int)) > 100).mean() > 0.4
         assert not system.open
 
     @pytest.mark.parametrize(
