@@ -13,18 +13,20 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import nullcontext, suppress
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import av
+import cv2
 import numpy as np
 import pytest
 
 from headstream.capture.cameras import LiveTarget, list_cameras, parse_target
 from headstream.capture.feeds import CameraFeed, NetworkFeed, PacedFile, believable_rate
-from headstream.capture.live import LiveSource
+from headstream.capture.live import LiveSource, open_feed
 from headstream.capture.synthetic import SyntheticCamera, stamp_of
 from headstream.channel import Producer
 from headstream.colour import planes_from_rgb
@@ -101,9 +103,26 @@ def test_passwords_are_not_shown(address: str, label: str) -> None:
     assert f"x{label}" in str(refused.value)
 
 
-def test_a_file_is_a_source_too(tmp_path: Path) -> None:
-    path = write_video(tmp_path / "a.mp4", [pattern(64, 48, 0)])
-    assert parse_target(str(path)) == LiveTarget("file", "a.mp4", address=str(path))
+@pytest.mark.parametrize("name", ["a.mp4", "screening.mp4"])
+def test_a_file_is_a_source_too(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_video(tmp_path / name, [pattern(64, 48, 0)])
+    assert parse_target(str(path)) == LiveTarget("file", name, address=str(path))
+    monkeypatch.chdir(tmp_path)
+    assert parse_target(name) == LiveTarget("file", name, address=name)
+
+
+@pytest.mark.parametrize(
+    ("text", "region"),
+    [("screen", None), ("screen:-1920,-7,32,33", (-1920, -7, 32, 33))],  # one to the left of the first
+)
+def test_parts_of_the_screen(text: str, region: tuple[int, int, int, int] | None) -> None:
+    assert parse_target(text) == LiveTarget("screen", "screen", region=region)
+
+
+@pytest.mark.parametrize("text", ["screen:0,0,31,480", "screen:0,0,640,31", "screen:1,2", "screen:"])
+def test_parts_of_the_screen_that_cannot_be(text: str) -> None:
+    with pytest.raises(UsageError, match="screen:X,Y,WIDTH,HEIGHT, at least 32 each way"):
+        parse_target(text)
 
 
 def devices(monkeypatch: pytest.MonkeyPatch, system: str, *found: tuple[str, str, list[str]]) -> None:
@@ -145,6 +164,28 @@ def test_on_windows_what_is_listed_without_a_kind_counts(monkeypatch: pytest.Mon
     assert parse_target("webcam") == LiveTarget("camera", "Webcam", 1)
 
 
+def test_where_cameras_cannot_be_listed_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(kind: str) -> None:
+        raise av.error.UndefinedError(1, "Function not implemented")
+
+    monkeypatch.setattr(av, "enumerate_input_devices", refused)
+    for system, words in (
+        ("linux", "the system does not list its cameras"),
+        ("freebsd", "cannot be listed on freebsd"),
+    ):
+        monkeypatch.setattr("sys.platform", system)
+        with pytest.raises(SourceError, match=f"{words}.*: --camera 0"):
+            parse_target("webcam")
+        assert parse_target("0").camera == 0
+
+
+def test_a_camera_that_cannot_be_asked_counts_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another program may have it; nor has each a name."""
+    devices(monkeypatch, "linux", ("/dev/video99", "", []))
+    monkeypatch.setitem(sys.modules, "fcntl", SimpleNamespace())
+    assert [(c.number, c.name) for c in list_cameras()] == [(99, "/dev/video99")]
+
+
 @pytest.mark.parametrize("count", [1, 2])
 def test_on_macos_screens_are_no_cameras_and_several_are_doubted(
     count: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
@@ -169,6 +210,55 @@ def test_on_macos_a_camera_that_does_not_open_may_have_to_be_allowed(
     with pytest.raises(SourceError, match="cannot be opened") as refused:
         CameraFeed(str(tmp_path / "none.mp4"))
     assert ("Privacy & Security > Camera, and run this again" in str(refused.value)) == told
+
+
+class FakeCapture:
+    """A webcam as OpenCV gives it: what was asked of it, and whether it is free again."""
+
+    def __init__(self, number: int, backend: int) -> None:
+        self.number, self.backend, self.asked, self.released = number, backend, dict[int, float](), False
+
+    def isOpened(self) -> bool:
+        return True
+
+    def set(self, what: int, value: float) -> None:
+        self.asked[what] = value
+
+    def get(self, what: int) -> float:
+        return 0.0
+
+    def read(self) -> tuple[bool, Any]:
+        return True, pattern(64, 48, 0)
+
+    def release(self) -> None:
+        self.released = True
+
+
+@pytest.mark.parametrize(
+    ("system", "backend"), [("linux", cv2.CAP_V4L2), ("darwin", cv2.CAP_AVFOUNDATION), ("win32", cv2.CAP_DSHOW)]
+)
+def test_a_webcam_is_asked_for_what_was_wanted_and_let_go_of(
+    system: str, backend: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.platform", system)
+    monkeypatch.setattr(cv2, "VideoCapture", FakeCapture)
+    feed: Any = open_feed(LiveTarget("camera", "camera 3", 3), (1280, 720), 60.0)
+    camera = feed._capture
+    assert (camera.number, camera.backend, feed.rate) == (3, backend, 60)
+    assert list(camera.asked.items()) == [
+        (cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*"MJPG")),  # before the size: it decides which there are
+        (cv2.CAP_PROP_FRAME_WIDTH, 1280),
+        (cv2.CAP_PROP_FRAME_HEIGHT, 720),
+        (cv2.CAP_PROP_FPS, 60.0),
+        (cv2.CAP_PROP_BUFFERSIZE, 1),
+    ]
+    pictures = feed.pictures(threading.Event())
+    next(pictures)
+    assert not camera.released
+    pictures.close()
+    assert camera.released
+    feed = open_feed(LiveTarget("camera", "camera 3", 3), None, None)
+    assert feed._capture.asked.keys() == {cv2.CAP_PROP_BUFFERSIZE}
 
 
 def test_opencv_pictures_arrive_as_frames(tmp_path: Path) -> None:
@@ -271,6 +361,22 @@ def test_the_first_opening_must_succeed() -> None:
         LiveSource(CAMERA, open_=opening(FakeFeed([], then=None)))
 
 
+def test_it_is_looked_for_ever_more_seldom_but_never_for_long() -> None:
+    class Stop(threading.Event):
+        waited: ClassVar[list[float | None]] = []
+
+        def wait(self, timeout: float | None = None) -> bool:
+            self.waited.append(timeout)
+            if len(self.waited) == 7:
+                self.set()
+            return self.is_set()
+
+    source = LiveSource(CAMERA, open_=opening(FakeFeed([np.zeros((48, 64, 3), np.uint8)])))
+    source._stop = Stop()
+    assert len(list(source)) == 1
+    assert Stop.waited == [0.5, 1, 2, 4, 8, 8, 8]
+
+
 def test_stopping_does_not_wait_for_its_return() -> None:
     source = LiveSource(CAMERA, open_=opening(FakeFeed([np.zeros((48, 64, 3), np.uint8)])))
     with Producer(source, name="headstream-test", on_stop=source.close) as frames:
@@ -279,6 +385,33 @@ def test_stopping_does_not_wait_for_its_return() -> None:
     source.close()  # leaving the block would have waited for the camera for ever
     source.close()
     assert source.lost == 1
+
+
+def test_times_count_from_the_first_picture() -> None:
+    bright = [np.full((48, 64, 3), 200, np.uint8)] * 3
+    source = LiveSource(CAMERA, open_=opening(FakeFeed(bright, times=[500.0, 500.04, 500.2])))
+    times = [float(frame.pts) for frame in itertools.islice(source, 3)]
+    assert times == pytest.approx([0.0, 0.04, 0.2])
+
+
+def test_closed_while_a_picture_is_waited_for() -> None:
+    """Whoever closes does not meddle with what another thread is reading."""
+    reads = threading.Event()
+
+    class Waiting(FakeFeed):
+        def pictures(self, stop: threading.Event) -> Iterator[tuple[float, Frame]]:
+            yield from super().pictures(stop)
+            reads.set()
+            stop.wait(60)
+
+    source = LiveSource(CAMERA, open_=opening(Waiting([np.full((48, 64, 3), 200, np.uint8)], then=None)))
+    taken: list[Frame] = []
+    reader = threading.Thread(target=lambda: taken.extend(source))
+    reader.start()
+    assert reads.wait(60)
+    source.close()
+    reader.join(60)
+    assert (len(taken), reader.is_alive()) == (1, False)
 
 
 def test_closed_before_anyone_began() -> None:
@@ -390,16 +523,22 @@ def test_pictures_milliseconds_apart_have_times_of_their_own(tmp_path: Path, mon
 def test_a_file_that_breaks_off_starts_again_and_it_is_told_once() -> None:
     bright = [np.full((48, 64, 3), 200, np.uint8)] * 3
     lines: list[str] = []
-    feeds = [FakeFeed(bright, then="a.mp4: is cut off") for _ in range(3)]
+    feeds = [FakeFeed(bright[:count], then="a.mp4: is cut off") for count in (1, 3, 3)]
     nothing = FakeFeed([], then="a.mp4: is gone")  # this would go on for ever
     source = LiveSource(
         LiveTarget("file", "a.mp4"), loop=True, notice=lines.append, open_=opening(*feeds, nothing, *feeds)
     )
     frames = iter(source)
-    assert [next(frames).index for _ in range(9)] == list(range(9))
+    assert [next(frames).index for _ in range(7)] == list(range(7))
     with pytest.raises(SourceError, match="is gone"):
         next(frames)
     assert lines == ["a.mp4: is cut off; starting again"]
+
+
+def test_a_file_ends_where_it_ends() -> None:
+    bright = [np.full((48, 64, 3), 200, np.uint8)] * 3
+    feeds = FakeFeed(bright, then=None), FakeFeed(bright, then=None)
+    assert len(list(LiveSource(LiveTarget("file", "a.mp4"), open_=opening(*feeds)))) == 3
 
 
 def test_a_file_of_one_picture_goes_round_no_faster_than_its_rate(tmp_path: Path) -> None:
@@ -469,8 +608,6 @@ def test_without_a_screen_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
         pytest.skip("the other systems always have one")
     with pytest.raises(SourceError, match="the screen cannot be read"):
         LiveSource(parse_target("screen"))
-    with pytest.raises(UsageError, match="screen:X,Y,WIDTH,HEIGHT"):
-        parse_target("screen:1,2")
 
 
 PUSHES = {
@@ -658,6 +795,37 @@ def test_each_black_spell_is_told_again() -> None:
     assert sum("black pictures" in line for line in lines) == 2
 
 
+DIM = np.tile(np.repeat(np.array([[4], [24]], np.uint8), 16, axis=0), (2, 64))[..., None].repeat(3, axis=2)
+
+
+@pytest.mark.parametrize(
+    ("rgb", "deep", "seconds", "told"),
+    [
+        (np.full((64, 64, 3), 3, np.uint8), False, 2.5, True),
+        (np.full((64, 64, 3), 3, np.uint8), False, 1.5, False),  # a cut, or a closed hand
+        (np.full((64, 64, 3), 200, np.uint8), False, 2.5, False),  # a wall
+        (DIM, False, 2.5, False),  # a dark room, in which something is seen
+        (np.full((64, 64, 3), 0, np.uint8), True, 2.5, True),
+        (np.full((64, 64, 3), 200, np.uint8), True, 2.5, False),
+        (DIM, True, 2.5, False),
+    ],
+)
+def test_what_counts_as_black(rgb: UInt8Array, deep: bool, seconds: float, told: bool) -> None:
+    class Deep(FakeFeed):
+        def pictures(self, stop: threading.Event) -> Iterator[tuple[float, Frame]]:
+            for now, frame in super().pictures(stop):
+                planes = planes_from_rgb(frame.rgb, Colour(), sub=(2, 2))
+                high = {name: getattr(planes, name).astype(np.uint16) << 2 for name in "yuv"}
+                yield now, (Frame(planes=replace(planes, bits=10, **high)) if deep else frame)
+
+    times = [k * 0.5 for k in range(int(seconds * 2) + 1)]
+    lines: list[str] = []
+    feed = Deep([rgb] * len(times), times=times, then=None)
+    frames = list(LiveSource(LiveTarget("file", "it"), notice=lines.append, open_=opening(feed)))
+    assert len(frames) == len(times)
+    assert ["black pictures" in line for line in lines] == [True] * told
+
+
 def test_a_grey_camera_gives_grey_pictures(tmp_path: Path) -> None:
     """Some drivers give one channel alone."""
     feed = CameraFeed(str(write_video(tmp_path / "a.mp4", [pattern(64, 48, 0)])))
@@ -677,5 +845,45 @@ def test_a_packet_lost_on_the_way_costs_no_more_than_itself(tmp_path: Path) -> N
     feed = NetworkFeed(str(write_video(tmp_path / "a.mkv", [pattern(64, 48, 0)])), "stream")
     feed._container.close()
     packets = [SimpleNamespace(decode=lambda good=good: decode(good)) for good in (True, False, True)]
-    feed._container = SimpleNamespace(demux=lambda stream: iter(packets), close=lambda: None)
+    closed: list[bool] = []
+    feed._container = SimpleNamespace(demux=lambda stream: iter(packets), close=lambda: closed.append(True))
     assert len(list(feed.pictures(threading.Event()))) == 2
+    assert closed == [True]
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (av.error.ExitError(1, "Immediate exit requested"), "stream has sent nothing for 2 s"),
+        (av.error.ConnectionResetError(1, "Connection reset by peer"), "stream broke off: .*[Cc]onnection reset"),
+        (
+            av.error.InvalidDataError(1, "Invalid data found when processing input"),
+            "stream broke off: .*[Ii]nvalid data",
+        ),
+    ],
+)
+def test_why_a_stream_is_lost(error: Exception, words: str, tmp_path: Path) -> None:
+    def demux(streams: Any) -> Iterator[Any]:
+        yield SimpleNamespace(decode=lambda: [av.VideoFrame.from_ndarray(pattern(64, 48, 0), format="rgb24")])
+        raise error
+
+    feed = NetworkFeed(str(write_video(tmp_path / "a.mkv", [pattern(64, 48, 0)])), "stream")
+    feed._container.close()
+    closed: list[bool] = []
+    feed._container = SimpleNamespace(demux=demux, close=lambda: closed.append(True))
+    pictures = iter(feed.pictures(threading.Event()))
+    next(pictures)
+    with pytest.raises(SourceError, match=words):
+        next(pictures)
+    assert closed == [True]
+
+
+def test_a_stream_of_sound_alone_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "a.mkv"
+    with av.open(str(path), "w") as film:
+        audio = film.add_stream("pcm_s16le", rate=48000, layout="mono")
+        piece = av.AudioFrame.from_ndarray(np.zeros((1, 4800), np.int16), format="s16", layout="mono")
+        piece.sample_rate = 48000
+        film.mux([*audio.encode(piece), *audio.encode(None)])
+    with pytest.raises(SourceError, match="stream sends no video"):
+        NetworkFeed(str(path), "stream")
