@@ -32,7 +32,7 @@ from headstream.cli import main
 from headstream.colour import planes_from_rgb
 from headstream.errors import SinkError, SourceError, UsageError
 from headstream.keys import Keys
-from headstream.live import Controls, LiveCutter, Output, describe_line, mirrored, run_live
+from headstream.live import Controls, LiveCutter, LiveStatus, Output, describe_line, mirrored, run_live
 from headstream.lock import locked
 from headstream.pipeline import CutOptions, HeadCutter
 from headstream.segment.crops import CropSegmenter
@@ -128,11 +128,11 @@ def test_a_slow_network_runs_less_often_and_latency_does_not_grow(
             slow.extra_s = 0.0
         slow.cut.release()
     assert everys[0] == 1
-    assert everys[24] == 2
+    assert everys[10:25] == [2] * 15
     assert everys[-1] == 1  # and it recovers by itself
     assert slow.calls < len(heads) == 45
     assert all(heads[2:])
-    assert max(latencies[1:]) < 0.2  # a newcomer is looked at twice
+    assert 0.115 < max(latencies[1:]) < 0.2  # a newcomer is looked at twice, and a frame waits for its turn
     assert latencies[-1] == pytest.approx(0.0)
 
 
@@ -234,17 +234,15 @@ def test_a_source_that_fails_for_good_says_so_and_outputs_are_closed(
 def test_a_mirror_is_a_mirror(portrait: UInt8Array, planes: bool) -> None:
     alpha = np.zeros((512, 512), np.uint8)
     alpha[:, :100] = 9
-    frame = (
-        Frame(planes=planes_from_rgb(portrait, Colour(), sub=(2, 2)), index=3, pts=Fraction(1, 2))
-        if planes
-        else Frame(portrait, index=3, pts=Fraction(1, 2), alpha=alpha)
-    )
-    turned = mirrored(frame)
+    lasts = Fraction(1, 4)
+    more: dict[str, Any] = {"alpha": alpha, "duration_s": lasts, "index": 3, "pts": Fraction(1, 2), "captured_s": 7.5}
+    frame = Frame(planes=planes_from_rgb(portrait, Colour(), sub=(2, 2)), **more) if planes else Frame(portrait, **more)
+    turned = Controls(mirror=True).before(frame)
     assert np.abs(turned.rgb[:, ::-1].astype(int) - frame.rgb).mean() < 1
-    assert (turned.index, turned.pts) == (3, Fraction(1, 2))
-    if not planes:
-        assert turned.alpha is not None
-        assert turned.alpha[0, -1] == 9
+    assert (turned.index, turned.pts, turned.captured_s, turned.duration_s) == (3, Fraction(1, 2), 7.5, lasts)
+    assert turned.alpha is not None
+    assert turned.alpha[0, -1] == 9
+    assert Controls().before(frame) is frame
 
 
 def controlled(change: Callable[[Controls], None], cutout: Cutout, last: Cutout | None) -> Cutout:
@@ -313,14 +311,112 @@ def test_it_can_be_stopped_from_another_thread(
 
 
 def test_pause_shows_nobody_and_freeze_shows_nothing_new(portrait: UInt8Array) -> None:
-    cutout = Cutout(Frame(portrait, index=9, pts=Fraction(3)), (), (0, 0, 4, 4), np.full((4, 4), 255, np.uint8))
+    now = Frame(portrait, index=9, pts=Fraction(3), captured_s=4.5)
+    cutout = Cutout(now, (), (0, 0, 4, 4), np.full((4, 4), 255, np.uint8))
     last = Cutout(Frame(portrait))
     frozen = controlled(lambda c: setattr(c, "frozen", True), cutout, last)
     assert frozen.alpha is last.alpha or not frozen.alpha.any()
-    assert (frozen.frame.pts, frozen.frame.index) == (cutout.frame.pts, cutout.frame.index)  # a recording goes on
+    # A recording goes on, and its sound with it.
+    assert (frozen.frame.index, frozen.frame.pts, frozen.frame.captured_s) == (9, Fraction(3), 4.5)
     assert controlled(lambda c: setattr(c, "frozen", True), cutout, None) is cutout
-    assert not controlled(lambda c: setattr(c, "paused", True), cutout, last).alpha.any()
+    paused = controlled(lambda c: setattr(c, "paused", True), cutout, last)
+    assert not paused.alpha.any()
+    assert paused.frame is cutout.frame
     assert controlled(lambda c: None, cutout, last) is cutout
+
+
+def test_how_fast_it_is_of_late() -> None:
+    status = LiveStatus()
+    assert (status.fps, status.latency_ms) == (0.0, 0.0)
+    status.times_s.extend([5.0, 5.0])
+    assert status.fps == 0.0
+    status.times_s.extend([5.1, 5.25])
+    status.latencies_s.extend([0.5, 0.02, 0.03])
+    assert status.fps == pytest.approx(12.0)
+    assert status.latency_ms == pytest.approx(30.0)
+
+
+def test_frames_that_come_meanwhile_are_left_out_but_the_newest(
+    pictures: list[Planes], segmenter: CropSegmenter, finder: FaceFinder
+) -> None:
+    begun, given = threading.Event(), threading.Event()
+
+    class Busy(Broken):
+        """Gives three more while the first is cut."""
+
+        def __iter__(self) -> Iterator[Frame]:
+            for index in range(4):
+                yield Frame(planes=self.pictures[index], index=index, captured_s=time.perf_counter())
+                if index == 0:
+                    assert begun.wait(60)
+            given.set()
+
+    class Waits:
+        side = segmenter.side
+
+        def predict(self, rgb: UInt8Array, part: Part = "head") -> Float32Array:
+            begun.set()
+            assert given.wait(60)
+            return segmenter.predict(rgb, part)
+
+    cutter = LiveCutter(Busy(pictures), HeadCutter(Waits(), finder))
+    seen = [(cutout.frame.index, status.dropped) for cutout, status in cutter]
+    assert seen == [(0, 2), (3, 2)]
+    assert cutter.status.frames == 2
+
+
+def test_what_is_frozen_or_paused_is_shown_so_in_the_window_too(
+    pictures: list[Planes], segmenter: CropSegmenter, finder: FaceFinder
+) -> None:
+    source = Simulation(pictures, segmenter, 0.01, frames=7)
+    source.now_s = 100.0
+    cutter, shown = LiveCutter(source, HeadCutter(segmenter, finder), clock=source.clock), list[Cutout]()
+
+    def each(cutout: Cutout, status: LiveStatus) -> bool:
+        shown.append(cutout)
+        cutter.controls.frozen = 2 <= len(shown) < 4
+        cutter.controls.paused = len(shown) == 5
+        source.cut.release()
+        return True
+
+    status = run_live(cutter, [], each=each)
+    assert [cutout.frame.index for cutout in shown] == list(range(1000, 1007))
+    same = [cutout.frame.planes is shown[1].frame.planes for cutout in shown]
+    assert same == [index in {1, 2, 3} for index in range(7)]
+    assert [bool(cutout.alpha.any()) for cutout in shown] == [index != 5 for index in range(7)]
+    assert status.seconds == pytest.approx(0.6)
+
+
+def test_how_often_the_network_runs_is_told_where_that_is_seldom() -> None:
+    ends = [describe_line(LiveStatus(every=every)).rpartition("no head")[2] for every in (1, 2, 3)]
+    assert ends == ["", "  network on every 2nd frame", "  network on every 3rd frame"]
+
+
+def test_a_reason_names_the_output_once() -> None:
+    output = Output("o.mov", CountingSink())
+    output.error = SinkError("o.mov: the disk is full")
+    assert output.reason == "the disk is full"
+    output.leave()
+    assert output.reason == "the disk is full"  # why it takes long
+    output.close()
+
+
+def test_a_slow_output_holds_up_nobody(portrait: UInt8Array) -> None:
+    may_go_on = threading.Event()
+
+    class Slow(CountingSink):
+        def write(self, cutout: Cutout) -> None:
+            assert may_go_on.wait(60)
+            super().write(cutout)
+
+    slow = Output("slow", Slow())
+    for _ in range(10):
+        slow.write(Cutout(Frame(portrait)))
+    may_go_on.set()
+    slow.close()
+    assert isinstance(slow.sink, CountingSink)
+    assert slow.error is None
+    assert slow.dropped == 10 - slow.sink.frames >= 7
 
 
 def test_what_cannot_be_is_refused_before_a_camera_is_opened(tmp_path: Path) -> None:
