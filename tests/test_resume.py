@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import json
 import os
@@ -16,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import MagicMock
 
@@ -23,18 +25,18 @@ import cv2
 import numpy as np
 import pytest
 
-from headstream import journal
+from headstream import journal, lock
 from headstream.capture.file import FileSource
 from headstream.errors import SinkError, SourceError
 from headstream.journal import difference, fingerprint, identity_of
 from headstream.lock import locked
 from headstream.outputs import DirectCut
 from headstream.pipeline import CutOptions, HeadCutter
-from headstream.resume import LongCut
+from headstream.resume import LongCut, Tally
 from headstream.segment.crops import CropSegmenter
 from headstream.sinks.clipfile import ClipFile
 from headstream.track.finder import FaceFinder
-from headstream.types import Frame, UInt8Array
+from headstream.types import Cutout, Frame, UInt8Array
 from headstream.video import Tools, VideoJob, VideoReport, cut_video_file
 from tests.conftest import moving_portrait
 from tests.media import alpha_of, frame_times, pattern, probe, video_stream, write_video
@@ -124,6 +126,43 @@ class TestFailures:
         cut(film, tmp_path / "o.mkv")
         assert [p.name for p in tmp_path.iterdir()] == ["o.mkv"]
 
+    def test_who_has_a_lock_is_told_whatever_was_in_it_before(self, tmp_path: Path) -> None:
+        (tmp_path / ".o.mkv.lock").write_text("12345678901234\n")
+        with locked([tmp_path / "o.mkv"]), pytest.raises(SinkError) as refused, locked([tmp_path / "o.mkv"]):
+            pass
+        assert f": process {os.getpid()} is making it at this moment" in str(refused.value)
+
+    @pytest.mark.skipif(sys.platform == "win32", reason="there nobody removes an open file")
+    def test_a_lock_whose_last_holder_has_just_removed_it_is_made_anew(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Of a file without a name, the next one would know nothing."""
+        place, real, tried = tmp_path / ".o.mkv.lock", lock._try_lock, list[bool]()
+
+        def raced(file: Any) -> bool:
+            if not tried:
+                place.unlink()
+            tried.append(real(file))
+            return tried[-1]
+
+        monkeypatch.setattr(lock, "_try_lock", raced)
+        with locked([tmp_path / "o.mkv"]):
+            with pytest.raises(SinkError, match="is making it"), locked([tmp_path / "o.mkv"]):
+                pass
+            assert place.exists()
+        assert tried == [True, True, False]
+        assert list(tmp_path.iterdir()) == []
+
+    @pytest.mark.skipif(sys.platform == "win32", reason="flock")
+    def test_a_file_system_without_locks_hinders_nobody(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def unsupported(file: Any, how: int) -> None:
+            raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+        monkeypatch.setattr("fcntl.flock", unsupported)
+        with locked([tmp_path / "o.mkv"]):
+            pass
+        assert list(tmp_path.iterdir()) == []
+
     def test_a_lock_makes_no_folder_of_pictures(self, tmp_path: Path) -> None:
         with locked([tmp_path / "new" / "frames" / "%06d.png"]):
             assert not (tmp_path / "new" / "frames").exists()
@@ -195,6 +234,38 @@ print(main(["video", {str(film)!r}, "--out", {str(tmp_path / "o.mov")!r}, "--seg
         assert content(out) == made
         assert len(frame_times(matte)) == COUNT
         assert {p.name for p in tmp_path.iterdir()} == {"frames", "m.mkv"}
+
+    def test_a_finished_output_that_was_taken_away_is_made_again(
+        self, film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        out, matte = tmp_path / "frames", tmp_path / "m.mkv"
+        with monkeypatch.context() as patch:
+
+            def interrupted(*arguments: Any) -> None:
+                raise KeyboardInterrupt
+
+            patch.setattr(ClipFile, "mux", interrupted)
+            cut(film, out, matte=matte)
+        shutil.rmtree(out)
+        report = cut(film, out, matte=matte)
+        assert any("an output it had finished is gone; starting anew" in note for note in report.notes)
+        assert len(list(out.iterdir())) == len(frame_times(matte)) == COUNT
+
+    def test_frames_of_what_is_done_where_a_file_has_one_name_only(
+        self, film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As on many sticks and cards."""
+        cut(film, tmp_path / "whole")
+
+        def unsupported(*places: Any) -> None:
+            raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+        monkeypatch.setattr(os, "link", unsupported)
+        for stop in (14, 25):
+            assert cut(film, tmp_path / "frames", stop).interrupted
+            assert len(list((tmp_path / "frames").iterdir())) == stop
+        cut(film, tmp_path / "frames")
+        assert content(tmp_path / "frames") == content(tmp_path / "whole")
 
     def test_a_film_that_breaks_off(self, tmp_path: Path) -> None:
         noisy = [np.random.default_rng(i).integers(0, 256, (96, 128, 3), np.uint8) for i in range(60)]
@@ -528,6 +599,14 @@ def test_how_many_frames_corrections_reach_is_told_by_the_densest_part(portrait:
     fixes.write_text(json.dumps([{"frame": 30, "click": [1, 1, "head"], "spread_s": 0.15}]))
     report = cut(film, tmp_path / "o.mkv", stop_at=2, fixes=fixes, segment_s=1.5)
     assert "made in one piece: corrections and look-ahead reach 30 frames, and a segment has 10" in report.notes
+
+
+def test_frames_are_counted_however_many_heads_are_in_them() -> None:
+    tally = Tally()
+    for numbers in ((1, 2), (), (2,)):
+        heads: Any = tuple(SimpleNamespace(track_id=number) for number in numbers)
+        tally.add(Cutout(plain(0).frame, heads))
+    assert (tally.frames, tally.with_head, tally.heads) == (3, 2, {1: 1, 2: 2})
 
 
 class Slow(FileSource):

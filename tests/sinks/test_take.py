@@ -174,6 +174,20 @@ def test_what_comes_to_be_there_meanwhile_stays_too(tmp_path: Path) -> None:
     assert len(frame_times(tmp_path / "o.recording.mkv")) == 3
 
 
+def test_frames_that_come_to_be_there_meanwhile_stay_too(tmp_path: Path) -> None:
+    out = tmp_path / "frames"
+    sink = begun(out, frames=3)
+    out.mkdir()
+    (out / "000002.png").write_text("somebody else's")
+    with pytest.raises(SinkError, match=r"what was recorded is whole and stays in .*frames\.recording"):
+        sink.close()
+    sink.close()
+    assert (out / "000002.png").read_text() == "somebody else's"
+    assert sorted(path.name for path in (tmp_path / "frames.recording").iterdir()) == [
+        f"{k:06d}.png" for k in range(1, 4)
+    ]
+
+
 def test_frames_are_written_over_only_when_asked(tmp_path: Path) -> None:
     out = tmp_path / "frames"
     begun(out, frames=5).close()
@@ -184,6 +198,10 @@ def test_frames_are_written_over_only_when_asked(tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="is already there"):
             check_take(name, overwrite=False)
     check_take(out / "take2-%06d.png", overwrite=False)
+    (out / "take (2)-000001.png").write_text("mine")
+    others.append("take (2)-000001.png")
+    with pytest.raises(UsageError, match="is already there"):
+        check_take(out / "take (2)-%06d.png", overwrite=False)
     begun(out, frames=2, overwrite=True).close()
     assert sorted(path.name for path in out.iterdir()) == sorted(["000001.png", "000002.png", *others])
 
