@@ -8,6 +8,7 @@ import itertools
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -21,6 +22,7 @@ from types import SimpleNamespace
 from typing import Any
 from unittest.mock import MagicMock
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -278,6 +280,11 @@ print(main(["video", {str(film)!r}, "--out", {str(tmp_path / "o.mov")!r}, "--seg
                 cut(tmp_path / "cut.mp4", tmp_path / "o.mkv")
             assert len(frame_times(tmp_path / "o.partial.mkv")) > 12
         assert not (tmp_path / "o.mkv").exists()
+        for out, kept in (("frames", "frames.partial"), ("p/%04d.png", "p.partial/%04d.png")):
+            with pytest.raises(SourceError, match=f"cut off.*are in {re.escape(str(tmp_path / kept))};"):
+                cut(tmp_path / "cut.mp4", tmp_path / out)
+            assert len(list((tmp_path / kept.partition("/")[0]).iterdir())) > 12
+            assert not (tmp_path / out.partition("/")[0]).exists()
 
     def test_where_it_breaks_off_nothing_is_kept_that_had_nothing_to_look_ahead_to(
         self, film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -475,7 +482,7 @@ def test_in_segments_is_as_good_as_in_one_piece(film: Path, tmp_path: Path, name
     report = cut(film, tmp_path / name, **more)
     assert report.resumed_from_frame == 0
     direct = tmp_path / "direct" / name
-    cut_video_file(VideoJob(film, direct, segment_s=0, look_ahead=False, **more))
+    assert report.notes == cut_video_file(VideoJob(film, direct, segment_s=0, look_ahead=False, **more)).notes
     if name == "frames":
         assert content(tmp_path / name) == content(direct)
         return
@@ -497,6 +504,29 @@ def test_in_segments_is_as_good_as_in_one_piece(film: Path, tmp_path: Path, name
         assert mine.get(key) == theirs.get(key)
     if "background" not in more:
         assert np.abs(alpha_of(tmp_path / name).astype(int) - alpha_of(direct)).mean() < 0.5
+
+
+def test_sound_is_as_long_as_what_is_shown_and_at_the_end_as_it_was(film: Path, tmp_path: Path) -> None:
+    """Of pictures that refer to later ones, the last to be stored is not the last to be shown."""
+
+    def ends(path: Path) -> float:
+        last = packets(path, "a")[-1]
+        with av.open(str(path)) as opened:
+            return float(int(last["pts"]) * opened.streams.audio[0].time_base) + float(last["duration_time"])
+
+    silent = write_video(tmp_path / "silent.mp4", [pattern(64, 48, k) for k in range(22)])
+    longer = tmp_path / "longer.mp4"
+    with av.open(str(silent)) as pictures, av.open(str(film)) as sound, av.open(str(longer), "w") as mixed:
+        sources = pictures.streams.video[0], sound.streams.audio[0]
+        for source, stream in [(source, mixed.add_stream_from_template(source)) for source in sources]:
+            for packet in source.container.demux(source):
+                if packet.dts is not None:
+                    packet.stream = stream
+                    mixed.mux(packet)
+    cut(longer, tmp_path / "whole.mp4", background="blur")
+    assert ends(tmp_path / "whole.mp4") == pytest.approx(ends(film), abs=0.03)
+    cut(film, tmp_path / "o.mp4", stop_at=27, background="blur")
+    assert 27 / 25 <= ends(tmp_path / "o.mp4") < 27 / 25 + 0.03
 
 
 def test_b_frames_at_an_uneven_rate_keep_their_order(portrait: UInt8Array, tmp_path: Path) -> None:
@@ -607,6 +637,27 @@ def test_frames_are_counted_however_many_heads_are_in_them() -> None:
         heads: Any = tuple(SimpleNamespace(track_id=number) for number in numbers)
         tally.add(Cutout(plain(0).frame, heads))
     assert (tally.frames, tally.with_head, tally.heads) == (3, 2, {1: 1, 2: 2})
+
+
+def test_what_was_wrong_with_a_film_is_told_by_who_puts_it_together_too(
+    film: Path, tmp_path: Path, segmenter: CropSegmenter, finder: FaceFinder
+) -> None:
+    def run(found: list[str]) -> list[str]:
+        sink = MagicMock(final_path=tmp_path / "o.mkv")
+        sink.finish.return_value, sink.snapshot.return_value = 1, None
+        sink.join.side_effect = SinkError("full")
+        with FileSource(film) as source:
+            long, cutter = LongCut(tmp_path / "w", {"of": "a test"}, [sink], every=10), HeadCutter(segmenter, finder)
+            long.take_up(source, cutter)
+            source.warnings.extend(found)
+            for cutout in long.cutouts(source, cutter):
+                long.write(cutout)
+            with pytest.raises(SinkError, match="full"):
+                long.close()
+            assert long.tally.frames == COUNT
+            return source.warnings
+
+    assert run(["a frame is damaged"]) == run([]) == ["a frame is damaged"]
 
 
 class Slow(FileSource):

@@ -14,7 +14,7 @@ from headstream.sinks.clipfile import ClipFile, incomplete_name
 from headstream.sinks.encode import ClipInfo
 from headstream.sinks.formats import OutputFormat
 from headstream.sinks.packets import PacketStore, open_store, read_packets, suffix_for
-from headstream.sinks.partial import followed, sink_error
+from headstream.sinks.partial import followed, make_parents, sink_error
 from headstream.sinks.segments import SegmentSink
 
 _SPARE_BYTES = 64 * 2**20  # left free for the rest of the system while segments are joined
@@ -29,6 +29,7 @@ class FilmSegments(SegmentSink):
         self._final = path
         if path.is_dir():
             raise SinkError(f"{path}: is a folder; name a file")
+        make_parents(path)
 
     @property
     def final_path(self) -> Path:

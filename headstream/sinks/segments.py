@@ -13,7 +13,7 @@ from typing import Any
 from headstream.sinks.background import Background, VideoBackground
 from headstream.sinks.encode import ClipInfo, Picture, PictureEncoder, What
 from headstream.sinks.formats import OutputFormat
-from headstream.sinks.partial import make_parents, sink_error
+from headstream.sinks.partial import sink_error
 from headstream.types import Cutout
 
 
@@ -38,7 +38,6 @@ class SegmentSink(ABC):
         self._encoder = PictureEncoder(path, kind, clip, background=background, what=what)
         self._open = False
         self.notes: list[str] = []
-        make_parents(path)
 
     def snapshot(self) -> Any:
         """What the next segment has to know of those before it."""
