@@ -529,6 +529,16 @@ def test_sound_is_as_long_as_what_is_shown_and_at_the_end_as_it_was(film: Path, 
     assert 27 / 25 <= ends(tmp_path / "o.mp4") < 27 / 25 + 0.03
 
 
+def test_pictures_that_begin_after_the_sound_do_so_in_segments_too(tmp_path: Path) -> None:
+    late = [500 + 40 * k for k in range(24)]
+    film = write_video(tmp_path / "late.mkv", [pattern(64, 48, k) for k in range(24)], pts=late, sound=True)
+    cut(film, tmp_path / "o.mkv")
+    cut(film, tmp_path / "direct.mkv", segment_s=0)
+    assert frame_times(tmp_path / "o.mkv") == frame_times(tmp_path / "direct.mkv")
+    assert frame_times(tmp_path / "o.mkv")[0] == pytest.approx(0.5)
+    assert packets(tmp_path / "o.mkv", "a") == packets(tmp_path / "direct.mkv", "a")
+
+
 def test_b_frames_at_an_uneven_rate_keep_their_order(portrait: UInt8Array, tmp_path: Path) -> None:
     """Each encoder reaches back in decoding time before its first picture; at a slower rate, into the segment before."""
     pictures = moving_portrait(portrait, 30)
