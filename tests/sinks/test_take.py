@@ -237,7 +237,7 @@ def test_one_that_was_broken_off_before_it_began_is_in_nobodys_way(tmp_path: Pat
 def test_what_goes_over_the_rest_waits_for_the_end(tmp_path: Path) -> None:
     """Muxers change the head of a file before they know whether there is room for what it then says is there."""
     for name, end, left in (
-        ("whole", lambda file: file.finish(), b"abcdXYgh"),
+        ("whole", lambda file: file.finish(), b"AbcdXYgh"),
         ("not", lambda file: file.give_up(5), b"abcde"),
     ):
         file = GrowingFile(tmp_path / name)
@@ -247,6 +247,9 @@ def test_what_goes_over_the_rest_waits_for_the_end(tmp_path: Path) -> None:
         assert file.seek(-2, 2) == 4
         file.write(b"XYgh")
         assert (file.tell(), file.end) == (8, 8)
+        file.seek(0)
+        file.write(b"A")
+        assert (file.tell(), file.end) == (1, 8)
         assert (tmp_path / name).read_bytes() == b"abcdefgh"
         end(file)
         end(file)
