@@ -104,8 +104,10 @@ def parse_target(text: str) -> LiveTarget:
         return LiveTarget("file", Path(text).name, address=text)
     cameras = list_cameras()
     matches = [camera for camera in cameras if text.lower() in camera.name.lower()]
-    if len(matches) == 1:
-        return LiveTarget("camera", matches[0].name, matches[0].number)
+    exact = [camera for camera in matches if text.lower() == camera.name.lower()]
+    if len(matches) == 1 or len(exact) == 1:
+        chosen = (exact or matches)[0]
+        return LiveTarget("camera", chosen.name, chosen.number)
     listed = ", ".join(f"{c.number} ({c.name})" for c in matches or cameras) or "none"
     what = "fits several" if matches else "is no camera here, no file and no URL"
     raise UsageError(f"--camera {text}: {what}; cameras: {listed}")

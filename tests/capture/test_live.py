@@ -24,7 +24,7 @@ import cv2
 import numpy as np
 import pytest
 
-from headstream.capture.cameras import LiveTarget, list_cameras, parse_target
+from headstream.capture.cameras import Camera, LiveTarget, list_cameras, parse_target
 from headstream.capture.feeds import CameraFeed, NetworkFeed, PacedFile, believable_rate
 from headstream.capture.live import LiveSource, open_feed
 from headstream.capture.synthetic import SyntheticCamera, stamp_of
@@ -143,6 +143,16 @@ def two_cameras(monkeypatch: pytest.MonkeyPatch) -> None:
         return struct.pack("84xII12x", 0x84A00001, 0x04A00000 if node == "/dev/video5" else 0x04200001)
 
     monkeypatch.setitem(sys.modules, "fcntl", SimpleNamespace(ioctl=ioctl))
+
+
+def test_a_whole_name_is_that_cameras_also_as_a_part_of_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    there = [Camera(0, "USB Camera 2"), Camera(1, "USB Camera"), Camera(2, "Twin"), Camera(3, "Twin")]
+    monkeypatch.setattr("headstream.capture.cameras.list_cameras", lambda: there)
+    assert parse_target("usb camera") == LiveTarget("camera", "USB Camera", 1)
+    assert parse_target("camera 2") == LiveTarget("camera", "USB Camera 2", 0)
+    for text in ("usb", "twin"):
+        with pytest.raises(UsageError, match="fits several"):
+            parse_target(text)
 
 
 @pytest.mark.usefixtures("two_cameras")
