@@ -11,6 +11,7 @@ _WINDOW_S = (
     4.0  # longer than a network holds things up; a sound card's clock goes wrong by less than a millisecond in it
 )
 _JUMP_S = 5.0  # nothing is waited for that long
+_BACK_S = 0.1  # clocks that are not set run forward
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class SteadyClock:
     def __init__(self, window_s: float = _WINDOW_S) -> None:
         self._window_s = window_s
         self._least: deque[tuple[float, float]] = deque()  # (arrival, difference), both rising
+        self._told_s = 0.0
 
     @property
     def known(self) -> bool:
@@ -48,8 +50,9 @@ class SteadyClock:
     def follow(self, told_s: float, arrived_s: float) -> None:
         """Something of second ``told_s`` has arrived."""
         ahead = arrived_s - told_s
-        if self._least and abs(ahead - self._least[-1][1]) > _JUMP_S:
+        if self._least and (abs(ahead - self._least[-1][1]) > _JUMP_S or told_s < self._told_s - _BACK_S):
             self._least.clear()
+        self._told_s = told_s
         while self._least and self._least[-1][1] >= ahead:
             self._least.pop()
         self._least.append((arrived_s, ahead))

@@ -31,7 +31,7 @@ def test_a_slow_clock_is_followed() -> None:
     assert clock.at(999.99) == pytest.approx(999.99 * 1.0001, abs=0.001)
 
 
-@pytest.mark.parametrize("to_s", [0.0, 5000.0])
+@pytest.mark.parametrize("to_s", [0.0, 97.0, 103.0, 5000.0])
 def test_a_clock_that_is_set_is_followed_at_once(to_s: float) -> None:
     clock = SteadyClock()
     clock.follow(100.0, 600.0)

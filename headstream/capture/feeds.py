@@ -28,6 +28,10 @@ from headstream.types import Frame
 STALL_S = 2  # with nothing sent for this long (packets of a stream, pictures of a webcam), a source counts as lost
 # OpenCV asks macOS for it at the first use, and does not wait until the user has answered.
 _PERMISSION = "; allow the terminal to use it in System Settings > Privacy & Security > Camera, and run this again"
+_FAR_S, _AHEAD_S = (
+    10.0,
+    3.0,
+)  # how long before now sound may have been heard that comes now, and how long before its picture
 _LOW_LATENCY = {"fflags": "nobuffer", "flags": "low_delay", "analyzeduration": "500000", "probesize": "500000"}
 
 
@@ -110,6 +114,7 @@ class NetworkFeed:
         self._sound: Any = audio[0] if audio and audio[0].codec_context is not None else None
         self.layout = None if self._sound is None else ("mono" if self._sound.codec_context.channels == 1 else "stereo")
         self._clock = SteadyClock()
+        self._sound_s: float | None = None  # where the next sound begins, on the stream's clock
         self.rate = believable_rate(self._stream.average_rate or self._stream.guessed_rate)
 
     def pictures(self, stop: threading.Event) -> Iterator[tuple[float, Frame]]:
@@ -150,10 +155,18 @@ class NetworkFeed:
         try:
             frames = packet.decode()
         except av.error.FFmpegError:  # whatever is wrong with the sound, the pictures go on
+            self._sound_s = None
             return
         for frame in frames:
-            if frame.time is not None:
-                self.listener(Sound(frame, self._clock.at(frame.time)))
+            at_s = (
+                self._sound_s if frame.time is None else frame.time
+            )  # of several in a packet, the first alone may have one
+            if at_s is None:
+                continue
+            self._sound_s = at_s + frame.samples / frame.sample_rate
+            captured_s = self._clock.at(at_s)
+            if -_FAR_S < captured_s - time.perf_counter() < _AHEAD_S:  # else its clock was set; the pictures' follows
+                self.listener(Sound(frame, captured_s))
 
 
 class PacedFile:

@@ -7,9 +7,11 @@ wrong by up to 0.6 s, and what a webcam's pictures wait before they arrive nobod
 
 from __future__ import annotations
 
+import atexit
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from fractions import Fraction
 from typing import Any
 
@@ -20,6 +22,7 @@ from headstream.threads import JoinedThread
 _LAYOUTS = ("mono", "stereo")
 _SILENT_S = 2.0  # with nothing heard for this long, it counts as lost
 _WAIT_S = 1.0
+_PATIENCE_S = 2.0  # with a device that is being closed
 _BUFFER_S = 0.2  # for which Python may be busy with other things without a gap
 
 
@@ -56,10 +59,11 @@ class Microphone:
         self._listener = listener
 
     def close(self) -> None:
-        """End it. Safe to call again."""
+        """End it; a sound server that hangs is left to itself. Safe to call again."""
         self._stop.set()
-        self._watch.join()
-        self._end_stream()
+        self._watch.join(_PATIENCE_S)
+        if self._watch.is_alive():
+            atexit.unregister(self._sounddevice._exit_handler)  # which would wait for it, too
 
     def __enter__(self) -> Microphone:
         return self
@@ -81,7 +85,10 @@ class Microphone:
                 latency=_BUFFER_S,
                 callback=_Taken(rate, self.layout, self._hear),
             )
-            stream.start()
+            with ExitStack() as unless_begun:
+                unless_begun.callback(stream.close)
+                stream.start()
+                unless_begun.pop_all()
         except self._sounddevice.PortAudioError as error:
             name = self.label or "the microphone"
             raise SourceError(f"{name} cannot be opened: {_reason(error)}; is another program using it?") from error
@@ -93,7 +100,7 @@ class Microphone:
         self._listener(sound)
 
     def _keep_open(self) -> None:
-        """Look whether sound still comes; where it does not, open the device until it does."""
+        """Look whether sound still comes; where it does not, open the device until it does. At the end, close it."""
         lost_s: float | None = None
         while not self._stop.wait(_WAIT_S):
             now_s = time.monotonic()
@@ -105,13 +112,17 @@ class Microphone:
             if lost_s is None:
                 lost_s = now_s
                 self._notice(f"{self.label} gives no more sound; silence is recorded until it is back")
-            self._end_stream()
-            try:
-                self._sounddevice._terminate()  # PortAudio sees what is plugged in when it begins, and never again
-                self._sounddevice._initialize()
-                self._stream = self._opened()
-            except (SourceError, self._sounddevice.PortAudioError):
-                continue
+            self._reopen()
+        self._end_stream()
+
+    def _reopen(self) -> None:
+        self._end_stream()
+        try:
+            self._sounddevice._terminate()  # PortAudio sees what is plugged in when it begins, and never again
+            self._sounddevice._initialize()
+            self._stream = self._opened()
+        except (SourceError, self._sounddevice.PortAudioError):
+            pass  # tried again in a moment
 
     def _end_stream(self) -> None:
         stream, self._stream = self._stream, None
@@ -168,6 +179,7 @@ def _devices(sounddevice: Any) -> list[Any]:
 
 
 def _sounddevice() -> Any:
+    """The module, begun. Raises SourceError where it does not load, with what to do."""
     try:
         import sounddevice
     except ImportError as error:
@@ -176,6 +188,8 @@ def _sounddevice() -> Any:
         raise SourceError(
             "a microphone needs PortAudio, which is not here; on Debian and Ubuntu: apt install libportaudio2"
         ) from error
+    except Exception as error:  # its own, which nobody could import yet
+        raise SourceError(f"the system's sound does not work: {_reason(error)}") from error
     return sounddevice
 
 

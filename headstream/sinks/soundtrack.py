@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from fractions import Fraction
 from typing import Any
 
@@ -14,7 +16,8 @@ from headstream.sound import Sound
 _CODECS = {"mov": "pcm_s16le", "mp4": "aac", "matroska": "flac", "webm": "libopus"}
 _RATE = 48000
 _STRETCH = 48  # samples a second, a thousandth: nobody hears it, and clocks differ by less
-_LATE_S = 1  # what is heard later than that after its picture is missing
+# How much later than its picture sound may come, before it is missing: as late as it has come so far, and a little.
+_LATEST_S, _LATER_S = 5.0, 0.5
 _KEPT_S = 3.0  # before the first picture, which the network has to cut before it is written
 _TICKS = Fraction(1, 1_000_000)
 
@@ -39,12 +42,26 @@ class SoundTrack:
         self._taken_s = Fraction(0)  # how far the graph was given sound
         self._next = 0  # the sample that is encoded next, from second 0 of the output
         self._end: int | None = None
+        self._late_s: float | None = None
 
     def hear(self, sound: Sound) -> None:
-        """Take a piece of sound, of any format."""
+        """Take a piece of sound, of any format. One that begins before others that wait stands in their place."""
+        with suppress(IndexError):  # none waits, or another thread has just taken the last
+            while self._waiting[-1].captured_s >= sound.captured_s:
+                self._waiting.pop()
         self._waiting.append(sound)
+        late_s = min(_LATEST_S, max(0.0, time.perf_counter() - sound.end_s) + _LATER_S)
+        self._late_s = late_s if self._late_s is None else max(self._late_s, late_s)
         while self._stream is None and self._waiting[0].captured_s < sound.captured_s - _KEPT_S:
             self._waiting.popleft()
+
+    @property
+    def heard_s(self) -> Fraction:
+        """Up to which second of the output there is sound, encoded or not."""
+        try:
+            return max(self._taken_s, self._at(self._waiting[-1].end_s))
+        except IndexError:
+            return self._taken_s
 
     @property
     def waits_s(self) -> float:
@@ -61,13 +78,14 @@ class SoundTrack:
 
     def advance(self, until_s: Fraction) -> list[Any]:
         """Packets of what was heard before second ``until_s``, in whole pieces."""
-        return self._heard(until_s, lambda sound: sound.end_s) + self._silent(until_s - _LATE_S)
+        late_s = Fraction(_LATEST_S if self._late_s is None else self._late_s)
+        return self._heard(until_s, lambda sound: sound.end_s) + self._silent(until_s - late_s)
 
     def _heard(self, until_s: Fraction, by: Callable[[Sound], float]) -> list[Any]:
         made: list[Any] = []
         while self._waiting and self._at(by(self._waiting[0])) <= until_s:
             sound = self._waiting.popleft()
-            if self._at(sound.end_s) <= self._taken_s - _LATE_S:
+            if self._at(sound.end_s) <= self._taken_s:
                 continue  # there is silence in its place by now
             if self._can_take(sound.frame):
                 made += self._taken(sound.frame, self._at(sound.captured_s))

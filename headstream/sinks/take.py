@@ -43,7 +43,8 @@ _BY_CONTAINER = {
 }
 _IN_ORDER = (("bf", "0"),)  # fragments have no edit list, with which a film of B frames would begin at 0
 _SPARE_BYTES, _LOOK_S = 64 * 2**20, 0.5
-_SOUND_WAITS_S = 10.0  # for a picture, in memory
+_SOUND_WAITS_S = 3.0  # for a picture, in memory
+_AFTER_S = 1  # sound that goes on for so long after the last picture has lost it
 
 
 class TakeSink(VideoSink):
@@ -70,6 +71,7 @@ class TakeSink(VideoSink):
         self._track = None if sound is None else SoundTrack(sound)
         self._writing = threading.RLock()  # a full disk ends it in the middle of a write
         self._unheard: Exception | None = None
+        self._last: Cutout | None = None
         self._take: TakeFile
         if kind.codec == "libx264":
             kind = replace(kind, options=(*kind.options, *_IN_ORDER))
@@ -114,6 +116,7 @@ class TakeSink(VideoSink):
                 unheard, self._unheard, self._failed = self._unheard, None, True
                 raise sink_error(self.path, unheard)
             super().write(cutout)
+            self._last = cutout
         except SinkError as error:
             try:
                 self._take.discard()  # at once: who is told of the error learns what is left, too
@@ -147,11 +150,22 @@ class TakeSink(VideoSink):
             unheard, self._unheard = self._unheard, None
             self._failed = self._failed or unheard is not None
             try:
+                self._hold_last()
                 super().close()
                 if unheard is not None:
                     raise sink_error(self.path, unheard)
             except SinkError as error:
                 raise self._told(error) from error
+
+    def _hold_last(self) -> None:
+        """What was heard after the last picture, while the camera was away, goes with that one."""
+        last, self._last = self._last, None
+        if self._track is None or last is None or self._failed or self._closed:
+            return
+        until_s = self._track.heard_s
+        if until_s > self._end_s + _AFTER_S:
+            frame = last.frame.timed(index=last.frame.index + 1, pts=until_s - 1 / self._clip.rate)
+            super().write(replace(last, frame=frame))
 
     def _told(self, error: SinkError) -> SinkError:
         if self._take.kept:

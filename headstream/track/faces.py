@@ -36,6 +36,7 @@ MODEL_FILES: dict[Range, str] = {
 
 # MediaPipe's own drawing. It brings matplotlib's plotting along, two thirds of a second in every process that starts.
 _DRAWING = {f"mediapipe.tasks.python.vision.drawing_{kind}" for kind in ("styles", "utils")}
+_SOUND = "sounddevice"
 
 
 @dataclass(frozen=True)
@@ -129,11 +130,16 @@ def _silenced() -> int | None:
 _native_stderr_muted = _NativeStderrMuted()
 
 
-class _DrawingLater(MetaPathFinder):
-    """Finds MediaPipe's drawing as modules that are loaded when somebody uses them; headstream never does."""
+class _NeverUsed(MetaPathFinder):
+    """What MediaPipe imports and headstream does not use. Its drawing is found as modules that are loaded when they are used;
+    its recording of sound gets no access to it, which would call at the sound server, and fail or hang where that does."""
 
     @classmethod
     def find_spec(cls, fullname: str, path: Sequence[str] | None, target: Any = None) -> ModuleSpec | None:
+        if fullname == _SOUND:
+            raise ImportError(
+                "MediaPipe records sound only where it was imported before headstream used it", name=_SOUND
+            )
         spec = PathFinder.find_spec(fullname, path, target) if fullname in _DRAWING else None
         if spec is not None and spec.loader is not None:
             spec.loader = LazyLoader(spec.loader)
@@ -143,7 +149,7 @@ class _DrawingLater(MetaPathFinder):
 def load_mediapipe() -> Any:
     """The package. Raises ModelError where it does not load, with what to do."""
     try:
-        sys.meta_path.insert(0, _DrawingLater)
+        sys.meta_path.insert(0, _NeverUsed)
         try:
             import mediapipe
         except BaseException:  # Ctrl-C in it: what is half there would fail at the next import
@@ -151,7 +157,7 @@ def load_mediapipe() -> Any:
                 del sys.modules[name]
             raise
         finally:
-            sys.meta_path.remove(_DrawingLater)
+            sys.meta_path.remove(_NeverUsed)
     except (ImportError, OSError) as error:
         raise ModelError(remedy(error, "mediapipe")) from error
     return mediapipe

@@ -766,6 +766,44 @@ def test_sound_that_cannot_be_decoded_costs_no_picture(tmp_path: Path) -> None:
     assert not heard
 
 
+def test_sound_without_times_goes_on_where_it_was_and_what_is_far_off_is_left_out(tmp_path: Path) -> None:
+    """Of several pieces in a packet of MPEG-TS the first alone may have a time; and a sender's clock may be set."""
+    feed, heard = NetworkFeed(str(film_of_flashes(tmp_path / "a.mkv", 1)), "stream"), list[Sound]()
+    sound = feed._sound
+    feed._container.close()
+
+    def piece(at_s: float | None) -> Any:
+        frame = av.AudioFrame("s16", "mono", 480)
+        frame.sample_rate, frame.time_base = 48000, Fraction(1, 48000)
+        frame.pts = None if at_s is None else round(at_s * 48000)
+        return SimpleNamespace(stream=sound, decode=lambda: [frame])
+
+    def shown(at_s: float) -> Any:
+        picture = av.VideoFrame.from_ndarray(pattern(64, 48, 0), format="rgb24")
+        picture.pts, picture.time_base = round(at_s * 25), Fraction(1, 25)
+        return SimpleNamespace(stream=None, decode=lambda: [picture])
+
+    pieces = [
+        piece(None),
+        piece(100.0),
+        piece(None),
+        piece(None),
+        piece(100.03),
+        piece(1100.0),
+        piece(None),
+        piece(80.0),
+    ]
+    after = [shown(1100.0), piece(1100.02)]
+    feed._container = SimpleNamespace(demux=lambda streams: iter([shown(100.0), *pieces, *after]), close=lambda: None)
+    feed.listener = heard.append
+    began = time.perf_counter()
+    assert len(list(feed.pictures(threading.Event()))) == 2
+    times = [sound.captured_s - heard[0].captured_s for sound in heard]
+    assert times[:4] == pytest.approx([0, 0.01, 0.02, 0.03])
+    assert len(times) == 5
+    assert abs(heard[4].captured_s - began) < 30
+
+
 def test_a_stream_that_is_back_is_heard_again() -> None:
     class Heard(FakeFeed):
         listener: Any = None

@@ -4,8 +4,11 @@ where PortAudio itself names a microphone, that one is heard, too."""
 from __future__ import annotations
 
 import itertools
+import os
+import subprocess
 import sys
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,8 +17,8 @@ import pytest
 from headstream.capture.microphone import Microphone, _Taken, list_microphones
 from headstream.errors import SourceError
 from headstream.sound import Sound
-from tests.portaudio import TestPortAudio
-from tests.waiting import wait_until
+from tests.portaudio import PortAudioError, TestPortAudio
+from tests.waiting import Gate, wait_until
 
 WINDOWS = (
     ("Speakers", 0, 0),
@@ -79,9 +82,36 @@ def test_what_is_missing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
                 raise OSError("PortAudio library not found")
 
     monkeypatch.delitem(sys.modules, "sounddevice")
-    monkeypatch.setattr(sys, "meta_path", [Finder(), *sys.meta_path])
-    with pytest.raises(SourceError, match="apt install libportaudio2"):
-        Microphone()
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "meta_path", [Finder(), *sys.meta_path])
+        with pytest.raises(SourceError, match="apt install libportaudio2"):
+            Microphone()
+
+
+def test_a_sound_system_that_does_not_begin_is_told_and_costs_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """sounddevice begins PortAudio when it is imported, which MediaPipe does."""
+    (tmp_path / "sounddevice.py").write_text(
+        "class PortAudioError(Exception): pass\nraise PortAudioError('Error initializing PortAudio', -9999)\n"
+    )
+    script = (
+        "import sys; from headstream.track.faces import load_mediapipe\n"
+        "load_mediapipe(); from headstream.errors import SourceError\n"
+        "from headstream.capture.microphone import list_microphones\n"
+        "for _ in range(2):\n"
+        "    try: list_microphones()\n"
+        "    except SourceError as error: print(error)\n"
+    )
+    paths = os.pathsep.join([str(tmp_path), *sys.path])
+    ran = subprocess.run(
+        [sys.executable, "-c", script],
+        env=os.environ | {"PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert ran.stdout == 2 * "the system's sound does not work: Error initializing PortAudio\n"
 
 
 def test_what_is_heard_has_the_time_it_was_heard_at(system: TestPortAudio) -> None:
@@ -117,6 +147,35 @@ def test_one_that_is_unplugged_is_told_and_heard_again_when_it_is_back(system: T
         wait_until(lambda: lines[-1].startswith("microphone USB is back after"))
         assert len(got) > before
         wait_until(lambda: len(system.open) == 1)
+    assert not system.open
+
+
+def test_a_sound_server_that_hangs_holds_up_no_end(system: TestPortAudio, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("headstream.capture.microphone._PATIENCE_S", 0.1)
+    left: list[object] = []
+    monkeypatch.setattr("headstream.capture.microphone.atexit.unregister", left.append)
+    gate = Gate()
+    system.closing = gate.hold
+    microphone = Microphone()
+    microphone.close()
+    microphone.close()
+    assert gate.reached.wait(20)
+    assert left
+    gate.open()
+    wait_until(lambda: not system.open)
+    system.closing, left[:] = (lambda: None), []
+    with Microphone():
+        pass
+    assert not left
+
+
+def test_one_that_does_not_begin_is_closed(system: TestPortAudio, monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(stream: object) -> None:
+        raise PortAudioError("Unanticipated host error", -9999)
+
+    monkeypatch.setattr("tests.portaudio._Stream.start", start)
+    with pytest.raises(SourceError, match="Realtek High Def cannot be opened: Unanticipated host error"):
+        Microphone()
     assert not system.open
 
 

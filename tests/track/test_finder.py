@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import signal
+import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -192,6 +193,12 @@ def test_ctrl_c_while_mediapipe_makes_something_prints_no_traceback(
     finally:
         signal.signal(signal.SIGTERM, before)
     assert not lost
+
+
+def test_the_systems_sound_is_none_of_its_business() -> None:
+    script = "import sys; from headstream.track.faces import load_mediapipe as load; load(); print('sounddevice' in sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert ran.stdout == "False\n"
 
 
 def test_closing_twice(portrait: UInt8Array) -> None:
