@@ -16,6 +16,7 @@ from headstream.sound import Sound
 _CODECS = {"mov": "pcm_s16le", "mp4": "aac", "matroska": "flac", "webm": "libopus"}
 _RATE = 48000
 _STRETCH = 48  # samples a second, a thousandth: nobody hears it, and clocks differ by less
+_MOVED_S = 0.05  # off by more, it is cut or filled at once: lips tell (EBU R 37: 40 ms early, 60 ms late)
 # How much later than its picture sound may come, before it is missing: as late as it has come so far, and a little.
 _LATEST_S, _LATER_S = 5.0, 0.5
 _KEPT_S = 3.0  # before the first picture, which the network has to cut before it is written
@@ -28,7 +29,7 @@ class SoundTrack:
     ``hear`` takes what comes, from any thread, and does no work. ``begin`` adds the track, before the header is written;
     ``advance`` gives packets of what belongs before a second of the output, ``finish`` the rest. Where nothing was heard there is
     silence. Where a microphone's clock is not the pictures', sound is stretched or squeezed by a thousandth at most, or moved
-    by the whole difference where that is over 0.1 s (FFmpeg's aresample). layout: "mono" or "stereo".
+    by the whole difference where that is over 0.05 s (FFmpeg's aresample). layout: "mono" or "stereo".
     """
 
     def __init__(self, layout: str) -> None:
@@ -94,8 +95,11 @@ class SoundTrack:
     def finish(self, end_s: Fraction) -> list[Any]:
         """Packets of the rest, up to second ``end_s``."""
         self._end = round(end_s * _RATE)
-        made = self._heard(end_s, lambda sound: sound.captured_s) + self._silent(end_s)
-        return made + self._pulled(last=True) + list(self._stream.encode(None))
+        made = self._heard(end_s, lambda sound: sound.captured_s) + self._silent(end_s) + self._pulled(last=True)
+        like = _plain(self._layout, self._stream.codec_context.format.name)
+        for frame in silence(like, Fraction(self._end - self._next, _RATE)):  # what stretching has left out
+            made += self._encoded(frame)
+        return made + list(self._stream.encode(None))
 
     def _at(self, captured_s: float) -> Fraction:
         return Fraction(captured_s - self._origin_s)
@@ -141,7 +145,7 @@ class SoundTrack:
             graph.add_abuffer(
                 sample_rate=like.sample_rate, format=like.format.name, layout=like.layout.name, time_base=_TICKS
             ),
-            graph.add("aresample", f"{_RATE}:async={_STRETCH}:first_pts={self._next}"),
+            graph.add("aresample", f"{_RATE}:async={_STRETCH}:min_hard_comp={_MOVED_S}:first_pts={self._next}"),
             graph.add("aformat", f"sample_fmts={context.format.name}:channel_layouts={self._layout}"),
             graph.add("abuffersink"),
         ]
@@ -183,10 +187,10 @@ def _kind(frame: Any) -> tuple[str, str, int]:
     return frame.format.name, frame.layout.name, frame.sample_rate
 
 
-def _plain(layout: str) -> Any:
+def _plain(layout: str, kind: str = "s16") -> Any:
     import av
 
-    frame = av.AudioFrame("s16", layout, 1)
+    frame = av.AudioFrame(kind, layout, 1)
     frame.sample_rate, frame.time_base = _RATE, Fraction(1, _RATE)
     return frame
 

@@ -144,6 +144,20 @@ def test_a_clock_that_goes_wrong_is_followed(tmp_path: Path, ppm: float) -> None
     assert times[1:30] == pytest.approx(true, abs=0.003)
 
 
+@pytest.mark.parametrize("off_s", [0.04, 0.2])
+def test_sound_that_comes_earlier_from_some_time_on_ends_with_the_pictures(tmp_path: Path, off_s: float) -> None:
+    def sounds() -> Iterator[Sound]:
+        yield from heard(0, 1.2)
+        for sound in heard(1.2, 4):
+            yield Sound(sound.frame, sound.captured_s - off_s)
+
+    record(tmp_path / "o.mov", sounds())
+    wave = samples(tmp_path / "o.mov")
+    assert 3 <= len(wave) / 44100 < 3.05
+    late = float(clicks_in(wave)[2]) - (2 - off_s)
+    assert late == pytest.approx(0.04 if off_s == 0.04 else 0, abs=0.005)
+
+
 def test_sound_that_nobody_can_turn_costs_itself_alone(tmp_path: Path) -> None:
     def sounds() -> Iterator[Sound]:
         yield from heard(0, 1.2)
