@@ -62,11 +62,24 @@ def _head_unet(state: dict[str, Tensor], path: Path, side: int) -> Network:
         raise ModelError(f"{path} does not hold a head-segmentation U-Net: {error} is missing") from error
     except (AttributeError, IndexError) as error:
         raise ModelError(f"{path} does not hold a head-segmentation U-Net: {error}") from error
-    names = {1: ("head",), 2: ("background", "head")}.get(outputs)
-    if names is None:
-        raise ModelError(f"{path} has {outputs} outputs; expected head, or background and head")
+    names = _planes(outputs, path)
     net = fill(HeadUNet(outputs, width=width), state, path).eval()
     return Network(path.stem, net, NetSpec("unet34", names), side, path)
+
+
+def _planes(outputs: int, where: object) -> tuple[str, ...]:
+    """What so many outputs of a U-Net are. Raises ModelError."""
+    names = {1: ("head",), 2: ("background", "head")}.get(outputs)
+    if names is None:
+        raise ModelError(f"{where} has {outputs} outputs; expected head, or background and head")
+    return names
+
+
+def _pixels(side: object, key: str, where: object) -> int:
+    """The side of a network's input, as the setting ``key`` tells. Raises ModelError."""
+    if not isinstance(side, int) or side < 1:
+        raise ModelError(f"{where}: its {key} is {side!r}, expected pixels")
+    return side
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
@@ -94,10 +107,8 @@ def _from_lightning(path: Path) -> Network:
     encoder = settings.get("encoder_name", "resnet34")
     if encoder != "resnet34":
         raise ModelError(f"{path} has the encoder {encoder}; only resnet34 is known")
-    side = settings.get("nn_image_input_resolution", _HEAD_UNET_PX)
-    if not isinstance(side, int):
-        raise ModelError(f"{path}: its nn_image_input_resolution is {side!r}, expected pixels")
-    return _head_unet(own, path, side)
+    key = "nn_image_input_resolution"
+    return _head_unet(own, path, _pixels(settings.get(key, _HEAD_UNET_PX), key, path))
 
 
 def _from_hub(name: str) -> Network:
@@ -136,6 +147,6 @@ def _from_diffusers(name: str, folder: Path) -> Network:
     wrong = [str(key) for key in wrong if not str(key).endswith("num_batches_tracked")]
     if wrong:
         raise ModelError(f"model {name} is not a head-segmentation U-Net: {', '.join(wrong[:3])} do not fit")
-    names = ("background", "head") if model.config.out_channels == 2 else ("head",)
-    side = int(model.config.input_resolution)
+    names = _planes(model.config.out_channels, f"model {name}")
+    side = _pixels(model.config.input_resolution, "input_resolution", f"model {name}")
     return Network(folder.name, model.eval(), NetSpec("unet34", names), side, folder / WEIGHTS)

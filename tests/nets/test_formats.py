@@ -157,6 +157,20 @@ def test_a_lightning_checkpoint_of_the_original_project(tmp_path: Path, state: S
         load_network(str(tmp_path / "other.ckpt"))
 
 
+def test_a_diffusers_folder_of_another_purpose_is_told(folder: Path, state: State) -> None:
+    """Of three classes nobody can say which is the head."""
+    last = {k: torch.cat([v, v[:1]]) for k, v in state.items() if k.startswith("segmentation_head")}
+    for change, weights, words in (
+        ({"out_channels": 3}, state | last, "has 3 outputs; expected head, or background and head"),
+        ({"input_resolution": None}, state, "its input_resolution is None, expected pixels"),
+        ({"input_resolution": 0}, state, "its input_resolution is 0, expected pixels"),
+    ):
+        (folder / "config.json").write_text(json.dumps(CONFIG | change))
+        safetensors.save_file(weights, folder / "diffusion_pytorch_model.safetensors", metadata={"format": "pt"})
+        with pytest.raises(ModelError, match=words):
+            load_network(str(folder))
+
+
 class Bomb:
     """Runs a command when it is unpickled the usual way."""
 
