@@ -31,9 +31,10 @@ from headstream.evaluate.metrics import (
     summarise,
     threshold_curve,
 )
-from headstream.evaluate.models import EvaluationJob, _labels, _opened
+from headstream.evaluate.models import EvaluationJob, _labels, _log_of, _opened
+from headstream.evaluate.pictures import error_map, overlaid
 from headstream.evaluate.report import best_of, charts, choose, write_report
-from headstream.evaluate.run import Evaluation, evaluate
+from headstream.evaluate.run import Evaluation, evaluate, read_matte
 from headstream.segment.registry import find_model
 from headstream.train.data import DataSet
 from headstream.types import UInt8Array
@@ -74,6 +75,7 @@ class TestMetrics:
     def test_outlines(self) -> None:
         mask = square(10, 30)
         assert outline(mask).sum() == 4 * 20 - 4
+        assert outline(np.ones((40, 40), np.bool_)).sum() == 0  # the picture's border is none
         assert boundary_f(mask, mask, 1) == 1.0
         assert boundary_f(square(10, 30), square(11, 31), 1) == 1.0
         assert 0 < boundary_f(square(10, 30), square(14, 34), 1) < 0.8
@@ -272,6 +274,68 @@ class TestCommand:
         fails("--part hiar: expected head, hair, face", "lite", "--data", f"celebamask:{faces}", "--part", "hiar")
 
 
+def test_what_is_not_known_is_neither_right_nor_wrong(faces: Path, tmp_path: Path) -> None:
+    """Of a street photo without a face box no skin is known; clothes are."""
+    (tmp_path / "images").symlink_to(faces / "images")
+    (tmp_path / "labels").mkdir()
+    label: UInt8Array = np.zeros((200, 200), np.uint8)
+    label[:50], label[50:100], label[100:150] = 1, 2, 3
+    Image.fromarray(label).save(tmp_path / "labels" / "0.png")
+    (tmp_path / "labels.txt").write_text("null hair skin shirt\n")
+    data = DataSet("fullbody", tmp_path, names=("0",))
+    above = (np.arange(200) < 100).astype(np.float32)[:, None].repeat(200, 1)  # hair and skin
+    result = evaluate("m", lambda rgb: above, data, "head")
+    (score,) = result.scores
+    assert (score.tp, score.fp, score.fn, score.tn) == (10_000, 0, 0, 20_000)
+    assert (score.neck_leak, result.counts.sum()) == (0.0, 30_000)
+    assert evaluate("m", lambda rgb: above, data, "hair").scores[0].neck_leak is None
+
+
+def test_a_matte_of_another_picture_is_told(tmp_path: Path) -> None:
+    Image.new("L", (8, 4)).save(tmp_path / "a.png")
+    assert read_matte(tmp_path, "a", (4, 8)).shape == (4, 8)
+    with pytest.raises(ModelError, match="is not the matte of that picture"):
+        read_matte(tmp_path, "a", (8, 4))
+
+
+def test_the_log_is_that_beside_a_file_of_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder in (tmp_path, tmp_path / "run"):
+        folder.mkdir(exist_ok=True)
+        (folder / "log.csv").touch()
+    assert _log_of("run/best.pt") == Path("run/log.csv")
+    assert _log_of("lite") is None  # by its name, from wherever that is
+
+
+def test_what_is_wrong_is_red_or_blue_and_what_was_taken_green() -> None:
+    rgb = np.full((1, 4, 3), 100, np.uint8)
+    alpha, truth = np.array([[255, 0, 255, 255]], np.uint8), np.array([[0, 255, 0, 255]], np.uint8)
+    much, little, unknown, right = error_map(rgb, alpha, truth, np.array([[255, 255, 0, 255]], np.uint8))[0].tolist()
+    assert (much, little) == ([230, 60, 40], [40, 110, 240])
+    assert unknown == right == [45, 45, 45]
+    taken, left = overlaid(rgb, alpha)[0, :2].tolist()
+    assert (taken, left) == ([79, 135, 107], [35, 35, 35])
+
+
+def test_names_are_shown_on_the_page_and_never_run(faces: Path, tmp_path: Path) -> None:
+    shutil.copytree(faces, tmp_path / "set")
+    for path in (tmp_path / "set").glob("*/0.png"):
+        path.rename(path.with_name("<i>0.png"))
+    data = DataSet("celebamask", tmp_path / "set")
+    results, folders = [], []
+    for number, model in enumerate(("<b>one", "<b>two")):
+        folders.append(tmp_path / str(number))
+        results.append(evaluate(model, lambda rgb: np.ones(rgb.shape[:2], np.float32), data, "head", out=folders[-1]))
+    write_report(results, data, folders, tmp_path / "r.html")
+    text = (tmp_path / "r.html").read_text()
+    tags = Page(text).tags
+    assert not {"i", "b"} & set(tags)
+    assert text.count("&lt;b&gt;one") > 3
+    for score in results[0].scores:  # each picture with its own
+        row = next(row for row in text.split("<tr>") if f'title="{score.name.replace("<i>", "&lt;i&gt;")}"' in row)
+        assert re.findall(r"IoU ([\d.]+)", row) == [f"{score.iou:.3f}"] * 2
+
+
 def test_each_model_has_a_folder_of_its_own_below_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "runs" / "unet" / "here").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "runs" / "unet" / "here")
@@ -333,6 +397,7 @@ def test_half_of_the_pictures_shown_are_the_hardest() -> None:
     assert chosen[:2] == ["p1", "p3"]
     assert len(set(chosen)) == 4
     assert len(choose([evaluation([50, 60])], 10)) == 2
+    assert [score.name for score in evaluation([90, 10, 80, 20]).worst(2)] == ["p1", "p3"]
 
 
 def test_the_best_of_each_column() -> None:

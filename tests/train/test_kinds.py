@@ -20,7 +20,7 @@ from headstream.errors import SourceError, UsageError
 from headstream.train.data import DataSet, read_names
 from headstream.train.leaks import difference_hash, duplicates_between
 from headstream.train.packed import pack
-from headstream.train.picture import BASE_PLANES, BODY, CELEBA_PARTS, HAIR, HEAD, TARGETS
+from headstream.train.picture import BASE_PLANES, BODY, CELEBA_PARTS, HAIR, HEAD, TARGETS, bounded, finished
 from headstream.train.truth import read_grey, tells
 from headstream.types import UInt8Array
 
@@ -359,8 +359,13 @@ class TestLeaks:
                 small = cv2.resize(cv2.convertScaleAbs(flat, alpha=0.8, beta=30), (50, 50), interpolation=3)
                 Image.fromarray(small).save(tmp_path / "test" / "images" / "copy.jpg", quality=70)
         train, test = (DataSet("pictures", tmp_path / split) for split in ("train", "test"))
-        found = duplicates_between([train], [test])
-        assert [(p.first, p.second) for p in found] == [("train/2", "test/copy")]
+        (found,) = duplicates_between([train], [test])
+        assert (found.first, found.second) == ("train/2", "test/copy")
+        every = duplicates_between([train], [test], bits=64)
+        assert len(every) == 4 * 3
+        assert [pair.bits for pair in every] == sorted(pair.bits for pair in every)
+        bits = every[1].bits
+        assert max(pair.bits for pair in duplicates_between([train], [test], bits=bits)) == bits
         assert duplicates_between([train], []) == []
 
     def test_a_hash_is_64_bits(self) -> None:
@@ -398,6 +403,16 @@ def test_large_pictures_come_smaller_also_with_a_teachers_labels(tmp_path: Path)
     for pseudo in (None, tmp_path / "soft"):
         picture = DataSet("hair", tmp_path, pseudo=pseudo).load("a")
         assert picture.rgb.shape[:2] == picture.target.shape[:2] == (320, 640)
+
+
+def test_smaller_is_known_what_is_known_all_over_and_cut_out_who_is_known_as_a_whole() -> None:
+    rgb, planes = np.zeros((40, 40, 3), np.uint8), np.full((40, 40, 3), 255, np.uint8)
+    known = planes.copy()
+    assert finished(rgb, planes, known, None).person is not None
+    known[:, :21, BODY] = 0
+    whole = finished(rgb, planes, known, None)
+    assert whole.person is None
+    assert (bounded(whole, 20).known[..., BODY] == np.where(np.arange(20) < 11, 0, 255)).all()
 
 
 def test_skin_just_above_the_chins_end_is_not_known(tmp_path: Path) -> None:

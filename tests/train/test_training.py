@@ -30,18 +30,20 @@ from headstream.train.augment import (  # noqa: E402
     Composer,
     Sample,
     below_picture,
+    can_be_cut_out,
     framing,
     head_extent,
+    head_middle,
     warp,
     with_body_below,
 )
 from headstream.train.config import TrainConfig, load_config  # noqa: E402
 from headstream.train.data import DataSet  # noqa: E402
-from headstream.train.disturb import occlude  # noqa: E402
+from headstream.train.disturb import _lut, _motion_blur, camera, occlude  # noqa: E402
 from headstream.train.export import Deployed, Finish, export_onnx, finished, write_card  # noqa: E402
-from headstream.train.loader import PictureCache, SampleDataset, batches, open_data  # noqa: E402
+from headstream.train.loader import Backdrops, PictureCache, SampleDataset, batches, open_data  # noqa: E402
 from headstream.train.loop import Trainer  # noqa: E402
-from headstream.train.losses import masked_bce, masked_dice, masked_l1, matte_loss  # noqa: E402
+from headstream.train.losses import below_loss, masked_bce, masked_dice, masked_l1, matte_loss  # noqa: E402
 from headstream.train.picture import BODY, HAIR, HEAD, Picture  # noqa: E402
 from headstream.train.quantise import export_int8  # noqa: E402
 from headstream.train.start import imagenet_state, rate_factor  # noqa: E402
@@ -250,6 +252,47 @@ class TestPictureCache:
             assert all((x == y).all() for x, y in zip(a, b, strict=True))
 
 
+class TestSamples:
+    def made(self, config: Path, sets: Path, out: Path, **changes: Any) -> SampleDataset:
+        settings = dataclasses.replace(load_config(config), plane_weights=(), **changes)
+        return SampleDataset(settings, open_data(settings, sets, config.parent, out))
+
+    def test_they_grow_with_the_step(self, sets: Path, config: Path, tmp_path: Path) -> None:
+        made = self.made(config, sets, tmp_path, sizes=((0.0, 32), (0.5, 64)))
+        assert len(made) == 8 * 4
+        assert [made[k][0].shape[1] for k in (0, 15, 16, 31)] == [32, 32, 64, 64]
+
+    def test_they_show_what_is_to_be_learnt(self, sets: Path, config: Path, tmp_path: Path) -> None:
+        three, hair = (
+            self.made(config, sets, tmp_path, net=net, target=target)
+            for net, target in (("lite", "head"), ("custom-cnn", "hair"))
+        )
+        for k in range(8):
+            (rgb, target, known), (same, only, sure) = three[k], hair[k]
+            assert torch.equal(rgb, same)
+            assert torch.equal(target[HAIR : HAIR + 1], only)
+            assert torch.equal(known[HAIR : HAIR + 1], sure)
+
+    def test_sets_are_drawn_by_their_weights(self, sets: Path, config: Path, tmp_path: Path) -> None:
+        data = load_config(config).data
+        for weights, everywhere in (((1.0, 0.0, 0.0), True), ((0.0, 1.0, 0.0), False)):
+            entries = tuple(dataclasses.replace(x, weight=w) for x, w in zip(data, weights, strict=True))
+            made = self.made(config, sets, tmp_path, data=entries)
+            known = [bool((made[k][2][HEAD] == 255).all()) for k in range(12)]
+            assert known == [True] * 12 if everywhere else known.count(False) >= 9  # now and then there is nobody
+
+    def test_backgrounds_are_where_nobody_is_for_certain(self, sets: Path) -> None:
+        """Smooth noise of 64 px where nothing else is found."""
+        plain = {tuple(face(k)[0][0, 0]) for k in range(6)}
+        rng = np.random.default_rng(0)
+        for kind, folder, some in (("celebamask", "faces", True), ("hair", "hairs", False)):
+            draw = Backdrops((DataSet(kind, sets / folder),))
+            found = [window for window in (draw(rng) for _ in range(40)) if window.shape != (64, 64, 3)]
+            assert bool(found) == some
+            for window in found:
+                assert np.mean([tuple(pixel) in plain for pixel in window.reshape(-1, 3)]) > 0.97
+
+
 class TestAugment:
     def picture(self) -> Picture:
         rgb, label = face(1)
@@ -366,6 +409,57 @@ class TestAugment:
         assert small[10, 30] < 200
         assert small[10, 33] == 255
 
+    def test_shrinking_moves_nothing(self) -> None:
+        """Soft labels come back to where the teacher looked."""
+        ramp = np.tile(np.arange(0, 256, dtype=np.uint8), (256, 1))
+        small = warp(ramp, np.array([[0.25, 0, 0], [0, 0.25, 0]]), 64, 0).astype(int)
+        assert np.abs(small[8:56, 8:56] - 4 * np.arange(8, 56)).max() <= 1
+
+    def test_heads_are_turned_and_mirrored_and_not_skewed(self) -> None:
+        turns = [framing(self.picture(), np.random.default_rng(number), 64)[:, :2] for number in range(20)]
+        assert max(abs(turn[:, 0] @ turn[:, 1]) for turn in turns) < 1e-9
+        assert {np.linalg.det(turn) > 0 for turn in turns} == {False, True}
+
+    def test_cut_out_is_who_stands_free(self) -> None:
+        def free(*where: Any) -> bool:
+            person: UInt8Array = np.zeros((80, 60), np.uint8)
+            person[20:, 20:40] = 255
+            for place in where:
+                person[place] = 255
+            picture = self.picture()
+            return can_be_cut_out(Picture(picture.rgb, picture.target, picture.known, person, None))
+
+        assert free()
+        assert free(np.s_[65:])  # shoulders may reach the border
+        assert [free(place) for place in (np.s_[20:60, :30], np.s_[20:60, 30:], np.s_[:30, 28:32])] == [False] * 3
+
+    def test_seen_from_behind_the_hair_tells_where_the_head_is(self) -> None:
+        picture = self.picture()
+        target = np.zeros_like(picture.target)
+        target[10:70, 20:60, HEAD] = 255  # long hair
+        behind = Picture(picture.rgb, target, picture.known, None, None)
+        assert head_middle(behind) == pytest.approx((39.5, 10 + 20, 0.6 * 40))
+        target[:] = 0
+        assert head_middle(behind) == pytest.approx((48, 48, 0.45 * 96))
+
+    def test_a_body_drawn_on_below_is_seen(self) -> None:
+        there, longer = (
+            sum(int(sample.target[..., BODY].sum()) for sample in self.sampled(new_background=1, body_below=below))
+            for below in (0, 1)
+        )
+        assert longer > 1.05 * there
+
+    @pytest.mark.parametrize("grey", [0, 128, 255])
+    def test_a_camera_makes_no_light_of_dark(self, grey: int) -> None:
+        """What is past white or black stays there, and does not come in again at the other end."""
+        plain: UInt8Array = np.full((64, 64, 3), grey, np.uint8)
+        for number in range(150):
+            seen = camera(plain, np.random.default_rng(number)).astype(int)
+            assert np.abs(seen - np.median(seen, axis=(0, 1))).max() < 110
+        assert (np.diff(_lut(1.4, 1.0, 1.5, 0.08).astype(int), axis=0) >= 0).all()
+        shaken = [_motion_blur(plain, np.random.default_rng(number)) for number in range(20)]
+        assert max(np.abs(seen.astype(int) - grey).max() for seen in shaken) <= 1
+
     def test_what_is_below_the_picture(self) -> None:
         half = below_picture(np.array([[1.0, 0, 0], [0, 1.0, 0]]), 64, 33)
         assert half[40:].all()
@@ -389,6 +483,42 @@ class TestLosses:
         wrong = masked_dice((1 - target * 2) * 30, target, known)
         assert float(right) == pytest.approx(0, abs=1e-3)
         assert float(wrong) == pytest.approx(1, abs=0.01)
+
+    def test_dice_is_the_mean_over_pictures_with_something_that_is_known(self) -> None:
+        target = torch.zeros(2, 1, 20, 20)
+        target[0, ..., :5] = target[0, ..., 10:] = 1
+        known = torch.ones_like(target)
+        known[0, ..., 10:] = 0
+        logits = (target * known * 2 - 1) * 30
+        logits[1] = 30  # wrong, where there is nothing to be found
+        assert float(masked_dice(logits, target, known)) == pytest.approx(0, abs=1e-3)
+        logits[0] *= -1
+        assert float(masked_dice(logits, target, known)) == pytest.approx(1, abs=0.01)
+
+    def test_planes_count_by_their_weights(self) -> None:
+        target, known = torch.rand(2, 2, 8, 8), torch.ones(2, 2, 8, 8)
+        logits = torch.randn(2, 2, 8, 8)
+        first, second = (float(matte_loss(logits, target, known, torch.eye(2)[k])) for k in (0, 1))
+        both = matte_loss(logits, target, known, torch.tensor([1.0, 0.25]))
+        assert float(both) == pytest.approx((first + 0.25 * second) / 1.25)
+
+    def test_below_the_head_is_neither_a_sliver_nor_beside_hair(self) -> None:
+        wrong = np.log1p(np.exp(3.0))
+
+        def told(row: int, width: int = 10, *, known: float = 1.0) -> list[float]:
+            """With a row of body below a row of hair; and both on their side."""
+            target, sure = torch.zeros(1, 3, 100, 100), torch.ones(1, 3, 100, 100)
+            target[0, 1, 50, 40:60] = 1
+            target[0, 2, row, 45 : 45 + width] = 1
+            sure[:, 0] = known
+            logits = torch.full((1, 3, 100, 100), 3.0)
+            return [float(below_loss(logits, x, sure)) for x in (target, target.transpose(2, 3))]
+
+        assert told(53) == [0, 0]
+        assert told(54) == pytest.approx([wrong, wrong], rel=1e-5)
+        assert told(54, width=8) == [0, 0]
+        assert told(54, width=9) == pytest.approx([wrong, wrong], rel=1e-5)
+        assert told(54, known=0.0) == [0, 0]
 
     def test_soft_targets_can_be_met(self) -> None:
         target = torch.full((1, 1, 20, 20), 0.3)
@@ -689,6 +819,18 @@ class TestRun:
         assert drawn[0].validation[0].names == drawn[1].validation[0].names
         assert len(drawn[0].validation[0].names) == 2
         assert not set(drawn[2].validation[0].names) & set(drawn[2].train[0].names)
+        (tmp_path / "c.toml").write_text(CONFIG.format(steps=2).replace('validate = "held.txt"', 'validate = "1%"'))
+        drawn = [open_data(load_config(config, seed=s), sets, tmp_path, tmp_path / "cache") for s in range(1, 9)]
+        assert {len(data.validation[0].names) for data in drawn} == {1}
+        assert len({data.validation[0].names for data in drawn}) > 1
+
+    def test_nobody_is_scored_by_a_teachers_labels(self, sets: Path, config: Path, tmp_path: Path) -> None:
+        (tmp_path / "soft").mkdir()
+        settings = load_config(config)
+        soft = tuple(dataclasses.replace(entry, pseudo="soft") for entry in settings.data)
+        opened = open_data(dataclasses.replace(settings, data=soft), sets, tmp_path, tmp_path / "cache")
+        assert {data.pseudo for data in opened.train} == {tmp_path / "soft"}
+        assert [data.pseudo for data in opened.validation] == [None]
 
     def test_batches_do_not_depend_on_where_one_starts(self, sets: Path, config: Path, tmp_path: Path) -> None:
         settings = load_config(config)
