@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,17 +17,13 @@ def read_pickle(path: Path) -> dict[str, Any]:
     """The contents of a .pt or .ckpt file, by ``weights_only`` loading. Raises ModelError for anything else."""
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (
-        pickle.UnpicklingError,
-        KeyError,
-        EOFError,
-    ) as error:  # torch says how to load it all the same, which nobody should
+    except (OSError, RuntimeError, ValueError, TypeError) as error:
+        reason = (str(error) or "damaged").splitlines()[0][:160]
+        raise ModelError(f"{path} cannot be loaded safely (weights only): {reason}") from error
+    except Exception as error:  # of many classes; torch says how to load it all the same, which nobody should
         raise ModelError(
             f"{path} cannot be loaded safely: it is no checkpoint, or one with objects in it that loading would run"
         ) from error
-    except (OSError, RuntimeError, ValueError, TypeError) as error:
-        reason = str(error).splitlines()[0][:160]
-        raise ModelError(f"{path} cannot be loaded safely (weights only): {reason}") from error
     if not isinstance(state, dict):
         raise ModelError(f"{path} holds a {type(state).__name__}, not a checkpoint")
     return state

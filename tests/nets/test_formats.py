@@ -20,6 +20,7 @@ pytest.importorskip("diffusers")
 from torch.nn import functional as F  # noqa: E402
 
 from headstream.errors import ModelError, UsageError  # noqa: E402
+from headstream.nets.checkpoint import load_checkpoint  # noqa: E402
 from headstream.nets.formats import load_network  # noqa: E402
 from headstream.nets.head_unet import HeadUNet  # noqa: E402
 from headstream.segment.load import load_segmenter  # noqa: E402
@@ -186,6 +187,18 @@ def test_a_pickle_with_code_in_it_is_refused(tmp_path: Path, monkeypatch: pytest
         with pytest.raises(ModelError, match="cannot be loaded safely"):
             load_network(name)
     assert not Path("exploded").exists()
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_checkpoint_that_is_cut_off_is_told(zipped: bool, tmp_path: Path) -> None:
+    """Wherever that is, and as torch wrote them before they were zip files, too."""
+    whole = tmp_path / "whole.pt"
+    torch.save({"ema": {"a": torch.ones(3)}, "spec": {}}, whole, _use_new_zipfile_serialization=zipped)
+    raw = whole.read_bytes()
+    for size in range(1, len(raw) - 8, 7):
+        (tmp_path / "cut.pt").write_bytes(raw[:size])
+        with pytest.raises(ModelError, match=r"cut\.pt cannot be loaded safely"):
+            load_checkpoint(tmp_path / "cut.pt")
 
 
 def test_what_does_not_fit_is_named(tmp_path: Path, folder: Path, state: State) -> None:
