@@ -287,7 +287,7 @@ class TestAgain:
         assert (out / "film.mkv").read_bytes() == (prepared.done / "film.mkv").read_bytes()
         assert not pieces_left(out)
 
-    @pytest.mark.parametrize("what", ["wish", "split", "film", "damage", "device", "resume"])
+    @pytest.mark.parametrize("what", ["wish", "split", "film", "damage", "device", "version", "resume"])
     def test_pieces_of_something_else_are_not_used(
         self,
         what: str,
@@ -311,6 +311,10 @@ class TestAgain:
             for file in (out / ".headstream" / "pieces").rglob("*.json"):
                 told = json.loads(file.read_text())
                 file.write_text(json.dumps(told | {"made": told["made"] | {"device": "another"}}))
+        elif what == "version":
+            for file in (out / ".headstream" / "pieces").rglob("*.json"):
+                told = json.loads(file.read_text())
+                file.write_text(json.dumps(told | {"with": dict.fromkeys(told["with"], "another")}))
         else:
             for file in (out / ".headstream" / "pieces").rglob("*.packets"):
                 file.write_bytes(file.read_bytes()[:-1])

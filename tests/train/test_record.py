@@ -96,6 +96,39 @@ class TestTakingUp:
             trainer(sets, config), r"data\[0\]\.trained = 4 pictures, sha256 \w{8}, now 4 pictures, sha256"
         )
 
+    def test_other_files_of_the_same_names_are_refused(self, sets: Path, config: Path, tmp_path: Path) -> None:  # noqa: F811
+        shutil.copytree(sets, tmp_path / "data")
+        (config.parent / "soft").mkdir()
+        for index in range(6):
+            Image.new("RGB", (96, 96)).save(config.parent / "soft" / f"{index:02d}.png")
+        faces, hairs, bodies = load_config(config).data
+        data = (faces, dataclasses.replace(hairs, pseudo="soft"), bodies)
+        trainer(tmp_path / "data", config, data=data).run()
+        assert trainer(tmp_path / "data", config, data=data).resume()
+        for path, told in (
+            (tmp_path / "data" / "faces" / "images" / "00.png", r"data\[0\]\.trained"),
+            (tmp_path / "data" / "faces" / "labels" / "04.png", r"data\[0\]\.validated"),
+            (config.parent / "soft" / "00.png", r"data\[1\]\.trained"),
+        ):
+            before = path.read_bytes()
+            path.write_bytes(before + b" ")
+            assert self.refused(trainer(tmp_path / "data", config, data=data), f"trained with {told} = ")
+            path.write_bytes(before)
+
+    def test_other_versions_are_noted_and_what_was_noted_stays(self, done: Trainer, sets: Path, config: Path) -> None:  # noqa: F811
+        state = load_checkpoint(done.out / "last.pt")
+        state["history"]["record"]["torch"] = "0.1"
+        state["history"] |= {"commands": ["first"], "seconds": 1000.0}
+        torch.save(state, done.out / "last.pt")
+        noted = f"step 2: torch = 0.1, now {torch.__version__}"
+        for _ in range(2):
+            again = trainer(sets, config, steps=3)
+            assert again.resume(change=True)
+            assert [change for change in again.history.changes if "torch" in change] == [noted]
+            assert again.history.commands == ["first", "again"]
+            again.run()
+            assert again.history.seconds > 1000
+
     def test_moved_pictures_are_the_same(self, done: Trainer, sets: Path, config: Path, tmp_path: Path) -> None:  # noqa: F811
         (tmp_path / "elsewhere").symlink_to(sets)
         assert trainer(tmp_path / "elsewhere", config).resume()
@@ -125,8 +158,10 @@ class TestTakingUp:
         done.state.save(done.out / "last.pt")
         (config.parent / "held.txt").write_text("01\n")
         again = trainer(sets, config)
+        done.state.save(done.out / "best.pt")
         again.resume(change=True)
-        assert again.state.best == 0.0
+        assert (again.state.best, again.state.best_step, again.history.scores) == (0.0, 2, {})
+        assert again.result == again.out / "last.pt"
 
     def test_a_run_goes_on_in_another_precision(self, done: Trainer, sets: Path, config: Path) -> None:  # noqa: F811
         scaled = Hardware(torch.device("cpu"), torch.float16)

@@ -21,7 +21,7 @@ from headstream.colour import PAD  # noqa: E402
 from headstream.errors import ModelError, UsageError  # noqa: E402
 from headstream.nets.checkpoint import load_averaged, load_checkpoint  # noqa: E402
 from headstream.nets.lite import EfficientNetLiteEncoder, LiteSpec, LiteUNet  # noqa: E402
-from headstream.nets.zoo import NetSpec, build  # noqa: E402
+from headstream.nets.zoo import NetSpec, as_called, build  # noqa: E402
 from headstream.segment.load import load_segmenter  # noqa: E402
 from headstream.segment.onnx import OnnxSegmenter  # noqa: E402
 from headstream.segment.registry import read_card  # noqa: E402
@@ -41,12 +41,14 @@ from headstream.train.config import TrainConfig, load_config  # noqa: E402
 from headstream.train.data import DataSet  # noqa: E402
 from headstream.train.disturb import _lut, _motion_blur, camera, occlude  # noqa: E402
 from headstream.train.export import Deployed, Finish, export_onnx, finished, write_card  # noqa: E402
+from headstream.train.hardware import Hardware  # noqa: E402
 from headstream.train.loader import Backdrops, PictureCache, SampleDataset, batches, open_data  # noqa: E402
 from headstream.train.loop import Trainer  # noqa: E402
 from headstream.train.losses import below_loss, masked_bce, masked_dice, masked_l1, matte_loss  # noqa: E402
 from headstream.train.picture import BODY, HAIR, HEAD, Picture  # noqa: E402
 from headstream.train.quantise import export_int8  # noqa: E402
-from headstream.train.start import imagenet_state, rate_factor  # noqa: E402
+from headstream.train.score import score  # noqa: E402
+from headstream.train.start import imagenet_state, parameter_groups, rate_factor  # noqa: E402
 from headstream.types import UInt8Array  # noqa: E402
 from tests.media import files_of_at_most  # noqa: E402
 
@@ -858,6 +860,73 @@ class TestRun:
         run = Trainer(load_config(config), data_root=sets, config_dir=tmp_path, out=tmp_path / "o")
         run.run(lambda progress: losses.append(progress.loss))
         assert losses[-1] < 0.9 * losses[0]  # a running mean: the last steps are far lower
+
+    def test_a_step_by_hand(self, sets: Path, config: Path, tmp_path: Path) -> None:
+        """The first one: at half the rate, of gradients no longer than 5, into an average that hardly knows what was before."""
+        settings = load_config(config, steps=1, l1_weight=1000.0)
+        run = Trainer(settings, data_root=sets, config_dir=tmp_path, out=tmp_path / "o")
+        before = {name: value.clone() for name, value in run.net.named_parameters()}
+        lengths: list[float] = []
+
+        def measure(*_: Any) -> None:
+            lengths.append(
+                float(torch.stack([p.grad.norm() for p in run.net.parameters() if p.grad is not None]).norm())
+            )
+
+        run.optimizer.register_step_pre_hook(measure)
+        run.run()
+        assert lengths == [pytest.approx(5, rel=1e-3)]
+        assert {group["lr"] / group["base_lr"] for group in run.optimizer.param_groups} == {0.5}
+        now, averaged = dict(run.net.named_parameters()), dict(run.ema.named_parameters())
+        for name, value in before.items():
+            torch.testing.assert_close(averaged[name], value.lerp(now[name].detach(), 0.9))
+        rgb = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
+        with torch.no_grad():
+            said = torch.sigmoid(as_called(run.ema, run.spec)(torch.from_numpy(rgb).permute(0, 3, 1, 2).float()))
+        assert np.allclose(run.predict(rgb), said.permute(0, 2, 3, 1).numpy(), atol=1e-5)
+
+    def test_gradients_are_measured_as_of_losses_that_are_not_scaled(
+        self, sets: Path, config: Path, tmp_path: Path
+    ) -> None:
+        settings = dataclasses.replace(load_config(config), net="custom-cnn", plane_weights=(), steps=3)
+        on = Hardware(torch.device("cpu"), torch.float16)
+        run = Trainer(settings, data_root=sets, config_dir=tmp_path, out=tmp_path / "o", on=on)
+        lengths: list[float] = []
+
+        def measure(*_: Any) -> None:
+            lengths.append(
+                float(torch.stack([p.grad.norm() for p in run.net.parameters() if p.grad is not None]).norm())
+            )
+
+        run.optimizer.register_step_pre_hook(measure)
+        run.run()
+        assert lengths
+        assert min(lengths) > 0.01
+
+    def test_the_encoder_has_its_own_rate_and_only_weights_decay(self) -> None:
+        net = build(SMALL)
+        groups = parameter_groups(net, TrainConfig(encoder_lr=1e-4, decoder_lr=2e-3, weight_decay=0.05))
+        told = {
+            id(p): (group["lr"], group["base_lr"], group["weight_decay"]) for group in groups for p in group["params"]
+        }
+        convolutions = {id(module.weight) for module in net.modules() if isinstance(module, torch.nn.Conv2d)}
+        for name, parameter in net.named_parameters():
+            rate = 1e-4 if name.startswith("encoder.") else 2e-3
+            assert told[id(parameter)] == (rate, rate, 0.05 if id(parameter) in convolutions else 0.0), name
+
+    def test_a_score_counts_what_the_truth_tells(self, sets: Path) -> None:
+        """A set of hair alone says nothing of heads; of a hat that nobody wears no score can be told."""
+        planes = ("head", "hair", "body", "hat")
+        told = [
+            DataSet("celebamask", sets / "faces", names=("00",), planes=planes),
+            DataSet("hair", sets / "hairs", names=("01",), planes=planes),
+        ]
+        everything = score(lambda rgb: np.ones((1, 96, 96, 3), np.float32), ("hair", "head", "hat"), told, 96)
+        one, two = face(0)[1], face(1)[1]
+        assert everything.iou["head"] == pytest.approx(np.isin(one, [1, 13]).mean())
+        assert everything.iou["hair"] == pytest.approx(((one == 13).mean() + (two == 13).mean()) / 2)
+        assert np.isnan(everything.iou["hat"])
+        assert everything.neck_leak == 1
 
     @pytest.mark.slow
     def test_the_commands(self, sets: Path, config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
