@@ -698,6 +698,19 @@ class TestRefusals:
             run_batch(job(tmp_path, out=tmp_path / "out"))
 
 
+def test_a_pool_that_grows_shares_its_threads_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    several = pool.LocalPool(Setup(str(tmp_path), "default", "cpu", threads=8), 2)
+    for wanted, workers, threads in ((1, 2, 8), (4, 4, 4), (3, 4, 4), (100, 100, 1)):
+        several.grow(wanted)
+        assert (several.workers, several.idle, several._setup.threads) == (workers, workers, threads)
+    monkeypatch.setenv("OMP_NUM_THREADS", "5")
+    monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
+    before = dict(os.environ)
+    with pool._environment(3):
+        assert {os.environ[name] for name in pool._THREADS} == {"3"}
+    assert dict(os.environ) == before
+
+
 @pytest.mark.slow
 def test_more_workers_than_a_system_waits_for_at_once(
     clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
