@@ -276,6 +276,9 @@ class TestCard:
         assert [(part["checkpoint"], part["seed"]) for part in told] == [("run/last.pt", 1), ("other/last.pt", 5)]
         started = trainer(sets, config, "from", init=str(mean))
         assert len(started.history.record["init_sha256"]) == 64
+        started.state.save(started.out / "last.pt")
+        licence = card_details(started.net, started.spec, started.out / "last.pt")["licence"]
+        assert licence == f"unknown: that of faces, hairs, bodies, the initial weights {mean}"
 
     def test_a_licence_that_is_told_is_passed_on(self, sets: Path, config: Path) -> None:  # noqa: F811
         plain = load_config(config)

@@ -87,7 +87,9 @@ def test_another_teacher_under_the_same_name_is_told(unlabelled: TrainConfig, tm
     short = dataclasses.replace(unlabelled, steps=1)
     run = Trainer(short, data_root=tmp_path, config_dir=tmp_path, out=tmp_path / "run")
     run.run()
-    assert card_details(run.net, run.spec, run.out / "last.pt")["teachers"][0].startswith(unlabelled.teachers[0])
+    card = card_details(run.net, run.spec, run.out / "last.pt")
+    assert card["teachers"][0].startswith(unlabelled.teachers[0])
+    assert card["licence"] == f"unknown: that of grey, the teacher {unlabelled.teachers[0]}"
     teacher(tmp_path / "teacher.pt", seed=5)
     with pytest.raises(UsageError, match="teachers = "):
         Trainer(short, data_root=tmp_path, config_dir=tmp_path, out=tmp_path / "run").resume()

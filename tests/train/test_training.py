@@ -578,6 +578,13 @@ class TestNet:
         assert np.abs(segmenter.predict(rgb, "head") - expected[:, 0]).max() < 1e-3
         assert np.abs(segmenter.predict(rgb, "hair") - expected[:, 1]).max() < 1e-3
         assert (tmp_path / "n.onnx").stat().st_size < 2.5 * sum(p.numel() for p in net.parameters())
+        export_onnx(net, SMALL, tmp_path / "two.onnx", planes=("head", "body"))
+        card = {"kind": "segmenter", "licence": "none", "side": 256, "outputs": ["head", "body"]}
+        write_card(tmp_path / "two.onnx", card)
+        with torch.no_grad():
+            body = torch.sigmoid(as_called(net, SMALL)(torch.from_numpy(rgb).permute(0, 3, 1, 2).float()))[:, BODY]
+        said = load_segmenter(str(tmp_path / "two.onnx")).predict(rgb, "body")
+        assert np.abs(said - body.numpy()).max() < 1e-3
 
     def test_a_firm_matte_that_keeps_away_from_the_body(self, tmp_path: Path) -> None:
         logits = torch.tensor([[0.5, -1.0, 2.0], [0.5, 3.0, -30.0]]).view(2, 3, 1, 1)
@@ -885,23 +892,22 @@ class TestRun:
             said = torch.sigmoid(as_called(run.ema, run.spec)(torch.from_numpy(rgb).permute(0, 3, 1, 2).float()))
         assert np.allclose(run.predict(rgb), said.permute(0, 2, 3, 1).numpy(), atol=1e-5)
 
-    def test_gradients_are_measured_as_of_losses_that_are_not_scaled(
-        self, sets: Path, config: Path, tmp_path: Path
-    ) -> None:
-        settings = dataclasses.replace(load_config(config), net="custom-cnn", plane_weights=(), steps=3)
-        on = Hardware(torch.device("cpu"), torch.float16)
-        run = Trainer(settings, data_root=sets, config_dir=tmp_path, out=tmp_path / "o", on=on)
+    def test_gradients_are_as_long_in_half_precision(self, sets: Path, config: Path, tmp_path: Path) -> None:
+        """Their losses are scaled, which is undone before they are measured and cut."""
+        settings = dataclasses.replace(load_config(config), net="custom-cnn", plane_weights=(), steps=1)
         lengths: list[float] = []
+        for precision in (None, torch.float16):
+            on = Hardware(torch.device("cpu"), precision)
+            run = Trainer(settings, data_root=sets, config_dir=tmp_path, out=tmp_path / str(precision), on=on)
 
-        def measure(*_: Any) -> None:
-            lengths.append(
-                float(torch.stack([p.grad.norm() for p in run.net.parameters() if p.grad is not None]).norm())
-            )
+            def measure(*_: Any, run: Trainer = run) -> None:
+                grads = [p.grad.norm() for p in run.net.parameters() if p.grad is not None]
+                lengths.append(float(torch.stack(grads).norm()))
 
-        run.optimizer.register_step_pre_hook(measure)
-        run.run()
-        assert lengths
-        assert min(lengths) > 0.01
+            run.optimizer.register_step_pre_hook(measure)
+            run.run()
+        assert lengths[0] < 4.5  # and not cut
+        assert lengths[1] == pytest.approx(lengths[0], rel=0.1)
 
     def test_the_encoder_has_its_own_rate_and_only_weights_decay(self) -> None:
         net = build(SMALL)
