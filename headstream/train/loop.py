@@ -229,7 +229,7 @@ class Trainer:
         except (ConnectionError, EOFError) as error:  # the end of a worker that was just handing something over
             raise ModelError(self._worker_advice()) from error
         except (OSError, SourceError) as error:
-            reason = str(error).strip().splitlines()[-1]
+            reason = (str(error).strip() or type(error).__name__).splitlines()[-1]
             raise SourceError(f"at step {self.step} a picture failed: {reason}") from error
 
     def _train_step(self, given: list[Batch], weights: Tensor) -> float:
