@@ -23,25 +23,27 @@ _POINT, _CANDELA = 50_000, 10_000  # steps in 1
 def write_mastering(path: Path, mastering: Mastering) -> bool:
     """Tell players of a finished file what an HDR film was made on. Returns whether there is a place for it. Lets OSError out."""
     with path.open("r+b") as file:
-        at = _last_box(file)
+        at, kind = _last_box(file)
+        if kind != b"moov":
+            return False
         file.seek(at)
         table = bytearray(file.read())
-        if table[4:8] != b"moov" or not _put(table, _boxes(mastering)):
+        if not _put(table, _boxes(mastering)):
             return False
         file.seek(at)
         file.write(table)
     return True
 
 
-def _last_box(file: IO[bytes]) -> int:
-    """Where the last of the outermost boxes begins."""
-    size, at, following = file.seek(0, 2), 0, 0
+def _last_box(file: IO[bytes]) -> tuple[int, bytes]:
+    """Where the last of the outermost boxes begins, and its kind."""
+    size, at, following, kind = file.seek(0, 2), 0, 0, b""
     while following < size:
         at = following
         file.seek(at)
-        length = _HEAD.unpack(file.read(_HEAD.size))[0]
+        length, kind = _HEAD.unpack(file.read(_HEAD.size))
         following += struct.unpack(">Q", file.read(8))[0] if length == 1 else max(length, _HEAD.size)
-    return at
+    return at, kind
 
 
 def _put(table: bytearray, boxes: bytes) -> bool:
