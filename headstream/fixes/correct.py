@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -41,8 +42,7 @@ class Correction:
 
 def by_mask(cutout: Cutout, mask: UInt8Array, head: Head | None) -> tuple[Cutout, Correction | None]:
     """The frame with the mask (H, W) for its matte, in one head's square or all over; None if nothing changed much."""
-    whole: Region = (0, 0, *cutout.frame.size_px)
-    where = even_region(whole if head is None else head.crop_px, cutout.frame.size_px)
+    where = square_of(cutout, head)
     x0, y0, x1, y1 = where
     wanted = np.ascontiguousarray(mask[y0:y1, x0:x1])
     seen = even_region(_union_of(_box(wanted, where), overlap_of(cutout.region_px, where)), cutout.frame.size_px)
@@ -50,6 +50,12 @@ def by_mask(cutout: Cutout, mask: UInt8Array, head: Head | None) -> tuple[Cutout
         return cutout, None
     wanted = times_own_alpha(mask[seen[1] : seen[3], seen[0] : seen[2]].copy(), cutout.frame, seen)
     return repainted(cutout, seen, wanted), _correction(alpha_in(cutout, seen), wanted, seen, cutout)
+
+
+def square_of(cutout: Cutout, head: Head | None) -> Region:
+    """Where a mask holds: a head's square, or the whole frame."""
+    whole: Region = (0, 0, *cutout.frame.size_px)
+    return even_region(whole if head is None else head.crop_px, cutout.frame.size_px)
 
 
 def by_click(cutout: Cutout, click: Click, head: Head | None) -> tuple[Cutout, Correction | None]:
@@ -66,14 +72,18 @@ def by_click(cutout: Cutout, click: Click, head: Head | None) -> tuple[Cutout, C
     ), correction
 
 
-def brought_to(cutout: Cutout, correction: Correction, trail: Trail, weight: float) -> Cutout:
-    """Another frame with the correction, where the trail brings it, by ``weight`` 0..1."""
+def brought_to(
+    cutout: Cutout, correction: Correction, trail: Trail, weight: float, keep: Sequence[Region] = ()
+) -> Cutout:
+    """Another frame with the correction, where the trail brings it, by ``weight`` 0..1. keep: regions that stay as they are."""
     planes = [correction.before, correction.target, correction.support]
     region, (before, target, support), trust = trail.brought(planes, correction.region_px, cutout.frame)
     if not region[2]:
         return cutout
     trust *= _agreeing(before, alpha_in(cutout, region))
     share = support.astype(np.float32) * trust * np.float32(weight / 255)
+    for x0, y0, x1, y1 in keep:
+        share[max(0, y0 - region[1]) : max(0, y1 - region[1]), max(0, x0 - region[0]) : max(0, x1 - region[0])] = 0
     held = _box((share > 1 / 512).astype(np.uint8), region)
     if held is None:
         return cutout

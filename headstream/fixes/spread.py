@@ -10,12 +10,12 @@ from fractions import Fraction
 
 import numpy as np
 
-from headstream.fixes.correct import Correction, brought_to, by_click, by_mask
+from headstream.fixes.correct import Correction, brought_to, by_click, by_mask, square_of
 from headstream.fixes.read import Film, Fix, read_mask
 from headstream.matte.motion import Motion
 from headstream.matte.trail import Trail
 from headstream.track.cuts import another_shot, thumbnail
-from headstream.types import Cutout, Float32Array, Frame, Head, UInt8Array
+from headstream.types import Cutout, Float32Array, Frame, Head, Region
 from headstream.window import through
 
 _HELD_BYTES = 512 << 20  # pictures held back for a correction that is still to come: 40 frames of 4K, 8 bits
@@ -71,20 +71,14 @@ class _Live:
 
 @dataclass
 class _Held:
-    """masks: of this frame, each with the head it is about: nothing else is drawn over them."""
+    """masks: of this frame, the region of each and the head it is about: nothing that comes from another frame is drawn there."""
 
     cutout: Cutout
-    masks: list[tuple[UInt8Array, Head | None]] = field(default_factory=list)
+    masks: list[tuple[Region, Head | None]] = field(default_factory=list)
 
-    def ends(self, fix: Fix) -> bool:
+    def ends(self, head: Head | None) -> bool:
         """Whether a mask says anew what the head is that a correction is about."""
-        return any(head is None or head.track_id == fix.head for _, head in self.masks)
-
-    def draw(self, cutout: Cutout) -> None:
-        """Another correction has come to it."""
-        for mask, head in self.masks:
-            cutout, _ = by_mask(cutout, mask, head)
-        self.cutout = cutout
+        return any(its is None or (head is not None and its.track_id == head.track_id) for _, its in self.masks)
 
 
 class _Spreading:
@@ -187,9 +181,8 @@ class _Spreading:
             )
             return
         if fix.mask is not None:
-            mask = read_mask(fix.mask)
-            now.cutout, correction = by_mask(cutout, mask, head)
-            now.masks.append((mask, head))
+            now.cutout, correction = by_mask(cutout, read_mask(fix.mask), head)
+            now.masks.append((square_of(cutout, head), head))
         else:
             assert fix.click is not None
             now.cutout, correction = by_click(cutout, fix.click, head)
@@ -199,33 +192,36 @@ class _Spreading:
             )
             return
         self._outcome.settled.add(cutout.frame.index)
-        self._carry_back(now.cutout.frame, fix, correction)
-        spread_s = self._spread_s(fix, 1)
+        self._carry_back(now.cutout.frame, fix, head, correction)
+        spread_s = self._spread_s(fix, head, 1)
         trail = Trail(cutout.frame, correction.area_px, correction.weight(), self._motion)
         self._live.append(_Live(correction, trail, float(cutout.frame.pts), spread_s))
 
-    def _spread_s(self, fix: Fix, way: int) -> float:
+    def _spread_s(self, fix: Fix, head: Head | None, way: int) -> float:
         """How far a correction reaches, forward (1) or back (-1): to where a mask says anew what the head is."""
-        others = [m for m in self._masks if m.head is None or m.head == fix.head]
+        others = [m for m in self._masks if m.head is None or (head is not None and m.head == head.track_id)]
         return min([fix.spread_s, *(d for m in others if (d := way * (self._when(m) - self._when(fix))) > 0)])
 
     def _when(self, fix: Fix) -> float:
         return self._placed.get(fix.number, fix.time_s)
 
-    def _carry_back(self, frame: Frame, fix: Fix, correction: Correction) -> None:
-        spread_s = self._spread_s(fix, -1)
+    def _carry_back(self, frame: Frame, fix: Fix, head: Head | None, correction: Correction) -> None:
+        spread_s = self._spread_s(fix, head, -1)
         trail = Trail(frame, correction.area_px, correction.weight(), self._motion)
         for held in reversed(self._held):
             weight = fade(float(frame.pts - held.cutout.frame.pts), spread_s)
-            if weight == 0 or held.ends(fix) or trail.trust < _LOST:
+            if weight == 0 or held.ends(head) or trail.trust < _LOST:
                 return
             trail.step(held.cutout.frame)
-            held.draw(self._brought(held.cutout, correction, trail, weight))
+            keep = [region for region, _ in held.masks]
+            held.cutout = self._brought(held.cutout, correction, trail, weight, keep)
 
-    def _brought(self, cutout: Cutout, correction: Correction, trail: Trail, weight: float) -> Cutout:
+    def _brought(
+        self, cutout: Cutout, correction: Correction, trail: Trail, weight: float, keep: Sequence[Region] = ()
+    ) -> Cutout:
         if weight >= 0.5:
             self._outcome.settled.add(cutout.frame.index)
-        return brought_to(cutout, correction, trail, weight)
+        return brought_to(cutout, correction, trail, weight, keep)
 
 
 def _whose(fix: Fix, cutout: Cutout) -> Head | None:

@@ -557,6 +557,43 @@ def test_what_a_mask_says_of_one_head_stays_to_the_pixel_whatever_comes_back(tmp
     assert (after[5].alpha[:, :x0] != films[5].alpha[:, :x0]).any()
 
 
+def test_a_click_after_a_mask_in_its_frame_stays_whatever_comes_back(tmp_path: Path) -> None:
+    """Corrections of one frame are applied in the order of the file."""
+    both, holes = np.maximum(disc(90, 120, 30), disc(230, 120, 30)), []
+    for k in range(10):
+        picture = np.full((SIZE[1], SIZE[0], 3), 110, np.uint8)
+        picture[both > 0] = (200, 150, 120)
+        alpha = both.copy()
+        alpha[112:128, 95:] = np.where(np.arange(95, SIZE[0]) < 200, 0, alpha[112:128, 95:])
+        holes.append(cutout_of(frame_at(k, picture), alpha, head_at(90, 120, 30), head_at(230, 120, 30, 2)))
+    without = np.where(disc(230, 120, 8) > 0, 0, both).astype(np.uint8)
+    mask, click = (
+        mask_fix(tmp_path, 5, without, head=2),
+        Fix(2, 0.2, 5, spread_s=0.0, click=Click(230, 120, "head"), head=2),
+    )
+    later = mask_fix(tmp_path, 7, both, 3, head=1)
+    alone, _ = fixed(holes, mask, click)
+    after, _ = fixed(holes, mask, click, later)
+    assert alone[5].alpha[120, 230] == 255
+    assert (after[5].alpha[:, 170:] == alone[5].alpha[:, 170:]).all()
+    assert (after[5].alpha[:, :140] != alone[5].alpha[:, :140]).any()
+
+
+def test_a_click_that_names_no_head_ends_at_a_mask_for_its_own(tmp_path: Path) -> None:
+    picture = np.full((SIZE[1], SIZE[0], 3), 110, np.uint8)
+    picture[np.maximum(disc(90, 120, 30), disc(230, 120, 30)) > 0] = (200, 150, 120)
+    right = np.maximum(disc(90, 120, 30), disc(230, 120, 30))
+    wrong = np.where(disc(230, 120, 12) > 0, 0, right).astype(np.uint8)
+    heads = head_at(90, 120, 30), head_at(230, 120, 30, 2)
+    films = [cutout_of(frame_at(k, picture), wrong.copy(), *heads) for k in range(10)]
+    mask = mask_fix(tmp_path, 5, wrong, head=2)
+    named, _ = fixed(films, mask, Fix(2, 0.28, 7, click=Click(230, 120, "head"), head=2))
+    unnamed, _ = fixed(films, mask, Fix(2, 0.28, 7, click=Click(230, 120, "head")))
+    assert named[7].alpha[120, 230] == 255
+    assert named[4].alpha[120, 230] == 0
+    assert all((a.alpha == b.alpha).all() for a, b in zip(named, unnamed, strict=True))
+
+
 def test_who_takes_away_a_hat_like_the_face_keeps_the_face() -> None:
     picture = np.full((SIZE[1], SIZE[0], 3), 110, np.uint8)
     picture[np.maximum(hat(), face()) > 0] = (200, 150, 120)
