@@ -153,7 +153,8 @@ class LiveCutter:
 
     Iterating gives (cut-out, status) for every frame that was cut; the status is one object, kept up to date. Leaving the
     iteration stops the capture. idle: called while nothing comes; False ends the iteration.  clock: the seconds that frames
-    tell when they were captured in.
+    tell when they were captured in.  lingers_s: for how long the source is still read when somebody ends the iteration, Ctrl-C
+    included, for what comes later than its picture.
     """
 
     def __init__(
@@ -170,6 +171,7 @@ class LiveCutter:
         self.pace = pace or Pace(1 / float(source.rate))
         self.status = LiveStatus()
         self.idle: Callable[[], bool] = lambda: True
+        self.lingers_s: Callable[[], float] = lambda: 0.0
         self._frames: Producer[Frame] | None = None
 
     def stop(self) -> None:
@@ -185,7 +187,7 @@ class LiveCutter:
         )
         self._frames = frames
         began = self._clock()
-        with frames, self._stages_told():
+        with frames, self._stages_told(), self._lingering():
             for frame in frames.ticking(_IDLE_S):
                 if frame is None:
                     if not self.idle():
@@ -204,6 +206,14 @@ class LiveCutter:
                 status.times_s.append(now)
                 status.latencies_s.append(now - frame.captured_s)
                 yield cutout, status
+
+    @contextmanager
+    def _lingering(self) -> Iterator[None]:
+        try:
+            yield
+        except (KeyboardInterrupt, GeneratorExit):
+            time.sleep(max(0.0, self.lingers_s()))
+            raise
 
     @contextmanager
     def _stages_told(self) -> Iterator[None]:

@@ -41,6 +41,7 @@ from headstream.track.finder import FaceFinder
 from headstream.types import Cutout
 
 _CHROMA_GREEN = "#00b140"
+_PIECE_S = 0.1  # sound comes in such, at most
 _SIZE_PX, _RATE = (1280, 720), 30.0
 _OWN = {
     "file": "a file keeps its own",
@@ -152,6 +153,7 @@ def run_session(
             return going_on() and (window is None or keys.pressed(window.key()))
 
         cutter.idle = idle
+        cutter.lingers_s = lambda: _late_s(outputs)
 
         # Ctrl-C is the way it is ended; outputs are finished then, or it was told which are not. One more may fall into what is
         # closed after them, which is no other end: what was recorded is still to be told.
@@ -201,6 +203,12 @@ def _sound(
     return None
 
 
+def _late_s(outputs: list[Output]) -> float:
+    """How long to wait for the sound of the last picture."""
+    takes = [output.sink for output in outputs if isinstance(output.sink, TakeSink)]
+    return max([take.late_s + _PIECE_S for take in takes if take.late_s > 0], default=0.0)
+
+
 @contextmanager
 def _window(background: Background) -> Iterator[PreviewWindow]:
     with handed_over(background):
@@ -242,7 +250,15 @@ def _outputs(
             behind = None if transparent else open_background(parse_background(job.background), FileSource)
             layout = None if sound is None else sound.layout
             with handed_over(behind):
-                take = TakeSink(job.record, kind, clip, background=behind, overwrite=job.overwrite, sound=layout)
+                take = TakeSink(
+                    job.record,
+                    kind,
+                    clip,
+                    background=behind,
+                    overwrite=job.overwrite,
+                    sound=layout,
+                    may_wait=sound is source,
+                )
             if sound is not None:
                 sound.listen(take.hear)
             outputs.append(Output(str(job.record), take, growing_name(job.record)))

@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -298,6 +299,31 @@ def test_while_nothing_comes_it_can_be_ended(
     cutter.idle = idle
     assert run_live(cutter, []).frames == 1
     assert len(ticks) == 3
+
+
+@pytest.mark.parametrize("by", ["leaving", "ctrl_c"])
+def test_what_comes_later_than_its_picture_is_still_read(
+    pictures: list[Planes], segmenter: CropSegmenter, finder: FaceFinder, by: str
+) -> None:
+    source = Stuck(pictures)
+    cutter = LiveCutter(source, HeadCutter(segmenter, finder))
+    asked: list[bool] = []
+
+    def lingers_s() -> float:
+        asked.append(source.ended.is_set())
+        return 0.01
+
+    cutter.lingers_s = lingers_s
+
+    def each(cutout: Cutout, status: LiveStatus) -> bool:
+        if by == "ctrl_c":
+            raise KeyboardInterrupt
+        return False
+
+    with pytest.raises(KeyboardInterrupt) if by == "ctrl_c" else nullcontext():
+        run_live(cutter, [], each=each)
+    assert asked == [False]  # once, and the source was not closed by then
+    assert source.ended.is_set()
 
 
 def test_it_can_be_stopped_from_another_thread(

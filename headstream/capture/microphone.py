@@ -8,31 +8,39 @@ wrong by up to 0.6 s, and what a webcam's pictures wait before they arrive nobod
 from __future__ import annotations
 
 import atexit
+import os
+import sys
 import threading
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from fractions import Fraction
-from typing import Any
+from typing import Any, TypeVar
 
 from headstream.errors import SourceError
 from headstream.sound import Listener, Sound, SteadyClock
 from headstream.threads import JoinedThread
 
+T = TypeVar("T")
 _LAYOUTS = ("mono", "stereo")
 _SILENT_S = 2.0  # with nothing heard for this long, it counts as lost
 _WAIT_S = 1.0
 _PATIENCE_S = 2.0  # with a device that is being closed
+_ANSWER_S = 5.0  # patience with one that is being opened
 _BUFFER_S = 0.2  # for which Python may be busy with other things without a gap
 
 
 def list_microphones() -> list[str]:
-    """The microphones the system names. Raises SourceError where it cannot be asked."""
-    sounddevice = _sounddevice()
-    try:
-        return [device["name"] for device in _devices(sounddevice)]
-    except sounddevice.PortAudioError as error:
-        raise SourceError(f"the system does not list its microphones: {_reason(error)}") from error
+    """The microphones the system names. Raises SourceError where it cannot be asked, or does not answer."""
+
+    def names() -> list[str]:
+        sounddevice = _sounddevice()
+        try:
+            return [device["name"] for device in _devices(sounddevice)]
+        except sounddevice.PortAudioError as error:
+            raise SourceError(f"the system does not list its microphones: {_reason(error)}") from error
+
+    return _answered(names)
 
 
 class Microphone:
@@ -47,10 +55,10 @@ class Microphone:
         self._name, self._notice = name, notice
         self._listener: Listener = lambda sound: None
         self._stop = threading.Event()
-        self._sounddevice = _sounddevice()
         self.label, self.layout = "", _LAYOUTS[0]
         self._heard_s = self._opened_s = time.monotonic()
-        self._stream = self._opened()
+        self._sounddevice: Any = _answered(_sounddevice)
+        self._stream: Any = _answered(self._opened)
         self._watch = JoinedThread(target=self._keep_open, name="headstream-microphone", daemon=True)
         self._watch.start()
 
@@ -63,7 +71,7 @@ class Microphone:
         self._stop.set()
         self._watch.join(_PATIENCE_S)
         if self._watch.is_alive():
-            atexit.unregister(self._sounddevice._exit_handler)  # which would wait for it, too
+            _leave_to_itself()
 
     def __enter__(self) -> Microphone:
         return self
@@ -117,12 +125,11 @@ class Microphone:
 
     def _reopen(self) -> None:
         self._end_stream()
-        try:
-            self._sounddevice._terminate()  # PortAudio sees what is plugged in when it begins, and never again
-            self._sounddevice._initialize()
+        with suppress(self._sounddevice.PortAudioError):  # it has not begun, when beginning failed the last time
+            self._sounddevice._terminate()
+        with suppress(SourceError, self._sounddevice.PortAudioError):  # tried again in a moment
+            self._sounddevice._initialize()  # it sees what is plugged in when it begins, and never again
             self._stream = self._opened()
-        except (SourceError, self._sounddevice.PortAudioError):
-            pass  # tried again in a moment
 
     def _end_stream(self) -> None:
         stream, self._stream = self._stream, None
@@ -176,6 +183,50 @@ def _devices(sounddevice: Any) -> list[Any]:
     except sounddevice.PortAudioError:
         return hearing
     return [device for device in hearing if device["hostapi"] == way]
+
+
+def _answered(ask: Callable[[], T]) -> T:
+    """What the system's sound answers. Raises SourceError where it does not within seconds; else what ``ask`` raises."""
+    given: list[T] = []
+    raised: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            given.append(ask())
+        except BaseException as error:
+            raised.append(error)
+
+    with _stderr_given_back() as give_back:
+        thread = JoinedThread(target=run, name="headstream-sound", daemon=True)
+        thread.start()
+        thread.join(_ANSWER_S)
+        if thread.is_alive():
+            give_back()
+            _leave_to_itself()
+            raise SourceError(f"the system's sound has not answered for {_ANSWER_S:g} s")
+    if raised:
+        raise raised[0]
+    return given[0]
+
+
+@contextmanager
+def _stderr_given_back() -> Iterator[Callable[[], object]]:
+    """sounddevice sends what is written to stderr nowhere while PortAudio begins: gives what ends that."""
+    try:
+        own = os.dup(2)
+    except OSError:  # there is none
+        yield lambda: None
+        return
+    try:
+        yield lambda: os.dup2(own, 2)
+    finally:
+        os.close(own)
+
+
+def _leave_to_itself() -> None:
+    """Nobody waits at the end for a sound server that hangs."""
+    if (sounddevice := sys.modules.get("sounddevice")) is not None:
+        atexit.unregister(getattr(sounddevice, "_exit_handler", _leave_to_itself))
 
 
 def _sounddevice() -> Any:

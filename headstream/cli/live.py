@@ -119,7 +119,7 @@ def live(
     from headstream.sinks.take import TakeSink
 
     if list_:
-        _list(list_cameras(), _microphones(), json)
+        _list(list_cameras(), json)
         return 0
     job = LiveJob(
         target=parse_target(camera),
@@ -179,17 +179,17 @@ def _microphones() -> list[str]:
     return names
 
 
-def _list(cameras: list[Camera], microphones: list[str], json: bool) -> None:
+def _list(cameras: list[Camera], json: bool) -> None:
     if json:
         named = [{"number": found.number, "name": found.name} for found in cameras]
-        emit_json({"cameras": named, "microphones": microphones})
+        emit_json({"cameras": named, "microphones": _microphones()})
         return
     for found in cameras:
-        print(f"{found.number}  {found.name}")
-    for name in microphones:
-        print(f"microphone  {name}")
+        print(f"{found.number}  {found.name}", flush=True)
     if not cameras:
         say("headstream: this system names no camera")
+    for name in _microphones():
+        print(f"microphone  {name}")
 
 
 def as_json(status: LiveStatus, shown_on: list[Output], files: list[Path]) -> dict[str, Any]:

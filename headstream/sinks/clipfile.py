@@ -58,7 +58,10 @@ class ClipFile:
         return made_as, str(made_as.path.absolute())  # in talk-10:30.mov alone FFmpeg would see a protocol
 
     def _muxer_options(self) -> dict[str, str]:
-        return dict(self._kind.muxer_options)
+        options = dict(self._kind.muxer_options)
+        if self._kind.container == "mov" and self._clip.mastering is not None and "movflags" in options:
+            options["movflags"] = options["movflags"].replace("+faststart", "")  # the table last: see ``quicktime``
+        return options
 
     @property
     def final_path(self) -> Path:
@@ -151,7 +154,7 @@ class ClipFile:
             told = quicktime.write_mastering(self.place.path, mastering)
         if not told:
             self.notes.append(
-                f"HDR: what screen the film was made on (mastering metadata) is not told in {self._kind.name}"
+                f"HDR: what screen the film was made on (mastering metadata) is not told in {self.path.suffix}"
             )
 
     def discard(self) -> None:

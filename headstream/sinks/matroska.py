@@ -93,7 +93,8 @@ def _changed(kind: int, content: bytes, changed: Callable[[list[_Element]], list
             [(k, _joined(changed(_children(c))) if k == _TRACK else c) for k, c in _children(content)]
         )
     if kind == _TAGS:
-        return _with_checksum([(k, _unspared(c) if k == _TAG else c) for k, c in _children(content)])
+        tags = [(k, _unspared(c) if k == _TAG else c) for k, c in _children(content)]
+        return _with_checksum([(k, c) for k, c in tags if k != _TAG or _SIMPLE_TAG in dict(_children(c))])
     return content
 
 

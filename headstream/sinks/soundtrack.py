@@ -17,8 +17,9 @@ _CODECS = {"mov": "pcm_s16le", "mp4": "aac", "matroska": "flac", "webm": "libopu
 _RATE = 48000
 _STRETCH = 48  # samples a second, a thousandth: nobody hears it, and clocks differ by less
 _MOVED_S = 0.05  # off by more, it is cut or filled at once: lips tell (EBU R 37: 40 ms early, 60 ms late)
-# How much later than its picture sound may come, before it is missing: as late as it has come so far, and a little.
+# How much later than its picture sound may come, before it is missing: as late as it has come of late, and a little.
 _LATEST_S, _LATER_S = 5.0, 0.5
+_FORGETS = 0.995  # with each piece
 _KEPT_S = 3.0  # before the first picture, which the network has to cut before it is written
 _TICKS = Fraction(1, 1_000_000)
 
@@ -29,10 +30,11 @@ class SoundTrack:
     ``hear`` takes what comes, from any thread, and does no work. ``begin`` adds the track, before the header is written;
     ``advance`` gives packets of what belongs before a second of the output, ``finish`` the rest. Where nothing was heard there is
     silence. Where a microphone's clock is not the pictures', sound is stretched or squeezed by a thousandth at most, or moved
-    by the whole difference where that is over 0.05 s (FFmpeg's aresample). layout: "mono" or "stereo".
+    by the whole difference where that is over 0.05 s (FFmpeg's aresample). layout: "mono" or "stereo".  may_wait: whether sound
+    may come seconds after its picture, as a stream's may and a microphone's never does.  late_s: by how much it has, of late.
     """
 
-    def __init__(self, layout: str) -> None:
+    def __init__(self, layout: str, *, may_wait: bool = True) -> None:
         self._layout = layout
         self._waiting: deque[Sound] = deque()
         self._stream: Any = None
@@ -43,7 +45,8 @@ class SoundTrack:
         self._taken_s = Fraction(0)  # how far the graph was given sound
         self._next = 0  # the sample that is encoded next, from second 0 of the output
         self._end: int | None = None
-        self._late_s: float | None = None
+        self._told_nothing = may_wait
+        self.late_s = 0.0
 
     def hear(self, sound: Sound) -> None:
         """Take a piece of sound, of any format. One that begins before others that wait stands in their place."""
@@ -51,8 +54,8 @@ class SoundTrack:
             while self._waiting[-1].captured_s >= sound.captured_s:
                 self._waiting.pop()
         self._waiting.append(sound)
-        late_s = min(_LATEST_S, max(0.0, time.perf_counter() - sound.end_s) + _LATER_S)
-        self._late_s = late_s if self._late_s is None else max(self._late_s, late_s)
+        late_s, self._told_nothing = time.perf_counter() - sound.end_s, False
+        self.late_s = min(_LATEST_S, max(late_s, _FORGETS * self.late_s))
         while self._stream is None and self._waiting[0].captured_s < sound.captured_s - _KEPT_S:
             self._waiting.popleft()
 
@@ -79,8 +82,8 @@ class SoundTrack:
 
     def advance(self, until_s: Fraction) -> list[Any]:
         """Packets of what was heard before second ``until_s``, in whole pieces."""
-        late_s = Fraction(_LATEST_S if self._late_s is None else self._late_s)
-        return self._heard(until_s, lambda sound: sound.end_s) + self._silent(until_s - late_s)
+        waits_s = _LATEST_S if self._told_nothing else self.late_s + _LATER_S
+        return self._heard(until_s, lambda sound: sound.end_s) + self._silent(until_s - Fraction(waits_s))
 
     def _heard(self, until_s: Fraction, by: Callable[[Sound], float]) -> list[Any]:
         made: list[Any] = []

@@ -1,8 +1,8 @@
 """A live recording: it cannot be made again, so nothing that has got to the disk is ever thrown away.
 
 While it grows it has a name that is seen, ``me.recording.mov``, and any beginning of it can be played: a crash or kill -9 costs
-what the encoder and the muxer hold, under a second. Where the disk fills up, it is ended in time, or the beginning that is
-whole on the disk is kept under the final name.
+what the encoder and the muxer hold, under a second, or as long as a stream's sound comes late. Where the disk fills up, it is
+ended in time, or the beginning that is whole on the disk is kept under the final name.
 .mov and .mp4 are written as fragments, of which FFmpeg's muxer makes a plain file in place when it ends well
 (hybrid_fragmented): editors want no fragments, and a copy of an hour of ProRes takes minutes, and twice the room.
 https://ffmpeg.org/ffmpeg-formats.html#Fragmentation
@@ -51,7 +51,7 @@ class TakeSink(VideoSink):
     """Like ``VideoSink``, but what was written stays whatever happens: an error says how much of it, and where.
 
     overwrite: whether it takes the place of what has its name; else that stays, and so does the recording, beside it.
-    sound: "mono" or "stereo", where ``hear`` will be given some; None for pictures only.
+    sound: "mono" or "stereo", where ``hear`` will be given some; None for pictures only.  may_wait: as of ``SoundTrack``.
     kept: whether there is a file, or frames, at ``final_path``.
     """
 
@@ -64,11 +64,12 @@ class TakeSink(VideoSink):
         background: Background | None = None,
         overwrite: bool = False,
         sound: str | None = None,
+        may_wait: bool = True,
     ) -> None:
         if sound is not None and not kind.streams:
             raise UsageError(f"{path}: {kind.name} has no place for sound; use .mov, .mp4, .webm or .mkv")
         self._overwrite = overwrite
-        self._track = None if sound is None else SoundTrack(sound)
+        self._track = None if sound is None else SoundTrack(sound, may_wait=may_wait)
         self._writing = threading.RLock()  # a full disk ends it in the middle of a write
         self._unheard: Exception | None = None
         self._last: Cutout | None = None
@@ -103,6 +104,11 @@ class TakeSink(VideoSink):
                 self._unheard = error
             finally:
                 self._writing.release()
+
+    @property
+    def late_s(self) -> float:
+        """How long after a picture its sound comes: to be heard, before it is closed."""
+        return 0.0 if self._track is None or self._failed or self._closed else self._track.late_s
 
     def write(self, cutout: Cutout) -> None:
         """Encode one cut-out at its own time."""

@@ -7,9 +7,11 @@ import logging
 import random
 import re
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import cv2
@@ -260,12 +262,20 @@ class SampleDataset(Dataset[tuple[Tensor, Tensor, Tensor]]):
 
 
 def _one_thread(worker: int) -> None:
-    # A terminal that is closed, or a service that is stopped: the process that trains decides, after its step.
-    for name in ("SIGHUP", "SIGTERM", "SIGBREAK"):
+    # Ctrl-C, a terminal that is closed, or a service that is stopped: the process that trains decides, after its step. It may be
+    # taking over a sample just now, and who gives it must not be gone.
+    for name in ("SIGINT", "SIGHUP", "SIGTERM", "SIGBREAK"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
+    sys.excepthook = _told_unless_left
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
+
+
+def _told_unless_left(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """A worker's thread that hands samples over prints what it meets: not that nobody takes them any more, after Ctrl-C."""
+    if not issubclass(kind, (ConnectionError, EOFError)):
+        sys.__excepthook__(kind, error, trace)
 
 
 def batches(

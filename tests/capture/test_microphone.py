@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -167,6 +168,56 @@ def test_a_sound_server_that_hangs_holds_up_no_end(system: TestPortAudio, monkey
     with Microphone():
         pass
     assert not left
+
+
+def test_a_sound_server_that_does_not_answer_is_told(system: TestPortAudio, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("headstream.capture.microphone._ANSWER_S", 0.1)
+    gate = Gate()
+    usual = system.query_devices
+
+    def query_devices(kind: str | None = None) -> Any:
+        os.dup2(nowhere.fileno(), 2)  # as sounddevice does meanwhile
+        gate.hold()
+        return usual(kind)
+
+    monkeypatch.setattr(system, "query_devices", query_devices)
+    own = os.fstat(2)
+    with open(os.devnull, "wb") as nowhere:
+        for ask in (list_microphones, Microphone):
+            with pytest.raises(SourceError, match=r"the system's sound has not answered for 0\.1 s"):
+                ask()
+            assert os.path.samestat(os.fstat(2), own)
+        gate.open()
+
+
+def test_one_comes_back_although_portaudio_did_not_begin_at_once(
+    system: TestPortAudio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, failures = [True], [1, 1]
+
+    def terminate() -> None:
+        system.begun_anew += 1
+        if not begun[0]:
+            raise PortAudioError("PortAudio not initialized", -10000)
+        begun[0] = False
+
+    def initialize() -> None:
+        if failures:
+            failures.pop()
+            raise PortAudioError("Unanticipated host error", -9999)
+        begun[0] = True
+
+    monkeypatch.setattr(system, "_terminate", terminate)
+    monkeypatch.setattr(system, "_initialize", initialize)
+    got: list[Sound] = []
+    with Microphone() as microphone:
+        microphone.listen(got.append)
+        wait_until(lambda: got)
+        system.plugged_in = False
+        wait_until(lambda: not failures)
+        system.plugged_in = True
+        before = len(got)
+        wait_until(lambda: len(got) > before)
 
 
 def test_one_that_does_not_begin_is_closed(system: TestPortAudio, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -53,11 +53,11 @@ def picture(index: int) -> Cutout:
     return Cutout(frame.timed(index=index, pts=Fraction(index, 25), captured_s=ORIGIN_S + index / 25))
 
 
-def begun(path: Path, layout: str = "mono") -> TakeSink:
+def begun(path: Path, layout: str = "mono", **more: Any) -> TakeSink:
     opaque = path.suffix == ".mp4"
     behind = FixedPicture(np.zeros((1, 1, 3), np.uint8)) if opaque else None
     kind, clip = output_format(path, transparent=not opaque), ClipInfo((64, 48), Fraction(25))
-    return TakeSink(path, kind, clip, background=behind, sound=layout)
+    return TakeSink(path, kind, clip, background=behind, sound=layout, **more)
 
 
 def record(
@@ -299,6 +299,38 @@ def test_one_that_is_killed_plays_as_far_as_it_goes_with_its_sound(tmp_path: Pat
     assert len(wave) / 44100 > 3.4
     assert clicks_in(wave)[-1] == pytest.approx(round(clicks_in(wave)[-1]), abs=0.003)
     sink.close()
+
+
+@pytest.mark.parametrize("suffix", [".mov", ".mkv"])
+def test_a_microphone_that_hears_nothing_holds_no_picture_back(tmp_path: Path, suffix: str) -> None:
+    sink = begun(tmp_path / f"o{suffix}", may_wait=False)
+    for index in range(75):
+        sink.write(picture(index))
+    left = tmp_path / f"left{suffix}"
+    left.write_bytes((tmp_path / f"o.recording{suffix}").read_bytes())
+    with av.open(str(left)) as film:
+        assert [float(frame.time or 0) for frame in film.decode(video=0)][-1] > 1.5
+    sink.close()
+
+
+def test_how_late_sound_comes_is_known_while_it_is_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s = [0.0]
+    monkeypatch.setattr("headstream.sinks.soundtrack.time", SimpleNamespace(perf_counter=lambda: now_s[0]))
+    sink = begun(tmp_path / "o.mov")
+    assert sink.late_s == 0
+    for sound in heard(0, 1):
+        now_s[0] = sound.end_s + 2
+        sink.hear(sound)
+    assert sink.late_s == pytest.approx(2)
+    for sound in heard(1, 20):
+        now_s[0] = sound.end_s + 0.1
+        sink.hear(sound)
+    assert sink.late_s == pytest.approx(0.1)
+    now_s[0] = 1e6
+    sink.hear(next(heard(20, 21)))
+    assert sink.late_s == 5
+    sink.close()
+    assert sink.late_s == 0
 
 
 def test_from_any_thread_and_after_its_end(tmp_path: Path) -> None:

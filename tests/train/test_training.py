@@ -42,7 +42,14 @@ from headstream.train.data import DataSet  # noqa: E402
 from headstream.train.disturb import _lut, _motion_blur, camera, occlude  # noqa: E402
 from headstream.train.export import Deployed, Finish, export_onnx, finished, write_card  # noqa: E402
 from headstream.train.hardware import Hardware  # noqa: E402
-from headstream.train.loader import Backdrops, PictureCache, SampleDataset, batches, open_data  # noqa: E402
+from headstream.train.loader import (  # noqa: E402
+    Backdrops,
+    PictureCache,
+    SampleDataset,
+    _told_unless_left,
+    batches,
+    open_data,
+)
 from headstream.train.loop import Trainer  # noqa: E402
 from headstream.train.losses import below_loss, masked_bce, masked_dice, masked_l1, matte_loss  # noqa: E402
 from headstream.train.picture import BODY, HAIR, HEAD, Picture  # noqa: E402
@@ -128,6 +135,15 @@ def config(tmp_path: Path) -> Path:
     (tmp_path / "held.txt").write_text("04\n05\n")
     (tmp_path / "c.toml").write_text(CONFIG.format(steps=8))
     return tmp_path / "c.toml"
+
+
+def test_a_worker_does_not_tell_that_nobody_takes_its_samples(capsys: pytest.CaptureFixture[str]) -> None:
+    """After Ctrl-C; what else goes wrong in its threads is told."""
+    for error in (ConnectionResetError(104, "Connection reset by peer"), EOFError()):
+        _told_unless_left(type(error), error, None)
+    assert capsys.readouterr().err == ""
+    _told_unless_left(ValueError, ValueError("another matter"), None)
+    assert "another matter" in capsys.readouterr().err
 
 
 class TestData:
