@@ -60,15 +60,21 @@ def begun(path: Path, layout: str = "mono", **more: Any) -> TakeSink:
     return TakeSink(path, kind, clip, background=behind, sound=layout, **more)
 
 
+def show(sink: TakeSink, count: int, sounds: list[Sound], late_s: float = 0.0) -> list[Sound]:
+    """The first pictures, with what is heard until each is written; returns what is heard later."""
+    for index in range(count):
+        while sounds and sounds[0].end_s < ORIGIN_S + index / 25 + late_s:
+            sink.hear(sounds.pop(0))
+        sink.write(picture(index))
+    return sounds
+
+
 def record(
     path: Path, sounds: Iterator[Sound], *, seconds: float = 3, layout: str = "mono", late_s: float = 0.1
 ) -> None:
     """Pictures and sounds as they come: sound at once, pictures when they are cut."""
-    sink, waiting = begun(path, layout), list(sounds)
-    for index in range(round(25 * seconds)):
-        while waiting and waiting[0].end_s < ORIGIN_S + index / 25 + late_s:
-            sink.hear(waiting.pop(0))
-        sink.write(picture(index))
+    sink = begun(path, layout)
+    show(sink, round(25 * seconds), list(sounds), late_s)
     sink.close()
     assert sink.kept
 
@@ -199,12 +205,8 @@ def test_while_no_picture_comes_sound_does_not_pile_up(tmp_path: Path) -> None:
 @pytest.mark.parametrize("suffix", FILMS)
 def test_the_last_picture_is_held_for_what_was_heard_after_it(tmp_path: Path, suffix: str) -> None:
     """The camera is lost, and does not come back before the end."""
-    sink, sounds = begun(tmp_path / f"o{suffix}"), list(heard(0, 10))
-    for index in range(50):
-        while sounds[0].end_s < ORIGIN_S + index / 25:
-            sink.hear(sounds.pop(0))
-        sink.write(picture(index))
-    for sound in sounds:
+    sink = begun(tmp_path / f"o{suffix}")
+    for sound in show(sink, 50, list(heard(0, 10))):
         sink.hear(sound)
     sink.close()
     wave = samples(tmp_path / f"o{suffix}")
@@ -263,11 +265,8 @@ def test_before_the_first_picture_little_is_kept(tmp_path: Path) -> None:
 
 def test_what_fails_while_no_picture_comes_is_told_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def told_by(end: Callable[[TakeSink], object], name: str) -> str:
-        sink, sounds = begun(tmp_path / name), list(heard(0, 30))
-        for index in range(50):
-            while sounds[0].end_s < ORIGIN_S + index / 25:
-                sink.hear(sounds.pop(0))
-            sink.write(picture(index))
+        sink = begun(tmp_path / name)
+        sounds = show(sink, 50, list(heard(0, 30)))
         with monkeypatch.context() as patch:
             patch.setattr(sink._take, "_mux_sound", lambda packets: (_ for _ in ()).throw(OSError(28, "No space left")))
             for sound in sounds:
@@ -285,11 +284,8 @@ def test_what_fails_while_no_picture_comes_is_told_at_the_end(tmp_path: Path, mo
 
 @pytest.mark.parametrize("suffix", FILMS)
 def test_one_that_is_killed_plays_as_far_as_it_goes_with_its_sound(tmp_path: Path, suffix: str) -> None:
-    sink, sounds = begun(tmp_path / f"o{suffix}"), list(heard(0, 6))
-    for index in range(125):
-        while sounds[0].end_s < ORIGIN_S + index / 25:
-            sink.hear(sounds.pop(0))
-        sink.write(picture(index))
+    sink = begun(tmp_path / f"o{suffix}")
+    show(sink, 125, list(heard(0, 6)))
     left = tmp_path / f"left{suffix}"
     left.write_bytes((tmp_path / f"o.recording{suffix}").read_bytes())
     with av.open(str(left)) as film:
