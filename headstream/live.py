@@ -212,7 +212,7 @@ class LiveCutter:
         try:
             yield
         except (KeyboardInterrupt, GeneratorExit):
-            time.sleep(max(0.0, self.lingers_s()))
+            time.sleep(self.lingers_s())
             raise
 
     @contextmanager

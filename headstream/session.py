@@ -30,10 +30,10 @@ from headstream.sinks.background import (
     open_background,
     parse_background,
 )
-from headstream.sinks.formats import output_format
+from headstream.sinks.formats import OutputFormat, output_format
 from headstream.sinks.growing import growing_name
 from headstream.sinks.preview import PreviewWindow
-from headstream.sinks.take import TakeSink
+from headstream.sinks.take import TakeSink, check_sound
 from headstream.sinks.vcam import ReturningCamera, VirtualCameraSink
 from headstream.sinks.video import ClipInfo
 from headstream.takes import check_take
@@ -89,11 +89,11 @@ def check_live_job(job: LiveJob) -> None:
     """Refuse what cannot be, before anything is opened. Raises UsageError."""
     background = parse_background(job.background)
     if job.record is not None:
-        kind = output_format(job.record, transparent=background == "transparent")
+        kind = _kind(job, job.record)
         if background != "transparent" and kind.layout != "opaque":
             raise UsageError(f"{job.record}: a background needs an opaque output; name it .mp4")
-        if job.microphone is not None and not kind.streams:
-            raise UsageError(f"{job.record}: {kind.name} has no place for sound; use .mov, .mp4, .webm or .mkv")
+        if job.microphone is not None:
+            check_sound(job.record, kind)
     elif job.microphone is not None:
         raise UsageError("a microphone is for a recording's sound; name a file to record")
     if not (job.preview or job.virtual_camera or job.record or job.overlay_port is not None):
@@ -105,6 +105,11 @@ def check_live_job(job: LiveJob) -> None:
         reads += [background] if isinstance(background, Path) else []
         check_apart([*reads, *model_files(job.model)], [job.record])
         check_take(job.record, overwrite=job.overwrite)
+
+
+def _kind(job: LiveJob, record: Path) -> OutputFormat:
+    """What the recording's name asks for. Raises UsageError."""
+    return output_format(record, transparent=parse_background(job.background) == "transparent")
 
 
 def run_session(
@@ -192,7 +197,7 @@ def _sound(
         microphone = stack.enter_context(Microphone(job.microphone, notice=notice))
         notice(f"{job.record.name} will have the sound of {microphone.label}")
         return microphone
-    kind = output_format(job.record, transparent=parse_background(job.background) == "transparent")
+    kind = _kind(job, job.record)
     if source.layout is not None and kind.streams:
         notice(f"{job.record.name} will have the sound of the stream")
         return source
@@ -244,10 +249,8 @@ def _outputs(
             outputs.append(Output("overlay", overlay))
             notice(f"overlay for an OBS browser source: {overlay.url}")
         if job.record is not None:
-            transparent = parse_background(job.background) == "transparent"
-            kind = output_format(job.record, transparent=transparent)
-            clip = ClipInfo(source.size_px, source.rate)
-            behind = None if transparent else open_background(parse_background(job.background), FileSource)
+            kind, clip = _kind(job, job.record), ClipInfo(source.size_px, source.rate)
+            behind = open_background(parse_background(job.background), FileSource)
             layout = None if sound is None else sound.layout
             with handed_over(behind):
                 take = TakeSink(

@@ -6,14 +6,16 @@ import logging
 import re
 import struct
 import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from headstream.errors import SourceError, UsageError
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
 Kind = Literal["camera", "network", "file", "screen"]
 
 # What FFmpeg calls this system's cameras, and the one that lists and opens them.
@@ -89,6 +91,12 @@ def _captures(node: str) -> bool:
     return bool(of_the_node & _CAPTURES)
 
 
+def called(text: str, things: Sequence[T], name: Callable[[T], str]) -> list[T]:
+    """Those of that name, in upper or lower case; where there is none, those that have it in theirs."""
+    found = [thing for thing in things if text.lower() in name(thing).lower()]
+    return [thing for thing in found if text.lower() == name(thing).lower()] or found
+
+
 def parse_target(text: str) -> LiveTarget:
     """A camera's number or a part of its name, /dev/videoN, a URL, "screen" or "screen:X,Y,W,H", or a video file. Raises
     UsageError."""
@@ -103,11 +111,9 @@ def parse_target(text: str) -> LiveTarget:
     if Path(text).is_file():
         return LiveTarget("file", Path(text).name, address=text)
     cameras = list_cameras()
-    matches = [camera for camera in cameras if text.lower() in camera.name.lower()]
-    exact = [camera for camera in matches if text.lower() == camera.name.lower()]
-    if len(matches) == 1 or len(exact) == 1:
-        chosen = (exact or matches)[0]
-        return LiveTarget("camera", chosen.name, chosen.number)
+    matches = called(text, cameras, lambda camera: camera.name)
+    if len(matches) == 1:
+        return LiveTarget("camera", matches[0].name, matches[0].number)
     listed = ", ".join(f"{c.number} ({c.name})" for c in matches or cameras) or "none"
     what = "fits several" if matches else "is no camera here, no file and no URL"
     raise UsageError(f"--camera {text}: {what}; cameras: {listed}")

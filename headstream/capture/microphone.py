@@ -17,6 +17,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from fractions import Fraction
 from typing import Any, TypeVar
 
+from headstream.capture.cameras import called
 from headstream.errors import SourceError
 from headstream.sound import Listener, Sound, SteadyClock
 from headstream.threads import JoinedThread
@@ -167,10 +168,9 @@ def _wanted(sounddevice: Any, name: str) -> Any:
             return sounddevice.query_devices(kind="input")
         except sounddevice.PortAudioError:  # none is the default
             return devices[0]
-    found = [device for device in devices if name.lower() in device["name"].lower()]
-    exact = [device for device in found if name.lower() == device["name"].lower()]
-    if len(found) == 1 or exact:
-        return (exact or found)[0]
+    found = called(name, devices, lambda device: str(device["name"]))
+    if len({device["name"] for device in found}) == 1:  # of two of one name the first: nothing else tells them apart
+        return found[0]
     listed = ", ".join(device["name"] for device in found or devices)
     raise SourceError(f"--microphone {name}: {'fits several' if found else 'is none here'}; microphones: {listed}")
 

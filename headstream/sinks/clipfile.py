@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from headstream.errors import UsageError
+from headstream.mastering import Mastering
 from headstream.sinks import matroska, quicktime
 from headstream.sinks.encode import ClipInfo, What
 from headstream.sinks.formats import OutputFormat, is_sequence, names_frames, sequence_place
@@ -59,7 +60,7 @@ class ClipFile:
 
     def _muxer_options(self) -> dict[str, str]:
         options = dict(self._kind.muxer_options)
-        if self._kind.container == "mov" and self._clip.mastering is not None and "movflags" in options:
+        if self._kind.container == "mov" and self._mastering is not None and "movflags" in options:
             options["movflags"] = options["movflags"].replace("+faststart", "")  # the table last: see ``quicktime``
         return options
 
@@ -76,7 +77,7 @@ class ClipFile:
     def carry(self) -> None:
         """Add the source's other streams, once the picture's is there."""
         self._begun = True
-        if self._clip.mastering is not None and self._what != "matte" and self._kind.container in _MATROSKA:
+        if self._mastering is not None and self._kind.container in _MATROSKA:
             name, room = matroska.SPARE
             self.container.metadata[name] = room
         if (self._clip.path is None and self._clip.sound is None) or self._what == "matte":
@@ -143,10 +144,15 @@ class ClipFile:
                 f"show it with {round(width * shape)}x{height}"
             )
 
+    @property
+    def _mastering(self) -> Mastering | None:
+        """What belongs to be told of an HDR film's picture; a matte is none, and what has no streams cannot tell HDR at all."""
+        return None if self._what == "matte" or not self._kind.streams else self._clip.mastering
+
     def _tell_mastering(self) -> None:
         """Of an HDR film, see that the file says what screen it was made on, or else say here that it does not."""
-        mastering, container, told = self._clip.mastering, self._kind.container, False
-        if mastering is None or self._what == "matte" or not self._kind.streams:
+        mastering, container, told = self._mastering, self._kind.container, False
+        if mastering is None:
             return
         if container in _MATROSKA:
             told = matroska.write_mastering(self.place.path, mastering)

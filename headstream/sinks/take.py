@@ -47,6 +47,12 @@ _SOUND_WAITS_S = 3.0  # for a picture, in memory
 _AFTER_S = 1  # sound that goes on for so long after the last picture has lost it
 
 
+def check_sound(path: Path, kind: OutputFormat) -> None:
+    """Raise UsageError for a kind of recording that can have no sound."""
+    if not kind.streams:
+        raise UsageError(f"{path}: {kind.name} has no place for sound; use .mov, .mp4, .webm or .mkv")
+
+
 class TakeSink(VideoSink):
     """Like ``VideoSink``, but what was written stays whatever happens: an error says how much of it, and where.
 
@@ -66,8 +72,8 @@ class TakeSink(VideoSink):
         sound: str | None = None,
         may_wait: bool = True,
     ) -> None:
-        if sound is not None and not kind.streams:
-            raise UsageError(f"{path}: {kind.name} has no place for sound; use .mov, .mp4, .webm or .mkv")
+        if sound is not None:
+            check_sound(path, kind)
         self._overwrite = overwrite
         self._track = None if sound is None else SoundTrack(sound, may_wait=may_wait)
         self._writing = threading.RLock()  # a full disk ends it in the middle of a write
@@ -95,9 +101,8 @@ class TakeSink(VideoSink):
         if self._track is None or self._failed or self._closed:
             return
         self._track.hear(sound)
-        if self._track.waits_s > _SOUND_WAITS_S and self._writing.acquire(
-            blocking=False
-        ):  # no picture comes for a while
+        no_picture_comes = self._track.waits_s > _SOUND_WAITS_S
+        if no_picture_comes and self._writing.acquire(blocking=False):
             try:
                 self._take.advance_sound(sound.captured_s)
             except Exception as error:  # the next picture meets it, too, and is told of
@@ -122,7 +127,7 @@ class TakeSink(VideoSink):
                 unheard, self._unheard, self._failed = self._unheard, None, True
                 raise sink_error(self.path, unheard)
             super().write(cutout)
-            self._last = cutout
+            self._last = None if self._track is None else cutout
         except SinkError as error:
             try:
                 self._take.discard()  # at once: who is told of the error learns what is left, too
@@ -166,7 +171,7 @@ class TakeSink(VideoSink):
     def _hold_last(self) -> None:
         """What was heard after the last picture, while the camera was away, goes with that one."""
         last, self._last = self._last, None
-        if self._track is None or last is None or self._failed or self._closed:
+        if self._track is None or last is None or self._failed:
             return
         until_s = self._track.heard_s
         if until_s > self._end_s + _AFTER_S:
@@ -257,12 +262,9 @@ class TakeFile(ClipFile):
 
     def _out_s(self) -> Fraction:
         """Seconds that the muxer does not hold back: pictures wait there for sound that goes with them."""
-        first_s = self._first_s or Fraction(0)
-        return (
-            self._given_s
-            if self._track is None
-            else max(Fraction(0), min(self._given_s, self._sound_given_s - first_s))
-        )
+        if self._track is None:
+            return self._given_s
+        return max(Fraction(0), min(self._given_s, self._sound_given_s - (self._first_s or 0)))
 
     def _finish(self) -> None:
         super()._finish()

@@ -218,6 +218,7 @@ def test_one_comes_back_although_portaudio_did_not_begin_at_once(
         system.plugged_in = True
         before = len(got)
         wait_until(lambda: len(got) > before)
+        assert begun == [True]
 
 
 def test_one_that_does_not_begin_is_closed(system: TestPortAudio, monkeypatch: pytest.MonkeyPatch) -> None:
