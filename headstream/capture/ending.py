@@ -8,12 +8,34 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from headstream.capture.decoding import Decoding
+from headstream.capture.numbered import picture_at
 from headstream.capture.opening import open_film
 from headstream.errors import SourceError
 
 _MATROSKA, _FLASH = "matroska,webm", "flv"
 _TAG = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)")  # hours, minutes, seconds
 _SHORT_S = Fraction(2)  # what tells no number of frames is not exact about its length either
+
+
+def check_complete(film: Decoding, frames: int, ends_s: Fraction, *, expected: int, rate: Fraction) -> None:
+    """Raise SourceError where a film that was read to its end lacks frames, warn through ``film`` where it may.
+
+    frames: that were met.  ends_s: when the last one ends, from the first's begin.  expected: pictures, of a film of such.
+    rate: frames a second.
+    """
+    indexed = int(film.stream.frames)
+    promised = promised_s(film.path, film.container, film.stream, ends_s)
+    known = frames + film.damaged_packets + film.discarded
+    if film.of_pictures and known < expected:
+        what = picture_at(film.path, known)
+        raise SourceError(f"{what}: is gone or damaged: there are {known} of {expected} pictures")
+    if indexed and ends_early(known, ends_s, indexed=indexed, promised_s=promised):
+        raise SourceError(
+            f"{film.path}: ends after {frames} of the {indexed} frames its index lists; the file is cut off"
+        )
+    if lacks_its_end(known, ends_s, indexed=indexed, promised_s=promised, rate=rate):
+        film.warn_once(f"video ends at {float(ends_s):.1f} s of {float(promised):.1f} s; the file may be cut off")
 
 
 def promised_s(path: Path, container: Any, stream: Any, ends_s: Fraction) -> Fraction:

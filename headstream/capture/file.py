@@ -7,23 +7,20 @@ import logging
 import sys
 import threading
 from collections.abc import Iterator
-from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from headstream.capture.decoding import Decoding
 from headstream.capture.display import mastering_of
-from headstream.capture.ending import ends_early, lacks_its_end, promised_s
-from headstream.capture.fitting import fitted, pixels_of, shaped_alike
+from headstream.capture.ending import check_complete
 from headstream.capture.marks import Mark, Span, checksum
-from headstream.capture.numbered import picture_at
 from headstream.capture.opening import beside_the_picture
-from headstream.capture.unpack import Orientation, Place, colour_of, frame_from_video, kept_bits, orientation
-from headstream.colour import planes_from_rgb
+from headstream.capture.uniform import Uniform
+from headstream.capture.unpack import Orientation, kept_bits
 from headstream.errors import SourceError
 from headstream.tone import HDR_TRANSFERS
-from headstream.types import Colour, Frame
+from headstream.types import Frame
 
 log = logging.getLogger(__name__)
 
@@ -57,23 +54,18 @@ class FileSource:
         except BaseException:
             self._film.close()
             raise
-        self._upright = orientation(self._first)
-        self._colour = colour_of(self._first)
+        self._uniform = Uniform(self._film, self._first)
+        self.size_px = self._uniform.size_px
         self.bits = kept_bits(self._first)
         self.interlaced = bool(self._first.interlaced_frame)
-        self.hdr = self._colour.transfer_code in HDR_TRANSFERS
+        self.hdr = self._uniform.colour.transfer_code in HDR_TRANSFERS
         self.mastering = mastering_of(self._first) if self.hdr else None
-        self._coded_size_px = (self._first.width, self._first.height)
-        self._aspects: dict[tuple[int, int], Fraction] = {}  # of pixels, by sizes
-        self._pixel_aspect(self._first)
-        turned = self._upright.transpose
-        self.size_px = self._coded_size_px[::-1] if turned else self._coded_size_px
         stream = self._film.stream
         self.rate = Fraction(stream.average_rate or stream.guessed_rate or 25)
         self.time_base = self._film.time_base
         self.codec = stream.codec_context.name
         aspect = Fraction(stream.sample_aspect_ratio or 1)
-        self.sample_aspect_ratio = 1 / aspect if turned else aspect
+        self.sample_aspect_ratio = 1 / aspect if self._uniform.upright.transpose else aspect
         self.frames_expected = int(stream.frames) or self._frames_by_duration()
         self._mark: Mark | None = None
         self._span: Span | None = None
@@ -123,7 +115,7 @@ class FileSource:
         order = int(getattr(self._film.stream.codec_context, "field_order", 0))
         if self.codec == "dvvideo":  # which has but one, and does not tell it
             order = 3
-        whole = self.interlaced and self._upright == Orientation() and self.size_px[1] % 2 == 0
+        whole = self.interlaced and self._uniform.upright == Orientation() and self.size_px[1] % 2 == 0
         return {2: True, 4: True, 3: False, 5: False}.get(order) if whole else None
 
     @property
@@ -195,11 +187,12 @@ class FileSource:
             last = when
             ends = when + (decoded.duration or 0) * Fraction(decoded.time_base or 0)
             if index >= begin:
-                yield self._frame(decoded, index, when - first)
-            elif (decoded.width, decoded.height) != self._coded_size_px:
-                self._at_first_size(decoded)  # says so
+                yield self._uniform.frame(decoded, index, when - first)
+            else:
+                self._uniform.pass_over(decoded)
             index += 1
-        self._check_complete(index, ends - first)
+        if not self._closed:
+            check_complete(self._film, index, ends - first, expected=self.frames_expected, rate=self.rate)
 
     def _until_closed(self, pictures: Iterator[Any]) -> Iterator[Any]:
         """The pictures; a file that is closed meanwhile is not touched any more."""
@@ -209,18 +202,6 @@ class FileSource:
             if decoded is None:
                 return
             yield decoded
-
-    def _frame(self, decoded: Any, index: int, pts: Fraction) -> Frame:
-        length = Fraction(decoded.duration * Fraction(decoded.time_base)) if decoded.duration else None
-        # Of numbered pictures each has its own; in films, not every frame tells that of the whole.
-        upright = orientation(decoded) if self.of_pictures else self._upright
-        frame = frame_from_video(self._at_first_size(decoded), upright, Place(index, pts, length))
-        if upright != self._upright:
-            self._film.warn_once("some pictures are turned otherwise than the first; each is turned as it says itself")
-        if frame.size_px != self.size_px:
-            aspect = self._pixel_aspect(decoded)
-            frame = fitted(frame, self.size_px, pixels_of(frame), 1 / aspect if upright.transpose else aspect)
-        return self._in_first_colours(frame, colour_of(decoded))
 
     def _sought(self, mark: Mark) -> Iterator[Any] | None:
         """Pictures from a mark on by seeking to a key frame before it, or None where that does not lead there."""
@@ -245,75 +226,11 @@ class FileSource:
             pts = decoded.pts * Fraction(decoded.time_base) - self.first_pts_s
             if pts < mark.trail[0][0]:
                 continue
-            if (pts, checksum(self._frame(decoded, 0, pts))) != expected.pop(0) or self.warnings:
+            if (pts, checksum(self._uniform.frame(decoded, 0, pts))) != expected.pop(0) or self.warnings:
                 return False
             if not expected:
                 return True
         return False
-
-    def _pixel_aspect(self, decoded: Any) -> Fraction:
-        """Width to height of a picture's pixels, seen from the first one's. A decoder tells that of the size it has come to,
-        which may be a later picture's."""
-        context, size_px = self._film.stream.codec_context, (decoded.width, decoded.height)
-        if (context.width, context.height) == size_px:
-            self._aspects[size_px] = Fraction(context.sample_aspect_ratio or 1)
-        first = self._aspects.get(self._coded_size_px, Fraction(1))
-        return self._aspects.get(size_px, first) / first
-
-    def _at_first_size(self, decoded: Any) -> Any:
-        """A picture of another shape stays as it is: ``_frame`` fits it in, once it is upright. One of the first size, too: from
-        which frame on its pixels have another shape, nothing tells."""
-        size_px = decoded.width, decoded.height
-        if size_px == self._coded_size_px:
-            context = self._film.stream.codec_context
-            told = Fraction(context.sample_aspect_ratio or 1)
-            if (context.width, context.height) == size_px and told != self._aspects.get(size_px, told):
-                self._film.warn_once(
-                    "the picture's shape changes on the way at the same size; all frames keep that of the first"
-                )
-            return decoded
-        if not shaped_alike(size_px, self._coded_size_px, self._pixel_aspect(decoded)):
-            self._film.warn_once(
-                "the picture's shape changes on the way; later frames are fitted in, black around them"
-            )
-            return decoded
-        self._film.warn_once("the picture's size changes on the way; later frames are scaled to the first size")
-        scaled = decoded.reformat(width=self._coded_size_px[0], height=self._coded_size_px[1])
-        scaled.pts, scaled.time_base = decoded.pts, decoded.time_base
-        return scaled
-
-    def _in_first_colours(self, frame: Frame, own: Colour) -> Frame:
-        """Outputs are told once what their numbers mean. own: what they mean in this frame, by its own size if nothing tells."""
-        planes, first = frame.planes, self._colour
-        codes = {own.transfer_code, first.transfer_code}
-        if len(codes) == 2 and codes & HDR_TRANSFERS:
-            self._film.warn_once("HDR begins or ends on the way; later frames are tagged as the first, and look wrong")
-        if planes is None or (own.matrix, own.full_range) == (first.matrix, first.full_range):
-            return frame
-        self._film.warn_once("the coding of colours changes on the way; later frames are turned into the first one")
-        seen = Frame(planes=replace(planes, colour=own))
-        turned = planes_from_rgb(seen.rgb, first, bits=planes.bits, sub=(planes.sub_w, planes.sub_h))
-        return Frame(
-            planes=replace(turned, alpha=planes.alpha), index=frame.index, pts=frame.pts, duration_s=frame.duration_s
-        )
-
-    def _check_complete(self, frames: int, ends_s: Fraction) -> None:
-        if self._closed:
-            return
-        indexed = int(self._film.stream.frames)
-        promised = promised_s(self.path, self._film.container, self._film.stream, ends_s)
-        known = frames + self.damaged_packets + self._film.discarded
-        if self.of_pictures and known < self.frames_expected:
-            what = picture_at(self.path, known)
-            raise SourceError(f"{what}: is gone or damaged: there are {known} of {self.frames_expected} pictures")
-        if indexed and ends_early(known, ends_s, indexed=indexed, promised_s=promised):
-            raise SourceError(
-                f"{self.path}: ends after {frames} of the {indexed} frames its index lists; the file is cut off"
-            )
-        if lacks_its_end(known, ends_s, indexed=indexed, promised_s=promised, rate=self.rate):
-            self._film.warn_once(
-                f"video ends at {float(ends_s):.1f} s of {float(promised):.1f} s; the file may be cut off"
-            )
 
     def close(self) -> None:
         """Free the decoder. Safe to call again, and while another thread iterates, which then comes to its end."""
