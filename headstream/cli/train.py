@@ -18,8 +18,8 @@ from headstream.errors import UsageError
 
 if TYPE_CHECKING:
     from headstream.train.export import Finish
-    from headstream.train.loader import OpenedData
     from headstream.train.loop import Progress, Trainer
+    from headstream.train.sets import OpenedData
 
 _TARGETS = ("head", "hair", "face", "parts")
 

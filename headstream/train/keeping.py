@@ -16,10 +16,10 @@ from headstream.nets.zoo import NetSpec
 from headstream.train.config import TrainConfig
 from headstream.train.hardware import Hardware
 from headstream.train.history import History
-from headstream.train.loader import OpenedData
 from headstream.train.record import validation_changed
 from headstream.train.saving import write_checkpoint
 from headstream.train.score import Score
+from headstream.train.sets import OpenedData
 from headstream.train.start import adamw
 
 

@@ -23,11 +23,12 @@ from headstream.train.config import TrainConfig
 from headstream.train.hardware import Hardware, out_of_memory, process_lost, worker_lost
 from headstream.train.history import History
 from headstream.train.keeping import Keeper, RunState, name_validated
-from headstream.train.loader import batches, open_data
+from headstream.train.loader import batches
 from headstream.train.log import RunLog
 from headstream.train.losses import matte_loss
 from headstream.train.record import record_of
 from headstream.train.score import Score, score
+from headstream.train.sets import open_data
 from headstream.train.start import adamw, build_net, initial_file, rate_factor, spec_of
 from headstream.train.teachers import Teachers
 from headstream.types import Float32Array, UInt8Array

@@ -14,7 +14,7 @@ import headstream
 from headstream.digest import file_sha256
 from headstream.train.config import DataConfig, TrainConfig
 from headstream.train.data import DataSet
-from headstream.train.loader import OpenedData
+from headstream.train.sets import OpenedData
 from headstream.train.start import initial_file
 
 Record = dict[str, Any]

@@ -20,8 +20,9 @@ from headstream.nets.lite import LiteUNet
 from headstream.nets.zoo import NetSpec, build
 from headstream.segment.registry import find_model
 from headstream.train.config import TrainConfig
-from headstream.train.loader import OpenedData, batches
+from headstream.train.loader import batches
 from headstream.train.recover import read_exported, unfold
+from headstream.train.sets import OpenedData
 
 log = logging.getLogger(__name__)
 

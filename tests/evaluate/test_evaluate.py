@@ -356,7 +356,7 @@ def test_skin_is_scored_where_the_face_is(faces: Path, tmp_path: Path) -> None:
     assert ((picture.target[..., 0] & picture.known[..., 0]) > 0).sum() > 3000
     pytest.importorskip("torch")
     from headstream.train.config import DataConfig, TrainConfig
-    from headstream.train.loader import open_data
+    from headstream.train.sets import open_data
 
     config = TrainConfig(data=(DataConfig("fullbody", tmp_path.name, validate="names"),))
     (validated,) = open_data(config, tmp_path.parent, tmp_path, tmp_path / "cache").validation

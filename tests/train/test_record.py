@@ -34,11 +34,11 @@ from headstream.train.export import card_details  # noqa: E402
 from headstream.train.faces import find_faces  # noqa: E402
 from headstream.train.hardware import Hardware  # noqa: E402
 from headstream.train.keeping import Keeper  # noqa: E402
-from headstream.train.loader import open_data  # noqa: E402
 from headstream.train.log import RunLog, plot_curves  # noqa: E402
 from headstream.train.loop import Trainer  # noqa: E402
 from headstream.train.saving import write_checkpoint  # noqa: E402
 from headstream.train.score import Score  # noqa: E402
+from headstream.train.sets import open_data  # noqa: E402
 from headstream.train.start import adamw, build_net  # noqa: E402
 from tests.media import files_of_at_most, heeds_ctrl_c  # noqa: E402
 from tests.train.test_training import config, face, sets  # noqa: E402, F401

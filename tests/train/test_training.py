@@ -48,13 +48,13 @@ from headstream.train.loader import (  # noqa: E402
     SampleDataset,
     _told_unless_left,
     batches,
-    open_data,
 )
 from headstream.train.loop import Trainer  # noqa: E402
 from headstream.train.losses import below_loss, masked_bce, masked_dice, masked_l1, matte_loss  # noqa: E402
 from headstream.train.picture import BODY, HAIR, HEAD, Picture  # noqa: E402
 from headstream.train.quantise import export_int8  # noqa: E402
 from headstream.train.score import score  # noqa: E402
+from headstream.train.sets import open_data  # noqa: E402
 from headstream.train.start import imagenet_state, parameter_groups, rate_factor  # noqa: E402
 from headstream.types import UInt8Array  # noqa: E402
 from tests.media import files_of_at_most  # noqa: E402
