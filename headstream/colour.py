@@ -123,7 +123,7 @@ def jpeg(rgb: UInt8Array, quality: int) -> bytes:
 
 
 def to_limited(planes: Planes, bits: int) -> Planes:
-    """The same picture at ``bits`` bits in limited range, for codecs whose players know no other."""
+    """The same colours at ``bits`` bits in limited range, for codecs whose players know no other; without their own alpha."""
     colour = planes.colour
     if not colour.full_range:
         return _at_depth(planes, bits)
@@ -135,19 +135,17 @@ def to_limited(planes: Planes, bits: int) -> Planes:
     )
     kind = np.uint8 if bits == 8 else np.uint16
     y, u, v = (np.clip(np.rint(c), 0, (1 << bits) - 1).astype(kind) for c in (y, u, v))
-    return replace(planes, y=y, u=u, v=v, bits=bits, colour=replace(colour, full_range=False))
+    return replace(planes, y=y, u=u, v=v, bits=bits, colour=replace(colour, full_range=False), alpha=None)
 
 
 def at_bits(planes: Planes, bits: int) -> Planes:
-    """The same picture, same range, at ``bits`` bits."""
-    if bits == planes.bits:
-        return planes
+    """The same colours, same range, at ``bits`` bits; without their own alpha, which is the matte's by then."""
     return _at_depth(planes, bits)
 
 
 def _at_depth(planes: Planes, bits: int) -> Planes:
     y, u, v = (_shifted(p, bits - planes.bits, bits) for p in (planes.y, planes.u, planes.v))
-    return replace(planes, y=y, u=u, v=v, bits=bits)
+    return replace(planes, y=y, u=u, v=v, bits=bits, alpha=None)
 
 
 def _shifted(plane: Plane, shift: int, bits: int) -> Plane:

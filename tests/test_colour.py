@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -129,3 +131,12 @@ def test_fewer_bits_are_the_nearest_and_never_too_many(bits: int, values: list[i
     deep = np.array([[4095, 6, 5, 2, 1]], np.uint16)
     planes = Planes(deep, deep, deep, Colour("bt709"), bits=12, sub_w=1, sub_h=1)
     assert at_bits(planes, bits).y.tolist() == [values]
+
+
+@pytest.mark.parametrize("full", [False, True])
+@pytest.mark.parametrize(("have", "want"), [(8, 10), (10, 8), (16, 10), (10, 10)])
+def test_colours_at_other_bits_come_without_their_alpha(have: int, want: int, full: bool) -> None:
+    planes = planar(pattern(64, 48, 0), bits=have)
+    planes = replace(planes, alpha=np.full_like(planes.y, 3), colour=Colour("bt709", full))
+    for made in (at_bits(planes, want), to_limited(planes, want)):
+        assert (made.alpha, made.bits) == (None, want)

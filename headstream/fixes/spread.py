@@ -12,6 +12,7 @@ import numpy as np
 
 from headstream.fixes.correct import Correction, brought_to, by_click, by_mask, square_of
 from headstream.fixes.read import Film, Fix, read_mask
+from headstream.fixes.wand import spared
 from headstream.matte.motion import Motion
 from headstream.matte.trail import Trail
 from headstream.track.cuts import another_shot, thumbnail
@@ -187,9 +188,10 @@ class _Spreading:
             assert fix.click is not None
             now.cutout, correction = by_click(cutout, fix.click, head)
         if correction is None:
-            self._outcome.notes.append(
-                f"correction {fix.number}: frame {cutout.frame.index} is already so; nothing changed"
-            )
+            why = f"frame {cutout.frame.index} is already so"
+            if fix.click is not None and spared(fix.click, head):
+                why = "the click lies in the middle of the face, which none takes away (a mask can)"
+            self._outcome.notes.append(f"correction {fix.number}: {why}; nothing changed")
             return
         self._outcome.settled.add(cutout.frame.index)
         self._carry_back(now.cutout.frame, fix, head, correction)

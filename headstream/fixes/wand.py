@@ -28,7 +28,8 @@ _CORE = 0.25  # of the face box, around its middle: never meant by "not"
 
 
 def clicked_piece(cutout: Cutout, click: Click, head: Head | None) -> tuple[Region, UInt8Array] | None:
-    """A region of the frame and its matte after the click, (h, w) uint8; None if the point is already what it should be."""
+    """A region of the frame and its matte after the click, (h, w) uint8; None if the point is already what it should be, or
+    is ``spared``."""
     square = _square(cutout, click, head)
     picture = cutout.frame.picture
     rgb = crop_resized(picture, square, _SIDE)
@@ -37,9 +38,12 @@ def clicked_piece(cutout: Cutout, click: Click, head: Head | None) -> tuple[Regi
     column, row = (min(_SIDE - 1, int((v - o) / cell)) for v, o in ((click.x, square[0]), (click.y, square[1])))
     adds = click.kind == "head"
     free = alpha < 128 if adds else alpha >= 128
-    if not free[row, column]:
+    core = np.zeros_like(free) if adds or head is None else _core(head, square, cell)
+    free &= ~core
+    if spared(click, head) or not free[row, column]:
         return None
-    piece = _flooded(rgb, free, (column, row), None if adds or head is None else _core(head, square, cell))
+    piece = _flooded(rgb, free, (column, row))
+    piece[core] = 0
     after = alpha.astype(np.float32) / np.float32(255)
     if adds:  # what lay between the old edge and the piece belongs to it
         after = cv2.morphologyEx(np.maximum(after, piece), cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))
@@ -63,24 +67,33 @@ def _square(cutout: Cutout, click: Click, head: Head | None) -> Region:
     return x - half, y - half, x + half, y + half
 
 
-def _core(head: Head, square: Region, cell: float) -> tuple[int, int, int]:
-    """Column, row and radius, in cells, of the middle of the face."""
+def spared(click: Click, head: Head | None) -> bool:
+    """Whether a click would take away what none does: the middle of the face."""
+    if click.kind == "head" or head is None:
+        return False
+    (x, y), radius = _middle(head)
+    return (click.x - x) ** 2 + (click.y - y) ** 2 <= radius**2
+
+
+def _middle(head: Head) -> tuple[tuple[float, float], float]:
     x0, y0, x1, y1 = head.box_px
-    column, row = ((a + b) / 2 - o for a, b, o in ((x0, x1, square[0]), (y0, y1, square[1])))
-    return round(column / cell), round(row / cell), max(1, round(_CORE * (x1 - x0) / cell))
+    return ((x0 + x1) / 2, (y0 + y1) / 2), _CORE * (x1 - x0)
 
 
-def _flooded(
-    rgb: UInt8Array, free: np.ndarray, seed: tuple[int, int], core: tuple[int, int, int] | None
-) -> Float32Array:
+def _core(head: Head, square: Region, cell: float) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """(S, S): the cells in the middle of the face."""
+    (x, y), radius = _middle(head)
+    rows, columns = np.ogrid[:_SIDE, :_SIDE]
+    return (square[0] + (columns + 0.5) * cell - x) ** 2 + (square[1] + (rows + 0.5) * cell - y) ** 2 <= radius**2
+
+
+def _flooded(rgb: UInt8Array, free: np.ndarray, seed: tuple[int, int]) -> Float32Array:
     """(S, S) 0 or 1: the connected part of ``free`` that belongs to the seed rather than to what is far from it."""
     _, labels = cv2.connectedComponents(free.astype(np.uint8), connectivity=4)
     connected = labels == labels[seed[1], seed[0]]
     markers = np.full(free.shape, 2, np.int32)  # what is not connected is certainly not meant
     near = cv2.circle(np.zeros(free.shape, np.uint8), seed, round(_FAR * _SIDE), 1, -1) > 0
     markers[connected & near] = 0
-    if core is not None:
-        cv2.circle(markers, core[:2], core[2], 2, -1)
     inner = cv2.circle(np.zeros(free.shape, np.uint8), seed, _SEED, 1, -1) > 0
     markers[inner & connected] = 1
     found = cv2.watershed(cv2.cvtColor(cv2.bilateralFilter(rgb, 5, 30, 3), cv2.COLOR_RGB2LAB), markers)

@@ -305,6 +305,17 @@ def test_a_round_trip_gives_the_film_back(film: tuple[Path, Path], tmp_path: Pat
     assert sound_of(final) == sound_of(source)
 
 
+@pytest.mark.parametrize("name", ["o.mkv", "o.mov", "o.webm", "o.mp4"])
+def test_a_clip_with_transparency_of_more_bits_than_the_film(
+    film: tuple[Path, Path], tmp_path: Path, name: str
+) -> None:
+    source, track = film
+    clip = tmp_path / "clip.mov"
+    crop_film(CropJob(source, track, clip, alpha=True, size=96))
+    report = paste_film(PasteJob(source, track, clip, tmp_path / name))
+    assert report.frames == len(frame_times(tmp_path / name)) == 30
+
+
 @pytest.mark.parametrize("name", ["c.mkv", "c.mp4", "c.mov", "c.webm"])
 def test_a_clip_begins_with_its_picture(film: tuple[Path, Path], tmp_path: Path, name: str) -> None:
     """AAC begins before its own first moment; what moves the picture for that makes others read its first frame twice."""

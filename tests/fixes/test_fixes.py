@@ -424,6 +424,21 @@ class TestClicks:
         assert after[0] is before[0]
         assert "already so" in outcome.notes[0]
 
+    def test_a_click_in_the_middle_of_the_face_takes_nothing_away(self) -> None:
+        before = [cutout_of(frame_at(0, colourful(0)), face(), head_at(160, 140, 40))]
+        after, outcome = fixed(before, Fix(1, 0.0, 0, click=Click(165, 135, "not")))
+        assert after[0] is before[0]
+        assert "middle of the face" in outcome.notes[0]
+
+    def test_a_click_beside_the_middle_of_the_face_leaves_it(self) -> None:
+        head = head_at(160, 140, 40)
+        before = [cutout_of(frame_at(0, colourful(0)), face(), head)]
+        after, outcome = fixed(before, Fix(1, 0.0, 0, click=Click(160 + 22, 140, "not")))
+        assert outcome.notes == []
+        assert after[0].alpha[140, 182] < 128
+        middle = cv2.circle(np.zeros(SIZE[::-1], np.uint8), (160, 140), 18, 255, -1) > 0
+        assert (after[0].alpha[middle] > 200).all()
+
     @pytest.mark.parametrize("at", [(0, 0), (319, 239), (160, 239)])
     def test_clicks_at_the_border_and_where_nobody_is(self, at: tuple[int, int]) -> None:
         after, _ = fixed([Cutout(frame_at(0, colourful(0)))], Fix(1, 0.0, 0, click=Click(*at, "head")))

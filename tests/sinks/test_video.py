@@ -154,6 +154,29 @@ def test_colours_inside_do_not_shift_and_are_tagged(
     assert outside.max() <= 2  # black where nothing can be seen
 
 
+@pytest.mark.parametrize("suffix", [".mov", ".webm", ".mkv", ".mp4"])
+@pytest.mark.parametrize("bits", [8, 10, 16])
+@pytest.mark.parametrize("full", [False, True])
+def test_a_source_with_its_own_transparency_at_any_depth(tmp_path: Path, suffix: str, bits: int, full: bool) -> None:
+    """What an output's bits are not those of; its alpha is the matte's, which has the source's in it."""
+
+    def items() -> Iterator[Cutout]:
+        for item in cutouts([0, 40], colour=Colour("bt709", full, 1, 1, 1), bits=bits, sub=(2, 2)):
+            planes = item.frame.planes
+            assert planes is not None
+            own = np.full_like(planes.y, (1 << bits) - 1)
+            yield replace(item, frame=item.frame.showing(planes=replace(planes, alpha=own)))
+
+    path = tmp_path / f"o{suffix}"
+    write(path, items(), clip(), background="#ffffff" if suffix == ".mp4" else None)
+    assert len(frame_times(path)) == 2
+    if suffix != ".mp4":
+        assert np.abs(alpha_of(path)[0][20:32, 34:48].astype(int) - 255).max() <= 12
+    with FileSource(path) as source:
+        first, behind = next(iter(source)), next(items()).frame.rgb
+    assert np.abs(first.rgb[20:32, 34:48].astype(int) - behind[20:32, 34:48]).mean() < 8
+
+
 @pytest.mark.parametrize("sub", [(2, 2), (2, 1), (1, 1)])
 @pytest.mark.parametrize("bits", [12, 16])
 def test_deep_planes_are_read_by_older_programs(tmp_path: Path, bits: int, sub: tuple[int, int]) -> None:
