@@ -47,7 +47,7 @@ def demo(
     if not report.interrupted:
         say("3/3 cutting the head out of the portrait")
         heads = cut_image(portrait, heads="largest", model=model, device=device)
-    results = [clip, *report.outputs]
+    results = [portrait, clip, *report.outputs]
     if heads and not report.interrupted:
         results += write_photo(out, heads[0], [])
         with whole_file(page) as part:

@@ -171,7 +171,7 @@ def test_a_demo_without_a_head_tells(
     assert main(["demo", "--out", str(tmp_path / "d"), "--json"]) == 3
     told = json.loads(capsys.readouterr().out)
     assert told["frames_with_head"] == 0
-    assert {Path(path).name for path in told["outputs"]} == {"portrait.mp4", "head.webm"}
+    assert {Path(path).name for path in told["outputs"]} == {"portrait.jpg", "portrait.mp4", "head.webm"}
 
 
 def test_a_benchmark_of_a_film_without_a_head(plain_clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
