@@ -49,14 +49,15 @@ def load_averaged(paths: Sequence[Path]) -> tuple[nn.Module, NetSpec]:
 
     They must lie on one training path or start from one network. Raises ModelError if they are different networks.
     """
-    net, spec = load_trained(paths[0])
-    states = [load_checkpoint(path) for path in paths]
-    for path, state in zip(paths, states, strict=True):
-        if NetSpec.from_dict(state["spec"]) != spec:
+    loaded = [load_trained(path) for path in paths]
+    net, spec = loaded[0]
+    for path, (_, other) in zip(paths, loaded, strict=True):
+        if other != spec:
             raise ModelError(f"{path} is another network than {paths[0]}; only checkpoints of one can be averaged")
+    states = [one.state_dict() for one, _ in loaded]
     mean = {
-        name: torch.stack([state["ema"][name] for state in states]).mean(0) if value.is_floating_point() else value
-        for name, value in states[0]["ema"].items()
+        name: torch.stack([state[name] for state in states]).mean(0) if value.is_floating_point() else value
+        for name, value in states[0].items()
     }
     return fill(net, mean, paths[0]).eval(), spec
 

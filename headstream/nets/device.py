@@ -16,9 +16,16 @@ def choose_device(wanted: str = "auto") -> torch.device:
     if kind not in here:
         raise UsageError(f"device {wanted!r} is not known to torch; known: auto, {', '.join(here)}")
     if not here[kind]:
-        found = ", ".join(name for name, there in here.items() if there)
-        raise ModelError(f"device {wanted!r} is not here: torch {torch.__version__} found {found}; use --device cpu")
+        raise _not_here(wanted, [name for name, there in here.items() if there])
     try:
-        return torch.device(wanted)
+        device = torch.device(wanted)
     except RuntimeError as error:
         raise UsageError(f"device {wanted!r} is none: expected {kind}, or {kind}:0, {kind}:1 and so on") from error
+    if kind == "cuda" and (device.index or 0) >= (count := torch.cuda.device_count()):
+        raise _not_here(wanted, [f"cuda:{index}" for index in range(count)])
+    return device
+
+
+def _not_here(wanted: str, found: list[str]) -> ModelError:
+    there = ", ".join(found)
+    return ModelError(f"device {wanted!r} is not here: torch {torch.__version__} found {there}; use --device cpu")

@@ -43,6 +43,14 @@ def test_a_device_that_is_not_here_is_an_error() -> None:
             choose_device("cuda")
 
 
+def test_a_gpu_of_a_number_that_is_not_here_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert [str(choose_device(wanted)) for wanted in ("cuda", "cuda:1")] == ["cuda", "cuda:1"]
+    with pytest.raises(ModelError, match=r"'cuda:2' is not here: torch .* found cuda:0, cuda:1; use --device cpu"):
+        choose_device("cuda:2")
+
+
 def test_precision_by_device() -> None:
     with hardware("cpu", "auto") as on:
         assert on.precision is None
