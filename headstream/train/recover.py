@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from headstream.errors import ModelError
 from headstream.nets.lite import ENCODERS
-from headstream.nets.zoo import LEVELS, NetSpec, as_called, build
+from headstream.nets.zoo import LEVELS, NetSpec, Sees, as_called, build
 from headstream.train.export import PLANES_KEY
 from headstream.train.picture import BASE_PLANES
 
@@ -163,7 +163,7 @@ def _with_norms(net: nn.Module) -> Iterator[tuple[nn.Conv2d, nn.BatchNorm2d]]:
 
 
 def _measured(
-    convolutions: list[nn.Conv2d], called: nn.Module, rgb: Iterable[Tensor]
+    convolutions: list[nn.Conv2d], called: Sees, rgb: Iterable[Tensor]
 ) -> Iterator[tuple[nn.Conv2d, tuple[Tensor, Tensor]]]:
     """Mean and variance of each channel of what some convolutions say of some batches."""
     sums: dict[nn.Conv2d, list[Tensor]] = {module: [] for module in convolutions}
@@ -173,7 +173,7 @@ def _measured(
         sums[module].append(torch.stack([said.mean((0, 2, 3)), said.square().mean((0, 2, 3))]).double())
 
     hooks = [module.register_forward_hook(note) for module in convolutions]
-    was_training = called.training
+    was_training = called.net.training
     called.eval()
     for batch in rgb:
         called(batch.float())

@@ -60,8 +60,10 @@ def answers(net: Any, spec: NetSpec) -> Any:
 class TestUnfold:
     def test_the_same_answers_and_norms_that_saw_the_pictures(self, exported: tuple[Any, Path]) -> None:
         net, path = exported
-        again = build(SMALL).eval()
+        again = build(SMALL)
         unfold(again, SMALL, read_exported(path), [BATCH])
+        assert all(module.training and not module._forward_hooks for module in again.modules())
+        again.eval()
         truth = answers(net, SMALL)
         assert (answers(again, SMALL) - truth).abs().max() < 1e-3 * truth.abs().max()
         # In training, norms go by the batch: of the pictures they were measured on, they say the same.
@@ -70,14 +72,20 @@ class TestUnfold:
         stem = again.encoder._bn0
         assert stem.running_var.numpy() == pytest.approx(np.ones(32), abs=0.1)
 
-    def test_new_planes_start_anew_behind_the_old(self, exported: tuple[Any, Path]) -> None:
+    @pytest.mark.parametrize("outputs", [(*SMALL.outputs, "face"), ("body", "face", "hair", "head")])
+    def test_new_planes_start_anew_and_the_old_are_where_they_belong(
+        self, outputs: tuple[str, ...], exported: tuple[Any, Path]
+    ) -> None:
         net, path = exported
-        wider = dataclasses.replace(SMALL, outputs=(*SMALL.outputs, "face"))
+        wider = dataclasses.replace(SMALL, outputs=outputs)
         again = build(wider).eval()
-        before = again.decoder.head.weight[12:].clone()
+        new = slice(4 * outputs.index("face"), 4 * outputs.index("face") + 4)
+        before = again.decoder.head.weight[new].clone()
         unfold(again, wider, read_exported(path), [BATCH])
-        assert (answers(again, wider)[:, :3] - answers(net, SMALL)).abs().max() < 0.05
-        assert torch.equal(again.decoder.head.weight[12:], before)
+        old = [outputs.index(name) for name in SMALL.outputs]
+        assert (answers(again, wider)[:, old] - answers(net, SMALL)).abs().max() < 0.05
+        assert torch.equal(again.decoder.head.weight[new], before)
+        assert not again.training
 
     def test_a_silent_channel_stays_silent(self, tmp_path: Path) -> None:
         net = trained_looking()
