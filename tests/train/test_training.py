@@ -51,7 +51,7 @@ from headstream.train.loader import (  # noqa: E402
 )
 from headstream.train.loop import Trainer  # noqa: E402
 from headstream.train.losses import below_loss, masked_bce, masked_dice, masked_l1, matte_loss  # noqa: E402
-from headstream.train.picture import BODY, HAIR, HEAD, Picture  # noqa: E402
+from headstream.train.picture import BODY, CELEBA_PARTS, HAIR, HEAD, Picture  # noqa: E402
 from headstream.train.quantise import export_int8  # noqa: E402
 from headstream.train.score import score  # noqa: E402
 from headstream.train.sets import open_data  # noqa: E402
@@ -672,6 +672,17 @@ class TestNet:
         torch.save({"ema": build(other).state_dict(), "spec": other.as_dict(), "step": 1}, tmp_path / "o.pt")
         with pytest.raises(ModelError, match="another network than"):
             load_averaged([paths[0], tmp_path / "o.pt"])
+        whole, name = nets[1].state_dict(), "decoder.head.bias"
+        odd: list[tuple[Any, str]] = [
+            ({k: v for k, v in whole.items() if k != name}, name),
+            (whole | {name: torch.ones(7)}, name),
+            ({5: torch.ones(1)}, "'int' object"),
+            (5, "Expected state_dict"),
+        ]
+        for ema, words in odd:
+            torch.save({"ema": ema, "spec": SMALL.as_dict(), "step": 1}, tmp_path / "odd.pt")
+            with pytest.raises(ModelError, match=rf"odd\.pt does not fit the network: .*{words}"):
+                load_averaged([paths[0], tmp_path / "odd.pt"])
 
     def test_eight_bits_stay_close(self, tmp_path: Path, sets: Path) -> None:
         torch.manual_seed(0)
@@ -780,9 +791,33 @@ class TestConfig:
         self.check(tmp_path, "steps = ", "is not TOML")
         self.check(tmp_path, "stesp = 5", "unknown key 'stesp'; known: data, net")
         self.check(tmp_path, "steps = 5", "names no data set")
+        self.check(tmp_path, "batch = true", "batch = True: expected a whole number")
+        self.check(tmp_path, "ema = false", "ema = False: expected a number")
+        self.check(tmp_path, "teacher_weight = 2.0", r"c\.toml: teacher_weight = 2\.0: expected 0")
+        with pytest.raises(UsageError, match="ema = 1: expected .* below 1"):
+            TrainConfig(ema=1)
         self.check(tmp_path, '[[data]]\nkind = "hair"', "'folder' is missing")
         with pytest.raises(UsageError, match="cannot read"):
             load_config(tmp_path / "none.toml")
+
+    def test_whole_numbers_and_the_ends_of_ranges_are_values_too(self, tmp_path: Path) -> None:
+        text = "ema = 0\nencoder_lr = 0\nteacher_weight = 1\nsizes = [[0, 64]]\n"
+        (tmp_path / "c.toml").write_text(text + '[[data]]\nkind = "hair"\nfolder = "h"\nweight = 2\n')
+        config = load_config(tmp_path / "c.toml", teacher_weight=0)
+        assert (config.ema, config.encoder_lr, config.teacher_weight, config.data[0].weight) == (0, 0, 0, 2)
+        assert config.sizes == ((0, 64),)
+
+    def test_planes_weigh_as_told_or_the_head_most(self) -> None:
+        for config, weights in (
+            (TrainConfig(), (1.0, 0.5, 0.25)),
+            (TrainConfig(plane_weights=(1.0, 2.0, 3.0)), (1.0, 2.0, 3.0)),
+            (TrainConfig(net="custom-cnn"), (1.0,)),
+            (TrainConfig(target="hair"), (1.0,)),
+            (TrainConfig(target="parts"), (1.0,) * len(CELEBA_PARTS)),
+        ):
+            assert config.weights == weights
+        with pytest.raises(UsageError, match="plane_weights has 2 numbers for 3 outputs"):
+            _ = TrainConfig(plane_weights=(1.0, 2.0)).weights
 
     def test_sizes_grow_on_the_way(self) -> None:
         config = TrainConfig(steps=100, sizes=((0.0, 64), (0.5, 96)))
@@ -970,6 +1005,9 @@ class TestRun:
             (tmp_path / "x.pt").write_bytes(foreign)
             with pytest.raises(ModelError, match="cannot be loaded safely: it is no checkpoint"):
                 load_checkpoint(tmp_path / "x.pt")
+        torch.save([1], tmp_path / "y.pt")
+        with pytest.raises(ModelError, match=r"y\.pt holds a list, not a checkpoint"):
+            load_checkpoint(tmp_path / "y.pt")
         torch.save({"something": 1}, tmp_path / "y.pt")
         with pytest.raises(ModelError, match="ema, spec missing"):
             load_checkpoint(tmp_path / "y.pt")
