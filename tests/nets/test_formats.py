@@ -158,6 +158,39 @@ def test_a_lightning_checkpoint_of_the_original_project(tmp_path: Path, state: S
         load_network(str(tmp_path / "other.ckpt"))
 
 
+def test_a_lightning_checkpoint_that_tells_little(tmp_path: Path, state: State) -> None:
+    path, own = tmp_path / "head.ckpt", {f"neural_net.{k}": v for k, v in state.items()}
+    settings: list[State] = [{}, {"hyper_parameters": None}, {"hyper_parameters": {"lr": 1e-4}}]
+    for more in settings:
+        torch.save({"state_dict": own} | more, path)
+        assert load_network(str(path)).side == 512
+    wrong: list[tuple[State, str]] = [
+        ({"weights": own}, "is not a Lightning checkpoint: no state_dict"),
+        ({"state_dict": own | {"neural_net.segmentation_head.0.weight": 5}}, "hold a head-segmentation U-Net: 'int'"),
+    ]
+    for told, words in wrong:
+        torch.save(told, path)
+        with pytest.raises(ModelError, match=words):
+            load_network(str(path))
+
+
+def test_a_network_of_the_head_alone(folder: Path, state: State, picture: Any) -> None:
+    alone = state | {k: v[1:] for k, v in state.items() if k.startswith("segmentation_head")}
+    (folder / "config.json").write_text(json.dumps(CONFIG | {"out_channels": 1}))
+    safetensors.save_file(alone, folder / "diffusion_pytorch_model.safetensors", metadata={"format": "pt"})
+    segmenter = load_segmenter(str(folder), device="cpu")
+    assert segmenter.card.outputs == ("head",)
+    assert np.abs(segmenter.predict(picture) - torch.sigmoid(recomputed(alone, picture)[:, 0]).numpy()).max() < 1e-4
+
+
+def test_of_a_folder_no_pickle_is_read(folder: Path, state: State, caplog: pytest.LogCaptureFixture) -> None:
+    (folder / "diffusion_pytorch_model.safetensors").unlink()
+    torch.save(state, folder / "diffusion_pytorch_model.bin")
+    with pytest.raises(ModelError, match=r"does not load: .*safetensors"):
+        load_network(str(folder))
+    caplog.clear()  # diffusers says so, too
+
+
 def test_a_diffusers_folder_of_another_purpose_is_told(folder: Path, state: State) -> None:
     """Of three classes nobody can say which is the head."""
     last = {k: torch.cat([v, v[:1]]) for k, v in state.items() if k.startswith("segmentation_head")}
@@ -208,6 +241,9 @@ def test_what_does_not_fit_is_named(tmp_path: Path, folder: Path, state: State) 
         load_network(str(folder))
     with pytest.raises(ModelError, match=r"layer3\.0\.conv1"):
         load_network(str(weights))
+    safetensors.save_file(state | {"aux.weight": torch.zeros(1)}, weights)
+    with pytest.raises(ModelError, match=r"is not a head-segmentation U-Net: aux\.weight do not fit"):
+        load_network(str(folder))
     weights.write_bytes(b"not tensors at all")
     with pytest.raises(ModelError, match="not a safetensors file"):
         load_network(str(weights))

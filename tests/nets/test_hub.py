@@ -26,6 +26,7 @@ class Hub:
 
     def __init__(self, files: dict[str, bytes]) -> None:
         self.files, self.commit, self.asked = files, FIRST, list[str]()
+        self.moves_to = ""  # the branch's commit, once a file of it was asked for
         hub = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -47,6 +48,7 @@ class Hub:
                     data = hub.files.get(file, b"")
                     self.send_response(200 if data else 404)
                     self.send_header("X-Repo-Commit", hub.commit if commit == "main" else commit)
+                    hub.commit = hub.moves_to or hub.commit
                     self.send_header("ETag", f'"{abs(hash(data)):032x}"')
                     self._finish(data, body)
                     return
@@ -165,6 +167,18 @@ def tells_each_commit(hub: Hub, told: Callable[[str], Any]) -> None:
     assert len(hub.asked) == asked  # nobody was asked again
     assert told(f"{NAME}@{SECOND}")[0][1] == SECOND
     assert told(NAME)[0] == found  # still the one that was fetched
+
+
+def test_files_are_of_one_commit_where_the_branch_moves_meanwhile(hub: Hub, tmp_path: Path) -> None:
+    code = f"""
+from headstream.nets.hub import snapshot
+found = snapshot({NAME!r})
+print(found.commit, *sorted(path.name for path in found.folder.iterdir()))
+"""
+    hub.moves_to = SECOND
+    done = run(code, tmp_path, hub.address)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == [FIRST, *sorted(hub.files)]
 
 
 def test_a_hub_that_does_not_answer_is_asked_once(tmp_path: Path) -> None:
