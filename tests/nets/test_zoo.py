@@ -13,8 +13,10 @@ torch = pytest.importorskip("torch")
 
 from headstream.errors import ModelError  # noqa: E402
 from headstream.nets.checkpoint import load_trained  # noqa: E402
+from headstream.nets.deeplab import DeepLabV3  # noqa: E402
+from headstream.nets.lite import EfficientNetLiteEncoder  # noqa: E402
 from headstream.nets.resnet import ResNet34Encoder  # noqa: E402
-from headstream.nets.zoo import NETS, NetSpec, alpha_of, as_called, build  # noqa: E402
+from headstream.nets.zoo import NETS, NetSpec, Sees, alpha_of, as_called, build  # noqa: E402
 from headstream.segment.load import load_segmenter  # noqa: E402
 from headstream.train.export import Deployed, export_onnx, shipped_planes, write_card  # noqa: E402
 
@@ -58,6 +60,18 @@ def test_odd_sizes_come_back_as_they_were(spec: NetSpec, size: tuple[int, int]) 
     called = as_called(build(spec).eval(), spec)
     with torch.no_grad():
         assert called(torch.rand(1, 3, *size) * 255).shape == (1, len(spec.outputs), *size)
+
+
+def test_what_is_added_at_the_right_and_below_is_the_border() -> None:
+    rgb = np.random.default_rng(0).integers(0, 256, (1, 3, 33, 50)).astype(np.float32)
+    mean, std = (10.0, 20.0, 30.0), (1.0, 2.0, 4.0)
+    shown: list[Any] = []
+    seen = Sees(torch.nn.Identity(), mean, std, 32)
+    seen.net.register_forward_hook(lambda _, given, __: shown.append(given[0]))
+    said = seen(torch.from_numpy(rgb)).numpy()
+    normalised = (rgb - np.reshape(mean, (3, 1, 1))) / np.reshape(std, (3, 1, 1))
+    assert shown[0].numpy() == pytest.approx(np.pad(normalised, ((0, 0), (0, 0), (0, 31), (0, 14)), mode="edge"))
+    assert said == pytest.approx(normalised)
 
 
 @every_net
@@ -116,12 +130,43 @@ def test_the_head_unet_is_the_published_one() -> None:
     assert net.state_dict()["decoder.blocks.4.conv2.0.weight"].shape == (32, 32, 3, 3)
 
 
+@pytest.mark.parametrize(
+    ("name", "channels", "blocks"),
+    [
+        ("lite0", (16, 24, 40, 112, 192), 1 + 2 + 2 + 3 + 3 + 4),
+        ("lite1", (16, 24, 40, 112, 192), 1 + 3 + 3 + 4 + 4 + 5),
+        ("lite2", (16, 24, 48, 120, 208), 1 + 3 + 3 + 4 + 4 + 5),
+        ("lite3", (24, 32, 48, 136, 232), 1 + 3 + 3 + 5 + 5 + 6),
+    ],
+)
+def test_the_lite_encoders_are_the_published_ones(name: str, channels: tuple[int, ...], blocks: int) -> None:
+    """All but the last stage, which is cut off."""
+    encoder = EfficientNetLiteEncoder(name).eval()
+    assert (encoder.channels, len(encoder._blocks)) == (channels, blocks)
+    shapes = [tuple(x.shape[1:]) for x in encoder(torch.zeros(1, 3, 64, 64))]
+    assert shapes == [(c, s, s) for c, s in zip(channels, (32, 16, 8, 4, 2), strict=True)]
+
+
 @pytest.mark.parametrize(("stride", "smallest"), [(32, 2), (16, 4), (8, 8)])
 def test_the_encoder_stops_shrinking_at_its_output_stride(stride: int, smallest: int) -> None:
     features = ResNet34Encoder(stride).eval()(torch.zeros(1, 3, 64, 64))
     assert features[-1].shape[-1] == smallest
     with pytest.raises(ValueError, match="must be 8, 16 or 32"):
         ResNet34Encoder(4)
+
+
+@pytest.mark.parametrize(
+    ("stride", "layers", "rates"),
+    [(32, (1, 1), (3, 6, 9)), (16, (1, 2), (6, 12, 18)), (8, (2, 4), (12, 24, 36))],
+)
+def test_where_the_encoder_shrinks_less_it_looks_as_far(
+    stride: int, layers: tuple[int, int], rates: tuple[int, ...]
+) -> None:
+    """Weights fit whatever the distances are, and would say something else."""
+    net = DeepLabV3(output_stride=stride)
+    for layer, wide in zip((net.encoder.layer3, net.encoder.layer4), layers, strict=True):
+        assert {(block.conv1.dilation, block.conv2.dilation) for block in layer} == {((wide, wide), (wide, wide))}
+    assert [view[0].dilation for view in net.pyramid.views] == [(1, 1), *((rate, rate) for rate in rates)]
 
 
 def test_exclusive_classes_and_independent_ones() -> None:
