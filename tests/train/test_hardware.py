@@ -46,7 +46,8 @@ def test_a_device_that_is_not_here_is_an_error() -> None:
 def test_a_gpu_of_a_number_that_is_not_here_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert [str(choose_device(wanted)) for wanted in ("cuda", "cuda:1")] == ["cuda", "cuda:1"]
+    for wanted, chosen in (("auto", "cuda"), ("cuda", "cuda"), ("cuda:1", "cuda:1")):
+        assert str(choose_device(wanted)) == chosen
     with pytest.raises(ModelError, match=r"'cuda:2' is not here: torch .* found cuda:0, cuda:1; use --device cpu"):
         choose_device("cuda:2")
 
