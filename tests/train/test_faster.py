@@ -62,6 +62,16 @@ def test_networks_answer_the_same_to_the_bit(
     assert (kinds(now)["Resize"], kinds(now)["DepthToSpace"]) == (0 if int8 else 4, 0)
 
 
+def test_what_would_say_something_else_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = replace(NetSpec("custom-cnn", ("head",)), side=64)
+    path, other = (exported(spec, tmp_path / f"{gain}.onnx", Finish(gain=gain), int8=False) for gain in (1.0, 3.0))
+    before = path.read_bytes()
+    for made in (other.read_bytes(), b"no network"):
+        monkeypatch.setattr("headstream.train.faster._rewritten", lambda _, made=made: made)
+        make_faster(path)
+        assert path.read_bytes() == before
+
+
 @pytest.mark.parametrize("net", ["lite", "custom-cnn"])
 def test_eight_bits_of_crops_that_are_padded(tmp_path: Path, net: str) -> None:
     spec = NetSpec(net, ("head",), side=72)

@@ -150,6 +150,7 @@ def test_running_out_of_memory_is_saved_and_explained(
     assert again.resume()
     assert again.step == 3
     assert out_of_memory(torch.OutOfMemoryError("x"))
+    assert out_of_memory(MemoryError())
     assert not out_of_memory(RuntimeError("another"))
     for words in (
         "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
