@@ -111,10 +111,14 @@ def hardware(wanted: str = "auto", amp: Amp = "auto") -> Iterator[Hardware]:
     if world == 1:
         yield Hardware(device, _precision(amp, device))
         return
-    if missing := {"RANK", "LOCAL_RANK"} - os.environ.keys():
+    if missing := {"RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"} - os.environ.keys():
         raise UsageError(f"WORLD_SIZE is set, but not {min(missing)}: start it by torchrun, or unset WORLD_SIZE")
     rank, local = int(os.environ["RANK"]), int(os.environ["LOCAL_RANK"])
     if device.type == "cuda":
+        if local >= (count := torch.cuda.device_count()):
+            raise UsageError(
+                f"process {local} of this machine has no GPU of its own: torchrun --nproc-per-node {count} is all"
+            )
         device = torch.device("cuda", local)
         torch.cuda.set_device(device)
     torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=_PATIENCE)

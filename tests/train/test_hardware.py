@@ -71,15 +71,28 @@ def test_fp16_where_bf16_is_only_emulated(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_several_processes_are_started_by_torchrun(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    monkeypatch.setenv("LOCAL_RANK", "0")
-    monkeypatch.delenv("RANK", raising=False)
-    with pytest.raises(UsageError, match="WORLD_SIZE is set, but not RANK: start it by torchrun"), hardware("cpu"):
+    told = {"RANK": "0", "LOCAL_RANK": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    for missing in ("RANK", "MASTER_PORT"):
+        for name, value in told.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.delenv(missing)
+        said = f"WORLD_SIZE is set, but not {missing}: start it by torchrun"
+        with pytest.raises(UsageError, match=said), hardware("cpu"):
+            pass
+    monkeypatch.setenv("MASTER_PORT", "1")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with (
+        pytest.raises(UsageError, match="process 2 .* no GPU of its own: torchrun --nproc-per-node 2"),
+        hardware("cuda"),
+    ):
         pass
 
 
 def test_the_others_wait_for_what_the_first_process_does_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in (("WORLD_SIZE", "2"), ("RANK", "0"), ("LOCAL_RANK", "0")):
+    told = {"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}
+    for name, value in told.items():
         monkeypatch.setenv(name, value)
     given: list[Any] = []
     monkeypatch.setattr(torch.distributed, "init_process_group", lambda backend, timeout: given.append(timeout))
