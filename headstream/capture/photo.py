@@ -17,6 +17,7 @@ from headstream.types import UInt8Array
 _MAX_PIXELS = 178_000_000  # Pillow's own limit against decompression bombs
 _MIN_SIDE_PX = 16
 _SUBFILE_TYPE = 254  # TIFF's tag; bit 0: a smaller version of another page
+_ORIENTATION = 274  # EXIF's tag; 1 is upright
 
 
 @dataclass(frozen=True)
@@ -105,10 +106,8 @@ def _for_a_film(path: Path) -> str:
 
 def photo_from_image(image: Any, path: Path | None = None) -> Photo:
     """A PIL image as a ``Photo``: EXIF rotation applied, palette, CMYK, grey, 16-bit and alpha converted."""
-    from PIL import ImageOps
-
     image.load()
-    image = ImageOps.exif_transpose(image)
+    image = _upright(image)
     icc = image.info.get("icc_profile")
     alpha = None
     if image.mode.startswith("I;16") or image.mode in {"I", "F"}:  # first: Pillow would clip them to 8 bits
@@ -128,6 +127,20 @@ def photo_from_image(image: Any, path: Path | None = None) -> Photo:
     if icc is not None and icc[16:20] != b"RGB ":
         icc = None  # a profile of grey does not describe what is RGB now
     return Photo(np.ascontiguousarray(np.asarray(image, np.uint8)), alpha, icc, path)
+
+
+def _upright(image: Any) -> Any:
+    """As its EXIF says. Pillow's ``exif_transpose`` writes all EXIF anew, which fails where any tag of it is odd."""
+    from PIL import Image
+
+    way = Image.Transpose
+    turns = {2: way.FLIP_LEFT_RIGHT, 3: way.ROTATE_180, 4: way.FLIP_TOP_BOTTOM, 5: way.TRANSPOSE}
+    turns |= {6: way.ROTATE_270, 7: way.TRANSVERSE, 8: way.ROTATE_90}
+    try:
+        turn = turns.get(image.getexif().get(_ORIENTATION, 1))
+    except Exception:  # EXIF that is damaged, in whatever way, tells nothing; the picture was whole
+        return image
+    return image if turn is None else image.transpose(turn)
 
 
 def _check_most(size: tuple[int, int], path: Path | str) -> None:

@@ -97,6 +97,24 @@ def test_exif_rotation(tmp_path: Path, orientation: int) -> None:
     assert near(read_photo(path).rgb, RGB, 0)
 
 
+def test_an_odd_tag_of_exif_costs_no_photo(tmp_path: Path) -> None:
+    turned = struct.pack("<HHHIIHHIII", 2, 274, 3, 1, 6, 34853, 4, 1, 38, 0)
+    in_words = b"52.5163 N\0\0"  # where three fractions are expected
+    latitude = struct.pack("<HHHIII", 1, 2, 2, len(in_words), 56, 0) + in_words
+    exif = b"Exif\0\0II*\0\x08\0\0\0" + turned + latitude
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    lying = Image.fromarray(np.ascontiguousarray(np.rot90(RGB)))
+    lying.save(tmp_path / "i.jpg", exif=exif, icc_profile=profile, quality=97, subsampling=0)
+    photo = read_photo(tmp_path / "i.jpg")
+    assert near(photo.rgb, RGB, 3)
+    assert photo.icc == profile
+
+
+def test_damaged_exif_costs_no_photo(tmp_path: Path) -> None:
+    Image.fromarray(RGB).save(tmp_path / "i.png", exif=b"Exif\0\0no TIFF at all")
+    assert near(read_photo(tmp_path / "i.png").rgb, RGB, 0)
+
+
 def test_grey_palette_and_one_bit(tmp_path: Path) -> None:
     for mode, mean in (("L", 60), ("P", 30), ("1", 130)):
         path = tmp_path / f"{mode}.png"
