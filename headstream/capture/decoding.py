@@ -11,6 +11,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from headstream.capture.limits import is_too_large, limit
 from headstream.capture.numbered import damaged_picture
 from headstream.capture.opening import open_film, reason_of, tells_no_times, video_stream
 from headstream.continuity import Continuity
@@ -21,6 +22,7 @@ log = logging.getLogger(__name__)
 _TRIES_S = (0, 15)  # sought before a place; the second for key frames that do not start from nothing
 _LAST = 64  # packets, of which a decoder still holds some at the end
 _DAMAGED = "some packets are damaged; what could not be decoded was skipped"
+_TOO_LARGE = "some pictures are larger than 8192x8192, or damaged so that they seem so; they were skipped"
 
 
 class Decoding:
@@ -53,6 +55,7 @@ class Decoding:
         except BaseException:
             self.container.close()
             raise
+        limit(self.stream)
         self.stream.thread_type = "AUTO"
         self.stream.codec_context.thread_count = self._threads
         self.time_base = Fraction(self.stream.time_base)
@@ -127,10 +130,14 @@ class Decoding:
 
     def _damaged(self, packet: Any, whole: int, error: Exception) -> None:
         """Each decoder, and each library behind one, has its own word for damage."""
+        large = is_too_large(self.stream, error)
         if self.of_pictures:  # without it all that follow would have the number of another
-            raise SourceError(f"{damaged_picture(self.path, whole)}: cannot be decoded; make it anew") from error
+            why = " (damaged, or larger than 8192x8192)" if large else ""
+            raise SourceError(f"{damaged_picture(self.path, whole)}: cannot be decoded{why}; make it anew") from error
         self.damaged_packets += 1
-        if packet.size or _is_end(packet):  # an empty one says that the picture before it stays (Theora)
+        if large:
+            self.warn_once(_TOO_LARGE)
+        elif packet.size or _is_end(packet):  # an empty one says that the picture before it stays (Theora)
             self.warn_once(_DAMAGED)
 
     def _rest(self, tail: _Tail) -> Iterator[Any]:

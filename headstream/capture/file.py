@@ -14,6 +14,7 @@ from typing import Any
 from headstream.capture.decoding import Decoding
 from headstream.capture.display import mastering_of
 from headstream.capture.ending import check_complete
+from headstream.capture.limits import MAX_PIXELS
 from headstream.capture.marks import Mark, Span, checksum
 from headstream.capture.opening import beside_the_picture
 from headstream.capture.uniform import Uniform
@@ -24,7 +25,6 @@ from headstream.types import Frame
 
 log = logging.getLogger(__name__)
 
-_MAX_PIXELS = 8192 * 8192
 _PATIENCE_S = 5.0
 
 
@@ -90,7 +90,7 @@ class FileSource:
     def _first_picture(self) -> Any:
         context = self._film.stream.codec_context
         width, height = context.width, context.height
-        if width * height > _MAX_PIXELS or min(width, height) < 2:
+        if width * height > MAX_PIXELS or min(width, height) < 2:
             raise SourceError(
                 f"{self.path}: {width}x{height} is not a video size headstream can cut (2x2 to 8192x8192)"
             )

@@ -10,6 +10,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from headstream.capture.limits import limit
 from headstream.capture.named import VIDEOS, unread_folder
 from headstream.errors import SourceError, UsageError
 
@@ -80,6 +81,7 @@ def damaged_picture(path: Path, index: int) -> Path:
     for picture in later:
         try:
             with av.open(str(picture.absolute())) as alone:
+                limit(alone.streams.video[0])
                 for _ in alone.decode(video=0):
                     pass
         except (av.error.FFmpegError, OSError):

@@ -11,6 +11,7 @@ from typing import Any
 import av
 import pytest
 
+from headstream.capture import limits
 from headstream.capture.decoding import Decoding, _Tail
 from headstream.capture.file import FileSource
 from headstream.errors import SourceError
@@ -33,6 +34,27 @@ def damaged(whole: Path, back: int) -> Path:
     copy = whole.with_stem(f"damaged-{back}")
     copy.write_bytes(data.replace(packet, b"\xff" * min(64, len(packet)) + packet[64:]))
     return copy
+
+
+@pytest.mark.parametrize(("ending", "codec"), [(".ivf", "libvpx"), (".ivf", "libvpx-vp9"), (".obu", "libsvtav1")])
+@pytest.mark.parametrize("threads", [1, 4])
+def test_pictures_that_become_too_large_are_not_decoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str, codec: str, threads: int
+) -> None:
+    parts = [
+        write_video(tmp_path / f"{width}{ending}", [pattern(width, height, k) for k in range(12)], codec=codec)
+        for width, height in ((160, 120), (320, 240))
+    ]
+    head = 32 if ending == ".ivf" else 0
+    (tmp_path / "film").write_bytes(parts[0].read_bytes() + parts[1].read_bytes()[head:])
+    with FileSource(tmp_path / "film", threads=threads) as source:
+        assert len(list(source)) == 24
+        assert not any("larger than" in warning for warning in source.warnings)
+    monkeypatch.setattr(limits, "_CODED", 40_000)
+    with FileSource(tmp_path / "film", threads=threads) as source:
+        assert {frame.size_px for frame in source} == {(160, 120)}
+        assert source.damaged_packets >= 8
+        assert any("larger than 8192x8192" in warning for warning in source.warnings)
 
 
 def leads_nowhere(decoding: Decoding, ticks: int) -> None:

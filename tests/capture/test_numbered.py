@@ -15,6 +15,7 @@ from PIL import Image, ImageOps
 
 import headstream
 from headstream.apart import check_apart
+from headstream.capture import limits
 from headstream.capture.file import FileSource
 from headstream.capture.numbered import numbered_pictures, parse_rate
 from headstream.cli import main
@@ -129,6 +130,14 @@ def test_a_damaged_picture_is_named(tmp_path: Path, damaged: int) -> None:
         pytest.raises(SourceError, match=rf"/{damaged}.png: (cannot be decoded|is gone or damaged)"),
         FileSource(tmp_path) as source,
     ):
+        list(source)
+
+
+def test_a_picture_that_is_too_large_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(1, 7):
+        Image.fromarray(pattern(*((192, 128) if number == 4 else (96, 64)), 0)).save(tmp_path / f"{number}.png")
+    monkeypatch.setattr(limits, "_CODED", 100 * 100)
+    with pytest.raises(SourceError, match=r"/4.png: .*larger than 8192x8192"), FileSource(tmp_path) as source:
         list(source)
 
 
