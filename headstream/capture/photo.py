@@ -17,6 +17,7 @@ from headstream.types import UInt8Array
 _MAX_PIXELS = 178_000_000  # Pillow's own limit against decompression bombs
 _MIN_SIDE_PX = 16
 _SUBFILE_TYPE = 254  # TIFF's tag; bit 0: a smaller version of another page
+_STRIP = 64  # rows
 _ORIENTATION = 274  # EXIF's tag; 1 is upright
 
 
@@ -174,13 +175,16 @@ def _to_srgb(image: Any, icc: bytes | None) -> Any:
     return image.convert("RGB")
 
 
-def _from_deep(image: Any) -> Any:
-    """16-bit or float grey to 8 bits, by its full scale."""
-    from PIL import Image
-
-    values = np.asarray(image, np.float32)
-    peak = 65535.0 if values.max() > 255 else 255.0 if values.max() > 1 else 1.0
-    return Image.fromarray((np.clip(values / peak, 0, 1) * 255 + 0.5).astype(np.uint8)).convert("RGB")
+def _from_deep(image: Any) -> UInt8Array:
+    """16-bit or float grey as (H, W, 3) uint8, by its full scale. A strip at a time: a large scan takes gigabytes as floats."""
+    values = np.asarray(image)
+    most = values.max()
+    peak = 65535.0 if most > 255 else 255.0 if most > 1 else 1.0
+    rgb = np.empty((*values.shape, 3), np.uint8)
+    for row in range(0, len(values), _STRIP):
+        strip = values[row : row + _STRIP].astype(np.float32) / peak
+        rgb[row : row + _STRIP] = (np.clip(strip, 0, 1) * 255 + 0.5).astype(np.uint8)[..., None]
+    return rgb
 
 
 def _register_heif() -> None:

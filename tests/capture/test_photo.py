@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -136,6 +137,21 @@ def test_sixteen_bits(tmp_path: Path) -> None:
     Image.fromarray(grey).save(tmp_path / "d.png")
     rgb = read_photo(tmp_path / "d.png").rgb
     assert near(rgb[..., 0], (grey // 257).astype(np.uint8), 1)
+
+
+@pytest.mark.parametrize(("suffix", "kind"), [("png", np.uint16), ("tif", np.int32), ("tif", np.float32)])
+def test_deep_grey_is_never_held_as_floats_as_a_whole(tmp_path: Path, suffix: str, kind: type) -> None:
+    deep: np.ndarray = np.random.default_rng(0).integers(0, 65536, (1000, 1001)).astype(kind)
+    path = tmp_path / f"d.{suffix}"
+    Image.fromarray(deep).save(path)
+    tracemalloc.start()
+    try:
+        rgb = read_photo(path).rgb
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert np.array_equal(rgb[..., 1], (deep.astype(np.float32) / 65535 * 255 + 0.5).astype(np.uint8))
+    assert peak < 10 * deep.size  # bytes: the numbers copied once, and the picture; three copies as floats were 12
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
