@@ -12,9 +12,9 @@ import numpy as np
 
 from headstream.capture.named import VIDEOS, check_file
 from headstream.errors import SourceError
+from headstream.imagefile import MOST_PIXELS, beyond_most, check_most
 from headstream.types import UInt8Array
 
-_MAX_PIXELS = 178_000_000  # Pillow's own limit against decompression bombs
 _MIN_SIDE_PX = 16
 _SUBFILE_TYPE = 254  # TIFF's tag; bit 0: a smaller version of another page
 _STRIP = 64  # rows
@@ -54,8 +54,7 @@ def read_photo(path: Path) -> Photo:
                 photo = photo_from_image(image, path)
         return replace(photo, pictures=pictures_in(path))
     except Image.DecompressionBombError as error:  # already while it opens it, from twice its limit on
-        most = f"{_MAX_PIXELS / 1e6:.0f} megapixels"
-        raise SourceError(f"{path}: is more than {most}, the most headstream takes; make it smaller first") from error
+        raise SourceError(beyond_most(path)) from error
     except UnidentifiedImageError as error:
         raise SourceError(
             f"{path}: not a photo headstream can read (JPEG, PNG, WebP, HEIC, TIFF, ...){_for_a_film(path)}"
@@ -73,11 +72,11 @@ def photo_in(picture: Any) -> Photo:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             image = Image.open(picture) if hasattr(picture, "read") else picture
-            _check_most(image.size, "a picture")
+            check_most(image.size, "a picture")
             return photo_from_image(image)
     except Image.DecompressionBombError as error:
         raise SourceError(
-            f"a picture of more than {_MAX_PIXELS / 1e6:.0f} megapixels; make it smaller first"
+            f"a picture of more than {MOST_PIXELS / 1e6:.0f} megapixels; make it smaller first"
         ) from error
     except (OSError, ValueError, SyntaxError, EOFError, RuntimeError) as error:  # UnidentifiedImageError is an OSError
         raise SourceError(f"a picture that cannot be read, damaged or cut off: {error}") from error
@@ -144,17 +143,8 @@ def _upright(image: Any) -> Any:
     return image if turn is None else image.transpose(turn)
 
 
-def _check_most(size: tuple[int, int], path: Path | str) -> None:
-    width, height = size
-    if width * height > _MAX_PIXELS:
-        raise SourceError(
-            f"{path}: {width}x{height} is {width * height / 1e6:.0f} megapixels; "
-            f"the most headstream takes is {_MAX_PIXELS / 1e6:.0f}; make it smaller first"
-        )
-
-
 def _check_size(size: tuple[int, int], path: Path) -> None:
-    _check_most(size, path)
+    check_most(size, path)
     width, height = size
     if min(width, height) < _MIN_SIDE_PX:
         raise SourceError(
