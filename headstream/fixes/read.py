@@ -13,7 +13,8 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 
-from headstream.errors import UsageError
+from headstream.errors import SourceError, UsageError
+from headstream.imagefile import decoded
 from headstream.types import UInt8Array
 
 _KEYS = {"time", "frame", "mask", "click", "head", "spread_s"}
@@ -151,13 +152,13 @@ def _mask(folder: Path, name: Any, film: Film) -> Path:
 def read_mask(path: Path) -> UInt8Array:
     """(H, W) uint8 of a picture whose white is head; what is transparent in it is not. Raises UsageError."""
     try:
-        pixels: Any = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED)
-    except (OSError, cv2.error):
-        pixels = None
-    if pixels is None:
-        raise UsageError(f"{path}: is not a picture that can be read")
+        pixels = decoded(path, cv2.IMREAD_UNCHANGED)
+    except SourceError as error:
+        raise UsageError(str(error)) from error
     if pixels.dtype == np.uint16:
         pixels = cv2.convertScaleAbs(pixels, alpha=1 / 257)
+    elif pixels.dtype != np.uint8:
+        raise UsageError(f"{path}: holds {pixels.dtype} numbers; a mask is a picture of 8 or 16 bits, such as a PNG")
     if pixels.ndim == 2:
         return pixels
     grey = cv2.cvtColor(pixels[..., :3].copy(), cv2.COLOR_BGR2GRAY)

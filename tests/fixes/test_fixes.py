@@ -12,6 +12,7 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from headstream.cli import main
 from headstream.colour import planes_from_rgb
@@ -67,15 +68,19 @@ class TestReading:
             ({"frame": 1, "mask": "n" * 5000}, "n: no such file"),
             ({"frame": 1, "mask": "small.png"}, "is 10x20, but the film is shown at 320x240"),
             ({"frame": 1, "mask": "text.png"}, "is not a picture"),
+            ({"frame": 1, "mask": "float.tif"}, "float.tif: holds float32 numbers; a mask is a picture of 8 or"),
+            ({"frame": 1, "mask": "whole.tif"}, "whole.tif: holds int32 numbers; a mask is a picture of 8 or"),
         ],
     )
     def test_what_is_wrong_is_said_in_one_line(self, entry: Any, message: str, tmp_path: Path) -> None:
         cv2.imwrite(str(tmp_path / "small.png"), np.zeros((20, 10), np.uint8))
+        cv2.imwrite(str(tmp_path / "float.tif"), np.zeros((240, 320), np.float32))
+        Image.fromarray(np.zeros((240, 320), np.int32)).save(tmp_path / "whole.tif")
         (tmp_path / "text.png").write_text("not a picture")
         with pytest.raises(UsageError, match=message) as caught:
             read_fixes(write(tmp_path, {"frame": 0, "click": [0, 0, "not"]}, entry), FILM)
         assert "\n" not in str(caught.value)
-        assert "correction 2" in str(caught.value) or "text.png" in str(caught.value)
+        assert "correction 2" in str(caught.value) or entry["mask"] in str(caught.value)
 
     def test_files_that_are_none(self, tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="cannot be read"):
