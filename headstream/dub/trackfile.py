@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -16,6 +17,7 @@ from headstream.errors import SourceError
 VERSION = 1
 _NO_LINE = (ValueError, KeyError, TypeError, ArithmeticError, RecursionError)  # what reading anything else comes to
 _FAR = 8  # longer sides of the film that a head's square may be away, or large
+_PLAIN = re.compile(r"-?[0-9]{1,40}([/.][0-9]{1,40})?")
 LANDMARKS = ("right eye", "left eye", "nose tip", "mouth", "right ear", "left ear")
 _Affine = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -127,7 +129,7 @@ class TrackReader:
             if first["headstream_track"] != VERSION:
                 raise SourceError(f"{path}: track version {first['headstream_track']}; this headstream reads {VERSION}")
             width, height = first["size_px"]
-            self.header = TrackHeader(str(first["source"]), (int(width), int(height)), Fraction(first["rate"]))
+            self.header = TrackHeader(str(first["source"]), (int(width), int(height)), _fraction(first["rate"]))
         except OSError as error:
             raise SourceError(f"{path}: cannot be read: {error.strerror}") from error
         except _NO_LINE as error:
@@ -158,7 +160,14 @@ def _frame(told: dict[str, Any], index: int, farthest: float) -> TrackedFrame:
     heads = tuple(_head(head, farthest) for head in told["heads"])
     if len({head.id for head in heads}) < len(heads):
         raise ValueError("a head is in it twice")
-    return TrackedFrame(int(told["frame"]), Fraction(told["time_s"]), bool(told.get("cut", False)), heads)
+    return TrackedFrame(int(told["frame"]), _fraction(told["time_s"]), bool(told.get("cut", False)), heads)
+
+
+def _fraction(told: Any) -> Fraction:
+    """Of text only what a track is written with: of "1e99999999" the number itself would be made."""
+    if isinstance(told, str) and not _PLAIN.fullmatch(told):
+        raise ValueError(f"{told[:40]!r} is no fraction")
+    return Fraction(told)
 
 
 def _head(told: dict[str, Any], farthest: float) -> TrackedHead:
@@ -166,8 +175,8 @@ def _head(told: dict[str, Any], farthest: float) -> TrackedHead:
     cx, cy = map(float, told["centre"])
     landmarks = np.array(told["landmarks"], np.float64).reshape(len(LANDMARKS), 2)
     side, roll_deg = float(told["side"]), float(told["roll_deg"])
-    if side <= 0 or not np.isfinite([x0, y0, x1, y1, cx, cy, side, roll_deg, *landmarks.ravel()]).all():
-        raise ValueError("sides must be positive, and all numbers finite")
+    if side < 1 or not np.isfinite([x0, y0, x1, y1, cx, cy, side, roll_deg, *landmarks.ravel()]).all():
+        raise ValueError("sides must be 1 px or more, and all numbers finite")
     if x1 < x0 or y1 < y0:
         raise ValueError("a face's box has its corners the wrong way round")
     if max(side, abs(cx), abs(cy)) > farthest:
