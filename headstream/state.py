@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 
@@ -40,7 +39,9 @@ def load(path: Path) -> Packed:
         with np.load(path, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
         return Packed(json.loads(arrays.pop(_TREE).tobytes()), arrays)
-    except (BadZipFile, KeyError, EOFError) as error:
+    except OSError:
+        raise
+    except Exception as error:  # zip, zlib, NumPy and its reading of literals each have their own for damage
         raise ValueError(f"{path}: not a saved state: {error}") from error
 
 
@@ -103,5 +104,5 @@ def unpack(packed: Packed, classes: Sequence[type] = ()) -> Any:
 
     try:
         return take(packed.tree)
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
         raise ValueError(f"not a state that can be read: {error!r}") from error
