@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -106,7 +107,7 @@ def read_card(path: Path) -> ModelCard:
             details=raw,
         )
         return card
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, OverflowError, RecursionError) as error:
         raise ModelError(f"{path} is not a model card: {error}; one that is: {_EXAMPLE}") from error
 
 
@@ -121,6 +122,9 @@ def _check(raw: Any) -> None:
     for key in ("file", "sha256"):
         if not isinstance(raw.get(key, ""), str):
             raise ValueError(f"{key} is {raw[key]!r}, expected text")
+    finish = raw.get("finish", {})
+    if not isinstance(finish, dict) or not all(map(_is_number, finish.values())):
+        raise ValueError(f"finish is {finish!r}, expected numbers by name, such as gain")
     if raw["kind"] != "segmenter":
         return
     side, outputs = raw["side"], raw["outputs"]
@@ -130,14 +134,17 @@ def _check(raw: Any) -> None:
     if not named or not set(outputs) - {"background"}:
         raise ValueError(f"outputs is {outputs!r}, expected the names of the output's planes, in order")
     for key in ("mean", "std"):
-        if key in raw and (not isinstance(raw[key], list) or len(raw[key]) != 3):
+        if key in raw and not (isinstance(raw[key], list) and len(raw[key]) == 3 and all(map(_is_number, raw[key]))):
             raise ValueError(f"{key} is {raw[key]!r}, expected three numbers, of R, G and B of 0..255")
-    finish = raw.get("finish", {})
-    if not isinstance(finish, dict) or not all(type(value) in {int, float} for value in finish.values()):
-        raise ValueError(f"finish is {finish!r}, expected numbers by name, such as gain")
+    if min(raw.get("std", [1])) <= 0:
+        raise ValueError(f"std is {raw['std']!r}, expected numbers above 0")
     for key, known in (("layout", ("nhwc", "nchw")), ("activation", ("none", "sigmoid", "softmax"))):
         if key in raw and raw[key] not in known:
             raise ValueError(f"{key} is {raw[key]!r}, expected one of {', '.join(known)}")
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in {int, float} and math.isfinite(value)
 
 
 def shipped_models() -> list[ModelCard]:

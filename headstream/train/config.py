@@ -173,7 +173,7 @@ def load_config(path: Path, **overrides: Any) -> TrainConfig:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"cannot read configuration {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # TOML's own, of bytes that are no text, of numbers of 5000 digits
         raise UsageError(f"{path} is not TOML: {error}") from error
     tables = raw.get("data", [])
     if not isinstance(tables, list) or not all(isinstance(entry, dict) for entry in tables):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import threading
 from collections.abc import Mapping
@@ -361,6 +362,13 @@ CARD: dict[str, object] = {"outputs": ["background", "head"], "activation": "sof
         ({"outputs": ["background"]}, r"outputs is \['background'\]"),
         ({"std": None}, "std is missing"),
         ({"mean": [1.0]}, r"mean is \[1.0\], expected three"),
+        ({"mean": [0, math.nan, 0]}, r"mean is \[0, nan, 0\], expected three numbers"),
+        ({"mean": [10**400, 0, 0]}, "too large"),
+        ({"std": [1, 0, 1]}, r"std is \[1, 0, 1\], expected numbers above 0"),
+        ({"std": [1, math.inf, 1]}, r"std is \[1, inf, 1\], expected three numbers"),
+        ({"finish": {"gain": math.nan}}, "finish is {'gain': nan}, expected numbers by name"),
+        ({"kind": "face-detector", "finish": [1]}, r"finish is \[1\], expected numbers by name"),
+        ({"kind": "face-detector", "side": math.inf}, "infinity"),
         ({"file": None, "kind": None}, "kind, file are missing"),
     ],
 )
@@ -375,6 +383,12 @@ def test_a_card_that_lacks_something_says_what_and_shows_one(
     path.with_suffix(".json").write_text("[]")
     with pytest.raises(ModelError, match="holds a list, not an object"):
         load_segmenter(str(path))
+
+
+def test_a_card_of_endless_brackets(tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_text("[" * 100_000)
+    with pytest.raises(ModelError, match=r"x.json is not a model card"):
+        read_card(tmp_path / "x.json")
 
 
 def test_a_card_that_cannot_be_of_a_segmenter(tmp_path: Path) -> None:

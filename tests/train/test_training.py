@@ -789,6 +789,8 @@ class TestConfig:
 
     def test_problems_are_named(self, tmp_path: Path) -> None:
         self.check(tmp_path, "steps = ", "is not TOML")
+        self.check(tmp_path, "steps = " + "[" * 10_000, "is not TOML")
+        self.check(tmp_path, "steps = " + "9" * 5000, "is not TOML")
         self.check(tmp_path, "stesp = 5", "unknown key 'stesp'; known: data, net")
         self.check(tmp_path, "steps = 5", "names no data set")
         self.check(tmp_path, "batch = true", "batch = True: expected a whole number")
