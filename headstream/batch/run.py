@@ -131,6 +131,8 @@ def _check_apart(items: list[Item], job: BatchJob) -> None:
     folder, name = os.path.split(report)
     if report in written or (folder in written and (RESULT.fullmatch(name) or is_numbered(name))):
         raise UsageError(f"--report {job.report}: would replace a result; choose another name")
+    if job.report.suffix.lower() not in {".html", ".htm"}:  # a shell gives it the first of clips/*.mp4
+        raise UsageError(f"--report {job.report}: is a page; name it .html")
 
 
 def _below(out: str, name: str) -> str:

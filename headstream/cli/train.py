@@ -277,6 +277,8 @@ def pack(
     from headstream.train.packed import pack as write
     from headstream.train.picture import BASE_PLANES, TARGETS
 
+    if out.suffix.lower() != ".zip":
+        raise UsageError(f"--out {out}: is a packed file; name it .zip")
     check_file(out)
     kind, colon, folder = data.partition(":")
     if not colon:

@@ -637,12 +637,18 @@ class TestRefusals:
         other.__cause__ = other
         assert not may_pass(one)
 
-    def test_a_report_has_any_name_but_that_of_a_folder(self, clip: Path, tmp_path: Path) -> None:
+    def test_a_report_is_named_as_a_page(self, clip: Path, tmp_path: Path) -> None:
         for _ in range(2):
-            run_batch(job(clip, out=tmp_path / "out", report=tmp_path / "report"))
-        assert (tmp_path / "report").read_text().count("<tr>") == 2
+            run_batch(job(clip, out=tmp_path / "out", report=tmp_path / "report.HTM"))
+        assert (tmp_path / "report.HTM").read_text().count("<tr>") == 2
+        (tmp_path / "folder.html").mkdir()
         with pytest.raises(UsageError, match="is a folder; name a file"):
-            run_batch(job(clip, out=tmp_path / "other", report=tmp_path / "out"))
+            run_batch(job(clip, out=tmp_path / "other", report=tmp_path / "folder.html"))
+        shutil.copy(clip, tmp_path / "film.mp4")
+        for name in ("film.mp4", "report"):
+            with pytest.raises(UsageError, match=f"--report .*{name}: is a page; name it .html"):
+                run_batch(job(clip, out=tmp_path / "other", report=tmp_path / name))
+        assert (tmp_path / "film.mp4").read_bytes() == clip.read_bytes()
         assert not (tmp_path / "other").exists()
 
     def test_more_cores_than_a_network_may_have(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

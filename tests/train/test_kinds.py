@@ -319,7 +319,12 @@ class TestPacked:
         assert main(["pack", str(hq), "--out", str(out)]) == 2
         assert main(["pack", f"celebamask-hq:{hq}", "--out", str(out), "--side", "0"]) == 2
         assert main(["pack", f"celebamask-hq:{hq}", "--out", str(out), "--target", "nose"]) == 2
-        assert main(["pack", f"celebamask-hq:{hq}", "--out", str(tmp_path)]) == 2
+        (tmp_path / "folder.zip").mkdir()
+        (tmp_path / "me.jpg").write_text("a photo")
+        for name, words in (("folder.zip", "is a folder"), ("me.jpg", "is a packed file; name it .zip")):
+            assert main(["pack", f"celebamask-hq:{hq}", "--out", str(tmp_path / name)]) == 2
+            assert words in capsys.readouterr().err
+        assert (tmp_path / "me.jpg").read_text() == "a photo"
 
     @pytest.mark.parametrize("target", ["head", "hair", "face"])
     def test_masks_are_packed_as_what_they_are_to_teach(self, tmp_path: Path, target: str, capsys: Any) -> None:
