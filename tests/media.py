@@ -158,6 +158,19 @@ def sound_nobody_knows(path: Path, known: int = 0) -> Path:
     return path
 
 
+def sound_sets_in_late(path: Path) -> Path:
+    """A TS of 275 pictures in which there is sound from the tenth second on, for a second: FFmpeg finds none when it looks at the
+    beginning, nor at the end for how long all is."""
+    data = b""
+    for first, end, sound in ((0, 225, False), (225, 250, True), (250, 275, False)):
+        ticks = [1000 + 40 * k for k in range(first, end)]
+        pictures = [pattern(64, 64, k) for k in range(first, end)]
+        data += write_video(path, pictures, pts=ticks, options={"bf": "2"}, sound=sound).read_bytes()
+        data += (b"\x47\x1f\xff\x10" + b"\xff" * 184) * (1500 if sound else 0)  # packets of nothing
+    path.write_bytes(data)
+    return path
+
+
 def probe(path: Path) -> dict[str, Any]:
     """What ffprobe says of a file's streams, format, chapters and frames. One call for all of it, and none for a file of which
     another test, or line, has asked before: starting it takes longer than what it does."""

@@ -24,6 +24,7 @@ SHARED = {
     "channel",
     "continuity",
     "cores",
+    "demuxing",
     "digest",
     "disk",
     "imagefile",

@@ -15,12 +15,14 @@ from headstream.capture.limits import is_too_large, limit
 from headstream.capture.numbered import damaged_picture
 from headstream.capture.opening import open_film, reason_of, tells_no_times, video_stream
 from headstream.continuity import Continuity
+from headstream.demuxing import packets_of
 from headstream.errors import SourceError
 
 log = logging.getLogger(__name__)
 
 _TRIES_S = (0, 15)  # sought before a place; the second for key frames that do not start from nothing
 _LAST = 64  # packets, of which a decoder still holds some at the end
+_LATE = "a stream that begins on the way is left out"
 _DAMAGED = "some packets are damaged; what could not be decoded was skipped"
 _TOO_LARGE = "some pictures are larger than 8192x8192, or damaged so that they seem so; they were skipped"
 
@@ -88,7 +90,7 @@ class Decoding:
         clock, whole, tail = Continuity(), -1, _Tail()
         first: int | None = None
         try:
-            for packet in self.container.demux():
+            for packet in packets_of(self.container, begins=lambda: self.warn_once(_LATE)):
                 clock.follow(packet)
                 if packet.stream.index != self.stream.index:
                     continue

@@ -11,6 +11,7 @@ from typing import Any
 from headstream.capture.decoding import Decoding
 from headstream.capture.numbered import picture_at
 from headstream.capture.opening import open_film
+from headstream.demuxing import packets_of
 from headstream.errors import SourceError
 
 _MATROSKA, _FLASH = "matroska,webm", "flv"
@@ -64,7 +65,7 @@ def _reach_s(path: Path) -> Fraction:
     last = Fraction(0)
     try:
         with open_film(path) as container:
-            for packet in container.demux():
+            for packet in packets_of(container):
                 if packet.pts is not None:
                     last = max(last, (packet.pts + (packet.duration or 0)) * Fraction(packet.time_base))
     except (SourceError, av.error.FFmpegError, OSError):

@@ -21,6 +21,7 @@ import numpy as np
 from headstream.capture.file import FileSource
 from headstream.capture.opening import reason_of
 from headstream.capture.unpack import Place, frame_from_video, orientation
+from headstream.demuxing import packets_of
 from headstream.errors import SourceError
 from headstream.sound import Listener, Sound, SteadyClock
 from headstream.types import Frame
@@ -122,7 +123,7 @@ class NetworkFeed:
         import av
 
         try:
-            for packet in self._container.demux([one for one in (self._stream, self._sound) if one is not None]):
+            for packet in packets_of(self._container, [one for one in (self._stream, self._sound) if one is not None]):
                 if stop.is_set():
                     return
                 try:

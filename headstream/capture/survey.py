@@ -13,6 +13,7 @@ import numpy as np
 from headstream.capture.ending import ends_early, lacks_its_end, promised_s
 from headstream.capture.opening import open_film, reason_of, tells_no_times, video_stream
 from headstream.continuity import Continuity
+from headstream.demuxing import packets_of
 from headstream.errors import SourceError
 
 
@@ -72,7 +73,7 @@ def counted(path: Path, rate: Fraction | None = None) -> tuple[int, Fraction]:
 def _of_frames(container: Any, stream: Any) -> Iterator[Any]:
     """The packets of a film's picture that are shown, their times made continuous."""
     clock = Continuity()
-    for packet in container.demux():
+    for packet in packets_of(container):
         clock.follow(packet)
         if packet.stream.index == stream.index and packet.size and not packet.is_discard:
             yield packet
@@ -109,7 +110,7 @@ def survey(path: Path) -> Survey:
         stream = video_stream(container, path)
         untimed = tells_no_times(container, stream)
         try:
-            for packet in container.demux():
+            for packet in packets_of(container):
                 clock.follow(packet)
                 if (
                     packet.stream.index != stream.index or not packet.size

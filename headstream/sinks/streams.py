@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from headstream.continuity import Continuity
+from headstream.demuxing import packets_of
 from headstream.sinks.routes import Copy, Route, Sound, Text
 
 log = logging.getLogger(__name__)
@@ -162,7 +163,7 @@ class StreamCarrier:
     def _carried(self) -> Iterator[Any]:
         """The packets that have a route, on the clock the picture is on."""
         clock = Continuity()
-        for packet in self._input.demux() if self._routes else ():
+        for packet in packets_of(self._input) if self._routes else ():
             clock.follow(packet)
             if packet.stream.index in self._routes:
                 yield packet

@@ -13,9 +13,11 @@ import pytest
 
 from headstream.capture import limits
 from headstream.capture.decoding import Decoding, _Tail
+from headstream.capture.ending import _reach_s
 from headstream.capture.file import FileSource
+from headstream.capture.survey import counted, survey
 from headstream.errors import SourceError
-from tests.media import pattern, write_video
+from tests.media import pattern, sound_sets_in_late, write_video
 
 DAMAGED = ["some packets are damaged; what could not be decoded was skipped"]
 
@@ -55,6 +57,19 @@ def test_pictures_that_become_too_large_are_not_decoded(
         assert {frame.size_px for frame in source} == {(160, 120)}
         assert source.damaged_packets >= 8
         assert any("larger than 8192x8192" in warning for warning in source.warnings)
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_a_stream_that_begins_on_the_way_costs_no_picture(tmp_path: Path, threads: int) -> None:
+    path = sound_sets_in_late(tmp_path / "late.ts")
+    said = set()
+    for _ in range(10):  # it is by chance whether PyAV meets the stream
+        with FileSource(path, threads=threads) as source:
+            assert len(list(source)) == 275
+            said.add(tuple(source.warnings))
+    assert said <= {(), ("a stream that begins on the way is left out",)}
+    assert survey(path).ticks.size == counted(path)[0] == 275
+    assert 11 <= _reach_s(path) < 13
 
 
 def leads_nowhere(decoding: Decoding, ticks: int) -> None:
