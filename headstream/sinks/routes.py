@@ -31,6 +31,10 @@ _LONGEST_GAP_S = Fraction(10)  # after the picture's end
 _SILENCE = 4800  # samples of it at a time
 
 
+class UntoldError(Exception):
+    """Sound of which its file tells too little for it to be read."""
+
+
 class Route(ABC):
     """How one stream's packets come into the output. taken, lost: of sound that is copied and of subtitles, how many the output
     took, and how many were damaged.  endless: lines of which the end was."""
@@ -68,7 +72,8 @@ class Sound(Route):
     its channels on the way becomes what it is at the start.
 
     picture_s: how far the picture has come on the source's clock. After its end a long gap is a broken time, and left out.
-    skipped_s: of such, at the sound's end.  Raises ValueError for channels of which nobody knows where they belong.
+    skipped_s: of such, at the sound's end.  Raises ValueError for channels of which nobody knows where they belong, UntoldError
+    and FFmpeg's errors where the source tells too little.
     """
 
     def __init__(self, stream: Any, output: Any, codec: str, picture_s: Callable[[], Fraction]) -> None:
@@ -77,6 +82,7 @@ class Sound(Route):
         self._decoder = context = stream.codec_context
         self._order = _in_order(context)
         rate, self._layout = _rate(codec, context.sample_rate), _layout(codec, context)
+        context.open(strict=False)  # what cannot be is told before the output has a place for it
         self.codec = codec.removeprefix("lib")
         self.out = output.add_stream(codec, rate=rate, layout=self._layout)
         encoder = self.out.codec_context
@@ -199,6 +205,8 @@ def _in_order(context: Any) -> list[int]:
     """
     layout = context.layout
     names = [channel.name for channel in layout.channels]
+    if not names:
+        raise UntoldError("no channels")
     if not set(names) <= set(_USUAL_ORDER):  # none is told, or a pair of its own, like downmix: there is no list then
         if "(" in layout.name:
             context.layout = f"{len(names)} channels"

@@ -3,6 +3,7 @@ where it does not, and said either way."""
 
 from __future__ import annotations
 
+import io
 import logging
 import math
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from typing import Any
 
 from headstream.continuity import Continuity
 from headstream.demuxing import packets_of
-from headstream.sinks.routes import Copy, Route, Sound, Text
+from headstream.sinks.routes import Copy, Route, Sound, Text, UntoldError
 
 log = logging.getLogger(__name__)
 
@@ -24,14 +25,14 @@ _TEXT = {"webm": "webvtt", "mov": "mov_text", "mp4": "mov_text", "matroska": "su
 _TEXT_CODECS = {"subrip", "srt", "ass", "ssa", "webvtt", "mov_text", "text"}
 # Tags the muxer writes itself, or that described the old picture.
 _OWN_TAGS = {"encoder", "major_brand", "minor_version", "compatible_brands", "rotate", "handler_name", "vendor_id"}
-# What a muxer's tables name, but its header then refuses.
-_REFUSED = {"mov": {"flac", "opus", "truehd"}, "mp4": {"truehd"}}
 # .mov numbers languages as QuickTime does, and the muxer knows each by one name of several: the others' were lost.
 _QUICKTIME_NAMES = {
     **{"deu": "ger", "nld": "dut", "swe": "sve", "ell": "gre", "isl": "ice", "zho": "chi", "sqi": "alb", "mkd": "mac"},
     **{"hye": "arm", "eus": "baq", "cym": "wel", "kat": "geo", "msa": "may", "mya": "bur", "bod": "tib"},
     **{"fre": "fra", "rum": "ron", "cze": "ces", "slo": "slk", "nob": "nor", "nno": "nor"},
 }
+_WITH_HEADER = {"vorbis", "flac", "alac", "opus"}  # without which .mp4 fails at its very end
+_UNTOLD = "it cannot be read: it is empty, begins late or has a damaged header"
 _MOST_DAMAGED = 50  # packets more than were taken: past that, a muxer is taken to refuse the stream
 _LONGEST_LINE_S, _LINE_S = 86400, 5  # of subtitles: one that ends before it begins is told to last for 49 days
 _OPUS_DELAY_S = Fraction(1, 100)  # Opus is told to begin that early; muxers know, and do without
@@ -87,19 +88,27 @@ class StreamCarrier:
             out.disposition = others | (av.stream.Disposition.default if chosen and number == 0 else 0)
 
     def _add(self, stream: Any) -> None:
+        import av
+
         context = stream.codec_context  # whose own name may be that of one of several decoders: mp3float
         name = context.codec.canonical_name if context is not None else stream.type
+        if stream.type == "audio" and context is not None and not context.sample_rate:
+            self._leave_out(stream, name, _UNTOLD)
+            return
         no_place = stream.type == "attachment" and self._container != "matroska"  # some muxers fail, others say nothing
         pcm_in_mp4 = self._container == "mp4" and name.startswith("pcm_")  # has a place there, but few players know it
-        if no_place or pcm_in_mp4 or name in _REFUSED.get(self._container, ()):
+        headless = name in _WITH_HEADER and context is not None and not context.extradata
+        if no_place or pcm_in_mp4 or headless:
             self._transcode(stream, name)
             return
         try:
+            if stream.type != "attachment":
+                _try_header(stream, self._output.format.name)
             out = self._output.add_stream_from_template(stream)
             if stream.type != "attachment":
                 self._routes[stream.index] = Copy(out)
                 self.notes.append(f"{stream.type} {stream.index}: {name} copied")
-        except (ValueError, RuntimeError, AttributeError):
+        except (ValueError, RuntimeError, AttributeError, av.error.FFmpegError):
             self._transcode(stream, name)
             return
         self._carry_stream_tags(stream, out)
@@ -117,14 +126,19 @@ class StreamCarrier:
                 route = Text(stream, self._output, _TEXT[self._container])
             else:
                 raise ValueError("no such stream in this container")
-        except (ValueError, KeyError, RuntimeError, av.error.FFmpegError) as error:
-            note = f"{stream.type} {stream.index}: {name} left out, {self._container} has no place for it ({error})"
-            log.warning(note)
+        except (UntoldError, av.error.FFmpegError):
+            self._leave_out(stream, name, _UNTOLD)
+        except (ValueError, KeyError, RuntimeError) as error:
+            self._leave_out(stream, name, f"{self._container} has no place for it ({error})")
         else:
             self._routes[stream.index] = route
             self._carry_stream_tags(stream, route.out)
-            note = f"{stream.type} {stream.index}: {name} -> {route.codec}, {self._container} does not take {name}"
-        self.notes.append(note)
+            self.notes.append(
+                f"{stream.type} {stream.index}: {name} -> {route.codec}, {self._container} does not take {name}"
+            )
+
+    def _leave_out(self, stream: Any, name: str, why: str) -> None:
+        self._warn(f"{stream.type} {stream.index}: {name} left out, {why}")
 
     def _sound_codec(self, name: str) -> str:
         if self._container == "mov" and (name in _LOSSLESS or name.startswith("pcm_")):
@@ -263,3 +277,13 @@ class StreamCarrier:
     def close(self) -> None:
         """Free the source. Safe to call again."""
         self._input.close()
+
+
+def _try_header(stream: Any, container: str) -> None:
+    """Raise what a muxer says whose header does not take a copy of a stream: some codecs its tables name all the same, and what
+    the source tells too little of. In the output's own header it would cost the film."""
+    import av
+
+    with av.open(io.BytesIO(), "w", format=container) as trial:
+        trial.add_stream_from_template(stream)
+        trial.start_encoding()

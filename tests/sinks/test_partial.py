@@ -12,6 +12,7 @@ from fractions import Fraction
 from pathlib import Path, PureWindowsPath
 from types import SimpleNamespace
 
+import av
 import numpy as np
 import pytest
 
@@ -22,7 +23,15 @@ from headstream.resume import work_folder
 from headstream.sinks.clipfile import incomplete_name
 from headstream.sinks.formats import output_format
 from headstream.sinks.growing import growing_name
-from headstream.sinks.partial import PartialFile, PartialFolder, check_writable, make_parents, neighbour, whole_file
+from headstream.sinks.partial import (
+    PartialFile,
+    PartialFolder,
+    check_writable,
+    make_parents,
+    neighbour,
+    sink_error,
+    whole_file,
+)
 from headstream.sinks.photo import check_folder, save_png
 from headstream.sinks.video import VideoSink
 from headstream.video import VideoJob, cut_video_file
@@ -70,6 +79,14 @@ def test_a_file_is_whole_or_what_it_was(tmp_path: Path) -> None:
         part.write_text(str(1 / 0))
     assert [p.name for p in out.parent.iterdir()] == ["card.json"]
     assert out.read_text() == "first"
+
+
+def test_what_a_muxer_refuses_is_no_want_of_permission(tmp_path: Path) -> None:
+    out = tmp_path / "o.mkv"
+    refused = av.error.PermissionError(errno.EPERM, "Operation not permitted", str(out))
+    assert str(sink_error(out, refused)) == f"{out}: cannot be written: Operation not permitted"
+    for error in (PermissionError(errno.EPERM, "no", str(out)), av.error.PermissionError(errno.EPERM, "no")):
+        assert str(sink_error(out, error)).startswith(f"{out}: no permission to write it")
 
 
 class TestNoName:
