@@ -20,11 +20,11 @@ from typing import Any
 
 from headstream.capture.file import FileSource
 from headstream.capture.marks import TRAIL, Mark, Trail
-from headstream.errors import HeadstreamError
+from headstream.errors import HeadstreamError, SinkError
 from headstream.journal import Journal, Segment, difference, read_journal
 from headstream.pipeline import HeadCutter
 from headstream.sinks.clipfile import beside
-from headstream.sinks.partial import sink_error
+from headstream.sinks.partial import is_refusal, sink_error
 from headstream.sinks.segments import SegmentSink
 from headstream.state import Packed, pack, unpack
 from headstream.stream import cut_stream
@@ -73,6 +73,7 @@ class LongCut:
         self._ending = "whole"
         self._known = True  # what an earlier run has left: not thrown away before it was looked at
         self._failed = False  # whatever is asked for then, no file is made
+        self._refused = False  # by a muxer, which would do it again
         self._closed = False
         self.first = 0
         self.tally = Tally()
@@ -229,6 +230,9 @@ class LongCut:
                 self._close_whole()
             elif self._ending == "stopped":
                 self._close_early()
+        except SinkError as error:
+            self._refused = is_refusal(error.__cause__)
+            raise
         finally:
             for sink in self.sinks:
                 sink.close()
@@ -274,6 +278,8 @@ class LongCut:
         """How to go on, in words; "" where nothing is kept."""
         if not self._journal.segments:
             return ""
+        if self._refused:
+            return f"the finished frames stay in {self.folder}; to start anew, remove it"
         further = f"goes on from frame {self._journal.frames}"
         if self._journal.complete:
             further = "puts the finished frames together"

@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -190,6 +191,35 @@ print(main(["video", {str(film)!r}, "--out", {str(tmp_path / "o.mov")!r}, "--seg
         report = cut(film, tmp_path / "o.mov")
         assert report.resumed_from_frame == COUNT
         assert content(tmp_path / "o.mov") == content(whole)
+
+    def test_two_pictures_within_a_tick_are_joined_as_they_are_written_in_one_piece(
+        self, portrait: UInt8Array, tmp_path: Path
+    ) -> None:
+        ticks = [3600 * k for k in range(22)]
+        ticks[5], ticks[16] = ticks[4] + 30, ticks[15] + 30  # a third of a millisecond
+        film = write_video(
+            tmp_path / "film.mp4", moving_portrait(portrait, len(ticks)), pts=ticks, time_base=Fraction(1, 90000)
+        )
+        for name, segment_s in (("whole.webm", 0), ("o.webm", EVERY_S)):
+            cut(film, tmp_path / name, segment_s=segment_s)
+        whole, joined = ([p["pts"] for p in packets(tmp_path / name)] for name in ("whole.webm", "o.webm"))
+        assert joined == whole
+        assert len(set(whole)) == len(ticks) - 2
+
+    def test_a_join_that_is_refused_and_would_be_again_does_not_say_try_again(
+        self, film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def refused(file: ClipFile, *args: Any) -> None:
+            raise av.error.ArgumentError(errno.EINVAL, "Invalid argument", str(file.path))
+
+        monkeypatch.setattr(ClipFile, "keep", refused)
+        kept = re.escape(str(tmp_path / ".o.mkv.work"))
+        words = (
+            f"o.mkv: cannot be written: Invalid argument; the finished frames stay in {kept}; to start anew, remove it$"
+        )
+        with pytest.raises(SinkError, match=words):
+            cut(film, tmp_path / "o.mkv")
+        assert [path.name for path in tmp_path.iterdir()] == [".o.mkv.work"]
 
     def test_no_room_for_both_spends_the_segments_while_joining(
         self, film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -114,8 +114,8 @@ class FilmSegments(SegmentSink):
                 base = Fraction(packet.time_base)
                 if last_dts is not None and packet.dts <= last_dts:
                     # Each encoder reaches back before its first picture to reorder; by as much as the last one ended early,
-                    # unless the rate changes there.
-                    packet.dts = last_dts + 1
+                    # unless the rate changes there. In Matroska's ticks two pictures may have one time, and keep it.
+                    packet.dts = min(last_dts + 1, packet.pts)
                 last_dts = packet.dts
                 packet.stream = stream
                 begins = packet.pts * base

@@ -216,12 +216,14 @@ def unnamed(final: Path, part: Path, error: OSError, what: str = "what was made"
     return SinkError(f"{sink_error(final, error)}; {what} is whole and stays in {part}: give it a name yourself")
 
 
-def _is_refusal(error: BaseException) -> bool:
-    """Whether it is a muxer that refuses what it is given: FFmpeg's word for that is the system's for want of permission. To
-    errors of opening a file PyAV adds no name."""
+def is_refusal(error: BaseException | None) -> bool:
+    """Whether a muxer refuses what it is given, and always will. A word of FFmpeg's for that is the system's for want of
+    permission, of which it is no matter here: to errors of opening a file PyAV adds no name."""
     import av
 
-    return isinstance(error, av.error.FFmpegError) and error.filename is not None
+    if not isinstance(error, av.error.FFmpegError) or isinstance(error, MemoryError):
+        return False
+    return not isinstance(error, OSError) or (error.errno == errno.EPERM and error.filename is not None)
 
 
 def sink_error(path: Path, error: BaseException) -> SinkError:
@@ -232,7 +234,7 @@ def sink_error(path: Path, error: BaseException) -> SinkError:
         if folder.exists():
             free = f" ({shutil.disk_usage(folder).free // 2**20} MiB left there)"
         return SinkError(f"{path}: the disk is full{free}; free some space or write elsewhere")
-    if code in {errno.EACCES, errno.EPERM, errno.EROFS} and not _is_refusal(error):
+    if code in {errno.EACCES, errno.EPERM, errno.EROFS} and not is_refusal(error):
         held = ", or another program has it open" if sys.platform == "win32" else ""  # there it is one error
         return SinkError(f"{path}: no permission to write it{held}")
     if code == errno.EFBIG:
