@@ -11,7 +11,7 @@ from typing import Any
 from headstream.errors import UsageError
 from headstream.mastering import Mastering
 from headstream.sinks import matroska, quicktime
-from headstream.sinks.encode import ClipInfo, What
+from headstream.sinks.encode import ClipInfo, What, tells_timecode
 from headstream.sinks.formats import OutputFormat, is_sequence, names_frames, sequence_place
 from headstream.sinks.partial import (
     PartialFile,
@@ -80,10 +80,11 @@ class ClipFile:
         if self._mastering is not None and self._kind.container in _MATROSKA:
             name, room = matroska.SPARE
             self.container.metadata[name] = room
-        if (self._clip.path is None and self._clip.sound is None) or self._what == "matte":
+        clip = self._clip
+        if (clip.path is None and clip.sound is None) or self._what == "matte":
             return
         if self._kind.streams:
-            self._add_carriers(self._clip)
+            self._add_carriers(clip)
         else:
             self.notes.append(f"sound, subtitles and chapters left out: {self._kind.name} has no place for them")
 
@@ -98,6 +99,11 @@ class ClipFile:
             )
             self._carriers.append(source)
         self.notes += [note for carrier in self._carriers for note in carrier.notes]
+        if clip.timecode and not tells_timecode(self._kind, clip.rate):
+            tags = self.container.metadata  # of which the muxer would make a track, too
+            for name in [name for name in tags if name.lower() == "timecode"]:
+                del tags[name]
+            self.notes.append(f"timecode left out: {self.path.suffix} has none for {round(clip.rate)} frames a second")
 
     def mux(self, packets: Iterable[Any]) -> None:
         """Write packets of the picture."""

@@ -35,6 +35,7 @@ _UNCODED = {"bgra": _RGB, "bgr0": _RGB, "gray": replace(RGB_AS_YUV, full_range=T
 # names, which muxers write, for lines that lie as they are shown, the upper or the lower field being the earlier one.
 _FIELD_CODECS = {"prores_aw": 1 << 18, "prores_ks": 1 << 18, "ffv1": 0}
 _INTERLEAVED_TOP, _INTERLEAVED_BOTTOM = "tb", "bt"
+_MOST_TIMECODE_RATE = 255
 What = Literal["cutout", "matte", "film", "clip"]
 
 
@@ -127,7 +128,7 @@ class PictureEncoder:
         if top_first is not None:
             context.flags |= _FIELD_CODECS[kind.codec]
             self._fields = Fields(width, height, picture.pix_fmt, top_first=top_first)
-        if clip.timecode:
+        if clip.timecode and tells_timecode(kind, clip.rate):
             stream.metadata["timecode"] = clip.timecode  # of which the muxer of .mov and .mp4 makes a track
         _set(context, picture.tags)
         self.stream, self.picture = stream, picture
@@ -226,6 +227,12 @@ class PictureEncoder:
             least = _GIF_TICKS if self._kind.layout == "palette" else 1
             self._durations[pts] = max(least, round(length / self.time_base))
         return frames
+
+
+def tells_timecode(kind: OutputFormat, rate: Fraction) -> bool:
+    """Whether an output of that kind has room for a camera's clock: the track of it in .mov and .mp4 has one byte for how many
+    frames a second has."""
+    return kind.container not in {"mov", "mp4"} or round(rate) <= _MOST_TIMECODE_RATE
 
 
 def _tags(colour: Colour, kind: OutputFormat) -> dict[str, int]:

@@ -344,6 +344,25 @@ def test_the_cameras_timecode_is_kept(tmp_path: Path, name: str, time: str) -> N
         assert name == "o.mkv" or streams[-1]["codec_tag_string"] == "tmcd"
 
 
+@pytest.mark.parametrize(("name", "rate", "kept"), [("o.mov", 256, False), ("o.mov", 255, True), ("o.mkv", 300, True)])
+def test_a_timecode_of_more_frames_a_second_than_one_byte_counts(
+    tmp_path: Path, name: str, rate: int, kept: bool
+) -> None:
+    with av.open(str(tmp_path / "s.mkv"), "w") as container:
+        container.metadata["timecode"] = "01:02:03:04"
+        stream = container.add_stream("ffv1", rate=rate, width=96, height=64)
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(pattern(96, 64, 0), format="rgb24")))
+        container.mux(stream.encode(None))
+    with FileSource(tmp_path / "s.mkv") as source:
+        info = clip_of(source)
+    assert (info.timecode, info.rate) == ("01:02:03:04", Fraction(rate))
+    sink = write(tmp_path / name, cutouts(), info)
+    write(tmp_path / f"m{name}", cutouts(), info, what="matte")
+    assert sink.notes == ([] if kept else [f"timecode left out: .mov has none for {rate} frames a second"])
+    tags = {key.lower() for stream in probe(tmp_path / name)["streams"] for key in stream["tags"]}
+    assert ("timecode" in tags) == kept
+
+
 @pytest.mark.parametrize("suffix", [".webp", ".apng", ".gif"])
 def test_animated_pictures(tmp_path: Path, suffix: str) -> None:
     from PIL import Image
