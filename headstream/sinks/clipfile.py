@@ -86,7 +86,7 @@ class ClipFile:
         if self._kind.streams:
             self._add_carriers(clip)
         else:
-            self.notes.append(f"sound, subtitles and chapters left out: {self._kind.name} has no place for them")
+            self.notes += without_place(self._kind, clip.path, clip.sound)
 
     def _add_carriers(self, clip: ClipInfo) -> None:
         kinds = STREAMS if clip.sound is None or clip.old_sound else STREAMS - {"audio"}
@@ -185,6 +185,24 @@ class ClipFile:
     def _free(self) -> None:
         for carrier in self._carriers:
             carrier.close()
+
+
+def without_place(kind: OutputFormat, *sources: Path | None) -> list[str]:
+    """A note on what sources hold that an output has no place for, none where there is nothing."""
+    import av
+
+    found = {"sound": False, "subtitles": False, "chapters": False}
+    for source in filter(None, sources):
+        try:
+            with av.open(str(source.absolute()), metadata_errors="replace") as container:
+                found["sound"] |= bool(container.streams.audio)
+                found["subtitles"] |= bool(container.streams.subtitles)
+                found["chapters"] |= bool(container.chapters())
+        except (av.error.FFmpegError, OSError):
+            pass  # whoever reads its pictures says so
+    *others, last = [name for name, there in found.items() if there] or [""]
+    what = f"{', '.join(others)} and {last}" if others else last
+    return [f"{what} left out: {kind.name} has no place for {'it' if what == 'sound' else 'them'}"] if what else []
 
 
 def incomplete_name(path: Path) -> Path:

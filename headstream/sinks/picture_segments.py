@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from headstream.disk import sync
-from headstream.sinks.clipfile import incomplete_name, numbered
+from headstream.sinks.clipfile import incomplete_name, numbered, without_place
 from headstream.sinks.encode import ClipInfo
 from headstream.sinks.formats import OutputFormat, names_frames, sequence_place
 from headstream.sinks.partial import PartialFolder, sink_error
@@ -25,8 +25,8 @@ class PictureSegments(SegmentSink):
         final, self._pattern = sequence_place(path)
         self._part = PartialFolder(final, fresh=False)
         self._container: Any = None
-        if clip.path is not None and self._what == "cutout":
-            self.notes.append(f"sound, subtitles and chapters left out: {kind.name} has no place for them")
+        if self._what == "cutout":
+            self.notes += without_place(kind, clip.path)
 
     @property
     def final_path(self) -> Path:

@@ -25,6 +25,7 @@ from headstream.segment.crops import CropSegmenter
 from headstream.sinks.background import FixedPicture, open_background, parse_background
 from headstream.sinks.formats import output_format
 from headstream.sinks.partial import neighbour
+from headstream.sinks.picture_segments import PictureSegments
 from headstream.sinks.video import ClipInfo, VideoSink
 from headstream.types import Colour, Cutout, Frame, Region, UInt8Array
 from headstream.video import VideoJob, cautions
@@ -645,6 +646,38 @@ def test_sound_becomes_opus_in_webm_and_keeps_its_length(tmp_path: Path) -> None
     assert abs(len(samples) / 48000 - 2.04) < 0.06
     spectrum = np.abs(np.fft.rfft(samples[4800:52800]))
     assert abs(int(spectrum.argmax()) - 440) <= 2  # the tone that went in
+
+
+@pytest.mark.parametrize("segments", [False, True])
+@pytest.mark.parametrize(
+    ("sound", "chapters", "said"),
+    [
+        (False, 0, []),
+        (True, 0, ["sound left out: PNG sequence has no place for it"]),
+        (False, 2, ["chapters left out: PNG sequence has no place for them"]),
+        (True, 2, ["sound and chapters left out: PNG sequence has no place for them"]),
+    ],
+)
+def test_what_has_no_place_is_told_where_there_is_any(
+    tmp_path: Path, sound: bool, chapters: int, said: list[str], segments: bool
+) -> None:
+    source = write_video(tmp_path / "s.mov", [pattern(96, 64, 0)], sound=sound)
+    with av.open(str(source)) as given, av.open(str(tmp_path / "s.mkv"), "w") as container:
+        copies = {stream.index: container.add_stream_from_template(stream) for stream in given.streams}
+        spans = [{"id": k, "start": k, "end": k + 1, "time_base": Fraction(1), "metadata": {}} for k in range(chapters)]
+        container.set_chapters(spans)
+        for packet in given.demux():
+            if packet.size:
+                packet.stream = copies[packet.stream.index]
+                container.mux(packet)
+    info, out = clip(path=tmp_path / "s.mkv"), tmp_path / "frames"
+    sink: PictureSegments | VideoSink
+    if segments:
+        sink = PictureSegments(out, output_format(out), info, tmp_path)
+        sink.close()
+    else:
+        sink = write(out, cutouts(), info)
+    assert sink.notes == said
 
 
 def test_subtitles_chapters_tags_and_several_languages(tmp_path: Path) -> None:
