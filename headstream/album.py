@@ -77,7 +77,7 @@ def cut_photos(job: PhotosJob, progress: Callable[[int, int], None] | None = Non
     """
     alone = _names_a_file(job.out)
     if not alone:
-        check_folder(job.out)
+        check_folder(job.out, ", or a .png")
     photos, problems = find_photos(list(job.inputs), job.out)
     if alone:
         _check_alone(photos, job)

@@ -34,6 +34,7 @@ from headstream.sinks.video import What
 from headstream.types import Cutout, Frame
 
 _SIZES = (64, 4096)
+_WITH_ALPHA = ".mov, .mkv, .webm, a folder or %06d.png"
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ def crop_film(job: CropJob, progress: Progress | None = None) -> DubReport:
 
 def _crop_kinds(job: CropJob) -> list[tuple[Path, OutputFormat, What]]:
     if job.alpha:
-        kind = output_format(job.out, codec=job.codec, opaque="leave out --alpha")
+        kind = output_format(job.out, codec=job.codec, opaque="leave out --alpha", known=_WITH_ALPHA)
         if not kind.streams and kind.container != "image2":
             raise UsageError(f"{job.out}: a clip is written as .mov, .mkv, .webm or a folder of PNG")
         kinds: list[tuple[Path, OutputFormat, What]] = [(job.out, kind, "clip")]

@@ -30,7 +30,7 @@ from headstream.sinks.background import (
     open_background,
     parse_background,
 )
-from headstream.sinks.formats import OutputFormat, output_format
+from headstream.sinks.formats import CUTOUTS, OutputFormat, output_format
 from headstream.sinks.growing import growing_name
 from headstream.sinks.preview import PreviewWindow
 from headstream.sinks.take import TakeSink, check_sound
@@ -109,7 +109,8 @@ def check_live_job(job: LiveJob) -> None:
 
 def _kind(job: LiveJob, record: Path) -> OutputFormat:
     """What the recording's name asks for. Raises UsageError."""
-    return output_format(record, transparent=parse_background(job.background) == "transparent")
+    transparent = parse_background(job.background) == "transparent"
+    return output_format(record, transparent=transparent, known=CUTOUTS if transparent else ".mp4")
 
 
 def run_session(

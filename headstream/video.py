@@ -26,7 +26,7 @@ from headstream.segment.crops import CropSegmenter
 from headstream.segment.load import load_segmenter
 from headstream.segment.registry import models_dir
 from headstream.sinks.background import parse_background
-from headstream.sinks.formats import OutputFormat, output_format
+from headstream.sinks.formats import CUTOUTS, FILMS, OutputFormat, output_format
 from headstream.sinks.partial import check_file
 from headstream.track.finder import FaceFinder
 from headstream.types import Cutout
@@ -35,6 +35,7 @@ from headstream.writing import give_up, write_out
 
 __all__ = ["Tools", "VideoJob", "VideoReport", "cautions", "check_job", "cut_video_file"]
 
+_OPAQUE = ".mp4, or use --codec h264 in .mov or .mkv"
 _MATTE_LAYOUTS = {"planes", "prores", "opaque"}
 
 
@@ -165,14 +166,14 @@ def _shown(
 def check_job(job: VideoJob) -> tuple[OutputFormat, OutputFormat | None]:
     """The formats of a job's outputs. Raises UsageError for what cannot be, before anything is opened."""
     background = parse_background(job.background)
-    kind = output_format(job.out, codec=job.codec, transparent=background == "transparent")
-    if background != "transparent" and kind.layout != "opaque":
-        raise UsageError(
-            f"{job.out}: a background needs an opaque output; name it .mp4, or use --codec h264 in .mov or .mkv"
-        )
+    transparent = background == "transparent"
+    known = CUTOUTS if transparent else _OPAQUE
+    kind = output_format(job.out, codec=job.codec, transparent=transparent, known=known)
+    if not transparent and kind.layout != "opaque":
+        raise UsageError(f"{job.out}: a background needs an opaque output; name it {_OPAQUE}")
     matte_kind = None
     if job.matte is not None:
-        matte_kind = output_format(job.matte, transparent=False)
+        matte_kind = output_format(job.matte, transparent=False, known=FILMS)
         if matte_kind.layout not in _MATTE_LAYOUTS and matte_kind.container != "image2":
             raise UsageError(f"{job.matte}: a matte is written as .mov, .mkv, .webm, .mp4 or a folder of PNG")
     if job.review is not None and job.review.suffix.lower() not in {".html", ".htm"}:

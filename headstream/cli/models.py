@@ -56,7 +56,7 @@ def info(
     card = next((c for c in shipped_models() if c.name == name), None) or find_model(name)
     try:
         card.check()
-        state = "matches the card"
+        state = "matches the card" if card.sha256 else "is there; its card has no sha256 to check it by"
     except ModelError as error:
         state = str(error)
     if json:

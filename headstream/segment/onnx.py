@@ -187,6 +187,8 @@ def _activated(raw: Float32Array, activation: str) -> Float32Array:
 def _device(wanted: str, available: list[str]) -> str:
     if wanted == "auto":
         return "cuda" if PROVIDERS["cuda"] in available else "cpu"
+    if wanted == "mps":
+        raise UsageError(f"device 'mps' is for networks in torch (.pt); this one takes auto, {', '.join(PROVIDERS)}")
     if wanted not in PROVIDERS:
         raise UsageError(f"device {wanted!r} is not known; known: auto, {', '.join(PROVIDERS)}")
     if PROVIDERS[wanted] not in available:

@@ -158,6 +158,9 @@ _BY_SUFFIX = {
     ".apng": _APNG,
     ".gif": _GIF,
 }
+# What may be asked for, in words, where one is cut out, and where a film has nothing cut out of it.
+CUTOUTS = ".mov, .webm, .mkv, .webp, .apng, .gif, a folder or %06d.png, or .mp4 with a --background"
+FILMS = ".mkv, .mov, .mp4, .webm, a folder or %06d.png"
 _BY_CODEC = {"prores": _PRORES, "vp9": _VP9, "ffv1": _FFV1, "h264": _H264}
 _CONTAINERS = {".mov": "mov", ".webm": "webm", ".mkv": "matroska", ".mp4": "mp4"}
 _NUMBERED = re.compile(r"[^%]*%(0[1-9]\d?)?d[^%]*\.png", re.IGNORECASE)  # as FFmpeg and Python both read it
@@ -172,11 +175,17 @@ _ALLOWED = {
 
 
 def output_format(
-    path: Path, *, codec: str | None = None, transparent: bool = True, opaque: str = "choose a --background"
+    path: Path,
+    *,
+    codec: str | None = None,
+    transparent: bool = True,
+    opaque: str = "choose a --background",
+    known: str = CUTOUTS,
 ) -> OutputFormat:
     """The format an output's name asks for. Raises UsageError, saying what to ask for instead.
 
     A name without a suffix, or with %06d in it, is a PNG sequence.  opaque: how to do without transparency, in words.
+    known: what may be asked for there, in words.
     """
     suffix = path.suffix.lower()
     check_named(path, {*_BY_SUFFIX, ".png"})
@@ -187,8 +196,7 @@ def output_format(
         if not sequence_place(path)[0].name:
             raise UsageError(f"{path}: is no folder for a film's frames; name one, like frames/%06d.png")
     elif suffix not in _BY_SUFFIX:
-        known = ", ".join(_BY_SUFFIX)
-        raise UsageError(f"{path}: no output format is called {suffix!r}; use {known}, a folder or %06d.png")
+        raise UsageError(f"{path}: no output format is called {suffix!r}; use {known}")
     else:
         chosen = _BY_SUFFIX[suffix]
     if codec is not None:
@@ -218,7 +226,7 @@ def sequence_place(path: Path) -> tuple[Path, str]:
 
 def film_format(path: Path, *, codec: str | None = None) -> OutputFormat:
     """The format for a film's whole picture: what its name asks for, without transparency. Raises UsageError."""
-    chosen = output_format(path, codec=codec, transparent=False)
+    chosen = output_format(path, codec=codec, transparent=False, known=FILMS)
     if not chosen.streams and chosen.container != "image2":
         raise UsageError(f"{path}: a film is written as .mkv (FFV1, lossless), .mov, .mp4, .webm or a folder of PNG")
     if chosen.codec == "prores_aw":

@@ -140,8 +140,9 @@ def portable(name: str) -> str:
     return name.rstrip(" .")
 
 
-def check_folder(out: Path) -> None:
-    """Raise UsageError where ``out`` is no folder, SinkError unless results can be written into it."""
+def check_folder(out: Path, instead: str = "") -> None:
+    """Raise UsageError where ``out`` is no folder, SinkError unless results can be written into it. instead: what else --out may
+    name, in words."""
     check_writable(out)
     if out.is_file():
-        raise UsageError(f"{out}: is a file; --out names a folder, or a .png")
+        raise UsageError(f"{out}: is a file; --out names a folder{instead}")

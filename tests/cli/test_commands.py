@@ -25,6 +25,7 @@ from headstream.cli.live import StatusLine
 from headstream.errors import UsageError
 from headstream.interrupts import held_interrupts
 from headstream.live import LiveStatus, Output
+from headstream.segment.registry import models_dir
 from headstream.session import LiveJob
 from headstream.types import UInt8Array
 from tests.conftest import moving_portrait
@@ -305,7 +306,9 @@ class TestVideo:
         ("arguments", "words"),
         [
             (["IN", "--out", "OUT.mp4"], "no transparency"),
-            (["IN", "--out", "OUT.xyz"], "no output format"),
+            (["IN", "--out", "OUT.xyz"], ".gif, a folder or %06d.png, or .mp4 with a --background"),
+            (["IN", "--out", "OUT.xyz", "--background", "blur"], "use .mp4, or use --codec h264 in .mov or .mkv"),
+            (["IN", "--out", "OUT.mov", "--matte", "OUT.xyz"], "use .mkv, .mov, .mp4, .webm, a folder or %06d.png"),
             (["IN"], "--out"),
             (["IN", "--out", "OUT.mov", "--nonsense"], "No such option"),
             (["IN", "--out", "OUT.mov", "--heads", "both"], "expected largest, all or"),
@@ -652,6 +655,21 @@ class TestOthers:
         info = json.loads(capsys.readouterr().out)
         assert info["file_state"] == "matches the card"
 
+    def test_a_card_without_a_sum_is_no_match(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        told = json.loads((models_dir() / "lite.json").read_text(encoding="utf-8"))
+        card = tmp_path / "mine.json"
+        card.write_text(json.dumps(told | {"file": str(models_dir() / "lite.onnx"), "sha256": ""}), encoding="utf-8")
+        assert run("models", "info", card) == 0
+        assert "file state: is there; its card has no sha256 to check it by" in capsys.readouterr().out
+
+    @pytest.mark.parametrize("command", ["demo --out", "evaluate lite --data nose:. --out"])
+    def test_a_command_that_writes_no_single_picture_does_not_offer_one(
+        self, command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        (tmp_path / "o").touch()
+        assert run(*command.split(), tmp_path / "o") == 2
+        assert capsys.readouterr().err.endswith("o: is a file; --out names a folder\n")
+
     @pytest.mark.parametrize("command", ["bench model --model", "models info", "image a.jpg --out cut --model"])
     @pytest.mark.parametrize("name", ["lte", "missing.onnx", "missing.pt", "alone.onnx"])
     def test_a_model_there_is_not_is_wrong_usage(
@@ -673,6 +691,8 @@ class TestOthers:
         assert "--threads" in capsys.readouterr().err
         assert run("bench", "model", "--device", "gpu") == 2
         assert "device 'gpu' is not known; known: auto, cpu" in capsys.readouterr().err
+        assert run("bench", "model", "--device", "mps") == 2
+        assert "device 'mps' is for networks in torch (.pt); this one takes auto, cpu" in capsys.readouterr().err
 
     def test_bench(self, head_clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert run("bench", "file", head_clip, "--json") == 0

@@ -540,6 +540,11 @@ def test_bad_input_is_one_clear_line(
     assert "no transparency; use .mov, .webm or .mkv, or leave out --alpha" in said
     assert "must be different" in usage(*base, source, capsys=capsys)
     assert "a film is written as" in usage(*base, tmp_path / "o.gif", capsys=capsys)
+    films = "use .mkv, .mov, .mp4, .webm, a folder or %06d.png"
+    assert usage(*base, tmp_path / "o.avi", capsys=capsys).endswith(films)
+    assert usage(*base, out, "--matte", tmp_path / "m.avi", capsys=capsys).endswith(films)
+    said = usage(*base, tmp_path / "o.avi", "--alpha", capsys=capsys)
+    assert said.endswith("use .mov, .mkv, .webm, a folder or %06d.png")
     assert "cannot be read" in usage("crop", source, "--track", tmp_path / "no", "--out", out, capsys=capsys)
     assert "is no track" in usage("crop", source, "--track", plain_clip, "--out", out, capsys=capsys)
     assert "is a track of a film of 320x240" in usage("crop", plain_clip, "--track", track, "--out", out, capsys=capsys)
