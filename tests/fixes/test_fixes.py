@@ -438,10 +438,10 @@ class TestClicks:
     def test_a_click_beside_the_middle_of_the_face_leaves_it(self) -> None:
         head = head_at(160, 140, 40)
         before = [cutout_of(frame_at(0, colourful(0)), face(), head)]
-        after, outcome = fixed(before, Fix(1, 0.0, 0, click=Click(160 + 22, 140, "not")))
+        after, outcome = fixed(before, Fix(1, 0.0, 0, click=Click(160 + 13, 140, "not")))
         assert outcome.notes == []
-        assert after[0].alpha[140, 182] < 128
-        middle = cv2.circle(np.zeros(SIZE[::-1], np.uint8), (160, 140), 18, 255, -1) > 0
+        assert after[0].alpha[140, 174] < 128
+        middle = cv2.circle(np.zeros(SIZE[::-1], np.uint8), (160, 140), 10, 255, -1) > 0
         assert (after[0].alpha[middle] > 200).all()
 
     @pytest.mark.parametrize("at", [(0, 0), (319, 239), (160, 239)])
