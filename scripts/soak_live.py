@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from headstream.bench import swaying_portrait
@@ -62,7 +63,7 @@ def rss_mb() -> float:
 
 
 def watch(url: str, stop: threading.Event) -> None:
-    """What a browser source does: takes the overlay's messages."""
+    """What a browser source does: takes the overlay's messages, until it closes."""
     address = url.replace("http", "ws").replace("/overlay", "/ws/overlay")
     with connect(address, max_size=None) as socket:
         while not stop.is_set():
@@ -70,6 +71,8 @@ def watch(url: str, stop: threading.Event) -> None:
                 socket.recv(timeout=0.5)
             except TimeoutError:
                 continue
+            except ConnectionClosed:
+                return
 
 
 def soak(size_px: tuple[int, int], fps: float, minutes: float) -> tuple[list[list[float]], dict[str, Any]]:

@@ -7,6 +7,8 @@ import os
 import runpy
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
@@ -18,6 +20,7 @@ from headstream.errors import UsageError
 from headstream.types import UInt8Array
 from tests.conftest import moving_portrait
 from tests.media import write_video
+from tests.waiting import wait_until
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
 
@@ -112,6 +115,20 @@ def test_soft_labels_are_of_head_hair_and_body_in_this_order(
         with pytest.raises(SystemExit):
             run(teacher(*outputs), entry)
         assert words in capsys.readouterr().err
+
+
+def test_who_watches_a_soak_goes_when_the_overlay_closes() -> None:
+    for package in ("starlette", "uvicorn", "websockets"):
+        pytest.importorskip(package)
+    from headstream.web.overlay import OverlaySink
+
+    watch = runpy.run_path(str(SCRIPTS / "soak_live.py"))["watch"]
+    overlay = OverlaySink(0)
+    with ThreadPoolExecutor(1) as pool:
+        watching = pool.submit(watch, overlay.url, threading.Event())
+        wait_until(lambda: overlay._stage._watchers)
+        overlay.close()
+        watching.result(timeout=30)
 
 
 def test_the_hard_pictures_go_on_one_sheet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
