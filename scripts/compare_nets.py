@@ -156,7 +156,7 @@ def main() -> None:
     for name in [*options.nets.split(","), "lite-as-shipped"]:
         shipped = name == "lite-as-shipped"
         out = options.out / name
-        model = "default" if shipped else str(trained(name, options) / "model.onnx")
+        model = "lite" if shipped else str(trained(name, options) / "model.onnx")
         segmenter = load_segmenter(model)
         with progress_bar(f"scoring {name}", unit="pictures") as bar:
             result = evaluate(name, matte_of(segmenter, "head"), test, "head", out=out / "mattes", progress=bar)

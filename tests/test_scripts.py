@@ -17,6 +17,7 @@ import pytest
 
 from headstream.demo import PORTRAIT
 from headstream.errors import UsageError
+from headstream.segment.registry import models_dir
 from headstream.types import UInt8Array
 from tests.conftest import moving_portrait
 from tests.media import write_video
@@ -72,6 +73,8 @@ def test_networks_trained_for_the_same_time_make_a_table(tmp_path: Path, monkeyp
     rows = json.loads((tmp_path / "out" / "table.json").read_text())
     assert [row["net"] for row in rows] == ["lite-from-scratch", "custom-cnn", "lite-as-shipped"]
     assert all(row["pictures"] >= 96 and row["parameters"] > 1e5 and 0 <= row["iou"] <= 1 for row in rows[:2])
+    size = (models_dir() / "lite.onnx").stat().st_size
+    assert rows[2]["file_mb"] == pytest.approx(size / 1e6, abs=0.01)
     table = (tmp_path / "out" / "table.md").read_text().splitlines()
     assert len(table) == 2 + 3
     assert len({line.count("|") for line in table}) == 1
