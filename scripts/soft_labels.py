@@ -31,8 +31,8 @@ def teacher(checkpoint: Path) -> tuple[Predict, int]:
     """The averaged network of a checkpoint as a function on pictures, and their side in pixels. On a CPU, ONNX Runtime is
     three times as fast. Raises ModelError where it does not know what is to be labelled."""
     net, spec = load_trained(checkpoint)
-    if missing := sorted(set(BASE_PLANES) - set(spec.outputs)):
-        raise ModelError(f"{checkpoint} cannot label {', '.join(missing)}: it knows {', '.join(spec.outputs)}")
+    if missing := sorted(set(BASE_PLANES) - set(spec.known)):
+        raise ModelError(f"{checkpoint} cannot label {', '.join(missing)}: it knows {', '.join(spec.known)}")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "teacher.onnx"
         export_onnx(net, spec, path, planes=BASE_PLANES)

@@ -86,13 +86,13 @@ def test_networks_trained_for_the_same_time_make_a_table(tmp_path: Path, monkeyp
 def test_soft_labels_are_of_head_hair_and_body_in_this_order(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A teacher may know them in another order, and more; not less."""
+    """A teacher may know them in another order, and more; not less, and none that nothing taught it."""
     pytest.importorskip("torch")
     from headstream.nets.zoo import NetSpec, build
     from headstream.train.saving import save_trained
 
-    def teacher(*outputs: str) -> str:
-        spec = NetSpec("custom-cnn", outputs, side=64)
+    def teacher(*outputs: str, untaught: tuple[str, ...] = ()) -> str:
+        spec = NetSpec("custom-cnn", outputs, side=64, untaught=untaught)
         net = build(spec).eval()
         last = [parameter for name, parameter in net.named_parameters() if name.endswith("bias")][-1]
         for index, plane in enumerate(outputs):  # sure of what it says
@@ -118,6 +118,9 @@ def test_soft_labels_are_of_head_hair_and_body_in_this_order(
         with pytest.raises(SystemExit):
             run(teacher(*outputs), entry)
         assert words in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        run(teacher("head", "hair", "body", untaught=("hair", "body")), "pictures:set")
+    assert "cannot label body, hair: it knows head" in capsys.readouterr().err
 
 
 def test_who_watches_a_soak_goes_when_the_overlay_closes() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,8 @@ def load_trained(path: Path) -> tuple[nn.Module, NetSpec]:
 def load_averaged(paths: Sequence[Path]) -> tuple[nn.Module, NetSpec]:
     """The mean of several checkpoints of one network: often better than each (Wortsman et al., arXiv:2203.05482).
 
-    They must lie on one training path or start from one network. Raises ModelError if they are different networks.
+    They must lie on one training path or start from one network; the mean knows the planes that each of them was taught.
+    Raises ModelError if they are different networks.
     """
     loaded = [load_trained(path) for path in paths]
     net, spec = loaded[0]
@@ -59,7 +61,8 @@ def load_averaged(paths: Sequence[Path]) -> tuple[nn.Module, NetSpec]:
         name: torch.stack([state[name] for state in states]).mean(0) if value.is_floating_point() else value
         for name, value in states[0].items()
     }
-    return fill(net, mean, paths[0]).eval(), spec
+    untaught = tuple(plane for plane in spec.outputs if any(plane in other.untaught for _, other in loaded))
+    return fill(net, mean, paths[0]).eval(), replace(spec, untaught=untaught)
 
 
 def fill(net: nn.Module, state: dict[str, Tensor], path: Path) -> nn.Module:

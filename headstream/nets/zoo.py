@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
@@ -27,6 +27,7 @@ class NetSpec:
 
     net: "lite", "unet34", "deeplabv3" or "custom-cnn".  outputs: names of its planes.  encoder, decoder: of the lite
     U-Net.  output_stride: of DeepLabV3.  side: pixels of the square crops it is trained for and called with.
+    untaught: planes that nothing it was trained on told it of; two specs that differ in these build the same network.
     """
 
     net: str = "lite"
@@ -35,6 +36,7 @@ class NetSpec:
     decoder: tuple[int, ...] = (48, 32, 24, 16)
     output_stride: int = 16
     side: int = 256
+    untaught: tuple[str, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
         if self.net not in NETS:
@@ -47,8 +49,15 @@ class NetSpec:
             raise ModelError(f"output_stride {self.output_stride!r}: expected one of {', '.join(map(str, STRIDES))}")
         if not isinstance(self.outputs, tuple) or not self.outputs or not all(type(x) is str for x in self.outputs):
             raise ModelError(f"outputs {self.outputs!r}: expected names of planes")
+        if not isinstance(self.untaught, tuple) or not set(self.untaught) <= set(self.outputs):
+            raise ModelError(f"untaught {self.untaught!r}: expected some of {', '.join(self.outputs)}")
         if type(self.side) is not int or self.side < 1:
             raise ModelError(f"side {self.side!r}: expected pixels")
+
+    @property
+    def known(self) -> tuple[str, ...]:
+        """The planes that it can be asked for; all, where it was taught none."""
+        return tuple(name for name in self.outputs if name not in self.untaught) or self.outputs
 
     def as_dict(self) -> dict[str, Any]:
         """As kept in checkpoints."""

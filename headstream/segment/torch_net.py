@@ -41,10 +41,11 @@ class TorchSegmenter(CropSegmenter):
             revision=network.revision,
             licence="that of its authors",
             side=network.side,
-            outputs=network.spec.outputs,
+            outputs=network.spec.known,
             details={"network": network.spec.net, "parameters": sum(p.numel() for p in network.net.parameters())},
         )
         super().__init__(card, str(chosen), torch.get_num_threads())
+        self._outputs = network.spec.outputs
         self._turn = threading.Lock()
         try:
             self._start(network, chosen)
@@ -84,6 +85,10 @@ class TorchSegmenter(CropSegmenter):
             alpha = self._answer(crops)[:, planes].swapaxes(0, 1)
             return crops.cpu().numpy(), self._checked(alpha.cpu().numpy())
 
+    def _planes(self, parts: Sequence[Part]) -> list[int]:
+        super()._planes(parts)
+        return [self._outputs.index(part) for part in parts]
+
     @torch.inference_mode()
     def _run(self, crops: UInt8Array) -> Float32Array:
         if not self.makes_crops:
@@ -102,4 +107,4 @@ class TorchSegmenter(CropSegmenter):
         """(N, S, S, 3) of any number type -> alpha (N, outputs, S, S)."""
         # Seen as (N, 3, S, S), that is channels_last as it lies: nothing is moved on the way.
         x = crops.permute(0, 3, 1, 2).to(self._dtype)
-        return torch.cat([alpha_of(self._net(some).float(), self.card.outputs) for some in x.split(_LARGEST_BATCH)])
+        return torch.cat([alpha_of(self._net(some).float(), self._outputs) for some in x.split(_LARGEST_BATCH)])

@@ -19,7 +19,8 @@ from headstream.sinks.partial import whole_file
 from headstream.train.card import making_of
 from headstream.train.faster import make_faster
 
-PLANES_KEY = "planes"  # of an .onnx file's own notes: what its last convolution gives, in order
+# Of an .onnx file's own notes: what its last convolution gives, in order, and what of that it was not taught.
+PLANES_KEY, UNTAUGHT_KEY = "planes", "untaught"
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,8 @@ class Deployed(nn.Module):
 
     def __init__(self, net: nn.Module, spec: NetSpec, planes: tuple[str, ...], finish: Finish | None = None) -> None:
         super().__init__()
-        self.net, self.outputs = as_called(net, spec), spec.outputs
+        self.net = as_called(net, spec)
+        self.outputs = tuple(name if name in spec.known else "" for name in spec.outputs)  # an untaught body is none
         self.has_finish = bool(finish)
         for name in _FINISH:
             self.register_buffer(name, torch.tensor(getattr(finish or Finish(), name)))
@@ -99,8 +101,8 @@ class Deployed(nn.Module):
 
 
 def shipped_planes(spec: NetSpec) -> tuple[str, ...]:
-    """The outputs worth exporting: the body is only there to teach the head what it is not."""
-    return tuple(name for name in spec.outputs if name not in {"body", "background"})
+    """The outputs worth exporting: what it was taught, but the body, which only teaches the head what it is not."""
+    return tuple(name for name in spec.known if name not in {"body", "background"})
 
 
 def export_onnx(
@@ -144,17 +146,17 @@ def write_network(
             dynamo=False,
         )
     make_faster(path)
-    _store(path, spec.outputs, half=half)
+    _store(path, spec, half=half)
 
 
-def _store(path: Path, planes: tuple[str, ...], *, half: bool) -> None:
+def _store(path: Path, spec: NetSpec, *, half: bool) -> None:
     """Note the planes, and halve the file if asked to: large float32 initialisers become float16 with a Cast behind, which any
     runtime folds at load."""
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
     model = onnx.load(str(path))
-    helper.set_model_props(model, {PLANES_KEY: ",".join(planes)})
+    helper.set_model_props(model, {PLANES_KEY: ",".join(spec.outputs), UNTAUGHT_KEY: ",".join(spec.untaught)})
     casts = []
     for tensor in model.graph.initializer if half else ():
         if tensor.data_type != TensorProto.FLOAT:

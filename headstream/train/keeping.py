@@ -100,6 +100,8 @@ class Keeper:
         state = load_checkpoint(path)
         if missing := {"net", "optimizer", "scaler", "step", "best", "best_step"} - state.keys():
             raise ModelError(f"{path}: no run goes on from it, {', '.join(sorted(missing))} missing; name it as init")
+        before = NetSpec.from_dict(state["spec"]).untaught  # what was learnt from other data stays learnt
+        run.spec = dataclasses.replace(run.spec, untaught=tuple(x for x in run.spec.untaught if x in before))
         shapes = ({k: v.shape for k, v in weights.items()} for weights in (state["net"], run.net.state_dict()))
         different = run.history.take_up(state, run.spec, path, fits=next(shapes) == next(shapes), change=change)
         run.net.load_state_dict(state["net"])

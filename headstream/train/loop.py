@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from headstream.errors import ModelError, SourceError
 from headstream.interrupts import held_interrupts, unheard_children
-from headstream.nets.zoo import as_called
+from headstream.nets.zoo import NetSpec, as_called
 from headstream.sinks.partial import make_parents
 from headstream.train.config import TrainConfig
 from headstream.train.hardware import Hardware, out_of_memory, process_lost, worker_lost
@@ -29,7 +29,7 @@ from headstream.train.losses import matte_loss
 from headstream.train.record import record_of
 from headstream.train.score import Score, score
 from headstream.train.sets import open_data
-from headstream.train.start import adamw, build_net, initial_file, rate_factor, spec_of
+from headstream.train.start import adamw, build_net, initial_file, rate_factor, spec_of, untaught_planes
 from headstream.train.teachers import Teachers
 from headstream.types import Float32Array, UInt8Array
 
@@ -78,19 +78,25 @@ class Trainer:
         if config.init is not None:
             initial_file(config.init)  # a wrong one is told now: the search for faces may take hours
         self.data = open_data(config, data_root, config_dir, out, looking)
-        self.spec = spec_of(config)
+        spec = spec_of(config)
         net = build_net(config, self.data, measured=not (out / "last.pt").exists())
         self.net = net.to(self.on.device, memory_format=torch.channels_last)
         self.ema = copy.deepcopy(self.net).eval().requires_grad_(False)
-        self._called = self.on.spread(as_called(self.net, self.spec).to(self.on.device))
-        self._averaged = as_called(self.ema, self.spec).to(self.on.device)
+        self._called = self.on.spread(as_called(self.net, spec).to(self.on.device))
+        self._averaged = as_called(self.ema, spec).to(self.on.device)
         self._teachers = Teachers([Path(path) for path in config.teachers], config.outputs, self.on.device)
         self.optimizer = adamw(self.net, config, self.on.device)
         self.scaler = self.on.scaler()
         self._whole = True  # no step is half in the weights; norms may have seen its pictures
         self.history = History(record_of(config, self.data, self.on.device), [command] if command else [])
-        self.state = RunState(self.net, self.ema, self.optimizer, self.scaler, self.spec, self.history)
+        spec = dataclasses.replace(spec, untaught=untaught_planes(config, self.data, self._teachers.taught))
+        self.state = RunState(self.net, self.ema, self.optimizer, self.scaler, spec, self.history)
         self._keeper = Keeper(out, self.state, config, self.on)
+
+    @property
+    def spec(self) -> NetSpec:
+        """What the network is, and what of it nothing has taught."""
+        return self.state.spec
 
     @property
     def step(self) -> int:
@@ -274,7 +280,8 @@ class Trainer:
         with self.on.autocast():
             told = self._teachers(rgb)
         # Teachers know all pixels; the neck's own term stays with the truth, which is surer of it than they are.
-        return (1 - share) * loss + share * matte_loss(logits, told, torch.ones_like(told), weights, l1_weight=l1)
+        sure = torch.ones_like(told) * self._teachers.sure
+        return (1 - share) * loss + share * matte_loss(logits, told, sure, weights, l1_weight=l1)
 
     @torch.no_grad()
     def _average(self) -> None:

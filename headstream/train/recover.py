@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from headstream.errors import ModelError
 from headstream.nets.lite import ENCODERS
 from headstream.nets.zoo import LEVELS, NetSpec, Sees, as_called, build
-from headstream.train.export import PLANES_KEY
+from headstream.train.export import PLANES_KEY, UNTAUGHT_KEY
 from headstream.train.picture import BASE_PLANES
 
 _LEAST_VARIANCE = 1e-4  # of a channel; less is silence, and would be blown up
@@ -31,11 +31,13 @@ _LAST = "decoder.head"  # of the lite net: what gives its planes, four rows each
 @dataclass(frozen=True)
 class Exported:
     """What an .onnx file of ``export_onnx`` holds. weights: and biases, of its convolutions, by their names in the network.
-    planes: what its last convolution gives, in order.  side: pixels of the crops it takes."""
+    planes: what its last convolution gives, in order.  untaught: which of these nothing has taught.  side: pixels of the crops
+    it takes."""
 
     path: Path
     weights: dict[str, Tensor]
     planes: tuple[str, ...]
+    untaught: tuple[str, ...]
     side: int
 
 
@@ -70,7 +72,9 @@ def read_exported(path: Path) -> Exported:
     sizes = [size.dim_value for size in graph.input[0].type.tensor_type.shape.dim] if graph.input else []
     if not found or len(sizes) != _DIMENSIONS:
         raise ModelError(f"{path} is not of headstream export")
-    return Exported(path, found, tuple(told.get(PLANES_KEY, ",".join(BASE_PLANES)).split(",")), sizes[1])
+    planes = tuple(told.get(PLANES_KEY, ",".join(BASE_PLANES)).split(","))
+    untaught = tuple(plane for plane in told.get(UNTAUGHT_KEY, "").split(",") if plane in planes)
+    return Exported(path, found, planes, untaught, sizes[1])
 
 
 def load_exported(path: Path) -> tuple[nn.Module, NetSpec]:
@@ -81,7 +85,13 @@ def load_exported(path: Path) -> tuple[nn.Module, NetSpec]:
     if all(width is not None for width in widths):
         decoder = tuple(len(width) for width in widths if width is not None)
         for encoder in ENCODERS:
-            spec = NetSpec(outputs=exported.planes, encoder=encoder, decoder=decoder, side=exported.side)
+            spec = NetSpec(
+                outputs=exported.planes,
+                encoder=encoder,
+                decoder=decoder,
+                side=exported.side,
+                untaught=exported.untaught,
+            )
             net = build(spec)
             with suppress(ModelError):
                 unfold(net, spec, exported, ())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -23,6 +23,7 @@ from headstream.train.config import TrainConfig
 from headstream.train.loader import batches
 from headstream.train.recover import read_exported, unfold
 from headstream.train.sets import OpenedData
+from headstream.train.truth import tells
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +35,26 @@ def spec_of(config: TrainConfig) -> NetSpec:
     return NetSpec(
         config.net, config.outputs, config.encoder, config.decoder, config.output_stride, config.sizes[-1][1]
     )
+
+
+def untaught_planes(config: TrainConfig, data: OpenedData, teachers: Collection[str]) -> tuple[str, ...]:
+    """Planes of that network that neither truth nor teachers tell of, nor the weights it starts from.
+
+    teachers: the planes that these teach.
+    """
+    known = {*_known_at_start(config), *teachers}
+    known |= {plane for plane in config.outputs if any(sets.weight and tells(sets, plane) for sets in data.train)}
+    return tuple(plane for plane in config.outputs if plane not in known)
+
+
+def _known_at_start(config: TrainConfig) -> tuple[str, ...]:
+    if config.init is None:
+        return ()
+    path = initial_file(config.init)
+    if path.suffix == ".onnx":
+        exported = read_exported(path)
+        return tuple(plane for plane in exported.planes if plane not in exported.untaught)
+    return NetSpec.from_dict(load_checkpoint(path)["spec"]).known
 
 
 def build_net(config: TrainConfig, data: OpenedData, *, measured: bool = True) -> nn.Module:
