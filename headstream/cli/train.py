@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import shlex
 import sys
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -86,7 +87,7 @@ def train(
     if config is None:
         settings = only_present(settings, data)
     given = {"config": config} | overrides
-    command = "headstream train" + "".join(f" --{k} {shlex.quote(str(v))}" for k, v in given.items() if v is not None)
+    command = _typed("headstream train", given)
     with ExitStack() as held:
         on = held.enter_context(hardware(device, settings.amp))
         if on.leads:
@@ -109,6 +110,11 @@ def train(
         if on.leads:
             export([result], out / "model.onnx")
     return 0
+
+
+def _typed(command: str, given: Mapping[str, object]) -> str:
+    """A command with the options that were given to it."""
+    return command + "".join(f" --{k} {shlex.quote(str(v))}" for k, v in given.items() if v is not None)
 
 
 def _run(trainer: Trainer, change: bool) -> Path:
@@ -184,11 +190,21 @@ def export(
     int8: Annotated[bool, typer.Option("--int8", help="8-bit weights and activations; needs --calibrate.")] = False,
     calibrate: Annotated[list[Path] | None, typer.Option(help="Folder of pictures to take ranges from.")] = None,
     gain: Annotated[
-        float, typer.Option(min=0.1, help="Firmness of the matte's edges; 1 leaves chances as they are.")
-    ] = 1.0,
+        float | None,
+        typer.Option(
+            min=0.1,
+            help="Firmness of the matte's edges; 1 leaves chances as they are.",
+            show_default="1, or as on the card of what was exported",
+        ),
+    ] = None,
     against_body: Annotated[
-        float, typer.Option(min=0.0, help="How far the cut keeps away from what looks like neck and clothes.")
-    ] = 0.0,
+        float | None,
+        typer.Option(
+            min=0.0,
+            help="How far the cut keeps away from what looks like neck and clothes.",
+            show_default="0, or as on that card",
+        ),
+    ] = None,
     side: Annotated[
         int | None,
         typer.Option(
@@ -201,15 +217,16 @@ def export(
     from headstream.apart import check_apart
     from headstream.nets.checkpoint import load_averaged
     from headstream.train.card import making_of
-    from headstream.train.export import Finish, card_details, export_onnx, write_card
+    from headstream.train.export import card_details, export_onnx, write_card
     from headstream.train.recover import load_exported
     from headstream.train.saving import save_trained
 
+    named = checkpoints[0].name
     checkpoints = [_exportable(path, len(checkpoints)) for path in checkpoints]
     if int8 and not calibrate:
         raise UsageError("--int8 needs --calibrate FOLDER, with a hundred pictures of people or so")
-    finish = Finish(gain, against_body)
-    _check_export(checkpoints[0], out, int8=int8, finish=finish, side=side)
+    finishes = {"gain": gain, "against_body": against_body}
+    _check_export(checkpoints[0], out, int8=int8, finishes=finishes, side=side)
     check_apart(checkpoints, [out])
     net, spec = load_exported(checkpoints[0]) if checkpoints[0].suffix == ".onnx" else load_averaged(checkpoints)
     if out.suffix == ".pt":
@@ -218,6 +235,10 @@ def export(
         return
     spec = replace(spec, side=side or spec.side)
     details = card_details(net, spec, *checkpoints)  # now: without a card of what is given, nothing is to be written
+    finish = _finish(checkpoints[0], finishes)
+    if checkpoints[0].suffix == ".onnx":
+        command = _export_command(named, out, calibrate if int8 else None, {"side": side, **finishes})
+        details["commands"] = [*details.get("commands", []), command]
     precision = "weights stored in half precision, computed in single"
     if int8 and calibrate:
         from headstream.train.quantise import crops_of_folders, export_int8
@@ -243,15 +264,31 @@ def _exportable(path: Path, count: int) -> Path:
     return path
 
 
-def _check_export(source: Path, out: Path, *, int8: bool, finish: Finish, side: int | None) -> None:
-    """Raise UsageError where ``out`` is no file that an export can be, or one that cannot hold what is asked for."""
+def _finish(source: Path, named: dict[str, float | None]) -> Finish:
+    """What is done to the logits last: what is named, the rest as the card of an exported network has it."""
+    from headstream.segment.registry import read_card
     from headstream.train.export import Finish
 
+    told = read_card(source.with_suffix(".json")).finish if source.suffix == ".onnx" else {}
+    given = told | {name: value for name, value in named.items() if value is not None}
+    return Finish(**{name: given[name] for name in named if name in given})
+
+
+def _export_command(source: str, out: Path, calibrate: list[Path] | None, options: dict[str, float | None]) -> str:
+    """How an exported network is exported in another way, for its card, which names no folders above what is given."""
+    dashed = {name.replace("_", "-"): value for name, value in options.items()}
+    command = _typed(f"headstream export {shlex.quote(source)}", {"out": out.name, **dashed})
+    folders = (_typed("", {"calibrate": folder.absolute().name}) for folder in calibrate or ())
+    return command + " --int8" * bool(calibrate) + "".join(folders)
+
+
+def _check_export(source: Path, out: Path, *, int8: bool, finishes: dict[str, float | None], side: int | None) -> None:
+    """Raise UsageError where ``out`` is no file that an export can be, or one that cannot hold what is asked for."""
     if out.suffix not in {".onnx", ".pt"}:
         raise UsageError(f"--out {out}: expected a file named .onnx, or .pt to train on from")
     if out.suffix == ".pt" and source.suffix == ".onnx":
         raise UsageError(f"--out {out}: to train on from {source.name}, name it as init (headstream train --init)")
-    if out.suffix == ".pt" and (int8 or finish != Finish() or side is not None):
+    if out.suffix == ".pt" and (int8 or any(value is not None for value in (*finishes.values(), side))):
         raise UsageError(
             f"--out {out}: --int8, --gain, --against-body and --side are of .onnx files; a .pt is to train on from"
         )

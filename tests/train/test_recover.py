@@ -227,6 +227,31 @@ class TestExport:
             assert main(["export", *arguments]) == 2
             assert re.search(words, capsys.readouterr().err)
 
+    def test_its_finish_stays_and_the_export_is_told(
+        self,
+        exported: tuple[Any, Path],
+        sets: Path,  # noqa: F811
+        tmp_path: Path,
+    ) -> None:
+        shutil.copy(exported[1], tmp_path / "my own.onnx")
+        finish = {"gain": 2.0, "against_body": 1.5}
+        card = {"kind": "segmenter", "licence": "mine", "side": 256, "outputs": ["head"], "finish": finish}
+        write_card(tmp_path / "my own.onnx", card | {"commands": ["headstream train"]})
+        command = ["export", str(tmp_path / "my own.onnx"), "--out", str(tmp_path / "n.onnx")]
+        for more, changed, told in (
+            ([], {}, ""),
+            (["--side", "96", "--against-body", "0"], {"against_body": 0.0}, " --side 96 --against-body 0.0"),
+            (
+                ["--int8", "--calibrate", str(sets / "faces"), "--gain", "1"],
+                {"gain": 1.0},
+                " --gain 1.0 --int8 --calibrate faces",
+            ),
+        ):
+            assert main([*command, *more]) == 0
+            details = load_segmenter(tmp_path / "n.onnx").card.details
+            assert details["finish"] == finish | changed
+            assert details["commands"] == ["headstream train", f"headstream export 'my own.onnx' --out n.onnx{told}"]
+
     def test_without_a_card_nothing_is_written(
         self, exported: tuple[Any, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
