@@ -39,7 +39,7 @@ SHARED = {
     "straight",
     "turned",
 }
-LAB_COMMANDS = {"cli/train.py", "cli/evaluate.py"}
+LAB_COMMANDS = {"cli/train.py", "cli/pack.py", "cli/evaluate.py", "cli/export.py"}
 HEAVY = (
     "ray",
     "fsspec",

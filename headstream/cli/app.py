@@ -13,9 +13,11 @@ from headstream.cli import (
     demo,
     doctor,
     evaluate,
+    export,
     image,
     live,
     models,
+    pack,
     paste,
     studio,
     track,
@@ -64,9 +66,9 @@ app.command(name="track")(track.track)
 app.command(name="crop")(crop.crop)
 app.command(name="paste")(paste.paste)
 app.command(name="train")(train.train)
-app.command(name="pack")(train.pack)
+app.command(name="pack")(pack.pack)
 app.command(name="evaluate")(evaluate.evaluate)
-app.command(name="export")(train.export)
+app.command(name="export")(export.export)
 app.add_typer(models.app, name="models")
 app.add_typer(bench.app, name="bench")
 app.command(name="doctor")(doctor.doctor)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+import shlex
+from collections.abc import Callable, Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +12,8 @@ from typing import Annotated
 import typer
 
 from headstream.errors import UsageError
+
+TARGETS = ("head", "hair", "face", "parts")  # of training
 
 
 def completing(*words: str) -> Callable[[str], list[str]]:
@@ -27,6 +30,11 @@ def shipped_names(incomplete: str) -> list[str]:
     from headstream.segment.registry import shipped_models
 
     return [card.name for card in shipped_models() if card.kind == "segmenter" and card.name.startswith(incomplete)]
+
+
+def typed(command: str, given: Mapping[str, object]) -> str:
+    """A command with the options that were given to it."""
+    return command + "".join(f" --{k} {shlex.quote(str(v))}" for k, v in given.items() if v is not None)
 
 
 FilmArgument = Annotated[
