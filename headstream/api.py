@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Generator
+from collections.abc import Collection, Generator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from headstream.track.finder import FaceFinder
 from headstream.types import Cutout, Part, Segmenter, UInt8Array
 
 Model = str | Path | Segmenter
+_LEAST_SIDE = 32  # motion is followed on a smaller picture of the crop
 
 
 def cut_image(
@@ -97,7 +98,17 @@ def _network(model: Model, device: str, *, fast: bool) -> Segmenter:
         raise UsageError(f"model is a name, a path or a segmenter, got {type(model).__name__}")
     if device not in ("auto", getattr(model, "device", None)):
         raise UsageError(f"device is {device!r}, but the segmenter was loaded before; choose when it is loaded")
+    _check_own(model)
     return model
+
+
+def _check_own(segmenter: Any) -> None:
+    """Raise UsageError where a segmenter says of itself what cannot be."""
+    side, parts = getattr(segmenter, "side", 256), getattr(segmenter, "parts", None)
+    if not isinstance(side, (int, np.integer)) or side < _LEAST_SIDE:
+        raise UsageError(f"the segmenter's side is {side!r}; expected the pixels of its crops, {_LEAST_SIDE} or more")
+    if parts is not None and (isinstance(parts, str) or not isinstance(parts, Collection)):
+        raise UsageError(f"the segmenter's parts are {parts!r}; expected names, such as ('head', 'hair')")
 
 
 def _pixels(picture: Any) -> tuple[UInt8Array, UInt8Array | None]:
@@ -112,6 +123,7 @@ def _read(picture: Any) -> tuple[UInt8Array, UInt8Array | None]:
         photo = read_photo(Path(picture))
         return photo.rgb, photo.alpha
     if isinstance(picture, np.ndarray):
+        picture = np.asarray(picture)  # a matrix has two dimensions, whatever is taken of it
         if picture.dtype == np.uint8 and picture.ndim == 3 and picture.shape[2] in (3, 4):
             alpha = np.ascontiguousarray(picture[..., 3]) if picture.shape[2] == 4 else None
             return np.ascontiguousarray(picture[..., :3]), alpha
@@ -121,7 +133,9 @@ def _read(picture: Any) -> tuple[UInt8Array, UInt8Array | None]:
         told = f"{picture.shape} {picture.dtype}"
         raise UsageError(f"a picture is (H, W, 3), (H, W, 4) or (H, W) uint8, got {told}{hint}")
     if isinstance(picture, (bytes, bytearray, memoryview)):
-        picture = io.BytesIO(picture)
+        picture = io.BytesIO(bytes(picture))
+    if isinstance(picture, io.TextIOBase):
+        raise UsageError('a photo is read from a binary file, got one open as text: open(..., "rb")')
     if hasattr(picture, "read") or (hasattr(picture, "convert") and hasattr(picture, "size")):
         photo = photo_in(picture)
         return photo.rgb, photo.alpha

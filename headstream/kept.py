@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from headstream.segment.crops import CropSegmenter
-from headstream.segment.load import load_segmenter
+from headstream.segment.load import load_segmenter, model_path
 from headstream.segment.registry import models_dir
 from headstream.track.finder import FaceFinder
 
@@ -28,7 +28,7 @@ class _Kept:
         self._idle: FaceFinder | None = None
 
     def network(self, model: str, device: str, *, fast: bool) -> CropSegmenter:
-        key = (model, device, fast, _marks(Path(model).expanduser()))
+        key = (model, str(device), fast, _marks(model_path(model)))
         with self._lock:  # loading, too: whoever wants the same meanwhile gets the same
             if key not in self._networks:
                 self._networks[key] = load_segmenter(model, device=device, fast=fast)

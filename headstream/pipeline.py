@@ -49,7 +49,7 @@ class CutOptions:
 
     def __post_init__(self) -> None:
         numbered = isinstance(self.heads, (int, np.integer)) and not isinstance(self.heads, bool) and self.heads > 0
-        if not numbered and self.heads not in ("largest", "all"):
+        if not numbered and not (isinstance(self.heads, str) and self.heads in ("largest", "all")):
             raise UsageError(f"heads is {self.heads!r}; expected 'largest', 'all' or a person's number (1, 2, ...)")
         if isinstance(self.heads, np.integer):
             object.__setattr__(self, "heads", int(self.heads))

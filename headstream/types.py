@@ -309,6 +309,8 @@ class Cutout:
         from headstream.colour import rgb_from_planes
 
         x0, y0, x1, y1 = self.region_px
+        if x1 == x0 or y1 == y0:
+            return np.zeros((y1 - y0, x1 - x0, 3), np.uint8)
         if self.foreground is None:
             planes = self.frame.planes
             return self.frame.rgb[y0:y1, x0:x1] if planes is None else rgb_from_planes(planes.region(self.region_px))

@@ -64,7 +64,11 @@ def copy(tmp_path: Path) -> Path:
         ({"heads": -1}, "heads is -1"),
         ({"heads": True}, "heads is True"),
         ({"heads": 1.5}, "heads is 1.5"),
+        ({"heads": np.array([1, 2])}, "heads is array"),
         ({"model": 5}, "a name, a path or a segmenter, got int"),
+        ({"model": "x" * 300}, "nothing can have such a name"),
+        ({"model": "~nobody-of-that-name/x"}, "nothing can have such a name"),
+        ({"device": []}, r"device is \[\]; expected a word"),
     ],
 )
 def test_words_that_are_not_known(words: dict[str, Any], told: str, portrait: UInt8Array, head_clip: Path) -> None:
@@ -239,6 +243,20 @@ class TestOnesOwnSegmenter:
         assert next(headstream.cut_video(head_clip, model=Mine())).heads
 
     @pytest.mark.parametrize(
+        ("name", "wrong"), [("side", 0), ("side", 1.5), ("side", None), ("side", 8), ("parts", 0), ("parts", "head")]
+    )
+    def test_what_it_says_of_itself_is_checked(self, portrait: UInt8Array, name: str, wrong: object) -> None:
+        class Mine:
+            def predict(self, rgb: UInt8Array, part: Part = "head") -> Float32Array:
+                raise AssertionError
+
+        setattr(Mine, name, wrong)
+        with pytest.raises(UsageError, match=f"the segmenter's {name}"):
+            headstream.cut_image(portrait, model=Mine())
+        with pytest.raises(UsageError, match=f"the segmenter's {name}"):
+            headstream.head_cutter(model=Mine())
+
+    @pytest.mark.parametrize(
         ("answer", "told"),
         [
             (lambda alpha: alpha * np.float32(255), "answers 0 to 255; expected alpha, 0 to 1"),
@@ -302,9 +320,14 @@ class TestPictures:
         written = io.BytesIO()
         Image.fromarray(portrait).save(written, "JPEG")
         half = written.getvalue()[: len(written.getvalue()) // 2]
-        for picture in (half, io.BytesIO(half), Image.open(io.BytesIO(half)), b"not a picture", b""):
+        for picture in (half, io.BytesIO(half), Image.open(io.BytesIO(half))):
             with pytest.raises(SourceError, match="cannot be read"):
                 headstream.cut_image(picture)
+        for upload in (b"not a picture", b"", memoryview(b"not a picture")[::2]):
+            with pytest.raises(SourceError, match=r"^not a photo headstream can read \(JPEG, [^<]*$"):
+                headstream.cut_image(upload)
+        with pytest.raises(UsageError, match="one open as text"):
+            headstream.cut_image(io.StringIO("root:x:0:0"))
         with pytest.raises(SourceError, match="200 megapixels"):
             headstream.cut_image(Image.new("1", (20_000, 10_000)))
         with pytest.raises(UsageError, match="255 \\* x"):

@@ -157,3 +157,10 @@ def test_rgba_is_straight_and_black_where_transparent(planar: bool) -> None:
     assert np.abs(rgba[inside][..., :3].astype(int) - rgb[inside]).max() <= 2  # not multiplied by alpha
     rgba[inside] = 0
     assert not rgba.any()
+
+
+@pytest.mark.parametrize("planar", [False, True])
+def test_the_colours_of_a_frame_without_a_head_are_none(planar: bool) -> None:
+    rgb = np.zeros((48, 64, 3), np.uint8)
+    frame = Frame(planes=planes_from_rgb(rgb, Colour())) if planar else Frame(rgb)
+    assert Cutout(frame).region_rgb().shape == (0, 0, 3)

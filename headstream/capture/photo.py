@@ -65,7 +65,7 @@ def read_photo(path: Path) -> Photo:
 
 def photo_in(picture: Any) -> Photo:
     """The photo in an open binary file, or in a Pillow image, which may not have been read yet. Raises SourceError."""
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     _register_heif()
     try:
@@ -78,7 +78,9 @@ def photo_in(picture: Any) -> Photo:
         raise SourceError(
             f"a picture of more than {MOST_PIXELS / 1e6:.0f} megapixels; make it smaller first"
         ) from error
-    except (OSError, ValueError, SyntaxError, EOFError, RuntimeError) as error:  # UnidentifiedImageError is an OSError
+    except UnidentifiedImageError as error:  # which tells of the object in memory alone
+        raise SourceError("not a photo headstream can read (JPEG, PNG, WebP, HEIC, TIFF, ...)") from error
+    except (OSError, ValueError, SyntaxError, EOFError, RuntimeError) as error:
         raise SourceError(f"a picture that cannot be read, damaged or cut off: {error}") from error
 
 

@@ -37,7 +37,9 @@ def load_segmenter(
     whole = isinstance(threads, (int, np.integer)) and not isinstance(threads, bool)
     if threads is not None and not (whole and 1 <= threads <= MOST_THREADS):
         raise UsageError(f"threads is {threads!r}; expected a whole number from 1 to {MOST_THREADS}, or None")
-    path = Path(name).expanduser()
+    if not isinstance(device, str):
+        raise UsageError(f"device is {device!r}; expected a word such as auto, cpu or cuda")
+    path = model_path(name)
     name = str(path) if str(name).startswith("~") else str(name)
     on_hub = _is_on_hub(name)
     if on_hub or path.suffix in _TORCH_FILES or (name and path.is_dir() and not is_shipped(name)):
@@ -52,6 +54,16 @@ def load_segmenter(
     from headstream.segment.onnx import OnnxSegmenter
 
     return OnnxSegmenter(find_model(name, fast=fast), device=device, threads=threads)
+
+
+def model_path(name: str | Path) -> Path:
+    """Where a model of that name would lie, if it is one's own. Raises UsageError for what no file can be called."""
+    try:
+        path = Path(name).expanduser()
+        path.exists()
+    except (OSError, RuntimeError, ValueError) as error:
+        raise UsageError(f"model {str(name)[:80]!r}: nothing can have such a name ({error})") from error
+    return path
 
 
 def pinned(name: str) -> str:

@@ -80,7 +80,7 @@ class TrainConfig:
     of the loss that is, 0 to 1; the rest is the truth's.
     plane_weights: of the outputs in the loss; empty means 1, 0.5, 0.25 for head, hair, body and 1 for all else.
     workers: processes that make samples.  cache_mb: decoded pictures each of them may keep in memory.
-    amp: reduced precision; "auto" is bf16 on a GPU that has it, fp16 on one that has not, off on a CPU.
+    amp: reduced precision; "auto" is bf16 on a GPU that has it, fp16 on another CUDA one, else off.
     """
 
     data: tuple[DataConfig, ...] = ()
