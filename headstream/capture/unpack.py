@@ -94,7 +94,8 @@ class Place:
 
 
 def frame_from_video(decoded: Any, upright: Orientation, place: Place) -> Frame:
-    """A ``Frame``. Planar YUV shares the decoder's memory; everything else is converted once."""
+    """A ``Frame``. Planar YUV shares the decoder's memory; everything else is converted once, what only lies otherwise (packed,
+    big-endian) without a change."""
     when = dataclasses.asdict(place)
     name = decoded.format.name
     if _is_rgb(decoded):
@@ -102,10 +103,19 @@ def frame_from_video(decoded: Any, upright: Orientation, place: Place) -> Frame:
         return Frame(rgb, alpha=alpha, **when)
     if name in _PLANAR:
         return Frame(planes=_planes(decoded, upright), **when)
-    deep = kept_bits(decoded)[1] > 8
-    see_through = "a" if any(c.is_alpha for c in decoded.format.components) else ""
-    planes = _planes(decoded.reformat(format=f"yuv{see_through}444p" + ("10le" if deep else "")), upright)
+    # In several threads, the last samples of one part may be written over the first of the next (seen with FFmpeg 8).
+    planes = _planes(decoded.reformat(format=_planar_like(decoded), threads=1), upright)
     return Frame(planes=replace(planes, colour=colour_of(decoded)), **when)
+
+
+def _planar_like(decoded: Any) -> str:
+    """The planar format that holds a frame's Y, U and V; at full size where colours are a fourth as wide (4:1:1, 4:1:0)."""
+    own = decoded.format
+    steps = 16 // own.chroma_width(16), 16 // own.chroma_height(16)
+    sampling = next((name for name, *known in _SAMPLINGS if tuple(known) == steps), "444")
+    see_through = "a" if any(c.is_alpha for c in own.components) else ""
+    depth = next(name for name, bits in _DEPTHS if bits >= kept_bits(decoded)[1])
+    return f"yuv{see_through}{sampling}p{depth}"
 
 
 def _is_rgb(decoded: Any) -> bool:
@@ -117,9 +127,7 @@ def _is_rgb(decoded: Any) -> bool:
 def kept_bits(decoded: Any) -> tuple[int, int]:
     """How many bits the numbers of a decoded frame have, and how many of them its ``Frame`` has."""
     bits = max(component.bits for component in decoded.format.components)
-    if decoded.format.name in _PLANAR:
-        return bits, bits
-    return bits, 8 if _is_rgb(decoded) else min(bits, 10)
+    return bits, 8 if _is_rgb(decoded) else min(bits, 16)
 
 
 def _planes(decoded: Any, upright: Orientation) -> Planes:

@@ -17,8 +17,11 @@ import pytest
 
 from headstream.capture.file import FileSource
 from headstream.capture.survey import survey
+from headstream.capture.unpack import Orientation, Place, frame_from_video, kept_bits
 from headstream.channel import Producer
 from headstream.errors import SourceError
+from headstream.sinks.pack import film_pixels
+from headstream.types import Frame
 from tests.conftest import seconds
 from tests.media import needs_ffmpeg, pattern, tone, write_video
 
@@ -99,7 +102,7 @@ def test_b_frames_of_an_avi_come_a_tick_each(tmp_path: Path) -> None:
         ("png", "rgb24", (8, 8)),
         ("ffv1", "yuv420p16le", (16, 16)),
         ("rawvideo", "y210le", (10, 10)),
-        ("ffv1", "gray12le", (12, 10)),
+        ("ffv1", "gray12le", (12, 12)),
     ],
 )
 def test_how_many_bits_frames_keep_is_known(tmp_path: Path, codec: str, pix_fmt: str, bits: tuple[int, int]) -> None:
@@ -108,6 +111,63 @@ def test_how_many_bits_frames_keep_is_known(tmp_path: Path, codec: str, pix_fmt:
         assert source.bits == bits
         for frame in source:
             assert (8 if frame.planes is None else frame.planes.bits) == bits[1]
+
+
+def interleaved(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    return np.stack([first, second], -1).reshape(len(first), -1)
+
+
+def planes_lying_as(pix_fmt: str, y: np.ndarray, u: np.ndarray, v: np.ndarray) -> list[np.ndarray]:
+    """Y, U and V as a format has them that is not planar."""
+    if pix_fmt.endswith("be"):
+        return [plane.astype(">u2") for plane in (y, u, v)]
+    if pix_fmt[0] in "np":
+        shift = 16 - int(pix_fmt[2:4]) if pix_fmt[0] == "p" else 0
+        return [y << shift, interleaved(*((v, u) if pix_fmt == "nv21" else (u, v))) << shift]
+    y = np.pad(y, ((0, 0), (0, y.shape[1] % 2)))
+    chroma = interleaved(*((v, u) if pix_fmt == "yvyu422" else (u, v)))
+    packed = interleaved(chroma, y) if pix_fmt == "uyvy422" else interleaved(y, chroma)
+    return [packed << 6 if pix_fmt == "y210le" else packed]
+
+
+@pytest.mark.parametrize("size", [(64, 48), (65, 47), (1282, 34)])
+@pytest.mark.parametrize("full", [False, True])
+@pytest.mark.parametrize(
+    ("pix_fmt", "planar"),
+    [
+        ("uyvy422", "yuv422p"),
+        ("yuyv422", "yuv422p"),
+        ("yvyu422", "yuv422p"),
+        ("nv16", "yuv422p"),
+        ("nv12", "yuv420p"),
+        ("nv21", "yuv420p"),
+        ("p010le", "yuv420p10le"),
+        ("p012le", "yuv420p12le"),
+        ("p210le", "yuv422p10le"),
+        ("y210le", "yuv422p10le"),
+        ("yuv420p10be", "yuv420p10le"),
+    ],
+)
+def test_what_lies_otherwise_than_in_planes_is_kept_as_it_is(
+    pix_fmt: str, planar: str, full: bool, size: tuple[int, int]
+) -> None:
+    (width, height), bits = size, int(planar[7:9] or 8)
+    sub_w, sub_h = 2, 2 if "420" in planar else 1
+    shapes = [(height, width)] + 2 * [(-(-height // sub_h), -(-width // sub_w))]
+    random = np.random.default_rng(0)
+    y, u, v = (random.integers(0, 1 << bits, shape).astype(np.uint8 if bits == 8 else np.uint16) for shape in shapes)
+    decoded = av.VideoFrame(width, height, pix_fmt)
+    for plane, values in zip(decoded.planes, planes_lying_as(pix_fmt, y, u, v), strict=True):
+        rows = np.frombuffer(plane, values.dtype).reshape(len(values), -1)
+        rows[:, : values.shape[1]] = values
+    decoded.color_range, decoded.colorspace = 2 if full else 1, 1
+    got = frame_from_video(decoded, Orientation(), Place()).planes
+    assert got is not None
+    assert (got.bits, got.sub_w, got.sub_h, got.colour.full_range) == (bits, sub_w, sub_h, full)
+    assert kept_bits(decoded) == (bits, bits)
+    for plane, values in zip((got.y, got.u, got.v), (y, u, v), strict=True):
+        np.testing.assert_array_equal(plane, values)
+    assert film_pixels(Frame(planes=got), "ffv1") == planar
 
 
 def turned(path: Path, degrees: int, out: Path) -> Path:
