@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from headstream.errors import UsageError
-from headstream.types import LUMA_WEIGHTS, Colour, Matrix, Plane, Planes, Region, UInt8Array
+from headstream.types import LUMA_WEIGHTS, Colour, Float32Array, Matrix, Plane, Planes, Region, UInt8Array
 
 PAD = 127  # grey beyond a picture's border: 0 to a network, like a convolution's own padding
 _Affine = np.ndarray[Any, np.dtype[np.float32]]
@@ -103,8 +103,11 @@ def rgb_from_planes(planes: Planes) -> UInt8Array:
     return cv2.transform(cv2.merge([y, u, v]), matrix)
 
 
-def planes_from_rgb(rgb: UInt8Array, colour: Colour, *, bits: int = 8, sub: tuple[int, int] = (1, 1)) -> Planes:
-    """R'G'B' as Y, U, V of ``colour``, at ``bits`` bits and chroma subsampling ``sub`` (w, h)."""
+def planes_from_rgb(
+    rgb: UInt8Array | Float32Array, colour: Colour, *, bits: int = 8, sub: tuple[int, int] = (1, 1)
+) -> Planes:
+    """R'G'B' (0..255; floats only for more than 8 bits) as Y, U, V of ``colour``, at ``bits`` bits and chroma subsampling ``sub``
+    (w, h)."""
     matrix = yuv_from_rgb(colour.matrix, colour.full_range)
     if bits == 8:
         y, u, v = cv2.split(cv2.transform(rgb, matrix))

@@ -153,6 +153,7 @@ def clip_of(source: FileSource) -> ClipInfo:
         timecode=source.timecode,
         top_field_first=source.top_field_first,
         mastering=source.mastering,
+        colour=source.colour,
     )
 
 

@@ -37,7 +37,8 @@ class FileSource:
     iterated once.  threads: of the decoder; None for what suits the machine.
 
     Numbered pictures (``numbered_pictures``) are a film, too.  rate: of these, a second; 25 where it is None.
-    of_pictures: whether it is one.  bits: of the picture in the file, and how many of them frames have.
+    of_pictures: whether it is one.  bits: of the picture in the file, and how many of them frames have.  colour: how the first
+    picture is read; of R'G'B' its primaries and transfer alone mean something.
     """
 
     live = False
@@ -58,7 +59,8 @@ class FileSource:
         self.size_px = self._uniform.size_px
         self.bits = kept_bits(self._first)
         self.interlaced = bool(self._first.interlaced_frame)
-        self.hdr = self._uniform.colour.transfer_code in HDR_TRANSFERS
+        self.colour = self._uniform.colour
+        self.hdr = self.colour.transfer_code in HDR_TRANSFERS
         self.mastering = mastering_of(self._first) if self.hdr else None
         stream = self._film.stream
         self.rate = Fraction(stream.average_rate or stream.guessed_rate or 25)

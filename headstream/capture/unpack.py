@@ -10,11 +10,14 @@ from typing import Any
 
 import numpy as np
 
+from headstream.colour import planes_from_rgb
+from headstream.tone import HDR_TRANSFERS
 from headstream.types import Colour, Frame, Matrix, Plane, Planes, UInt8Array
 
 # ITU-T H.273 matrix code points. 2 (not told) is read as most players read it: BT.709 from 720 lines or 1280 columns on.
 _MATRICES: dict[int, Matrix] = {1: "bt709", 4: "bt601", 5: "bt601", 6: "bt601", 7: "bt601", 9: "bt2020", 10: "bt2020"}
 _RGB = 0  # of these code points: no luma, as a PNG says that is grey
+_BT2020, _HDR_BITS = 9, 10
 _FULL_RANGE = 2  # AVCOL_RANGE_JPEG
 
 # Formats whose planes are taken as they are: name -> (bits, sub_w, sub_h, has alpha). "j" formats are full range.
@@ -76,12 +79,15 @@ def orientation(decoded: Any) -> Orientation:
 
 
 def colour_of(decoded: Any) -> Colour:
-    """The colour tags of a decoded frame."""
+    """How a decoded frame's ``Frame`` is to be read: its colour tags, and of HDR R'G'B' what it becomes."""
+    primaries, transfer = int(decoded.color_primaries), int(decoded.color_trc)
+    if _is_hdr_rgb(decoded):
+        return Colour("bt2020", False, _BT2020, primaries, transfer)
     code = int(decoded.colorspace)
     large = decoded.height >= 720 or decoded.width >= 1280
     matrix = _MATRICES.get(code, "bt709" if large else "bt601")
     full = int(decoded.color_range) == _FULL_RANGE or decoded.format.name.startswith("yuvj")
-    return Colour(matrix, full, code, int(decoded.color_primaries), int(decoded.color_trc))
+    return Colour(matrix, full, code, primaries, transfer)
 
 
 @dataclass(frozen=True)
@@ -98,6 +104,8 @@ def frame_from_video(decoded: Any, upright: Orientation, place: Place) -> Frame:
     big-endian) without a change."""
     when = dataclasses.asdict(place)
     name = decoded.format.name
+    if _is_hdr_rgb(decoded):
+        return Frame(planes=_planes_of_rgb(decoded, upright), **when)
     if _is_rgb(decoded):
         rgb, alpha = _rgb(decoded, upright)
         return Frame(rgb, alpha=alpha, **when)
@@ -124,10 +132,16 @@ def _is_rgb(decoded: Any) -> bool:
     return decoded.format.is_rgb or grey_of_rgb or name in {"pal8", "monow", "monob"}
 
 
+def _is_hdr_rgb(decoded: Any) -> bool:
+    return int(decoded.color_trc) in HDR_TRANSFERS and _is_rgb(decoded)
+
+
 def kept_bits(decoded: Any) -> tuple[int, int]:
     """How many bits the numbers of a decoded frame have, and how many of them its ``Frame`` has."""
     bits = max(component.bits for component in decoded.format.components)
-    return bits, 8 if _is_rgb(decoded) else min(bits, 16)
+    if _is_rgb(decoded):
+        return bits, min(bits, _HDR_BITS) if _is_hdr_rgb(decoded) else 8
+    return bits, min(bits, 16)
 
 
 def _planes(decoded: Any, upright: Orientation) -> Planes:
@@ -145,8 +159,25 @@ def _view(plane: Any, bits: int) -> Plane:
     return pixels
 
 
+def _planes_of_rgb(decoded: Any, upright: Orientation) -> Planes:
+    """HDR R'G'B' as Y, U and V of as many bits as HDR needs, which tell that it is HDR wherever they go."""
+    see_through, deep = _see_through(decoded), kept_bits(decoded)[1] > 8
+    layout = ("rgba64le" if deep else "rgba") if see_through else ("rgb48le" if deep else "rgb24")
+    pixels = upright.apply(decoded.to_ndarray(format=layout))
+    peak = np.iinfo(pixels.dtype).max
+    rgb = pixels[..., :3].astype(np.float32) / np.float32(peak / 255)
+    planes = planes_from_rgb(rgb, colour_of(decoded), bits=_HDR_BITS)
+    if not see_through or pixels[..., 3].min() == peak:
+        return planes
+    return replace(planes, alpha=np.rint(pixels[..., 3] * (((1 << _HDR_BITS) - 1) / peak)).astype(np.uint16))
+
+
+def _see_through(decoded: Any) -> bool:
+    return decoded.format.name == "pal8" or any(c.is_alpha for c in decoded.format.components)
+
+
 def _rgb(decoded: Any, upright: Orientation) -> tuple[UInt8Array, UInt8Array | None]:
-    see_through = decoded.format.name == "pal8" or any(c.is_alpha for c in decoded.format.components)
+    see_through = _see_through(decoded)
     pixels: UInt8Array = upright.apply(decoded.to_ndarray(format="rgba" if see_through else "rgb24"))
     if not see_through:
         return pixels, None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
@@ -29,13 +29,17 @@ from headstream.types import Colour, Cutout
 _GIF_TICKS = 2  # hundredths of a second; browsers show a frame that is to stay for less for ten
 _AVX512_AND_AVX2 = (13, 11)  # OpenCV's CV_CPU_AVX_512F and CV_CPU_AVX2, which have no names in Python
 # What is stored as it is, R'G'B' or the matte itself, reaches from 0 to the peak; told otherwise, players stretch it.
-_RGB = replace(RGB_AS_YUV, full_range=True, matrix_code=0)
-_UNCODED = {"bgra": _RGB, "bgr0": _RGB, "gray": replace(RGB_AS_YUV, full_range=True)}
+_UNCODED: dict[str, dict[str, Any]] = {
+    "bgra": {"full_range": True, "matrix_code": 0},
+    "bgr0": {"full_range": True, "matrix_code": 0},
+    "gray": {"full_range": True},
+}
 # Codecs that keep two fields in one frame, with AV_CODEC_FLAG_INTERLACED_DCT where they code them apart; and FFmpeg's
 # names, which muxers write, for lines that lie as they are shown, the upper or the lower field being the earlier one.
 _FIELD_CODECS = {"prores_aw": 1 << 18, "prores_ks": 1 << 18, "ffv1": 0}
 _INTERLEAVED_TOP, _INTERLEAVED_BOTTOM = "tb", "bt"
 _MOST_TIMECODE_RATE = 255
+_NOT_TOLD = 2  # of ITU-T H.273
 What = Literal["cutout", "matte", "film", "clip"]
 
 
@@ -51,6 +55,7 @@ class ClipInfo:
     from_picture: nothing else begins before second 0, where the picture does.
     top_field_first: of frames that are two fields each, whether the upper lines are the earlier ones; None for all others.
     mastering: what an HDR film tells of the screen it was made on.
+    colour: of the source; its primaries and transfer are those of R'G'B' frames, which tell none themselves.
     """
 
     size_px: tuple[int, int]
@@ -66,6 +71,7 @@ class ClipInfo:
     from_picture: bool = False
     top_field_first: bool | None = None
     mastering: Mastering | None = None
+    colour: Colour = field(default_factory=Colour)
 
 
 @dataclass(frozen=True)
@@ -106,7 +112,7 @@ class PictureEncoder:
         """The pixel format and the colours, by the clip's first cut-out."""
         tagged = self._kind.layout in {"planes", "prores", "opaque"}
         pix_fmt = self._pixel_format(first)
-        colour = _UNCODED.get(pix_fmt) or self._colour(first)
+        colour = replace(self._colour(first), **_UNCODED.get(pix_fmt, {}))
         return Picture(pix_fmt, _tags(colour, self._kind) if tagged else {})
 
     def begin(self, container: Any, picture: Picture) -> None:
@@ -172,8 +178,13 @@ class PictureEncoder:
         return layouts.get(self._kind.layout) or planes_format(first.frame, self._kind.codec)
 
     def _colour(self, first: Cutout) -> Colour:
-        planes = first.frame.planes
-        return RGB_AS_YUV if planes is None or self._what == "matte" else planes.colour
+        planes, own = first.frame.planes, self._clip.colour
+        if self._what == "matte":
+            return RGB_AS_YUV
+        if planes is not None:
+            return planes.colour
+        told: dict[str, Any] = {"primaries_code": own.primaries_code, "transfer_code": own.transfer_code}
+        return replace(RGB_AS_YUV, **{name: code for name, code in told.items() if code != _NOT_TOLD})
 
     def _frames(self, cutout: Cutout, when: Fraction) -> list[Any]:
         import av

@@ -17,11 +17,11 @@ import pytest
 
 from headstream.capture.file import FileSource
 from headstream.capture.survey import survey
-from headstream.capture.unpack import Orientation, Place, frame_from_video, kept_bits
+from headstream.capture.unpack import Orientation, Place, colour_of, frame_from_video, kept_bits
 from headstream.channel import Producer
 from headstream.errors import SourceError
 from headstream.sinks.pack import film_pixels
-from headstream.types import Frame
+from headstream.types import Colour, Frame
 from tests.conftest import seconds
 from tests.media import needs_ffmpeg, pattern, tone, write_video
 
@@ -168,6 +168,34 @@ def test_what_lies_otherwise_than_in_planes_is_kept_as_it_is(
     for plane, values in zip((got.y, got.u, got.v), (y, u, v), strict=True):
         np.testing.assert_array_equal(plane, values)
     assert film_pixels(Frame(planes=got), "ffv1") == planar
+
+
+@pytest.mark.parametrize(
+    ("pix_fmt", "bits"), [("gbrp10le", (10, 10)), ("gbrap12le", (12, 10)), ("rgb24", (8, 8)), ("bgra", (8, 8))]
+)
+@pytest.mark.parametrize("transfer", [16, 18])
+def test_hdr_in_rgb_has_planes_that_tell_it(pix_fmt: str, bits: tuple[int, int], transfer: int) -> None:
+    """Of BT.2020-2, within a half of a code value of 10 bits."""
+    rgb = np.random.default_rng(0).integers(0, 256, (48, 64, 4), np.uint8)
+    decoded = av.VideoFrame.from_ndarray(rgb, format="rgba").reformat(format=pix_fmt)
+    decoded.colorspace, decoded.color_range, decoded.color_primaries, decoded.color_trc = 0, 2, 9, transfer
+    assert kept_bits(decoded) == bits
+    got = frame_from_video(decoded, Orientation(flip_x=True), Place()).planes
+    assert got is not None
+    assert (got.colour, got.bits) == (colour_of(decoded), 10)
+    assert got.colour == Colour("bt2020", False, 9, 9, transfer)
+    own = decoded.to_ndarray(format="rgba64le" if bits[0] > 8 else "rgba")[:, ::-1]
+    r, g, b = (own[..., k] / np.iinfo(own.dtype).max for k in range(3))
+    y = 0.2627 * r + 0.6780 * g + 0.0593 * b
+    for plane, values in (
+        (got.y, 64 + 876 * y),
+        (got.u, 512 + 896 * (b - y) / 1.8814),
+        (got.v, 512 + 896 * (r - y) / 1.4746),
+    ):
+        assert np.abs(plane - values).max() < 0.52
+    assert (got.alpha is not None) == ("a" in pix_fmt)
+    if got.alpha is not None:
+        assert np.abs(got.alpha / 1023 - own[..., 3] / np.iinfo(own.dtype).max).max() <= 0.5 / 1023
 
 
 def turned(path: Path, degrees: int, out: Path) -> Path:

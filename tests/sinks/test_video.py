@@ -23,7 +23,7 @@ from headstream.errors import SinkError, SourceError, UsageError
 from headstream.outputs import clip_of, open_outputs
 from headstream.segment.crops import CropSegmenter
 from headstream.sinks.background import FixedPicture, open_background, parse_background
-from headstream.sinks.formats import output_format
+from headstream.sinks.formats import film_format, output_format
 from headstream.sinks.partial import neighbour
 from headstream.sinks.picture_segments import PictureSegments
 from headstream.sinks.video import ClipInfo, VideoSink
@@ -200,6 +200,53 @@ def test_ffv1_copies_the_sources_planes(tmp_path: Path) -> None:
         assert (frame.planes.y[20:32, 34:48] == item.frame.planes.y[20:32, 34:48]).all()
         assert (frame.planes.u[10:16, 17:24] == item.frame.planes.u[10:16, 17:24]).all()
         assert (frame.planes.alpha == item.alpha).all()  # type: ignore[union-attr]
+
+
+def rgb_film(path: Path, pix_fmt: str, primaries: int, transfer: int) -> Path:
+    with av.open(str(path), "w") as film:
+        stream = film.add_stream("ffv1", rate=25, width=96, height=64)
+        stream.pix_fmt = pix_fmt
+        context = stream.codec_context
+        context.colorspace, context.color_primaries, context.color_trc = 0, primaries, transfer
+        for index in range(3):
+            picture = av.VideoFrame.from_ndarray(pattern(96, 64, index), format="rgb24").reformat(format=pix_fmt)
+            picture.pts, picture.time_base = index, Fraction(1, 25)
+            film.mux(stream.encode(picture))
+        film.mux(stream.encode(None))
+    return path
+
+
+@pytest.mark.parametrize("what", ["cutout", "film"])
+@pytest.mark.parametrize("name", ["o.mov", "o.mkv", "o.webm", "o.mp4"])
+@pytest.mark.parametrize(
+    ("pix_fmt", "codes", "told"),
+    [
+        ("bgr0", (2, 2), ("bt709", "iec61966-2-1")),
+        ("bgr0", (1, 1), ("bt709", "bt709")),
+        ("gbrp10le", (12, 2), ("smpte432", "iec61966-2-1")),
+        ("gbrp10le", (9, 16), ("bt2020", "smpte2084")),
+        ("bgr0", (9, 18), ("bt2020", "arib-std-b67")),
+    ],
+)
+def test_an_rgb_film_keeps_its_tags(
+    tmp_path: Path, pix_fmt: str, codes: tuple[int, int], told: tuple[str, str], name: str, what: Any
+) -> None:
+    if what == "film" and name == "o.webm":
+        pytest.skip("it is for films with transparency alone")
+    behind = FixedPicture(np.zeros((1, 1, 3), np.uint8)) if name == "o.mp4" else None
+    kind = (
+        film_format(tmp_path / name) if what == "film" else output_format(tmp_path / name, transparent=behind is None)
+    )
+    with FileSource(rgb_film(tmp_path / "a.mkv", pix_fmt, *codes)) as source:
+        with VideoSink(tmp_path / name, kind, clip_of(source), background=behind, what=what) as sink:
+            for frame in source:
+                sink.write(Cutout(frame, (), REGION, matte()))
+        assert source.hdr == (codes[1] in {16, 18})
+        notes = cautions(source, output_format(tmp_path / "f"))
+        assert any(".mov and .mkv keep it" in note for note in notes) == source.hdr
+    stream = video_stream(tmp_path / name)
+    assert (stream["color_primaries"], stream["color_transfer"]) == told
+    assert stream["color_space"] == ("bt2020nc" if codes[1] in {16, 18} else "gbr" if name == "o.mkv" else "bt709")
 
 
 @pytest.mark.parametrize("bits", [8, 9, 10, 12])
