@@ -35,7 +35,9 @@ def paste(
             autocompletion=completing("head", "face", "mouth"),
         ),
     ] = "head",
-    audio: Annotated[Path | None, typer.Option(help="New sound, in place of the film's.")] = None,
+    audio: Annotated[
+        Path | None, typer.Option(help="New sound, in place of the film's, from its first picture on.")
+    ] = None,
     keep_audio: Annotated[bool, typer.Option("--keep-audio", help="Keep the film's sound after the new one.")] = False,
     feather: Annotated[
         float | None, typer.Option(metavar="PIXELS", help="How far the border fades into the film; 1.5 % of the head.")

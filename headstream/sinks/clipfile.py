@@ -91,7 +91,10 @@ class ClipFile:
     def _add_carriers(self, clip: ClipInfo) -> None:
         kinds = STREAMS if clip.sound is None or clip.old_sound else STREAMS - {"audio"}
         if clip.sound is not None:
-            self._carriers.append(StreamCarrier(clip.sound, self.container, kinds=frozenset({"audio"}), chosen=True))
+            new = StreamCarrier(
+                clip.sound, self.container, begins_s=clip.video_start_s, kinds=frozenset({"audio"}), chosen=True
+            )
+            self._carriers.append(new)
         chosen = None if clip.sound is None else False
         if clip.path is not None:
             source = StreamCarrier(

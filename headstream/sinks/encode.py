@@ -50,7 +50,8 @@ class ClipInfo:
     size_px: displayed width and height.  rate: nominal frames a second.  time_base: seconds a tick.
     video_start_s: where the picture begins, from the earliest stream of the source.
     path, start_s: the file to carry sound from, and where its clock starts; None for a source without one.
-    sound: another file whose sound takes the place of that one's.  old_sound: whether that one's is kept after it.
+    sound: another file whose sound takes the place of that one's, and begins with the picture.  old_sound: whether that one's
+    is kept after it.
     timecode: of the first frame, as cameras count (HH:MM:SS:FF, drop frame HH:MM:SS;FF); "" where there is none.
     from_picture: nothing else begins before second 0, where the picture does.
     top_field_first: of frames that are two fields each, whether the upper lines are the earlier ones; None for all others.

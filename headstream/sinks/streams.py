@@ -44,8 +44,9 @@ class StreamCarrier:
 
     Streams are added when it is made, before the output's header is written; ``advance(t)`` writes all that belongs
     before second ``t`` of the output, ``finish(t)`` the rest (or all up to ``t``). ``notes`` says what became of each.
-    start_s: what second of the source is 0 of the output; None for its own first.  chosen: whether players are to play this
-    source's sound of themselves; None for what the source says.  trims: leave out what begins before second 0 of the output.
+    start_s: what second of the source is 0 of the output; None for its own first to be second ``begins_s`` there.
+    chosen: whether players are to play this source's sound of themselves; None for what the source says.
+    trims: leave out what begins before second 0 of the output.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class StreamCarrier:
         output: Any,
         *,
         start_s: Fraction | None = None,
+        begins_s: Fraction = Fraction(0),
         kinds: frozenset[str] = STREAMS,
         chosen: bool | None = None,
         trims: bool = False,
@@ -62,8 +64,9 @@ class StreamCarrier:
 
         self.notes: list[str] = []
         self._input = av.open(str(source.absolute()), metadata_errors="replace")
-        own_start_s = Fraction(self._input.start_time or 0, 1_000_000)
-        self._output, self._start_s, self._trims = output, own_start_s if start_s is None else start_s, trims
+        if start_s is None:
+            start_s = Fraction(self._input.start_time or 0, 1_000_000) - begins_s
+        self._output, self._start_s, self._trims = output, start_s, trims
         self._container = output.format.name.split(",")[0]
         self._picture_s = Fraction(0)  # how far it has come
         self._routes: dict[int, Route] = {}

@@ -455,6 +455,36 @@ def test_new_sound_begins_with_its_own_first_moment(film: tuple[Path, Path], tmp
     assert float(only["start_time"]) < 0.05
 
 
+def begins_s(path: Path) -> tuple[float, float]:
+    """Where the first picture is, and where the first sound can be heard."""
+    with av.open(str(path)) as container:
+        picture = next(container.decode(video=0)).time
+    with av.open(str(path)) as container:  # anew: looking for pictures' beginning would leave earlier sound out
+        for piece in container.decode(audio=0):
+            loud = np.flatnonzero(np.abs(piece.to_ndarray().astype(float)).max(0) > 0.05)
+            if len(loud):
+                return picture, piece.time + loud[0] / piece.sample_rate
+    raise AssertionError("no sound")
+
+
+@pytest.mark.parametrize("late_ms", [0, 300])
+@pytest.mark.parametrize("name", ["f.mkv", "f.mp4"])
+def test_new_sound_begins_with_the_picture(portrait: UInt8Array, tmp_path: Path, name: str, late_ms: int) -> None:
+    """As the clip does, for which it was made; the film's own stays where it was."""
+    ticks = [late_ms + 40 * k for k in range(20)]
+    source = write_video(tmp_path / f"s{name[1:]}", moving_portrait(portrait, 20), pts=ticks, sound=True)
+    track, clip, out = tmp_path / "t.json", tmp_path / "c.mkv", tmp_path / name
+    track_file(source, track)
+    crop_film(CropJob(source, track, clip, size=96))
+    paste_film(PasteJob(source, track, clip, out, audio=wav(tmp_path / "new.wav", 0.8), old_audio=True))
+    picture_s, sound_s = begins_s(out)
+    assert sound_s == pytest.approx(picture_s, abs=0.03)
+    streams = probe(out)["streams"]
+    starts = [float(stream["start_time"]) for stream in streams]
+    assert [stream["codec_type"] for stream in streams] == ["video", "audio", "audio"]
+    assert starts[0] - starts[2] == pytest.approx(late_ms / 1000, abs=0.03)
+
+
 def test_ctrl_c_keeps_what_is_done_and_no_more_sound(film: tuple[Path, Path], tmp_path: Path) -> None:
     source, track = film
     report = crop_film(CropJob(source, track, tmp_path / "c.mkv", size=96), interrupted_at(10))
