@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
@@ -29,6 +30,9 @@ _USUAL_ORDER = (
 _GAP_S = Fraction(1, 20)  # less is the rounding of a container's clock, or one damaged packet, and is not heard
 _LONGEST_GAP_S = Fraction(10)  # after the picture's end
 _SILENCE = 4800  # samples of it at a time
+# In 32 bits without a sign Ogg's last packet may have a length below 0, of which the muxer of .mp4 fails at its very end. It is
+# told the least that .mp4 counts: of less, readers leave the packet out.
+_LONGEST_PACKET, _SHORT_S = 2**31, Fraction(1, 1000)  # ticks and seconds
 
 
 class UntoldError(Exception):
@@ -62,6 +66,8 @@ class Copy(Route):
             packet.pts -= ticks
         if packet.dts is not None:
             packet.dts -= ticks
+        if self.out.type == "audio" and not 0 <= (packet.duration or 0) < _LONGEST_PACKET:
+            packet.duration = math.ceil(_SHORT_S / packet.time_base)
         packet.stream = self.out
         return [packet]
 

@@ -400,6 +400,21 @@ def test_of_sound_that_is_copied_what_is_not_damaged_is_kept(tmp_path: Path, nam
     assert sound["codec_name"] == "aac"
 
 
+@pytest.mark.parametrize("name", ["o.mp4", "o.mkv", "o.webm"])
+def test_a_packet_that_ends_before_it_begins_does_not_cost_the_film(tmp_path: Path, name: str) -> None:
+    """As Ogg's last one may, in 32 bits that know no sign; a muxer fails of it at its end."""
+    source = tones(tmp_path / "s.ogg", "vorbis", "stereo")
+    with av.open(str(source)) as container:
+        last = [packet.pts for packet in container.demux(audio=0) if packet.size][-1]
+
+    def spoil(packet: Any) -> None:
+        if packet.pts == last:
+            packet.duration = 2**32 - 48
+
+    assert packets_of(carried(source, tmp_path / name, spoil=spoil)) == packets_of(source)
+    assert float(probe(tmp_path / name)["format"]["duration"]) == pytest.approx(2, abs=0.02)
+
+
 @pytest.mark.parametrize("name", ["o.webm", "o.mkv"])
 def test_what_a_decoder_keeps_back_is_heard_at_the_end(tmp_path: Path, name: str) -> None:
     needs_ffmpeg()
