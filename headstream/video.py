@@ -26,6 +26,7 @@ from headstream.segment.crops import CropSegmenter
 from headstream.segment.load import load_segmenter
 from headstream.segment.registry import models_dir
 from headstream.sinks.background import parse_background
+from headstream.sinks.encode import tells_fields
 from headstream.sinks.formats import CUTOUTS, FILMS, OutputFormat, output_format
 from headstream.sinks.partial import check_file
 from headstream.track.finder import FaceFinder
@@ -124,8 +125,10 @@ def cautions(source: FileSource, kind: OutputFormat) -> list[str]:
     if source.hides_alpha:
         found.append("the film's own transparency (VP9) cannot be read here: it is cut as if it were opaque")
     if source.interlaced:
+        told = source.top_field_first is not None and tells_fields(kind, source.size_px)
+        untold = "" if told else ", which the output does not tell"
         found.append(
-            "marked as interlaced: each frame is cut as it is, both fields in one; "
+            f"marked as interlaced: each frame is cut as it is, both fields in one{untold}; "
             "where moving edges show combs, deinterlace it first"
         )
     if source.hdr and kind.layout in {"rgba", "palette"}:

@@ -36,8 +36,9 @@ _UNCODED: dict[str, dict[str, Any]] = {
 }
 # Codecs that keep two fields in one frame, with AV_CODEC_FLAG_INTERLACED_DCT where they code them apart; and FFmpeg's
 # names, which muxers write, for lines that lie as they are shown, the upper or the lower field being the earlier one.
-_FIELD_CODECS = {"prores_aw": 1 << 18, "prores_ks": 1 << 18, "ffv1": 0}
+_FIELD_CODECS = {"prores_aw": 1 << 18, "prores_ks": 1 << 18, "libx264": 1 << 18, "ffv1": 0}
 _INTERLEAVED_TOP, _INTERLEAVED_BOTTOM = "tb", "bt"
+_FIELDS_OF_LINES = 4  # of 4:2:0 that libx264 codes as fields the height is a multiple of so many
 _MOST_TIMECODE_RATE = 255
 _NOT_TOLD = 2  # of ITU-T H.273
 What = Literal["cutout", "matte", "film", "clip"]
@@ -122,12 +123,10 @@ class PictureEncoder:
         width, height = clip.size_px
         if kind.layout == "opaque":  # 4:2:0 H.264 has even sizes only: one row or column is repeated
             width, height = width + width % 2, height + height % 2
-        options, time_base = dict(kind.options) | _repeatable(kind), self.time_base
-        top_first = clip.top_field_first if kind.codec in _FIELD_CODECS else None
-        if top_first is not None:
-            options["field_order"] = _INTERLEAVED_TOP if top_first else _INTERLEAVED_BOTTOM
+        top_first = clip.top_field_first if tells_fields(kind, clip.size_px) else None
+        options = dict(kind.options) | _fields_first(top_first) | _x264_params(kind, top_first)
         stream = container.add_stream(
-            kind.codec, rate=clip.rate, options=options, width=width, height=height, time_base=time_base
+            kind.codec, rate=clip.rate, options=options, width=width, height=height, time_base=self.time_base
         )
         stream.pix_fmt = picture.pix_fmt
         context = stream.codec_context
@@ -258,15 +257,29 @@ def _tags(colour: Colour, kind: OutputFormat) -> dict[str, int]:
     }
 
 
-def _repeatable(kind: OutputFormat) -> dict[str, str]:
-    """Options that make an encoder give the same bytes for the same pictures.
+def tells_fields(kind: OutputFormat, size_px: tuple[int, int]) -> bool:
+    """Whether an output of that kind and size can say of frames that they are two fields each."""
+    return kind.codec in _FIELD_CODECS and (kind.codec != "libx264" or size_px[1] % _FIELDS_OF_LINES == 0)
 
-    libx264's AVX-512 code for its macroblock tree does not, seen with PyAV 18: of 15 encodings of one clip by one thread,
-    14 differ, and none with AVX2. What is named here is used unasked, so it must be there.
+
+def _fields_first(top: bool | None) -> dict[str, str]:
+    """FFmpeg's option for which field is the earlier one; none where frames are no fields."""
+    return {} if top is None else {"field_order": _INTERLEAVED_TOP if top else _INTERLEAVED_BOTTOM}
+
+
+def _x264_params(kind: OutputFormat, top_first: bool | None) -> dict[str, str]:
+    """libx264's own options: which field is the earlier one, as it does not take FFmpeg's word for that, and what makes it give
+    the same bytes for the same pictures.
+
+    Its AVX-512 code for its macroblock tree does not, seen with PyAV 18: of 15 encodings of one clip by one thread, 14 differ,
+    and none with AVX2. What is named here is used unasked, so it must be there.
     """
-    if kind.codec == "libx264" and all(cv2.checkHardwareSupport(feature) for feature in _AVX512_AND_AVX2):
-        return {"x264-params": "asm=avx2"}
-    return {}
+    if kind.codec != "libx264":
+        return {}
+    named = [] if top_first is None else ["tff=1" if top_first else "bff=1"]
+    if all(cv2.checkHardwareSupport(feature) for feature in _AVX512_AND_AVX2):
+        named.append("asm=avx2")
+    return {"x264-params": ":".join(named)} if named else {}
 
 
 def _tell_colour(packet: Any, tags: dict[str, int]) -> None:

@@ -797,19 +797,47 @@ def test_a_late_picture_stays_in_step_with_the_sound(tmp_path: Path) -> None:
         assert len(frame_times(tmp_path / f"o{suffix}")) == 30
 
 
-@pytest.mark.parametrize("name", ["o.mov", "o.mkv"])
-def test_interlaced_pictures_are_told(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "codec"), [("o.mov", None), ("o.mkv", None), ("o.mp4", None), ("o.mov", "h264"), ("o.mkv", "h264")]
+)
+def test_interlaced_pictures_are_told(tmp_path: Path, name: str, codec: str | None) -> None:
     """In the file and in each frame, with the lines where they were; progressive ones are not."""
     written = {}
-    for order, told in ((True, {"tb"}), (False, {"bt"}), (None, {"unknown", "progressive"})):
+    behind = "#203040" if codec or name == "o.mp4" else None
+    for order, told in ((True, {"tb", "tt"}), (False, {"bt", "bb"}), (None, {"unknown", "progressive"})):
         path = tmp_path / f"{order}-{name}"
-        write(path, cutouts(size=(96, 64), **YUV420), clip(top_field_first=order))
+        write(path, cutouts(size=(96, 64), **YUV420), clip(top_field_first=order), behind, codec=codec)
         marks = {(f["interlaced_frame"], f["top_field_first"]) for f in probe(path)["frames"]}
         assert marks == ({(0, 0)} if order is None else {(1, int(order))})
         assert video_stream(path).get("field_order", "unknown") in told
         written[order] = decoded(path, "rgba").astype(int)
     for order in (True, False):
         assert np.abs(written[order] - written[None]).mean() < 1
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "height", "told"),
+    [("o.webm", None, 64, False), ("o.mkv", "vp9", 64, False), ("o.mp4", None, 66, False), ("o.mp4", None, 64, True)],
+)
+def test_a_note_tells_where_an_output_cannot_tell_of_fields(
+    tmp_path: Path, name: str, codec: str | None, height: int, told: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    film, path, size = tmp_path / "s.mkv", tmp_path / name, (96, height)
+    write(film, cutouts(size=size, **YUV420), clip(size, top_field_first=True))
+    write(
+        path,
+        cutouts(size=size),
+        clip(size, top_field_first=True),
+        "#203040" if path.suffix == ".mp4" else None,
+        codec=codec,
+    )
+    assert video_stream(path)["height"] == height
+    assert {frame["interlaced_frame"] for frame in probe(path)["frames"]} == {int(told)}
+    monkeypatch.setattr(FileSource, "top_field_first", True)  # PyAV 17 does not tell the source's
+    with FileSource(film) as source:
+        notes = cautions(source, output_format(path, codec=codec, transparent=False))
+    (note,) = (note for note in notes if "interlaced" in note)
+    assert ("which the output does not tell" in note) != told
 
 
 def test_ffv1_has_the_name_that_all_players_know(tmp_path: Path) -> None:
