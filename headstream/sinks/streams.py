@@ -102,7 +102,7 @@ class StreamCarrier:
         pcm_in_mp4 = self._container == "mp4" and name.startswith("pcm_")  # has a place there, but few players know it
         headless = name in _WITH_HEADER and context is not None and not context.extradata
         if no_place or pcm_in_mp4 or headless:
-            self._transcode(stream, name)
+            self._transcode(stream, name, "its header is missing" if headless else "")
             return
         try:
             if stream.type != "attachment":
@@ -116,7 +116,8 @@ class StreamCarrier:
             return
         self._carry_stream_tags(stream, out)
 
-    def _transcode(self, stream: Any, name: str) -> None:
+    def _transcode(self, stream: Any, name: str, why: str = "") -> None:
+        """why: the output has no copy of it; "" for want of a place."""
         import av
 
         try:
@@ -136,9 +137,8 @@ class StreamCarrier:
         else:
             self._routes[stream.index] = route
             self._carry_stream_tags(stream, route.out)
-            self.notes.append(
-                f"{stream.type} {stream.index}: {name} -> {route.codec}, {self._container} does not take {name}"
-            )
+            why = why or f"{self._container} does not take {name}"
+            self.notes.append(f"{stream.type} {stream.index}: {name} -> {route.codec}, {why}")
 
     def _leave_out(self, stream: Any, name: str, why: str) -> None:
         self._warn(f"{stream.type} {stream.index}: {name} left out, {why}")
