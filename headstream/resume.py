@@ -73,7 +73,7 @@ class LongCut:
         self._ending = "whole"
         self._known = True  # what an earlier run has left: not thrown away before it was looked at
         self._failed = False  # whatever is asked for then, no file is made
-        self._refused = False  # by a muxer, which would do it again
+        self._refused = False  # by an encoder or a muxer, which would do it again
         self._closed = False
         self.first = 0
         self.tally = Tally()
@@ -179,8 +179,8 @@ class LongCut:
                 self._finish_segment(border)
             for sink in self.sinks:
                 sink.write(cutout)
-        except BaseException:
-            self._failed = True
+        except BaseException as error:
+            self._failed, self._refused = True, is_refusal(error.__cause__)
             raise
         self.tally.add(cutout)
         self._last_pts = cutout.frame.pts

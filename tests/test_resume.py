@@ -38,6 +38,7 @@ from headstream.pipeline import CutOptions, HeadCutter
 from headstream.resume import LongCut, Tally
 from headstream.segment.crops import CropSegmenter
 from headstream.sinks.clipfile import ClipFile
+from headstream.sinks.encode import PictureEncoder
 from headstream.track.finder import FaceFinder
 from headstream.types import Cutout, Frame, UInt8Array
 from headstream.video import Tools, VideoJob, VideoReport, cut_video_file
@@ -218,6 +219,23 @@ print(main(["video", {str(film)!r}, "--out", {str(tmp_path / "o.mov")!r}, "--seg
             f"o.mkv: cannot be written: Invalid argument; the finished frames stay in {kept}; to start anew, remove it$"
         )
         with pytest.raises(SinkError, match=words):
+            cut(film, tmp_path / "o.mkv")
+        assert [path.name for path in tmp_path.iterdir()] == [".o.mkv.work"]
+
+    def test_a_frame_that_an_encoder_refuses_and_would_again_does_not_say_try_again(
+        self, film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        packets = PictureEncoder.packets
+
+        def refused(encoder: PictureEncoder, cutout: Cutout, when: Fraction) -> list[Any]:
+            if cutout.frame.index == 25:
+                raise av.error.ExternalError(-542398533, "Generic error in an external library")
+            return packets(encoder, cutout, when)
+
+        monkeypatch.setattr(PictureEncoder, "packets", refused)
+        with pytest.raises(
+            SinkError, match=r"external library; the finished frames stay in .*; to start anew, remove it$"
+        ):
             cut(film, tmp_path / "o.mkv")
         assert [path.name for path in tmp_path.iterdir()] == [".o.mkv.work"]
 

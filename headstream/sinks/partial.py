@@ -217,8 +217,8 @@ def unnamed(final: Path, part: Path, error: OSError, what: str = "what was made"
 
 
 def is_refusal(error: BaseException | None) -> bool:
-    """Whether a muxer refuses what it is given, and always will. One of FFmpeg's words for that, EPERM, is also the system's for
-    want of permission to open a file; to that PyAV adds no name."""
+    """Whether an encoder or a muxer refuses what it is given, and always will. One of FFmpeg's words for that, EPERM, is also the
+    system's for want of permission to open a file; to that PyAV adds no name."""
     import av
 
     if not isinstance(error, av.error.FFmpegError) or isinstance(error, MemoryError):
