@@ -206,14 +206,22 @@ class TestKept:
         assert kept._here._idle is not None
 
     @pytest.mark.skipif(sys.platform == "win32", reason="forks")
-    def test_a_forked_process_loads_its_own(self) -> None:
-        code = """
-import os, headstream
+    @pytest.mark.parametrize("model", ["'default'", "headstream.load_segmenter()"])
+    def test_a_forked_process_loads_its_own_and_ends(self, model: str) -> None:
+        code = f"""
+import os, signal, sys, threading, headstream
 from headstream.demo import PORTRAIT
-assert len(headstream.cut_image(PORTRAIT)) == 1
+def cut(model):
+    assert len(headstream.cut_image(PORTRAIT, model=model)) == 1
+model = {model}
+thread = threading.Thread(target=cut, args=(model,))
+thread.start()
+thread.join()
 child = os.fork()
 if not child:
-    os._exit(0 if len(headstream.cut_image(PORTRAIT)) == 1 else 3)
+    signal.alarm(60)
+    cut("default")
+    sys.exit(0)
 raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=200)

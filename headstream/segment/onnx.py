@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import logging
+import os
 import threading
 import warnings
+import weakref
 from typing import Any
 
 import numpy as np
@@ -150,11 +153,26 @@ def _session(card: ModelCard, device: str, options: Any) -> Any:
             session = onnxruntime.InferenceSession(str(card.file), options, providers=wanted, enable_fallback=0)
     except Exception as error:  # onnxruntime raises its own classes, unknown to Python's hierarchy
         raise ModelError(f"model {card.file} does not load on {device}: {error}") from error
+    _sessions.add(session)
     if PROVIDERS[device] not in session.get_providers():
         raise ModelError(f"device {device!r} did not start (driver or library missing); use --device cpu")
     if device != "cpu":
         _check_used(session, card, device)
     return session
+
+
+_sessions: weakref.WeakSet[Any] = weakref.WeakSet()
+
+
+def _forked() -> None:
+    """Whoever frees a session waits for its threads, and a forked child has none of its parent's: there they are never freed,
+    not when the interpreter goes down either, whoever holds them."""
+    for session in _sessions:
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(session))
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
 
 
 def _check_used(session: Any, card: ModelCard, device: str) -> None:
