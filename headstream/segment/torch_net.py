@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import os
 import threading
 from collections.abc import Sequence
 
@@ -25,6 +26,9 @@ log = logging.getLogger(__name__)
 
 _LARGEST_BATCH = 32
 _FRAMES_AT_ONCE = 8
+
+if hasattr(os, "register_at_fork"):  # torch waits for ever there for the threads that OpenMP had in the parent
+    os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
 
 
 class TorchSegmenter(CropSegmenter):

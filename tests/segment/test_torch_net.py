@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -191,6 +194,30 @@ class TestSegmenter:
             segmenter.predict(photo[None])
         with pytest.raises(ModelError, match="answers NaN"):
             segmenter.predict_places([(photo, (0, 0, 256, 256))], ("head",))
+
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+    def test_a_forked_process_cuts_and_ends(self) -> None:
+        code = """
+import os, signal, sys
+from pathlib import Path
+import numpy as np
+from headstream.nets.formats import Network
+from headstream.nets.zoo import NetSpec, build
+from headstream.segment.torch_net import TorchSegmenter
+spec = NetSpec("lite")
+segmenter = TorchSegmenter(Network("lite", build(spec), spec, spec.side, Path("lite.pt")), device="cpu")
+crops = np.zeros((1, 256, 256, 3), np.uint8)
+before = segmenter.predict(crops)
+child = os.fork()
+if not child:
+    signal.alarm(60)
+    assert np.allclose(segmenter.predict(crops), before, atol=1e-4)
+    sys.exit(0)
+raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+        threads = os.environ | {"OMP_NUM_THREADS": "2"}
+        done = subprocess.run([sys.executable, "-c", code], env=threads, capture_output=True, text=True, timeout=200)
+        assert done.returncode == 0, done.stderr
 
     def test_places_are_answered_like_crops(self, segmenter: TorchSegmenter, photo: UInt8Array) -> None:
         planes = planes_from_rgb(photo, Colour("bt709"), sub=(2, 2))
