@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import cv2
 import numpy as np
 
 from headstream.errors import SinkError, SourceError
+from headstream.muted import muted
 from headstream.types import UInt8Array
 
 MOST_PIXELS = 178_000_000  # of any picture; Pillow's own limit against decompression bombs
@@ -42,10 +42,8 @@ def _check_header(data: bytes, path: Path) -> None:
     from PIL import Image
 
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(data)) as image:
-                size = image.size
+        with muted("PIL"), Image.open(io.BytesIO(data)) as image:
+            size = image.size
     except Image.DecompressionBombError as error:
         raise SourceError(beyond_most(path)) from error
     except Exception:  # damaged, or of another kind: OpenCV says so, or reads it

@@ -32,6 +32,7 @@ SHARED = {
     "letterbox",
     "libraries",
     "mastering",
+    "muted",
     "regions",
     "sound",
     "threads",

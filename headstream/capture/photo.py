@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import numpy as np
 from headstream.capture.named import VIDEOS, check_file
 from headstream.errors import SourceError
 from headstream.imagefile import MOST_PIXELS, beyond_most, check_most
+from headstream.muted import muted
 from headstream.types import UInt8Array
 
 _MIN_SIDE_PX = 16
@@ -47,11 +47,9 @@ def read_photo(path: Path) -> Photo:
     check_file(path)
     _register_heif()
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(path) as image:
-                _check_size(image.size, path)
-                photo = photo_from_image(image, path)
+        with muted("PIL"), Image.open(path) as image:
+            _check_size(image.size, path)
+            photo = photo_from_image(image, path)
         return replace(photo, pictures=pictures_in(path))
     except Image.DecompressionBombError as error:  # already while it opens it, from twice its limit on
         raise SourceError(beyond_most(path)) from error
@@ -69,8 +67,7 @@ def photo_in(picture: Any) -> Photo:
 
     _register_heif()
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with muted("PIL"):
             image = Image.open(picture) if hasattr(picture, "read") else picture
             check_most(image.size, "a picture")
             return photo_from_image(image)
@@ -90,8 +87,7 @@ def pictures_in(path: Path) -> int:
     from PIL import Image
 
     try:
-        with warnings.catch_warnings(), Image.open(path) as image:
-            warnings.simplefilter("ignore")
+        with muted("PIL"), Image.open(path) as image:
             count: int = getattr(image, "n_frames", 1) if image.format in {"GIF", "WEBP", "PNG", "TIFF", "AVIF"} else 1
             if image.format == "TIFF" and count > 1:
                 for page in range(count):
@@ -175,7 +171,8 @@ def _from_deep(image: Any) -> UInt8Array:
     rgb = np.empty((*values.shape, 3), np.uint8)
     for row in range(0, len(values), _STRIP):
         strip = values[row : row + _STRIP].astype(np.float32) / peak
-        rgb[row : row + _STRIP] = (np.clip(strip, 0, 1) * 255 + 0.5).astype(np.uint8)[..., None]
+        with np.errstate(invalid="ignore"):  # NaN, which has no right colour
+            rgb[row : row + _STRIP] = (np.clip(strip, 0, 1) * 255 + 0.5).astype(np.uint8)[..., None]
     return rgb
 
 

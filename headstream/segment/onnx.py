@@ -7,7 +7,6 @@ import ctypes
 import logging
 import os
 import threading
-import warnings
 import weakref
 from typing import Any
 
@@ -15,6 +14,7 @@ import numpy as np
 
 from headstream.cores import cores_here
 from headstream.errors import ModelError, UsageError
+from headstream.muted import muted
 from headstream.segment.crops import CropSegmenter
 from headstream.segment.registry import ModelCard
 from headstream.segment.runtime import load_cuda, onnx_runtime
@@ -147,8 +147,7 @@ def _session(card: ModelCard, device: str, options: Any) -> Any:
     try:
         if "cuda" in devices:
             load_cuda()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of a device that is not there: told below
+        with muted("onnxruntime"):  # of a device that is not there: told below
             # Its own fall-backs would come in the middle of a film, too, and print on stdout.
             session = onnxruntime.InferenceSession(str(card.file), options, providers=wanted, enable_fallback=0)
     except Exception as error:  # onnxruntime raises its own classes, unknown to Python's hierarchy

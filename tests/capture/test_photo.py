@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import os
 import struct
+import threading
 import tracemalloc
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +15,7 @@ import pytest
 from PIL import Image, ImageCms
 from PIL.TiffImagePlugin import AppendingTiffWriter
 
-from headstream.capture.photo import read_photo
+from headstream.capture.photo import photo_in, read_photo
 from headstream.errors import SourceError
 from tests.media import pattern
 
@@ -281,3 +284,51 @@ def test_cmyk_with_a_damaged_profile(tmp_path: Path) -> None:
     photo = read_photo(path)
     assert photo.icc is None
     assert near(photo.rgb, RGB, 6)
+
+
+class TestWarnings:
+    def test_those_of_pillow_and_numpy_are_nobodys(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        Image.fromarray(RGB).save(tmp_path / "large.png")
+        Image.fromarray(np.full((48, 64), np.nan, np.float32)).save(tmp_path / "nan.tiff")
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", RGB[..., 0].size - 1)
+        with warnings.catch_warnings(record=True) as shown:
+            warnings.simplefilter("always")
+            for name in ("large.png", "nan.tiff"):
+                read_photo(tmp_path / name)
+            warnings.warn("another's", stacklevel=1)
+        assert [str(one.message) for one in shown] == ["another's"]
+
+    def test_threads_leave_the_programs_own_as_they_are(self) -> None:
+        """Of two photos read at once, the first begun is the first done."""
+        begun, both, first_done = threading.Event(), threading.Event(), threading.Event()
+
+        class Read(io.BytesIO):
+            def __init__(self, told: threading.Event, awaited: threading.Event) -> None:
+                self.told, self.awaited = told, awaited
+                super().__init__()
+                Image.fromarray(RGB).save(self, "PNG")
+                self.seek(0)
+
+            def read(self, size: int | None = -1, /) -> bytes:
+                self.told.set()
+                assert self.awaited.wait(30)
+                return super().read(size)
+
+        before = list(warnings.filters)
+        with warnings.catch_warnings(record=True) as shown:
+            warnings.simplefilter("always")
+            inside = list(warnings.filters)
+            first, second = (
+                threading.Thread(target=photo_in, args=(Read(*e),)) for e in ((begun, both), (both, first_done))
+            )
+            first.start()
+            assert begun.wait(30)
+            second.start()
+            assert both.wait(30)
+            warnings.warn("meanwhile", stacklevel=1)
+            first.join()
+            first_done.set()
+            second.join()
+            assert warnings.filters == inside
+        assert [str(one.message) for one in shown] == ["meanwhile"]
+        assert warnings.filters == before
