@@ -5,9 +5,9 @@ from __future__ import annotations
 import atexit
 import os
 import threading
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +23,9 @@ class _Kept:
     """Networks may be used by several threads at once; a finder by one, so whoever finds it lent makes another."""
 
     def __init__(self) -> None:
-        self._lock = threading.RLock()  # collecting garbage while a network is loaded may end a loan of the finder
+        self._lock = threading.RLock()  # a signal's handler may cut a photo while its own thread loads a network
         self._networks: OrderedDict[Any, CropSegmenter] = OrderedDict()
-        self._idle: FaceFinder | None = None
+        self._idle: deque[FaceFinder] = deque(maxlen=1)
 
     def network(self, model: str, device: str, *, fast: bool) -> CropSegmenter:
         key = (model, str(device), fast, _marks(model_path(model)))
@@ -39,23 +39,22 @@ class _Kept:
 
     @contextmanager
     def finder(self) -> Iterator[FaceFinder]:
-        with self._lock:
-            mine, self._idle = self._idle, None
-        mine = mine or FaceFinder(models_dir())
+        try:
+            mine = self._idle.pop()
+        except IndexError:
+            mine = FaceFinder(models_dir())
         try:
             yield mine
         finally:
-            with self._lock:
-                mine, self._idle = self._idle, mine
-            if mine is not None:
-                mine.close()
+            # Perhaps in a generator that is collected as garbage, in the middle of anything: nothing here waits for a lock.
+            self._idle.append(mine)  # one too many frees itself
 
     def close(self) -> None:
         with self._lock:
-            mine, self._idle = self._idle, None
             self._networks.clear()
-        if mine is not None:
-            mine.close()
+        with suppress(IndexError):
+            while True:
+                self._idle.pop().close()
 
 
 def _marks(path: Path) -> tuple[Any, ...]:

@@ -6,6 +6,7 @@ Two BlazeFace networks, both Apache-2.0: "full" finds faces down to a few percen
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 import threading
@@ -16,6 +17,7 @@ from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import LazyLoader
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any, Literal
 
 import numpy as np
@@ -165,11 +167,35 @@ def load_mediapipe() -> Any:
 
 def _close(task: Any) -> None:
     try:
-        with _native_stderr_muted:
-            task.close()
+        task.close()
     except RuntimeError:
         # The interpreter is going down and MediaPipe's own thread with it; without a handle its destructor keeps quiet.
         task._handle = None
+
+
+def _free(task: Any, freed: SimpleQueue[Any]) -> None:
+    """Also where Python collects garbage, which it does in the middle of anything: so nothing here waits for a lock."""
+    if threading.main_thread().is_alive():
+        freed.put(task)
+    else:  # as in _close
+        task._handle = None
+
+
+@functools.cache
+def _freed() -> SimpleQueue[Any]:
+    """Tasks of detectors that nobody holds any more, closed by a thread, which only this process has."""
+    tasks: SimpleQueue[Any] = SimpleQueue()
+
+    def close_all() -> None:
+        while True:
+            _close(tasks.get())
+
+    threading.Thread(target=close_all, name="freed detectors", daemon=True).start()
+    return tasks
+
+
+if hasattr(os, "register_at_fork"):  # a child leaves those of its parent alone: their threads are not there
+    os.register_at_fork(after_in_child=_freed.cache_clear)
 
 
 def _freeable(image: Any) -> Any:
@@ -198,7 +224,7 @@ class FaceDetector:
             except (RuntimeError, ValueError) as error:
                 raise ModelError(f"face detector {model.name} does not load: {error}") from error
             # Also runs when the interpreter goes down, where MediaPipe's own clean-up would print a traceback.
-            self._finalizer = weakref.finalize(self, _close, self._task)
+            self._finalizer = weakref.finalize(self, _free, self._task, _freed())
             self._image = _freeable(self._mp.Image)
             self.detect(np.zeros((64, 64, 3), np.uint8))  # the first call builds the graph and prints
 
@@ -219,7 +245,8 @@ class FaceDetector:
 
     def close(self) -> None:
         """Free the native task. Safe to call again."""
-        self._finalizer()
+        if self._finalizer.detach():
+            _close(self._task)
 
     def __enter__(self) -> FaceDetector:
         return self
