@@ -225,17 +225,25 @@ class FaceDetector:
                 raise ModelError(f"face detector {model.name} does not load: {error}") from error
             # Also runs when the interpreter goes down, where MediaPipe's own clean-up would print a traceback.
             self._finalizer = weakref.finalize(self, _free, self._task, _freed())
+            self._process = os.getpid()
             self._image = _freeable(self._mp.Image)
             self.detect(np.zeros((64, 64, 3), np.uint8))  # the first call builds the graph and prints
 
     def detect(self, rgb: UInt8Array) -> list[Face]:
-        """Faces in ``rgb``, (H, W, 3) uint8, best score first. Raises ModelError after ``close``."""
+        """Faces in ``rgb``, (H, W, 3) uint8, best score first. Raises ModelError after ``close``, and in a forked process."""
         if not self._finalizer.alive:
             raise ModelError("the face detector is closed; make a new one")
+        if self._process != os.getpid():  # without MediaPipe's thread, for which this would wait for ever
+            raise ModelError("a face detector does not work in a forked process; make a new one there")
         image = self._image(image_format=self._mp.ImageFormat.SRGB, data=np.ascontiguousarray(rgb))
         height, width = rgb.shape[:2]
         faces = []
-        for found in self._task.detect(image).detections:
+        with held_interrupts(
+            second_waits=True
+        ):  # MediaPipe's thread reads the picture, which must not be freed meanwhile
+            detections = self._task.detect(image).detections
+            del image
+        for found in detections:
             box = found.bounding_box
             points = np.array([(p.x * width, p.y * height) for p in found.keypoints], np.float32).reshape(-1, 2)
             x, y = float(box.origin_x), float(box.origin_y)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 
 def ran(script: str) -> str:
     """What a Python process says on stdout that has a detector; nothing on stderr."""
@@ -12,6 +14,7 @@ def ran(script: str) -> str:
 import os, signal, threading, time
 from concurrent.futures import thread
 import numpy as np
+from headstream.errors import ModelError
 from headstream.segment.registry import models_dir
 from headstream.track import faces
 faces.load_mediapipe()
@@ -39,3 +42,42 @@ def test_detectors_at_the_end_of_a_program() -> None:
     assert ran("others = [detector, detector.__class__(models_dir() / faces.MODEL_FILES['short'])]; del others") == ""
     assert ran("detector.me = detector; detector = None") == ""
     assert ran("threading.Thread(target=lambda: (time.sleep(0.3), globals().pop('detector'))).start()") == ""
+
+
+def test_ctrl_c_waits_for_the_picture_that_is_looked_at() -> None:
+    """MediaPipe's own thread reads it: where it is freed meanwhile, the whole process dies. Some programs send Ctrl-C twice."""
+    script = """
+usual = detector._task.detect
+def detect(image):
+    for _ in range(2):
+        signal.raise_signal(signal.SIGINT)
+    looked.append(usual(image))
+    return looked[-1]
+detector._task.detect = detect
+for _ in range(3):
+    looked = []
+    try:
+        detector.detect(np.zeros((64, 64, 3), np.uint8))
+    except KeyboardInterrupt:
+        print(len(looked))
+"""
+    assert ran(script) == "1\n1\n1\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="forks")
+def test_a_forked_process_is_told_to_make_its_own() -> None:
+    script = """
+picture = np.zeros((64, 64, 3), np.uint8)
+child = os.fork()
+if not child:
+    try:
+        detector.detect(picture)
+    except ModelError as error:
+        print(error, flush=True)
+    del detector
+    assert not faces.FaceDetector(models_dir() / faces.MODEL_FILES["short"]).detect(picture)
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+detector.detect(picture)
+"""
+    assert ran(script) == "a face detector does not work in a forked process; make a new one there\n"
