@@ -1,4 +1,4 @@
-"""What the Python interface loads once and keeps: the last networks and a pair of detectors, for any thread."""
+"""What the Python interface loads once and keeps: the last networks, and as many pairs of detectors as threads used at once."""
 
 from __future__ import annotations
 
@@ -11,12 +11,15 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from headstream.cores import cores_here
 from headstream.segment.crops import CropSegmenter
 from headstream.segment.load import load_segmenter, model_path
 from headstream.segment.registry import models_dir
 from headstream.track.finder import FaceFinder
 
 _NETWORKS = 2  # one for photos, one for films
+# Idle ones, about 20 MB each, are never more than were in use at once; and Python's own pools have so many threads.
+_FINDERS = min(32, cores_here() + 4)
 
 
 class _Kept:
@@ -25,7 +28,7 @@ class _Kept:
     def __init__(self) -> None:
         self._lock = threading.RLock()  # a signal's handler may cut a photo while its own thread loads a network
         self._networks: OrderedDict[Any, CropSegmenter] = OrderedDict()
-        self._idle: deque[FaceFinder] = deque(maxlen=1)
+        self._idle: deque[FaceFinder] = deque(maxlen=_FINDERS)
 
     def network(self, model: str, device: str, *, fast: bool) -> CropSegmenter:
         key = (model, str(device), fast, _marks(model_path(model)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -28,4 +29,19 @@ def test_a_loan_ends_while_another_thread_loads_a_network(monkeypatch: pytest.Mo
         loan.__exit__(None, None, None)
         ended.set()
         assert network.result()
+    here.close()
+
+
+def test_finders_that_were_in_use_at_once_stay_up_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kept, "_FINDERS", 2)
+    here = kept._Kept()
+    with here.finder() as one, here.finder() as other, here.finder() as third:
+        task = third._full._task
+        del third
+    assert list(here._idle) == [other, one]  # as they came back, but for the first
+    for _ in range(200):  # a thread closes it
+        if not task._handle:
+            break
+        time.sleep(0.05)
+    assert not task._handle
     here.close()

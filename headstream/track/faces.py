@@ -6,6 +6,7 @@ Two BlazeFace networks, both Apache-2.0: "full" finds faces down to a few percen
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import sys
@@ -97,8 +98,7 @@ class _NativeStderrMuted:
     """
 
     def __init__(self) -> None:
-        # A detector may be freed wherever Python collects garbage, in here too: then this very thread comes again.
-        self._lock = threading.RLock()
+        self._lock = threading.RLock()  # a signal's handler may come in here again, in this very thread
         self._inside = 0
         self._saved: int | None = None
 
@@ -106,30 +106,37 @@ class _NativeStderrMuted:
         with self._lock:
             self._inside += 1
             if self._inside == 1:
-                self._saved = _silenced()
+                self._silence()
 
     def __exit__(self, *exc: object) -> None:
         with self._lock:
-            if self._inside == 1 and self._saved is not None:
-                os.dup2(self._saved, 2)
-                os.close(self._saved)
-                self._saved = None
+            if self._inside == 1:
+                self._give_back()
             self._inside -= 1
 
+    def _silence(self) -> None:
+        """File descriptor 2 to nowhere, if it can be."""
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            sys.stderr.flush()
+            with open(os.devnull, "wb") as nowhere:
+                self._saved = os.dup(2)
+                os.dup2(nowhere.fileno(), 2)
 
-def _silenced() -> int | None:
-    """File descriptor 2 to nowhere; returns where it went, or None where it is left as it is."""
-    try:
-        sys.stderr.flush()
-        with open(os.devnull, "wb") as nowhere:
-            saved = os.dup(2)
-            os.dup2(nowhere.fileno(), 2)
-    except (OSError, ValueError, AttributeError):
-        return None
-    return saved
+    def _give_back(self) -> None:
+        if self._saved is not None:
+            os.dup2(self._saved, 2)
+            saved, self._saved = self._saved, None
+            os.close(saved)
+
+    def forked(self) -> None:
+        """A child has none of the threads that are inside."""
+        self._give_back()
+        self._lock, self._inside = threading.RLock(), 0
 
 
 _native_stderr_muted = _NativeStderrMuted()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_native_stderr_muted.forked)
 
 
 class _NeverUsed(MetaPathFinder):

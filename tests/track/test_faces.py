@@ -81,3 +81,26 @@ assert os.waitpid(child, 0)[1] == 0
 detector.detect(picture)
 """
     assert ran(script) == "a face detector does not work in a forked process; make a new one there\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="forks")
+def test_a_process_forked_while_a_detector_is_made_has_its_stderr() -> None:
+    script = """
+stderr = os.fstat(2)
+muted, forked = threading.Event(), threading.Event()
+def make():
+    with faces._native_stderr_muted:
+        muted.set()
+        forked.wait()
+threading.Thread(target=make).start()
+muted.wait()
+child = os.fork()
+if not child:
+    print(os.path.samestat(os.fstat(2), stderr))
+    faces.FaceDetector(models_dir() / faces.MODEL_FILES["short"])
+    print(os.path.samestat(os.fstat(2), stderr), flush=True)
+    os._exit(0)
+os.waitpid(child, 0)
+forked.set()
+"""
+    assert ran(script) == "True\nTrue\n"
