@@ -6,7 +6,6 @@ Two BlazeFace networks, both Apache-2.0: "full" finds faces down to a few percen
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import os
 import sys
@@ -26,6 +25,7 @@ import numpy as np
 from headstream.errors import ModelError
 from headstream.interrupts import held_interrupts
 from headstream.libraries import remedy
+from headstream.muted import native_stderr_muted
 from headstream.track.boxes import overlap
 from headstream.turned import quarters_of, turned_box, turned_points
 from headstream.types import Box, UInt8Array
@@ -89,54 +89,6 @@ def distinct(faces: list[Face], least: float) -> list[Face]:
         if all(overlap(face.box_px, other.box_px) < least for other in kept):
             kept.append(face)
     return kept
-
-
-class _NativeStderrMuted:
-    """MediaPipe's C++ part writes start-up notes straight to file descriptor 2; keep them off the user's terminal.
-
-    The descriptor is the whole process's: of several threads at once the first mutes it and the last gives it back.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.RLock()  # a signal's handler may come in here again, in this very thread
-        self._inside = 0
-        self._saved: int | None = None
-
-    def __enter__(self) -> None:
-        with self._lock:
-            self._inside += 1
-            if self._inside == 1:
-                self._silence()
-
-    def __exit__(self, *exc: object) -> None:
-        with self._lock:
-            if self._inside == 1:
-                self._give_back()
-            self._inside -= 1
-
-    def _silence(self) -> None:
-        """File descriptor 2 to nowhere, if it can be."""
-        with contextlib.suppress(OSError, ValueError, AttributeError):
-            sys.stderr.flush()
-            with open(os.devnull, "wb") as nowhere:
-                self._saved = os.dup(2)
-                os.dup2(nowhere.fileno(), 2)
-
-    def _give_back(self) -> None:
-        if self._saved is not None:
-            os.dup2(self._saved, 2)
-            saved, self._saved = self._saved, None
-            os.close(saved)
-
-    def forked(self) -> None:
-        """A child has none of the threads that are inside."""
-        self._give_back()
-        self._lock, self._inside = threading.RLock(), 0
-
-
-_native_stderr_muted = _NativeStderrMuted()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_native_stderr_muted.forked)
 
 
 class _NeverUsed(MetaPathFinder):
@@ -214,7 +166,7 @@ class FaceDetector:
     """Finds faces in RGB pictures. Not safe to share between threads; a context manager; ``close`` is idempotent."""
 
     def __init__(self, model: Path, *, min_score: float = 0.5) -> None:
-        with _native_stderr_muted:
+        with native_stderr_muted:
             self._mp = load_mediapipe()
             from mediapipe.tasks.python import BaseOptions, vision
 
@@ -245,9 +197,7 @@ class FaceDetector:
         image = self._image(image_format=self._mp.ImageFormat.SRGB, data=np.ascontiguousarray(rgb))
         height, width = rgb.shape[:2]
         faces = []
-        with held_interrupts(
-            second_waits=True
-        ):  # MediaPipe's thread reads the picture, which must not be freed meanwhile
+        with held_interrupts(second_waits=True):  # MediaPipe's thread reads the picture: it must not be freed meanwhile
             detections = self._task.detect(image).detections
             del image
         for found in detections:

@@ -15,6 +15,7 @@ import os, signal, threading, time
 from concurrent.futures import thread
 import numpy as np
 from headstream.errors import ModelError
+from headstream.muted import native_stderr_muted
 from headstream.segment.registry import models_dir
 from headstream.track import faces
 faces.load_mediapipe()
@@ -89,7 +90,7 @@ def test_a_process_forked_while_a_detector_is_made_has_its_stderr() -> None:
 stderr = os.fstat(2)
 muted, forked = threading.Event(), threading.Event()
 def make():
-    with faces._native_stderr_muted:
+    with native_stderr_muted:
         muted.set()
         forked.wait()
 threading.Thread(target=make).start()
