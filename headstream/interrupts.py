@@ -63,5 +63,7 @@ def held_interrupts(*, second_waits: bool = False) -> Iterator[list[int]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        if len(came) == 1 or (came and second_waits):
-            before[came[0]](came[0], None)
+        late = [*dict.fromkeys(came)] if second_waits else came[: len(came) == 1]
+        with contextlib.ExitStack() as each:  # what one of them raises keeps none of the others from being heard
+            for number in reversed(late):
+                each.callback(before[number], number, None)

@@ -8,6 +8,7 @@ On disk a ``Packed`` is one .npz file that is read without pickle.
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -41,8 +42,20 @@ def load(path: Path) -> Packed:
         return Packed(json.loads(arrays.pop(_TREE).tobytes()), arrays)
     except OSError:
         raise
+    except MemoryError:
+        if _is_whole(path):  # else a damaged header asked for more than there is anywhere
+            raise
+        raise ValueError(f"{path}: not a saved state: damaged") from None
     except Exception as error:  # zip, zlib, NumPy and its reading of literals each have their own for damage
         raise ValueError(f"{path}: not a saved state: {error}") from error
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        with zipfile.ZipFile(path) as stored:
+            return stored.testzip() is None
+    except Exception:  # as in load
+        return False
 
 
 def pack(value: Any, classes: Sequence[type] = ()) -> Packed:

@@ -36,7 +36,7 @@ from headstream.writing import give_up, write_out
 
 __all__ = ["Tools", "VideoJob", "VideoReport", "cautions", "check_job", "cut_video_file"]
 
-_OPAQUE = ".mp4, or use --codec h264 in .mov or .mkv"
+_OPAQUE = ".mp4, or --codec h264 in .mov or .mkv"
 _MATTE_LAYOUTS = {"planes", "prores", "opaque"}
 
 

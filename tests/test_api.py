@@ -66,7 +66,7 @@ def copy(tmp_path: Path) -> Path:
         ({"heads": 1.5}, "heads is 1.5"),
         ({"heads": np.array([1, 2])}, "heads is array"),
         ({"model": 5}, "a name, a path or a segmenter, got int"),
-        ({"model": "x" * 300}, "nothing can have such a name"),
+        ({"model": "x" * 300}, "cannot be looked for: |is not known"),
         ({"model": "~nobody-of-that-name/x"}, "nothing can have such a name"),
         ({"device": []}, r"device is \[\]; expected a word"),
     ],

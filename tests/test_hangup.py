@@ -109,14 +109,36 @@ def test_training_hears_it_between_two_steps() -> None:
 def test_what_is_finished_hears_no_signal_until_it_is() -> None:
     from headstream.interrupts import held_interrupts
 
-    came: list[int] = []
+    done = False
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with pytest.raises(KeyboardInterrupt), held_interrupts(second_waits=True) as came:
             for _ in range(3):
                 signal.raise_signal(signal.SIGINT)
             assert came == [signal.SIGINT] * 3
-            came.append(0)  # this far it got
+            done = True
     finally:
         signal.signal(signal.SIGINT, before)
-    assert came[-1] == 0
+    assert done
+
+
+def test_what_is_finished_hears_of_every_signal_that_came() -> None:
+    from headstream.interrupts import held_interrupts
+
+    came: list[int] = []
+
+    def note(number: int, frame: object) -> None:
+        came.append(number)
+        if number == signal.SIGINT:
+            raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with pytest.raises(KeyboardInterrupt), held_interrupts(second_waits=True):
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGINT):
+                signal.raise_signal(number)
+            assert not came
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert came == [signal.SIGINT, signal.SIGTERM]

@@ -74,6 +74,21 @@ class TestValues:
         with pytest.raises(ValueError, match="not a saved state"):
             load(tmp_path / "state.npz")
 
+    def test_want_of_memory_is_no_damage(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """What was cut is not thrown away for it. But a damaged header may ask for more than there is anywhere."""
+
+        def none_left(*args: object, **options: object) -> None:
+            raise MemoryError("no memory")
+
+        monkeypatch.setattr(np, "load", none_left)
+        pack([np.zeros(3)]).save(tmp_path / "s.npz")
+        with pytest.raises(MemoryError):
+            load(tmp_path / "s.npz")
+        data = (tmp_path / "s.npz").read_bytes()
+        (tmp_path / "s.npz").write_bytes(data.replace(b"(3,)", b"(9,)"))
+        with pytest.raises(ValueError, match="not a saved state"):
+            load(tmp_path / "s.npz")
+
     def test_everything_comes_back_as_it_was(self, tmp_path: Path) -> None:
         value: dict[Any, Any] = {
             "plain": [None, True, 3, -0.1, float("inf"), "häß", [], {}],

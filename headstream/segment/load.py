@@ -57,12 +57,15 @@ def load_segmenter(
 
 
 def model_path(name: str | Path) -> Path:
-    """Where a model of that name would lie, if it is one's own. Raises UsageError for what no file can be called."""
+    """Where a model of that name would lie, if it is one's own. Raises UsageError for what no file can be called, or where it
+    cannot be looked for."""
     try:
         path = Path(name).expanduser()
         path.exists()
-    except (OSError, RuntimeError, ValueError) as error:
-        raise UsageError(f"model {str(name)[:80]!r}: nothing can have such a name ({error})") from error
+    except (RuntimeError, ValueError) as error:
+        raise UsageError(f"model {str(name)!r}: nothing can have such a name ({error})") from error
+    except OSError as error:  # too long, or in a folder that is not to be read
+        raise UsageError(f"model {str(name)[:80]!r}: cannot be looked for: {error.strerror}") from error
     return path
 
 

@@ -210,8 +210,12 @@ class FaceDetector:
 
     def close(self) -> None:
         """Free the native task. Safe to call again."""
-        if self._finalizer.detach():
+        if not self._finalizer.detach():
+            return
+        if self._process == os.getpid():
             _close(self._task)
+        else:  # in a forked process, without MediaPipe's thread, it would wait for ever
+            self._task._handle = None
 
     def __enter__(self) -> FaceDetector:
         return self

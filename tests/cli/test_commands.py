@@ -307,7 +307,7 @@ class TestVideo:
         [
             (["IN", "--out", "OUT.mp4"], "no transparency"),
             (["IN", "--out", "OUT.xyz"], ".gif, a folder or %06d.png, or .mp4 with a --background"),
-            (["IN", "--out", "OUT.xyz", "--background", "blur"], "use .mp4, or use --codec h264 in .mov or .mkv"),
+            (["IN", "--out", "OUT.xyz", "--background", "blur"], "use .mp4, or --codec h264 in .mov or .mkv"),
             (["IN", "--out", "OUT.mov", "--matte", "OUT.xyz"], "use .mkv, .mov, .mp4, .webm, a folder or %06d.png"),
             (["IN"], "--out"),
             (["IN", "--out", "OUT.mov", "--nonsense"], "No such option"),

@@ -75,7 +75,7 @@ if not child:
         detector.detect(picture)
     except ModelError as error:
         print(error, flush=True)
-    del detector
+    detector.close()
     assert not faces.FaceDetector(models_dir() / faces.MODEL_FILES["short"]).detect(picture)
     os._exit(0)
 assert os.waitpid(child, 0)[1] == 0
