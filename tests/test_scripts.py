@@ -134,7 +134,7 @@ def test_who_watches_a_soak_goes_when_the_overlay_closes() -> None:
         watching = pool.submit(watch, overlay.url, threading.Event())
         wait_until(lambda: overlay._stage._watchers)
         overlay.close()
-        watching.result(timeout=30)
+        assert watching.exception(timeout=30) is None
 
 
 def test_the_hard_pictures_go_on_one_sheet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
