@@ -175,15 +175,18 @@ class FaceDetector:
             options = vision.FaceDetectorOptions(
                 base_options=BaseOptions(model_asset_buffer=model.read_bytes()), min_detection_confidence=min_score
             )
+            freed = _freed()
             try:
-                with held_interrupts():  # a half-made one is freed with a traceback, too
+                # A half-made one is freed with a traceback, too. A whole one is ours to free from the start: MediaPipe's own
+                # destructor waits for ever where it is collected as garbage together with its thread. And it prints one where
+                # the interpreter goes down.
+                with held_interrupts():
                     self._task: Any = vision.FaceDetector.create_from_options(options)
+                    self._finalizer = weakref.finalize(self, _free, self._task, freed)
             except OSError as error:  # its native part is loaded only now
                 raise ModelError(remedy(error, "mediapipe")) from error
             except (RuntimeError, ValueError) as error:
                 raise ModelError(f"face detector {model.name} does not load: {error}") from error
-            # Also runs when the interpreter goes down, where MediaPipe's own clean-up would print a traceback.
-            self._finalizer = weakref.finalize(self, _free, self._task, _freed())
             self._process = os.getpid()
             self._image = _freeable(self._mp.Image)
             self.detect(np.zeros((64, 64, 3), np.uint8))  # the first call builds the graph and prints
