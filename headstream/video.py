@@ -28,7 +28,7 @@ from headstream.segment.registry import models_dir
 from headstream.sinks.background import parse_background
 from headstream.sinks.encode import tells_fields
 from headstream.sinks.formats import CUTOUTS, FILMS, OutputFormat, output_format
-from headstream.sinks.partial import check_file
+from headstream.sinks.partial import check_file, is_page
 from headstream.track.finder import FaceFinder
 from headstream.types import Cutout
 from headstream.videojob import VideoJob, VideoReport
@@ -179,7 +179,7 @@ def check_job(job: VideoJob) -> tuple[OutputFormat, OutputFormat | None]:
         matte_kind = output_format(job.matte, transparent=False, known=FILMS)
         if matte_kind.layout not in _MATTE_LAYOUTS and matte_kind.container != "image2":
             raise UsageError(f"{job.matte}: a matte is written as .mov, .mkv, .webm, .mp4 or a folder of PNG")
-    if job.review is not None and job.review.suffix.lower() not in {".html", ".htm"}:
+    if job.review is not None and not is_page(job.review):
         raise UsageError(f"{job.review}: a review is a page; name it .html")
     if job.review is not None:
         check_file(job.review)

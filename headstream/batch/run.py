@@ -21,7 +21,7 @@ from headstream.cores import cores_here
 from headstream.errors import UsageError
 from headstream.segment.load import pinned
 from headstream.segment.registry import find_model, is_shipped
-from headstream.sinks.partial import check_file
+from headstream.sinks.partial import check_file, is_page
 from headstream.sinks.photo import RESULT
 
 
@@ -131,7 +131,7 @@ def _check_apart(items: list[Item], job: BatchJob) -> None:
     folder, name = os.path.split(report)
     if report in written or (folder in written and (RESULT.fullmatch(name) or is_numbered(name))):
         raise UsageError(f"--report {job.report}: would replace a result; choose another name")
-    if job.report.suffix.lower() not in {".html", ".htm"}:  # a shell gives it the first of clips/*.mp4
+    if not is_page(job.report):  # a shell gives it the first of clips/*.mp4
         raise UsageError(f"--report {job.report}: is a page; name it .html")
 
 

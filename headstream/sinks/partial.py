@@ -191,6 +191,11 @@ def check_file(final: Path) -> None:
             raise sink_error(final, error) from error
 
 
+def is_page(final: Path) -> bool:
+    """Whether a file has a page's name: one of HTML is written nowhere else, so that a slip cannot cost a film."""
+    return final.suffix.lower() in {".html", ".htm"}
+
+
 def make_parents(final: Path) -> None:
     """Make the folders ``final`` goes into. Raises SinkError, UsageError."""
     check_writable(final)
