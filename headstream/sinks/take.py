@@ -10,6 +10,7 @@ https://ffmpeg.org/ffmpeg-formats.html#Fragmentation
 
 from __future__ import annotations
 
+import math
 import shutil
 import threading
 import time
@@ -45,6 +46,8 @@ _IN_ORDER = (("bf", "0"),)  # fragments have no edit list, with which a film of 
 _SPARE_BYTES, _LOOK_S = 64 * 2**20, 0.5
 _SOUND_WAITS_S = 3.0  # for a picture, in memory
 _AFTER_S = 1  # sound that goes on for so long after the last picture has lost it
+_STAYS_S = 600  # a picture: .mov and .mp4 can tell six hours of one, WebP four, GIF eleven minutes
+_STEP_S = 10  # of sound at once: an hour's silence takes a gigabyte
 
 
 def check_sound(path: Path, kind: OutputFormat) -> None:
@@ -82,6 +85,7 @@ class TakeSink(VideoSink):
         self._take: TakeFile
         if kind.codec == "libx264":
             kind = replace(kind, options=(*kind.options, *_IN_ORDER))
+        self._stays_s = math.inf if kind.container == "image2" else _STAYS_S
         super().__init__(path, kind, clip, background=background)
         self._spare_bytes = min(_SPARE_BYTES, self._free_bytes() // 8)
         self._looked_s = time.monotonic()
@@ -126,8 +130,9 @@ class TakeSink(VideoSink):
             if self._unheard is not None:
                 unheard, self._unheard, self._failed = self._unheard, None, True
                 raise sink_error(self.path, unheard)
+            self._hold(cutout.frame.pts)
             super().write(cutout)
-            self._last = None if self._track is None else cutout
+            self._last = cutout
         except SinkError as error:
             try:
                 self._take.discard()  # at once: who is told of the error learns what is left, too
@@ -168,15 +173,24 @@ class TakeSink(VideoSink):
             except SinkError as error:
                 raise self._told(error) from error
 
+    def _hold(self, until_s: Fraction) -> None:
+        """While the camera is away for hours, the last picture comes again before it has stayed too long."""
+        while self._last is not None and until_s - self._last.frame.pts > self._stays_s:
+            self._repeat(self._last.frame.pts + _STAYS_S)
+
+    def _repeat(self, at_s: Fraction) -> None:
+        assert self._last is not None
+        self._last = replace(self._last, frame=self._last.frame.timed(pts=at_s))
+        super().write(self._last)
+
     def _hold_last(self) -> None:
         """What was heard after the last picture, while the camera was away, goes with that one."""
-        last, self._last = self._last, None
-        if self._track is None or last is None or self._failed:
-            return
-        until_s = self._track.heard_s
-        if until_s > self._end_s + _AFTER_S:
-            frame = last.frame.timed(index=last.frame.index + 1, pts=until_s - 1 / self._clip.rate)
-            super().write(replace(last, frame=frame))
+        if self._track is not None and self._last is not None and not self._failed:
+            until_s = self._track.heard_s
+            if until_s > self._end_s + _AFTER_S:
+                self._hold(until_s)
+                self._repeat(until_s - 1 / self._clip.rate)
+        self._last = None
 
     def _told(self, error: SinkError) -> SinkError:
         if self._take.kept:
@@ -247,6 +261,9 @@ class TakeFile(ClipFile):
         """Write the sound before second ``until_s``."""
         super().advance(until_s)
         if self._track is not None:
+            while until_s - self._sound_s > _STEP_S:
+                self._sound_s += _STEP_S
+                self._mux_sound(self._track.advance(self._sound_s))
             self._sound_s = max(self._sound_s, until_s)
             self._mux_sound(self._track.advance(until_s))
 

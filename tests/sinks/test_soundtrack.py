@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
@@ -200,6 +200,25 @@ def test_while_no_picture_comes_sound_does_not_pile_up(tmp_path: Path) -> None:
     wave = samples(tmp_path / "o.mov")
     assert len(wave) == 61 * 44100
     assert at_whole_seconds(wave, 60)
+
+
+def test_a_long_silence_is_not_held_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stream that was away; of an hour of it, that was a gigabyte."""
+    sink, sizes = begun(tmp_path / "o.mov"), list[int]()
+    mux = sink._take._mux_sound
+
+    def counted(packets: Iterable[Any]) -> None:
+        held = list(packets)
+        sizes.append(sum(packet.size for packet in held))
+        mux(held)
+
+    monkeypatch.setattr(sink._take, "_mux_sound", counted)
+    show(sink, 10, list(heard(0, 0.4)))
+    for index in range(250 * 25, 251 * 25):
+        sink.write(picture(index))
+    sink.close()
+    assert sum(sizes) == 251 * 48000 * 2
+    assert max(sizes) < sum(sizes) / 10
 
 
 @pytest.mark.parametrize("suffix", FILMS)

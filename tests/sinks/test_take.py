@@ -6,6 +6,7 @@ import re
 import shutil
 import sys
 from collections import namedtuple
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -72,6 +73,31 @@ def test_one_that_ends_well_is_a_plain_file(tmp_path: Path, suffix: str) -> None
     with av.open(str(out)) as film:
         film.seek(1_200_000)
         assert float(next(film.decode(video=0)).time) <= 1.2
+
+
+@pytest.mark.parametrize("suffix", [*FILMS, ".webp", ".gif"])
+def test_while_the_camera_is_away_for_hours_times_go_on(tmp_path: Path, suffix: str) -> None:
+    """No muxer takes a picture that stays that long: .mov and .mp4 lost the time of all that came after it."""
+    out, away_s = tmp_path / f"o{suffix}", 8 * 3600
+    sink = begun(out, frames=25)
+    for index in range(25, 28):
+        last = noise(index)
+        sink.write(replace(last, frame=last.frame.timed(pts=away_s + last.frame.pts)))
+    sink.close()
+    assert sink.kept
+    if suffix == ".webp":  # FFmpeg reads no animated ones
+        return
+    times = frame_times(out)
+    assert times[:2] == pytest.approx([0, 0.04], abs=0.011)
+    assert times[-3:] == pytest.approx([away_s + shown_s for shown_s in (1, 1.04, 1.08)], abs=0.011)
+
+
+def test_a_row_of_pictures_has_no_times_and_none_is_repeated(tmp_path: Path) -> None:
+    sink = begun(tmp_path / "%06d.png", frames=1)
+    last = noise(1)
+    sink.write(replace(last, frame=last.frame.timed(pts=Fraction(8 * 3600))))
+    sink.close()
+    assert len(list(tmp_path.glob("*.png"))) == 2
 
 
 @pytest.mark.parametrize("suffix", [*FILMS, ".gif", ".apng"])
