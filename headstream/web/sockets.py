@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any
 
@@ -20,6 +21,7 @@ from headstream.web.wire import cutout_message
 _MOST_WATCHERS = 16
 _TOO_MANY, _WRONG, _NO_CAMERA = 4429, 4400, 4404  # WebSocket close codes the page understands
 _STATUS_EVERY, _STATUS_S = 10, 0.4
+_TAKES_NOTHING_S = 40.0  # as long as uvicorn waits for an answer to its ping
 
 
 async def page_camera(socket: WebSocket) -> None:
@@ -27,7 +29,7 @@ async def page_camera(socket: WebSocket) -> None:
     studio = studio_of(socket)
     await socket.accept()
     if studio.sessions >= studio.max_sessions:
-        await socket.close(_TOO_MANY, f"{studio.max_sessions} live sessions are running; close one")
+        await _refuse(socket, _TOO_MANY, f"{studio.max_sessions} live sessions are running; close one")
         return
     studio.sessions += 1
     session = PageSession(studio.network, models_dir())
@@ -38,14 +40,14 @@ async def page_camera(socket: WebSocket) -> None:
             if message.get("bytes") is not None:
                 number, cutout = await session.cut(message["bytes"])
                 studio.stage.publish(cutout, session)
-                await socket.send_bytes(await run_in_threadpool(cutout_message, number, cutout))
+                await _send(socket, await run_in_threadpool(cutout_message, number, cutout))
                 count += 1
                 if count % _STATUS_EVERY == 1:
-                    await socket.send_json(session.status())
+                    await _send(socket, session.status())
             else:
                 await session.configure(read_settings(message.get("text")))
     except HeadstreamError as error:
-        await socket.close(_WRONG, _short(error))
+        await _refuse(socket, _WRONG, str(error))
     except WebSocketDisconnect:
         pass  # gone in the middle of a send
     finally:
@@ -61,14 +63,14 @@ async def own_camera(socket: WebSocket) -> None:
     if studio.camera is not None and await _crowded(socket, studio.camera.stage):
         return
     if studio.camera is None:
-        await socket.close(_NO_CAMERA, "start the studio with --camera to use this machine's")
+        await _refuse(socket, _NO_CAMERA, "start the studio with --camera to use this machine's")
         return
     camera = studio.camera
     heard = camera.said  # what was said before is not for who comes now
     try:
         await run_in_threadpool(camera.start)
     except HeadstreamError as error:
-        await socket.close(_NO_CAMERA, _short(error))
+        await _refuse(socket, _NO_CAMERA, str(error))
         return
 
     async def listen() -> None:
@@ -78,19 +80,19 @@ async def own_camera(socket: WebSocket) -> None:
     async def show() -> None:
         async with camera.stage.watch() as newest:
             async for shown in newest:
-                await socket.send_bytes(await run_in_threadpool(shown.message))
+                await _send(socket, await run_in_threadpool(shown.message))
 
     async def tell() -> None:  # also while no picture comes
         nonlocal heard
         while True:
             heard, notice = camera.news(heard)
-            await socket.send_json({**camera.status(), "notice": notice})
+            await _send(socket, {**camera.status(), "notice": notice})
             await asyncio.sleep(_STATUS_S)
 
     try:
         await _until_first(listen(), show(), tell())
     except UsageError as error:
-        await socket.close(_WRONG, _short(error))
+        await _refuse(socket, _WRONG, str(error))
     finally:
         await run_in_threadpool(camera.stop)
 
@@ -109,7 +111,7 @@ async def overlay(socket: WebSocket) -> None:
     async def show() -> None:
         async with stage.watch() as newest:
             async for shown in newest:
-                await socket.send_bytes(await run_in_threadpool(shown.message))
+                await _send(socket, await run_in_threadpool(shown.message))
 
     await _until_first(listen(), show())
 
@@ -118,7 +120,7 @@ async def _crowded(socket: WebSocket, stage: Stage) -> bool:
     """Refuse one watcher too many."""
     if stage.watchers < _MOST_WATCHERS:
         return False
-    await socket.close(_TOO_MANY, f"{_MOST_WATCHERS} pages are watching already; close one")
+    await _refuse(socket, _TOO_MANY, f"{_MOST_WATCHERS} pages are watching already; close one")
     return True
 
 
@@ -136,6 +138,20 @@ async def _until_first(*works: Any) -> None:
             task.result()
 
 
-def _short(error: Exception) -> str:
-    """A close reason: 123 bytes at most."""
-    return str(error).encode()[:120].decode(errors="ignore")
+async def _send(socket: WebSocket, told: bytes | dict[str, Any]) -> None:
+    """Raises WebSocketDisconnect."""
+    await _taken(socket.send_bytes(told) if isinstance(told, bytes) else socket.send_json(told))
+
+
+async def _refuse(socket: WebSocket, code: int, why: str) -> None:
+    with suppress(WebSocketDisconnect):  # gone meanwhile: nobody is left to be told
+        await _taken(socket.close(code, why.encode()[:120].decode(errors="ignore")))  # 123 bytes at most
+
+
+async def _taken(sent: Coroutine[Any, Any, None]) -> None:
+    """Raises WebSocketDisconnect, also where the other end takes nothing any more (asleep, or out of its network): uvicorn gives
+    such a connection up, too, but tells only once all that waits to be sent is, for which the system may try for ever."""
+    try:
+        await asyncio.wait_for(sent, _TAKES_NOTHING_S)
+    except (asyncio.TimeoutError, TimeoutError) as error:  # two before Python 3.11
+        raise WebSocketDisconnect(1006) from error

@@ -8,6 +8,7 @@ import dataclasses
 import io
 import json
 import logging
+import socket as plain_socket
 import struct
 import sys
 import threading
@@ -174,22 +175,63 @@ def test_hostile_messages_end_their_own_connection_only(studio: Running, face_jp
         next_cut(socket)
 
 
-def test_text_that_is_no_utf8_is_refused_without_a_traceback(studio: Running, face_jpeg: bytes) -> None:
+@pytest.fixture
+def errors() -> Iterator[list[str]]:
+    """What the server tells of them."""
     told: list[str] = []
     listening = logging.Handler()
     listening.emit = lambda record: told.append(record.getMessage())  # type: ignore[method-assign]
     logging.getLogger("uvicorn.error").addHandler(listening)
-    try:
-        with connect(f"ws://{studio.host}/ws/page", max_size=None) as socket:
-            socket.send(b"\xff\xfe{", text=True)
-            with pytest.raises(ConnectionClosed) as closed:
-                socket.recv(timeout=30)
-            assert closed.value.rcvd is not None
-            assert closed.value.rcvd.code == 1007
-        wait_until(lambda: studio.app.state.studio.sessions == 0)
-    finally:
-        logging.getLogger("uvicorn.error").removeHandler(listening)
-    assert told == []
+    yield told
+    logging.getLogger("uvicorn.error").removeHandler(listening)
+
+
+def test_who_is_gone_when_refused_makes_no_traceback(
+    studio: Running, errors: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, running = Gate(), studio.app.state.studio
+
+    def refused(session: PageSession, message: bytes) -> None:
+        gate.hold()
+        raise SourceError("a frame that is no JPEG")
+
+    monkeypatch.setattr(PageSession, "_cut", refused)
+    with connect(f"ws://{studio.host}/ws/page") as socket:
+        socket.send(numbered(1, b"no picture"))
+        wait_until(gate.reached.is_set)
+    wait_until(lambda: not studio.server._server.server_state.connections)
+    gate.open()
+    wait_until(lambda: running.sessions == 0)
+    assert errors == []
+
+
+def test_who_takes_nothing_any_more_gives_the_place_back(
+    studio: Running, portrait: UInt8Array, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asleep, or out of its network: the connection itself ends when the system says so, which may be never."""
+    monkeypatch.setattr("headstream.web.sockets._TAKES_NOTHING_S", 0.5)
+    running = studio.app.state.studio
+    large = jpeg(np.asarray(Image.fromarray(portrait[:400, :480]).resize((1280, 1066))))
+    with plain_socket.create_connection(("127.0.0.1", studio.port)) as line:
+        line.setsockopt(plain_socket.SOL_SOCKET, plain_socket.SO_RCVBUF, 4096)
+        with connect(f"ws://{studio.host}/ws/page", sock=line, max_size=None, max_queue=1, close_timeout=0) as socket:
+            wait_until(lambda: running.sessions == 1)
+            for number in range(12):
+                socket.send(numbered(number, large))
+            wait_until(lambda: running.sessions == 0)
+
+
+def test_text_that_is_no_utf8_is_refused_without_a_traceback(
+    studio: Running, face_jpeg: bytes, errors: list[str]
+) -> None:
+    with connect(f"ws://{studio.host}/ws/page", max_size=None) as socket:
+        socket.send(b"\xff\xfe{", text=True)
+        with pytest.raises(ConnectionClosed) as closed:
+            socket.recv(timeout=30)
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 1007
+    wait_until(lambda: studio.app.state.studio.sessions == 0)
+    assert errors == []
     with connect(f"ws://{studio.host}/ws/page", max_size=None) as socket:
         socket.send(numbered(1, face_jpeg))
         next_cut(socket)
