@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -49,10 +50,16 @@ class Keys:
         self._notice(f"heads: {wanted}")
 
     def _snapshot(self, cutout: Cutout) -> None:
-        path = Path(time.strftime("headstream-%Y%m%d-%H%M%S.png"))
+        path = _unused(time.strftime("headstream-%Y%m%d-%H%M%S"))
         try:
             save_png(path, cutout.rgba())
         except SinkError as error:
             self._notice(str(error))
         else:
             self._notice(f"wrote {path}")
+
+
+def _unused(stem: str) -> Path:
+    """A name that no picture in this folder has: two snapshots may fall into one second."""
+    names = (Path(f"{stem}{more}.png") for more in itertools.chain([""], (f"-{n}" for n in itertools.count(2))))
+    return next(path for path in names if not path.exists())

@@ -818,6 +818,21 @@ def test_keys(portrait: UInt8Array, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert not keys.pressed("q")
 
 
+def test_snapshots_of_one_second_are_all_kept(
+    portrait: UInt8Array, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("headstream.keys.time", SimpleNamespace(strftime=lambda form: "headstream-20260102-030405"))
+    lines: list[str] = []
+    keys = Keys(SimpleNamespace(controls=Controls()), ShownBackground(), lines.append)  # type: ignore[arg-type]
+    keys.shown = Cutout(Frame(portrait))
+    for _ in range(3):
+        keys.pressed("s")
+    names = [f"headstream-20260102-030405{more}.png" for more in ("", "-2", "-3")]
+    assert lines == [f"wrote {name}" for name in names]
+    assert {path.name for path in tmp_path.iterdir()} == set(names)
+
+
 def test_what_a_session_reads_is_not_recorded_over(head_clip: Path, tmp_path: Path) -> None:
     behind = tmp_path / "room.mp4"
     shutil.copyfile(head_clip, behind)

@@ -35,6 +35,8 @@ _OF_THE_PLACE = {
     errno.ENAMETOOLONG,
 }
 
+_NO_ROOM_TO_WORK = "No usable temporary directory"  # in tempfile's words
+
 _NAMED_OR_NOT = {"--virtual-camera", "--microphone"}
 _TOGETHER_S = 1.0  # between two signals of one ending
 
@@ -98,6 +100,8 @@ def _explained(error: BaseException) -> tuple[int, str]:
         return 1, f"headstream: {remedy(error)} (see: headstream doctor)"
     if isinstance(error, OSError) and error.errno in _OF_THE_PLACE:
         return 1, f"headstream: {error.filename or 'the output'}: {error.strerror}"
+    if isinstance(error, FileNotFoundError) and str(error.strerror).startswith(_NO_ROOM_TO_WORK):
+        return 1, f"headstream: {error.strerror}: are they full, or not to be written to? TMPDIR names another"
     where = "(HEADSTREAM_DEBUG=1 shows where)"
     return 1, f"headstream: internal error: {type(error).__name__}: {_one_line(error)} {where}"
 

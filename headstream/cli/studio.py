@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import tempfile
 import webbrowser
 from typing import Annotated
 
@@ -45,6 +46,7 @@ def studio(
     from headstream.web.app import create_app
     from headstream.web.server import serve
 
+    tempfile.gettempdir()  # where there is none, that is told here; the server would tell a traceback
     target = parse_target(camera) if camera is not None else None
     listener, address = bound(host, port, token, public_url)
     try:

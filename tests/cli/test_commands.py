@@ -522,6 +522,17 @@ class TestLive:
         last = capsys.readouterr().err.strip().splitlines()[-1]
         assert words in last
 
+    def test_without_a_temporary_folder_the_studio_says_so(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """As on a disk that is full."""
+        monkeypatch.setattr("tempfile.tempdir", None)
+        monkeypatch.setattr("tempfile._candidate_tempdir_list", lambda: [str(tmp_path / "none")])
+        assert run("studio", "--no-open", "--port", "0") == 1
+        (line,) = capsys.readouterr().err.splitlines()
+        assert "No usable temporary directory" in line
+        assert "TMPDIR" in line
+
     def test_without_a_display_the_preview_says_so(
         self, head_clip: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
