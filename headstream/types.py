@@ -134,6 +134,8 @@ class Frame:
         if (rgb is None) == (planes is None):
             raise ValueError("a Frame holds either rgb or planes")
         if rgb is not None:
+            if not isinstance(rgb, np.ndarray):
+                raise ValueError(f"rgb must be an array, (H, W, 3) uint8, got {type(rgb).__name__}")
             if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8:
                 raise ValueError(f"rgb must be (H, W, 3) uint8, got {rgb.shape} {rgb.dtype}")
             rgb = rgb.view()

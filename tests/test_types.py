@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from headstream.colour import planes_from_rgb
 from headstream.types import Colour, Cutout, Frame, Head, Planes
@@ -49,6 +50,12 @@ def test_a_frames_alpha_is_as_large_as_it(planar: bool) -> None:
     for alpha in wrong:
         with pytest.raises(ValueError, match=r"alpha must be \(4, 6\) uint8"):
             Frame(**picture, alpha=alpha)
+
+
+@pytest.mark.parametrize("what", [[[[0, 0, 0]]], "me.jpg", Image.new("RGB", (6, 4))])
+def test_what_is_no_array_is_told(what: Any) -> None:
+    with pytest.raises(ValueError, match=f"rgb must be an array.*got {type(what).__name__}"):
+        Frame(what)
 
 
 def test_odd_sizes_round_chroma_up() -> None:
