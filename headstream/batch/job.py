@@ -137,7 +137,8 @@ class Outcome:
     """What became of one input; its result file holds the same. Of a part of one, the run alone gets to know.
 
     outputs: name below the output folder, how many files (more than one for a folder of frames), bytes.
-    former: of an input that failed, an earlier result's outputs, as of ``Item``; they stay until a new result takes their place.
+    former: of an input that failed, an earlier result's outputs, as of ``Item``, and what there may be of a newer one's; they
+    stay until a new result takes their place.
     again: the failure may pass: another try makes sense.  fatal: what to raise where every other input would fail alike.
     thumbnail: a data URI, or "".  length_s: of the film by its own account, 0 if unknown.
     device, model: what the network runs on, and which, where one was loaded for it.  stages_ms: mean milliseconds a frame.

@@ -44,9 +44,9 @@ def _all_made(outcome: Outcome) -> dict[str, int]:
 
 
 def not_made(item: Item, outcome: Outcome) -> dict[str, int]:
-    """Of an earlier result what the new one does not have."""
+    """Of an earlier result, and of one that failed to be put in its place, what the new one does not have."""
     made = {out["name"] for out in outcome.outputs}
-    return {name: files for name, files in item.former.items() if name not in made}
+    return {name: files for name, files in (item.former | outcome.former).items() if name not in made}
 
 
 def with_identity(items: Sequence[Item], job: BatchJob) -> list[Item]:

@@ -162,18 +162,18 @@ class LocalStorage:
     def put(self, files: Sequence[tuple[Path, str]]) -> None:
         for file, name in files:
             path = self.root / name
-            make_parents(path)
             try:
+                make_parents(path)
                 rename(file, path)
             except OSError as error:
                 raise sink_error(path, error) from error
 
     def remove(self, name: str, frames: range = NO_FRAMES) -> None:
         path = self.root / name
-        if path.is_dir():
+        if os.path.isdir(path):  # of a name that no file can have pathlib says so
             for frame in [entry.name for entry in os.scandir(path) if is_frame(entry.name, frames)]:
                 self.remove(f"{name}/{frame}")
-        elif path.is_file():
+        elif os.path.isfile(path):
             path.unlink()
             if path.parent != self.root and not any(path.parent.iterdir()):
                 path.parent.rmdir()

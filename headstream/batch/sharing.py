@@ -103,7 +103,8 @@ class Sharing:
         elif event.outcome.fatal is not None:
             raise event.outcome.fatal(event.outcome.reason)
         elif event.outcome.state == "failed" and event.outcome.again and item.tries < self._job.tries:
-            self._again(replace(item, tries=item.tries + 1), self._job.wait_s * 4 ** (item.tries - 1))
+            again = replace(item, tries=item.tries + 1, former=event.outcome.former)
+            self._again(again, self._job.wait_s * 4 ** (item.tries - 1))
         elif item.task is not None or event.outcome.plan:
             self._go_on(item, event.outcome)
         else:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import cv2
 
@@ -22,6 +23,7 @@ from headstream.batch.thumbnail import Thumbnail, thumbnail
 from headstream.capture.photo import read_photo
 from headstream.errors import HeadstreamError, SourceError, UsageError
 from headstream.failures import NoSuchNetworkError, ends_all, in_words
+from headstream.interrupts import held_interrupts
 from headstream.photos import PhotoCutter
 from headstream.pieces import Indivisible, Piece, cut_piece, join_pieces, piece_file
 from headstream.segment.load import MOST_THREADS, load_segmenter
@@ -67,25 +69,36 @@ class Worker:
         outcome = Outcome(item.input, item.kind, item.place, "failed", tries=item.tries, identity=item.identity)
         started = time.monotonic()
         self._empty()
-        try:
-            self._do(item, self._fetched(item), outcome, progress)
-            for name, files in ({} if outcome.plan or outcome.made else not_made(item, outcome)).items():
-                self._remove(name, range(1, files + 1))
-            outcome.state = "done" if outcome.frames_with_head or outcome.plan or outcome.made else "no_head"
-        except Exception as error:  # whatever one odd file brings about, the others go on
-            self._failed(item, outcome, error)
-            outcome.former = not_made(item, outcome)
-        finally:
-            self._empty()
-        before = item.task.seconds if isinstance(item.task, Join) else 0.0
-        outcome.seconds = round(before + time.monotonic() - started, 3)
-        if outcome.plan or outcome.whole or isinstance(item.task, Piece):
-            return outcome  # there is no result yet
+        with ExitStack() as stack:
+            try:
+                self._do(item, self._fetched(item), outcome, progress)
+                if not outcome.plan and not outcome.made:
+                    stack.enter_context(self._held())  # until it is written down, too
+                    self._publish(item, outcome)
+                    for name, files in not_made(item, outcome).items():
+                        self._remove(name, range(1, files + 1))
+                    outcome.former = {}
+                outcome.state = "done" if outcome.frames_with_head or outcome.plan or outcome.made else "no_head"
+            except Exception as error:  # whatever one odd file brings about, the others go on
+                self._failed(item, outcome, error)
+                outcome.former = not_made(item, outcome)
+            finally:
+                self._empty()
+            before = item.task.seconds if isinstance(item.task, Join) else 0.0
+            outcome.seconds = round(before + time.monotonic() - started, 3)
+            if not (outcome.plan or outcome.whole or isinstance(item.task, Piece)):  # else there is no result yet
+                self._write_down(outcome)
+        return outcome
+
+    def _write_down(self, outcome: Outcome) -> None:
         try:
             self._patiently(lambda: write_result(self._storage, outcome))
         except HeadstreamError as error:
             outcome.state, outcome.reason, outcome.again = "failed", str(error), may_pass(error)
-        return outcome
+
+    def _held(self) -> AbstractContextManager[object]:
+        """Whoever is told to stop ends what is a matter of renaming, whole; uploads take too long for that."""
+        return nullcontext() if is_remote(self._setup.out) else held_interrupts()
 
     def _do(self, item: Item, source: Path, outcome: Outcome, progress: Callable[[float], None] | None) -> None:
         if isinstance(item.task, Piece):
@@ -149,7 +162,6 @@ class Worker:
         outcome.stages_ms = report.stages_ms
         outcome.notes = [self._plain(note, item) for note in report.notes] + outcome.notes
         outcome.thumbnail = watcher.uri
-        self._publish(item, outcome)
 
     def _cut_piece(
         self, item: Item, piece: Piece, source: Path, outcome: Outcome, progress: Callable[[float], None] | None
@@ -176,7 +188,6 @@ class Worker:
         outcome.device, outcome.model = task.made[0].device, task.made[0].model
         outcome.stages_ms = mean_of((made.frames, made.stages_ms) for made in task.made)
         outcome.thumbnail = task.thumbnail
-        self._publish(item, outcome)
 
     def _cut_photo(self, item: Item, source: Path, outcome: Outcome) -> None:
         photo = read_photo(source)
@@ -192,29 +203,41 @@ class Worker:
         if result.heads:
             write_cut(self._folder / "out", photo, result, stages=item.wish.stages, times=cutter.times)
             outcome.thumbnail = thumbnail(result.cutout)
-            self._publish(item, outcome)
 
     def _publish(self, item: Item, outcome: Outcome) -> None:
-        """Move what was made to its place, and note it."""
-        made = (path for path in self._folder.iterdir() if path.name.startswith("out"))
-        for path in sorted(made, key=lambda path: (".matte" in path.name, path.name)):
-            name = item.stem + path.name.removeprefix("out")
-            if path.is_file():
-                outcome.outputs.append({"name": name, "files": 1, "bytes": path.stat().st_size})
-                self._patiently(lambda path=path, name=name: self._storage.put([(path, name)]))  # type: ignore[misc]
-            else:
-                self._publish_folder(path, name, outcome, item.former.get(name, 0))
+        """Move what was made to its place, and note it. Before that it is written down as what a failure leaves: where this is
+        broken off, the next run must not take a part of it for somebody's own."""
+        made = self._made(item)
+        names = {out["name"]: max(out["files"], item.former.get(out["name"], 0)) for _, out in made}
+        outcome.former = item.former | names
+        if made:
+            half = replace(outcome, reason=f"{item.input}: broken off while its result was put in its place")
+            self._patiently(lambda: write_result(self._storage, half))
+        for path, out in made:
+            for file, name in self._parts(path, out["name"]):
+                self._patiently(partial(self._storage.put, [(file, name)]))
+            if path.is_dir():
+                self._remove(out["name"], range(out["files"] + 1, item.former.get(out["name"], 0) + 1))
+        outcome.outputs = [out for _, out in made]
 
-    def _publish_folder(self, folder: Path, name: str, outcome: Outcome, former: int) -> None:
-        files = {file.name: file for file in sorted(folder.iterdir())}
-        sizes = {key: file.stat().st_size for key, file in files.items()}
-        if all(is_numbered(key) for key in files):
-            outcome.outputs.append({"name": name, "files": len(files), "bytes": sum(sizes.values())})
-        else:
-            outcome.outputs += [{"name": f"{name}/{k}", "files": 1, "bytes": size} for k, size in sizes.items()]
-        for key, file in files.items():
-            self._patiently(lambda key=key, file=file: self._storage.put([(file, f"{name}/{key}")]))  # type: ignore[misc]
-        self._remove(name, range(len(files) + 1, former + 1))
+    def _made(self, item: Item) -> list[tuple[Path, dict[str, Any]]]:
+        """What there is to be put in its place: files, and folders of frames; and how it is noted."""
+        found: list[tuple[Path, str]] = []
+        paths = (path for path in self._folder.iterdir() if path.name.startswith("out"))
+        for path in sorted(paths, key=lambda path: (".matte" in path.name, path.name)):
+            name = item.stem + path.name.removeprefix("out")
+            several = path.is_dir() and not all(is_numbered(file.name) for file in path.iterdir())
+            found += self._parts(path, name) if several else [(path, name)]
+        made = []
+        for path, name in found:
+            sizes = [file.stat().st_size for file, _ in self._parts(path, name)]
+            made.append((path, {"name": name, "files": len(sizes), "bytes": sum(sizes)}))
+        return made
+
+    @staticmethod
+    def _parts(path: Path, name: str) -> list[tuple[Path, str]]:
+        """A file, or those of a folder, and their names."""
+        return [(path, name)] if path.is_file() else [(file, f"{name}/{file.name}") for file in sorted(path.iterdir())]
 
     def _remove(self, name: str, frames: range) -> None:
         """A file of an earlier result, or these of its frames."""

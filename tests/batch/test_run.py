@@ -376,6 +376,64 @@ class TestDeath:
         again = run_batch(job(tmp_path / "in", out=tmp_path / "out"))
         assert states(again) == {"a.mp4": "skipped", "long.mp4": "done", "z.mp4": "skipped"}
 
+    def test_what_is_killed_while_a_result_is_put_in_its_place_is_done_again(
+        self, clip: Path, tmp_path: Path, in_process: None, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Beside its input: the frames that are there already are nobody's photos."""
+        copies(clip, tmp_path, "a.mp4")
+        png = job(tmp_path, out=tmp_path, wish=Wish(format="png", matte="mkv"))
+        put = LocalStorage.put
+
+        def killed(storage: LocalStorage, files: Any) -> None:
+            if files[0][1] == "a/000003.png":
+                raise SystemExit  # nothing after this is done
+            put(storage, files)
+
+        monkeypatch.setattr(LocalStorage, "put", killed)
+        with pytest.raises(SystemExit):
+            run_batch(png)
+        assert set(tree(tmp_path)) == {"a.mp4", "a/000001.png", "a/000002.png"}
+        monkeypatch.setattr(LocalStorage, "put", put)
+        assert states(run_batch(png)) == {"a.mp4": "done"}
+        assert set(tree(tmp_path)) == {"a.mp4", "a.matte.mkv", *(f"a/00000{k}.png" for k in range(1, 5))}
+        assert states(run_batch(png)) == {"a.mp4": "skipped"}
+
+    @posix
+    def test_what_is_stopped_while_a_result_is_put_in_its_place_is_whole(
+        self, clip: Path, tmp_path: Path, in_process: None, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        copies(clip, tmp_path / "in", "a.mp4")
+        png = job(tmp_path / "in", out=tmp_path / "out", wish=Wish(format="png"))
+        put = LocalStorage.put
+
+        def stopped(storage: LocalStorage, files: Any) -> None:
+            put(storage, files)
+            if files[0][1] == "a/000002.png":
+                os.kill(os.getpid(), signal.SIGTERM)
+
+        def stop(number: int, frame: Any) -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(LocalStorage, "put", stopped)
+        before = signal.signal(signal.SIGTERM, stop)
+        try:
+            assert run_batch(png).interrupted
+        finally:
+            signal.signal(signal.SIGTERM, before)
+        assert set(tree(tmp_path / "out")) == {f"a/00000{k}.png" for k in range(1, 5)}
+        assert states(run_batch(png)) == {"a.mp4": "skipped"}
+
+    def test_what_is_there_of_a_result_that_failed_to_be_put_in_its_place(
+        self, clip: Path, tmp_path: Path, in_process: None
+    ) -> None:
+        name = "n" * 248  # .mov fits, .matte.mkv does not
+        copies(clip, tmp_path, f"{name}.mp4")
+        both = job(tmp_path, out=tmp_path, wish=Wish(format="mkv", matte="mkv"))
+        for _ in range(2):  # the film that is there is no input
+            (outcome,) = run_batch(both).outcomes
+            assert outcome.reason.startswith(f"{tmp_path / name}.matte.mkv: cannot be written")
+        assert states(run_batch(replace(both, wish=Wish(format="mkv")))) == {f"{name}.mp4": "done"}
+
     @posix
     @pytest.mark.slow
     @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP", "SIGKILL"])
