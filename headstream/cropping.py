@@ -26,7 +26,7 @@ from headstream.dub.warp import clip_frame, clip_matte
 from headstream.errors import UsageError
 from headstream.lock import locked
 from headstream.matte.refine import Layer
-from headstream.outputs import shallower
+from headstream.outputs import lost
 from headstream.pipeline import CutOptions
 from headstream.segment.load import load_segmenter
 from headstream.sinks.formats import OutputFormat, film_format, output_format
@@ -72,7 +72,7 @@ def crop_film(job: CropJob, progress: Progress | None = None) -> DubReport:
     path = head_path(track, report.head, job.stabilise)
     with open_along(job.source, track) as film:
         check_track(track, film, job.track)
-        report.notes += shallower(film, kinds[0][1])
+        report.notes += lost(film, kinds[0][1])
 
         def clips() -> Generator[Cutout, None, None]:
             for frame, placed in along(film, path, job.track, report.times):

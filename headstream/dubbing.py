@@ -37,14 +37,16 @@ from headstream.dub.warp import put_back, region_of
 from headstream.errors import UsageError
 from headstream.lock import locked
 from headstream.matte.refine import Layer
-from headstream.outputs import shallower
+from headstream.outputs import hides_fields, lost
 from headstream.pipeline import CutOptions
 from headstream.regions import laid_over
 from headstream.segment.load import load_segmenter
 from headstream.sinks.clipfile import check_output
-from headstream.sinks.formats import film_format
+from headstream.sinks.formats import OutputFormat, film_format
 from headstream.timing import StageTimes
 from headstream.types import Cutout, Float32Array, Frame, Plane, Region, UInt8Array
+
+_NO_ALPHA = "the film's own transparency is left out"
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,7 @@ def paste_film(job: PasteJob, progress: Progress | None = None) -> DubReport:
         passes = 2 if job.match_colour else 1
         shifts = _shifts(job, path, rule, partly(progress, 0, passes)) if job.match_colour else None
         report = DubReport(head=chosen_head(track, job.head), device=segmenter.device, model=segmenter.card.name)
-        report.notes += shallower(film, kind)
+        report.notes += _cautions(film, kind)
         if rule == "by time":
             late = "; if its first picture is in it twice, lips are late: leave one out"
             report.notes.append(
@@ -120,6 +122,16 @@ def paste_film(job: PasteJob, progress: Progress | None = None) -> DubReport:
             sinks = open_sinks(film, [(job.out, kind, "film")], film.size_px, sound=job.audio, old_sound=job.old_audio)
             write_all(frames, sinks, report, len(path), partly(progress, passes - 1, passes))
     return report
+
+
+def _cautions(film: FileSource, kind: OutputFormat) -> list[str]:
+    """What of the film is not in an output of that kind."""
+    notes = (film.left_out if kind.streams else []) + lost(film, kind)
+    if film.hides_alpha:
+        notes.append(_NO_ALPHA)
+    if hides_fields(film, kind):
+        notes.append("the film is marked as interlaced, which the output does not tell")
+    return notes
 
 
 def _rule(job: PasteJob, track: TrackReader, length: Length, own_length: Length) -> str:
@@ -156,7 +168,7 @@ def _pasted(
         other = clip.frame(placed.index, placed.time_s)
         result = frame
         if frame.index == 0 and _own_alpha(frame) is not None:
-            report.notes.append("the film's own transparency is left out")
+            report.notes.append(_NO_ALPHA)
         if placed.square is not None and placed.head is not None:
             report.with_head += 1
             layer = NOTHING if _own_alpha(other) is not None else mattes.update(frame, placed)

@@ -19,6 +19,7 @@ from headstream.pipeline import HeadCutter
 from headstream.resume import LongCut, Tally, work_folder
 from headstream.segment.crops import CropSegmenter
 from headstream.sinks.background import handed_over, open_background, parse_background
+from headstream.sinks.encode import tells_fields
 from headstream.sinks.film_segments import FilmSegments
 from headstream.sinks.formats import OutputFormat, is_sequence, sequence_place
 from headstream.sinks.picture_segments import PictureSegments
@@ -132,12 +133,21 @@ def frames_beyond(outputs: Outputs) -> list[str]:
     return notes
 
 
-def shallower(source: FileSource, kind: OutputFormat) -> list[str]:
-    """A note where the picture loses bits on the way for which an output of that kind has room."""
+def lost(source: FileSource, kind: OutputFormat) -> list[str]:
+    """Notes on what the picture loses on the way: bits for which an output of that kind has room, and what it cannot tell."""
+    notes = []
     own, kept = source.bits
-    if kept >= min(own, _DEPTHS.get(kind.codec, 8)):
-        return []
-    return [f"the picture of {source.path.name} has {own} bits, of which {kept} are kept"]
+    if kept < min(own, _DEPTHS.get(kind.codec, 8)):
+        notes.append(f"the picture of {source.path.name} has {own} bits, of which {kept} are kept")
+    if source.hdr and kind.layout in {"rgba", "palette"}:
+        notes.append(f"HDR, which {kind.name} cannot tell: its colours look flat; .mov and .mkv keep it")
+    return notes
+
+
+def hides_fields(source: FileSource, kind: OutputFormat) -> bool:
+    """Whether the film's frames are two fields each, and an output of that kind does not say so."""
+    told = source.top_field_first is not None and tells_fields(kind, source.size_px)
+    return source.interlaced and not told
 
 
 def clip_of(source: FileSource) -> ClipInfo:

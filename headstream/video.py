@@ -19,14 +19,13 @@ from headstream.fixes.spread import Outcome, reach, with_fixes
 from headstream.foresight import file_cutter
 from headstream.lock import locked
 from headstream.lookahead import FRAMES, with_look_ahead
-from headstream.outputs import Outputs, frames_beyond, open_outputs, shallower
+from headstream.outputs import Outputs, frames_beyond, hides_fields, lost, open_outputs
 from headstream.review.collect import Review, reviewed
 from headstream.review.page import write_page
 from headstream.segment.crops import CropSegmenter
 from headstream.segment.load import load_segmenter
 from headstream.segment.registry import models_dir
 from headstream.sinks.background import parse_background
-from headstream.sinks.encode import tells_fields
 from headstream.sinks.formats import CUTOUTS, FILMS, OutputFormat, output_format
 from headstream.sinks.partial import check_file, is_page
 from headstream.track.finder import FaceFinder
@@ -119,20 +118,17 @@ def cut_video_file(
 
 def cautions(source: FileSource, kind: OutputFormat) -> list[str]:
     """What does not look as one might expect in an output of that kind: notes for who ordered it."""
-    found = (source.left_out if kind.streams else []) + shallower(source, kind)
+    found = (source.left_out if kind.streams else []) + lost(source, kind)
     if source.assumes_rate:
         found.append(f"assuming {source.rate} pictures a second; set another with --rate")
     if source.hides_alpha:
         found.append("the film's own transparency (VP9) cannot be read here: it is cut as if it were opaque")
     if source.interlaced:
-        told = source.top_field_first is not None and tells_fields(kind, source.size_px)
-        untold = "" if told else ", which the output does not tell"
+        untold = ", which the output does not tell" if hides_fields(source, kind) else ""
         found.append(
             f"marked as interlaced: each frame is cut as it is, both fields in one{untold}; "
             "where moving edges show combs, deinterlace it first"
         )
-    if source.hdr and kind.layout in {"rgba", "palette"}:
-        found.append(f"HDR, which {kind.name} cannot tell: its colours look flat; .mov and .mkv keep it")
     return found
 
 

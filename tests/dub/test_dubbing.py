@@ -523,6 +523,35 @@ def test_bits_that_are_lost_are_told(portrait: UInt8Array, tmp_path: Path) -> No
     assert lost not in paste_film(PasteJob(film, track, clip, tmp_path / "f.mp4")).notes
 
 
+def test_what_a_film_has_and_an_output_has_not_is_told(portrait: UInt8Array, tmp_path: Path) -> None:
+    needs_ffmpeg()
+    bare, film, track = tmp_path / "bare.mp4", tmp_path / "f.mp4", tmp_path / "t.json"
+    fields = {"x264-params": "tff=1"}
+    write_video(bare, moving_portrait(portrait, 3), pix_fmt="yuv444p", colour=(9, 1, 9, 18), options=fields)
+    cover = tmp_path / "cover.png"
+    cv2.imwrite(str(cover), portrait)
+    maps = ["-i", str(cover), "-map", "0", "-map", "1", "-c", "copy", "-disposition:v:1", "attached_pic"]
+    subprocess.run(["ffmpeg", "-v", "error", "-i", str(bare), *maps, str(film)], check=True)
+    track_file(film, track)
+    crop_film(CropJob(film, track, tmp_path / "c.mkv", size=96))
+    told = {}
+    for name in ("o.mkv", "o.webm", "frames"):
+        told[name] = " ".join(paste_film(PasteJob(film, track, tmp_path / "c.mkv", tmp_path / name)).notes)
+    fields_told = hasattr(av.VideoCodecContext, "field_order")  # PyAV 17 does not tell the source's
+    assert ("interlaced" in told["o.mkv"]) == (not fields_told)
+    assert "interlaced, which the output does not tell" in told["o.webm"]
+    assert ["cover art left out" in told[name] for name in told] == [True, True, False]
+    assert ["HDR, which" in told[name] for name in told] == [False, False, True]
+
+
+def test_transparency_of_a_film_that_cannot_be_read_is_told(film: tuple[Path, Path], tmp_path: Path) -> None:
+    cut = tmp_path / "cut.webm"
+    assert main(["video", str(film[0]), "--out", str(cut)]) == 0
+    crop_film(CropJob(cut, film[1], tmp_path / "c.mkv", size=96))
+    notes = paste_film(PasteJob(cut, film[1], tmp_path / "c.mkv", tmp_path / "o.mkv")).notes
+    assert "the film's own transparency is left out" in notes
+
+
 @pytest.mark.parametrize("name", ["c.mov", "c.webm", "c.mp4", "frames"])
 def test_clips_in_every_format(film: tuple[Path, Path], tmp_path: Path, name: str) -> None:
     source, track = film
