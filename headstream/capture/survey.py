@@ -54,19 +54,23 @@ def counted(path: Path, rate: Fraction | None = None) -> tuple[int, Fraction]:
     import av
 
     times: list[int] = []
-    last = 0
+    untimed = last = 0
     with open_film(path, rate) as container:
         stream = video_stream(container, path)
         try:
             for packet in _of_frames(container, stream):
-                if packet.pts is not None:
+                if packet.pts is None:
+                    untimed += 1
+                else:
                     times.append(packet.pts)
                     last = max(last, packet.pts + (packet.duration or 0))
         except (av.error.FFmpegError, OSError) as error:
             raise SourceError(f"{path}: reading failed part-way ({reason_of(error)})") from error
-        base = Fraction(stream.time_base)
-    if not times:
+        base, rate = Fraction(stream.time_base), Fraction(stream.average_rate or stream.guessed_rate or 25)
+    if not times and not untimed:
         raise SourceError(f"{path}: holds no frame")
+    if not times:  # bare H.264 and the like tell none
+        return untimed, untimed / rate
     return len(times), (last - min(times)) * base
 
 

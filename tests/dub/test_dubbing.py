@@ -552,6 +552,16 @@ def test_transparency_of_a_film_that_cannot_be_read_is_told(film: tuple[Path, Pa
     assert "the film's own transparency is left out" in notes
 
 
+def test_a_clip_that_tells_no_times(film: tuple[Path, Path], tmp_path: Path) -> None:
+    source, track = film
+    clip = write_video(tmp_path / "c.h264", [np.zeros((96, 96, 3), np.uint8)] * 30)
+    report = paste_film(PasteJob(source, track, clip, tmp_path / "o.mkv"))
+    assert (report.frames, report.changed) == (30, 30)
+    short = write_video(tmp_path / "s.h264", [np.zeros((96, 96, 3), np.uint8)] * 20)
+    with pytest.raises(UsageError, match=r"20 frames in 0\.80 s"):
+        paste_film(PasteJob(source, track, short, tmp_path / "o.mkv"))
+
+
 @pytest.mark.parametrize("name", ["c.mov", "c.webm", "c.mp4", "frames"])
 def test_clips_in_every_format(film: tuple[Path, Path], tmp_path: Path, name: str) -> None:
     source, track = film
