@@ -58,7 +58,7 @@ def _csv(text: str) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def _jsonl(text: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    for number, line in enumerate(_content(text).splitlines(), 1):
+    for number, line in enumerate(_content(text).split("\n"), 1):  # splitlines would at characters that names may have
         if not line.strip():
             continue
         try:

@@ -171,6 +171,11 @@ class TestManifests:
         assert (a.place, a.wish.background) == ("a.mp4", "#00ff00")
         assert (b.place, b.wish.heads) == ("sub/b.mov", "2")
 
+    def test_jsonl_with_characters_that_end_lines_elsewhere(self, tmp_path: Path) -> None:
+        text = '{"input": "a\u2028b\x85c.mp4"}\r\n{"input": "d.mp4"}\r\n'
+        first, second = find(self.manifest(tmp_path, text, "list.jsonl"))
+        assert (Path(first.input).name, Path(second.input).name) == ("a\u2028b\x85c.mp4", "d.mp4")
+
     def test_mattes_and_stages(self, tmp_path: Path) -> None:
         text = "input,matte,stages\na.mp4,png,\nsub/b.mp4,,\np.jpg,,Yes\n"
         a, b, p = find(self.manifest(tmp_path, text), wish=Wish(matte="mov"))
