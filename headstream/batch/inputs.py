@@ -18,7 +18,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from headstream.batch import manifest
-from headstream.batch.job import FORMATS, OWN_FOLDER, WORDS_OF, Item, Kind, Wish
+from headstream.batch.job import FORMATS, LIST, OWN_FOLDER, WORDS_OF, Item, Kind, Wish
 from headstream.batch.ledger import made_before
 from headstream.batch.places import is_numbered, is_remote, local_path, mark_of
 from headstream.capture.named import PHOTOS, VIDEOS, below, files_below, inside, unread_folder
@@ -197,6 +197,10 @@ def _placed(found: list[Found]) -> list[Item]:
     for item in items:
         if PurePosixPath(item.place).parts[:1] == (OWN_FOLDER,):
             raise UsageError(f"{item.input}: the folder {OWN_FOLDER} is headstream's own")
+        if PurePosixPath(item.place).parts[:1] == (LIST,):
+            raise UsageError(
+                f"{item.input}: its result would lie in a folder {LIST}, as the list of results is called; rename it"
+            )
     return items
 
 

@@ -21,6 +21,7 @@ FORMATS = {
 }  # fmt: skip
 MATTE_FORMATS = ("mov", "webm", "mkv", "mp4", "png")
 OWN_FOLDER = ".headstream"  # in the output folder: results of each input, work in the making
+LIST = "results.jsonl"  # there, too: a line for each input of the last run
 
 
 @dataclass(frozen=True, kw_only=True)

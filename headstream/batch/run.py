@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from headstream.batch.inputs import find_items
-from headstream.batch.job import BatchJob, BatchProgress, BatchReport, Item, Setup
+from headstream.batch.job import LIST, BatchJob, BatchProgress, BatchReport, Item, Setup
 from headstream.batch.ledger import split, with_identity
 from headstream.batch.places import Storage, is_numbered, is_remote, local_path, open_storage, own_name
 from headstream.batch.pool import InProcess, LocalPool, Pool
@@ -46,7 +46,7 @@ def run_batch(job: BatchJob, progress: Callable[[BatchProgress], None] | None = 
         check_file(job.report)
     storage.prepare()
     todo, finished = split(items, storage, resume=job.resume)
-    report = BatchReport(len(items), results=storage.locate("results.jsonl"))
+    report = BatchReport(len(items), results=storage.locate(LIST))
     if storage.clear_is_cheap:
         for outcome in finished:
             if outcome.kind == "video":
@@ -113,11 +113,9 @@ def _check_apart(items: list[Item], job: BatchJob) -> None:
     of_films = reads | {os.path.dirname(name) for name in reads if is_numbered(os.path.basename(name))}
     linked = [os.path.split(item.input) for item in items]  # frames that lie elsewhere in truth
     of_films |= {_true_name(folder) for folder, name in linked if is_numbered(name)}
-    written = {_true_name(_below(job.out, "results.jsonl"))}
+    written = {_true_name(_below(job.out, LIST))}
     if written & reads:
-        raise UsageError(
-            f"{_below(job.out, 'results.jsonl')}: is read, and the list of results would replace it; rename it"
-        )
+        raise UsageError(f"{_below(job.out, LIST)}: is read, and the list of results would replace it; rename it")
     for item in (item for item in items if not item.problem):
         for place in (_below(job.out, name) for name in (*item.places, *item.broken_off)):
             if _true_name(place) in (of_films if item.kind == "video" else of_photos):
@@ -184,7 +182,7 @@ def _write_summary(report: BatchReport, storage: Storage, job: BatchJob) -> None
         row = outcome.as_dict()
         del row["thumbnail"]
         lines.append(json.dumps(row, ensure_ascii=False))
-    storage.write("results.jsonl", "".join(f"{line}\n" for line in lines).encode(errors="backslashreplace"))
+    storage.write(LIST, "".join(f"{line}\n" for line in lines).encode(errors="backslashreplace"))
     if job.report is not None:
         from headstream.batch.report import write_report
 

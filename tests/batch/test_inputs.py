@@ -150,6 +150,12 @@ class TestPlaces:
         with pytest.raises(UsageError, match="headstream's own"):
             find(tmp_path / ".headstream" / "a.mp4", tmp_path / "b.mp4")
 
+    def test_a_folder_called_as_the_list_of_results(self, tmp_path: Path) -> None:
+        make(tmp_path, "results.jsonl.jpg", "results.jsonl.mp4")
+        with pytest.raises(UsageError, match=r"results\.jsonl\.jpg: its result would lie in a folder results\.jsonl"):
+            find(tmp_path / "results.jsonl.jpg")
+        assert find(tmp_path / "results.jsonl.mp4")[0].place == "results.jsonl.mov"
+
 
 class TestManifests:
     def manifest(self, folder: Path, text: str, name: str = "list.csv") -> Path:
