@@ -44,7 +44,6 @@ def run_batch(job: BatchJob, progress: Callable[[BatchProgress], None] | None = 
     storage.check()
     if job.report is not None:
         check_file(job.report)
-    storage.prepare()
     todo, finished = split(items, storage, resume=job.resume)
     report = BatchReport(len(items), results=storage.locate(LIST))
     if storage.clear_is_cheap:
@@ -57,7 +56,10 @@ def run_batch(job: BatchJob, progress: Callable[[BatchProgress], None] | None = 
         run.refuse([item for item in todo if item.problem])
         todo = [item for item in todo if not item.problem]
         if todo:
+            storage.prepare()
             run.go(todo, open_pool(job, len(todo), [item.input for item in todo]), job.workers or most_workers(job))
+        else:
+            storage.sweep_work()  # what a run has left that was killed at its very end
     except KeyboardInterrupt:
         report.interrupted = True
     report.workers = run.workers

@@ -399,6 +399,18 @@ class TestDeath:
         assert states(run_batch(png)) == {"a.mp4": "skipped"}
 
     @posix
+    def test_what_was_killed_at_its_very_end_leaves_nothing(self, clip: Path, tmp_path: Path, in_process: None) -> None:
+        copies(clip, tmp_path / "in", "a.mp4")
+        done = job(tmp_path / "in", out=tmp_path / "out")
+        run_batch(done)
+        dead = subprocess.Popen([sys.executable, "-c", ""])
+        dead.wait()
+        host = re.sub(r"\W", "-", socket.gethostname())
+        (tmp_path / "out" / ".headstream" / "work" / f"{host}.{dead.pid}" / "made").mkdir(parents=True)
+        assert states(run_batch(done)) == {"a.mp4": "skipped"}
+        assert not (tmp_path / "out" / ".headstream" / "work").exists()
+
+    @posix
     def test_what_is_stopped_while_a_result_is_put_in_its_place_is_whole(
         self, clip: Path, tmp_path: Path, in_process: None, monkeypatch: pytest.MonkeyPatch
     ) -> None:
