@@ -56,10 +56,10 @@ class CropSegmenter(ABC):
         count, height, width = rgb.shape[:3]
         if count == 0:
             return np.zeros((len(parts), 0, height, width), np.float32)
-        same = (height, width) == (self.side, self.side)
-        crops = rgb if same else np.stack([_resized(p, self.side, self.side) for p in rgb])
+        suits = (height, width) == (self.side, self.side)
+        crops = rgb if suits else np.stack([_resized(p, self.side, self.side) for p in rgb])
         alpha = self._run(crops)[:, planes].swapaxes(0, 1)
-        if same:
+        if alpha.shape[2:] == (height, width):
             return alpha
         return np.stack([[_resized(np.ascontiguousarray(a), height, width) for a in plane] for plane in alpha])
 
@@ -72,7 +72,7 @@ class CropSegmenter(ABC):
 
     @abstractmethod
     def _run(self, crops: UInt8Array) -> Float32Array:
-        """(N, side, side, 3) uint8 -> alpha (N, outputs, side, side) float32, 0..1."""
+        """(N, side, side, 3) uint8 -> alpha (N, outputs, H, W) float32, 0..1. Of many networks H and W are less than side."""
 
 
 def _resized(image: Any, height: int, width: int) -> Any:

@@ -71,6 +71,7 @@ class OnnxSegmenter(CropSegmenter):
         self._session = _session(self.card, self.device, options)
         first = self._session.get_inputs()[0]
         self._input = first.name
+        self._float = np.float16 if first.type == "tensor(float16)" else np.float32
         # A finish that the file does not take as inputs was fixed when it was exported, and the card only tells of it.
         taken = {put.name for put in self._session.get_overridable_initializers()} & self.card.finish.keys()
         self._finish = {name: np.array(self.card.finish[name], np.float32) for name in taken}
@@ -96,12 +97,15 @@ class OnnxSegmenter(CropSegmenter):
         fed: Any = crops
         if self.card.mean is not None and self.card.std is not None:
             fed = (fed.astype(np.float32) - np.array(self.card.mean, np.float32)) / np.array(self.card.std, np.float32)
+            fed = fed.astype(self._float, copy=False)
         if self.card.layout == "nchw":
             fed = fed.transpose(0, 3, 1, 2)
         raw = self._answered(np.ascontiguousarray(fed))
         planes = len(self.card.outputs)
         if raw.ndim == 3 and planes == 1:
             raw = raw[:, None]
+        if raw.ndim == 4 and raw.shape[1] != planes == raw.shape[3]:  # TensorFlow's way
+            raw = raw.transpose(0, 3, 1, 2)
         if raw.ndim != 4 or raw.shape[1] != planes:
             raise ModelError(
                 f"model {self.card.name} answers {raw.shape}; its card promises (n, {planes}, height, width)"

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 import pytest
 
-from headstream import doctor
+from headstream import cut_image, doctor
 from headstream.apart import model_files
 from headstream.batch.ledger import model_identity
 from headstream.digest import file_sha256
@@ -299,17 +299,32 @@ def test_damaged_weights_are_noticed(tmp_path: Path) -> None:
         load_segmenter(str(path))
 
 
-def brightness_net(folder: Path, card: Mapping[str, object], *, planes: int = 2, batch: str | int = "n") -> Path:
+def brightness_net(
+    folder: Path,
+    card: Mapping[str, object],
+    *,
+    planes: int = 2,
+    batch: str | int = "n",
+    half: bool = False,
+    stride: int = 1,
+    planes_last: bool = False,
+) -> Path:
     """Someone's network: NCHW float in, logits of (dark, bright) out, written with nothing but onnx."""
     library = pytest.importorskip("onnx")
-    helper, kind = library.helper, library.TensorProto.FLOAT
-    weights = np.zeros((planes, 3, 1, 1), np.float32)
+    helper, kinds = library.helper, library.TensorProto
+    kind = kinds.FLOAT16 if half else kinds.FLOAT
+    weights = np.zeros((planes, 3, 1, 1), np.float16 if half else np.float32)
     weights[-1] = 2.0
+    out = [batch, planes, 16 // stride, 16 // stride]
+    nodes = [helper.make_node("Conv", ["x", "w"], ["y"], strides=[stride, stride])]
+    if planes_last:
+        out = [out[0], *out[2:], planes]
+        nodes = [nodes[0], helper.make_node("Transpose", ["y"], ["z"], perm=[0, 2, 3, 1])]
     graph = helper.make_graph(
-        [helper.make_node("Conv", ["x", "w"], ["y"])],
+        nodes,
         "brightness",
         [helper.make_tensor_value_info("x", kind, [batch, 3, 16, 16])],
-        [helper.make_tensor_value_info("y", kind, [batch, planes, 16, 16])],
+        [helper.make_tensor_value_info(nodes[-1].output[0], kind, out)],
         [library.numpy_helper.from_array(weights, "w")],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
@@ -335,6 +350,30 @@ def test_someone_elses_network_by_a_small_card(
     assert load_segmenter(str(path)).predict(np.zeros((1, 40, 30, 3), np.uint8)).shape == (1, 40, 30)
 
 
+@pytest.mark.parametrize("built", [{"half": True}, {"planes_last": True}, {"planes_last": True, "planes": 3}])
+def test_networks_in_half_precision_and_with_planes_last(tmp_path: Path, built: dict[str, Any]) -> None:
+    outputs = ["background", "hair", "head"] if "planes" in built else CARD["outputs"]
+    rgb = np.zeros((1, 16, 16, 3), np.uint8)
+    rgb[:, :4] = 255
+    (alpha,) = load_segmenter(brightness_net(tmp_path, CARD | SPREAD | {"outputs": outputs}, **built)).predict(rgb)
+    assert alpha.dtype == np.float32
+    assert (alpha[:4] > 0.9).all()
+    assert (alpha[4:] < 0.1).all()
+
+
+def test_a_mask_of_another_size_than_its_picture(tmp_path: Path, portrait: UInt8Array) -> None:
+    path = brightness_net(tmp_path, CARD | SPREAD, stride=4)
+    rgb = np.zeros((2, 16, 16, 3), np.uint8)
+    rgb[0, :, 8:] = 255
+    alpha = load_segmenter(path).predict(rgb)
+    assert alpha.shape == (2, 16, 16)
+    assert (alpha[0, :, 12:] > 0.9).all()
+    assert (alpha[0, :, :4] < 0.1).all()
+    assert (alpha[1] < 0.1).all()
+    for cutout in cut_image(portrait, model=str(path)):
+        assert cutout.alpha.shape == portrait.shape[:2]
+
+
 def test_a_card_that_does_not_fit_its_network(tmp_path: Path) -> None:
     path = brightness_net(tmp_path, {"outputs": ["head"], "mean": [0] * 3, "std": [1] * 3})
     with pytest.raises(ModelError, match=r"answers \(1, 2, 16, 16\); its card promises \(n, 1, height, width\)"):
@@ -345,6 +384,7 @@ def test_a_card_that_does_not_fit_its_network(tmp_path: Path) -> None:
 
 
 CARD: dict[str, object] = {"outputs": ["background", "head"], "activation": "softmax", "mean": [0] * 3, "std": [1] * 3}
+SPREAD = {"mean": [127.5] * 3, "std": [127.5] * 3}  # black is sure, too
 
 
 @pytest.mark.parametrize(
