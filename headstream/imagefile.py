@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,8 @@ def beyond_most(path: Path) -> str:
 
 
 def write_image(path: Path, picture: UInt8Array, *, quality: int = 95) -> None:
-    """Write (H, W, 3) uint8 R'G'B' or (H, W) grey, as the name's ending says. quality: of JPEG, 0..100. Raises SinkError."""
+    """Write (H, W, 3) uint8 R'G'B' or (H, W) grey, as the name's ending says. quality: of JPEG, 0..100. Raises SinkError; no part
+    of a picture stays then."""
     bgr = picture if picture.ndim == 2 else cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
     try:
         jpeg = path.suffix.lower() in {".jpg", ".jpeg"}  # other formats do not know the option, and say so on stderr
@@ -76,4 +78,6 @@ def write_image(path: Path, picture: UInt8Array, *, quality: int = 95) -> None:
     except cv2.error as error:
         raise SinkError(f"{path}: no picture can be written as {path.suffix or 'a file without ending'}") from error
     except OSError as error:
+        with suppress(OSError):
+            path.unlink()
         raise SinkError(f"{path}: cannot be written: {error.strerror}") from error

@@ -12,7 +12,7 @@ import pytest
 
 from headstream.errors import SinkError, SourceError
 from headstream.imagefile import read_image, write_image
-from tests.media import pattern
+from tests.media import files_of_at_most, pattern
 
 
 @pytest.mark.parametrize("name", ["plain.png", "Gesichtsmaße 顔 №1.png"])
@@ -36,6 +36,12 @@ def test_what_is_no_picture_says_so(tmp_path: Path) -> None:
     for name, words in (("no.png", "No such file"), ("empty.png", "not a picture"), ("text.png", "not a picture")):
         with pytest.raises(SourceError, match=words):
             read_image(tmp_path / name)
+
+
+def test_no_part_of_a_picture_stays_on_a_full_disk(tmp_path: Path) -> None:
+    with files_of_at_most(100), pytest.raises(SinkError, match=r"p\.png: cannot be written"):
+        write_image(tmp_path / "p.png", pattern(64, 48, 0))
+    assert list(tmp_path.iterdir()) == []
 
 
 def begun(width: int, height: int) -> bytes:

@@ -34,8 +34,8 @@ def demo(
     with whole_file(portrait) as part:
         shutil.copyfile(PORTRAIT, part)
     say("1/3 making a 3 s clip from a portrait (NASA, public domain)")
-    with progress_bar("making") as progress:
-        make_clip(clip, progress)
+    with progress_bar("making") as progress, whole_file(clip) as part:
+        make_clip(part, progress)
     say("2/3 cutting the head out of the clip")
     with progress_bar("cutting") as progress:
         report = cut_video_file(VideoJob(clip, cut, model=model, device=device), progress)

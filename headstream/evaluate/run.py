@@ -23,6 +23,7 @@ from headstream.evaluate.metrics import (
 )
 from headstream.evaluate.pictures import contact_sheet, error_map, overlaid
 from headstream.imagefile import read_image, write_image
+from headstream.sinks.partial import whole_file
 from headstream.train.data import DataSet
 from headstream.train.picture import BODY, Picture
 from headstream.types import Float32Array, Part, Segmenter, UInt8Array
@@ -115,14 +116,16 @@ def _below(picture: Picture, part: Part) -> Any:
 def write_results(result: Evaluation, data: DataSet, masks: Path, out: Path, *, worst: int = 12) -> None:
     """Write summary.json, pictures.csv, curves.json and worst.jpg into a folder."""
     out.mkdir(parents=True, exist_ok=True)
-    (out / "summary.json").write_text(json.dumps(result.summary, indent=2) + "\n", encoding="utf-8")
+    with whole_file(out / "summary.json") as part:
+        part.write_text(json.dumps(result.summary, indent=2) + "\n", encoding="utf-8")
     rows = [score.as_row() for score in result.scores]
-    with (out / "pictures.csv").open("w", newline="", encoding="utf-8") as file:
+    with whole_file(out / "pictures.csv") as part, part.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, rows[0])
         writer.writeheader()
         writer.writerows(rows)
     curves = {"threshold": threshold_curve(result.counts), "calibration": calibration_curve(result.counts)}
-    (out / "curves.json").write_text(json.dumps(curves) + "\n", encoding="utf-8")
+    with whole_file(out / "curves.json") as part:
+        part.write_text(json.dumps(curves) + "\n", encoding="utf-8")
     sheet = contact_sheet([panels(data, s, masks, result.part) for s in result.worst(worst)])
     write_image(out / "worst.jpg", sheet, quality=88)
 

@@ -20,7 +20,7 @@ from PIL import Image
 pytest.importorskip("jinja2")
 
 from headstream.cli import main
-from headstream.errors import ModelError
+from headstream.errors import ModelError, SinkError
 from headstream.evaluate.charts import WIDTH, Series, chart
 from headstream.evaluate.metrics import (
     boundary_f,
@@ -34,10 +34,11 @@ from headstream.evaluate.metrics import (
 from headstream.evaluate.models import EvaluationJob, _labels, _log_of, _opened
 from headstream.evaluate.pictures import error_map, overlaid
 from headstream.evaluate.report import best_of, charts, choose, write_report
-from headstream.evaluate.run import Evaluation, evaluate, read_matte
+from headstream.evaluate.run import Evaluation, evaluate, read_matte, write_results
 from headstream.segment.registry import find_model
 from headstream.train.data import DataSet
 from headstream.types import UInt8Array
+from tests.media import files_of_at_most
 from tests.web.browser import chromium, in_a_browser
 
 TOOL = Path(__file__).resolve().parents[3] / "shared" / "tools" / "score_heads.py"
@@ -196,6 +197,15 @@ class TestCommand:
         assert page.tags["img"] == 4 * (2 + 2 * 3)
         assert "prefers-color-scheme: dark" in text
         assert f"{told['models'][0]['iou']:.4f}" in text
+
+    def test_on_a_full_disk_results_are_whole_or_what_they_were(self, faces: Path, tmp_path: Path) -> None:
+        data = DataSet("celebamask", faces, largest_px=None)
+        result = evaluate("x", lambda rgb: np.zeros(rgb.shape[:2], np.float32), data, "head", out=tmp_path / "mattes")
+        write_results(result, data, tmp_path / "mattes", tmp_path)
+        before = {path.name: path.read_bytes() for path in tmp_path.glob("*.*")}
+        with files_of_at_most(len(before["curves.json"]) - 1), pytest.raises(SinkError, match=r"curves\.json"):
+            write_results(result, data, tmp_path / "mattes", tmp_path)
+        assert {path.name: path.read_bytes() for path in tmp_path.glob("*.*")} == before
 
     def test_it_scores_as_the_release_tool_does(self, faces: Path, tmp_path: Path, capsys: Any) -> None:
         if not TOOL.exists():
