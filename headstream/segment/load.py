@@ -10,7 +10,7 @@ import numpy as np
 from headstream.errors import UsageError
 from headstream.nets.hub import is_hub_name
 from headstream.segment.crops import CropSegmenter
-from headstream.segment.registry import find_model, is_shipped
+from headstream.segment.registry import check_readable, find_model, is_shipped
 
 _ONNX_FILES = (".onnx", ".json")  # the network, or a card of one
 _TORCH_FILES = {".pt", ".ckpt", ".safetensors"}
@@ -57,11 +57,11 @@ def load_segmenter(
 
 
 def model_path(name: str | Path) -> Path:
-    """Where a model of that name would lie, if it is one's own. Raises UsageError for what no file can be called, or where it
-    cannot be looked for."""
+    """Where a model of that name would lie, if it is one's own. Raises UsageError for what no file can be called, where it
+    cannot be looked for, and for what may not be read."""
     try:
         path = Path(name).expanduser()
-        path.exists()
+        check_readable(path)
     except (RuntimeError, ValueError) as error:
         raise UsageError(f"model {str(name)!r}: nothing can have such a name ({error})") from error
     except OSError as error:  # too long, or in a folder that is not to be read

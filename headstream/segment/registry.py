@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -66,10 +67,11 @@ class ModelCard:
         )
 
     def check(self) -> None:
-        """Raise ModelError unless the file is there and is the one the card describes."""
+        """Raise ModelError unless the file is there and is the one the card describes, UsageError if it may not be read."""
         if not self.file.is_file():
             own = self.file.parent == models_dir()
             raise ModelError(f"weights {self.file} are missing" + "; reinstall headstream" * own)
+        check_readable(self.file)
         if not self.sha256:
             return
         found = file_sha256(self.file)
@@ -79,6 +81,12 @@ class ModelCard:
             )
 
 
+def check_readable(path: Path) -> None:
+    """Raise UsageError for a file that is there and may not be read."""
+    if path.is_file() and not os.access(path, os.R_OK):
+        raise UsageError(f"{path}: no permission to read it")
+
+
 _EXAMPLE = (
     '{"kind": "segmenter", "file": "x.onnx", "side": 512, "outputs": ["background", "head"], "activation": "softmax", '
     '"mean": [123.7, 116.3, 103.5], "std": [58.4, 57.1, 57.4]}'
@@ -86,7 +94,9 @@ _EXAMPLE = (
 
 
 def read_card(path: Path) -> ModelCard:
-    """The card at ``path``. Raises ModelError if it is not one, or lacks what its kind of model needs."""
+    """The card at ``path``. Raises ModelError if it is not one, or lacks what its kind of model needs; UsageError if it may
+    not be read."""
+    check_readable(path)
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
         _check(raw)

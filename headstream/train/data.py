@@ -7,6 +7,8 @@ fill in the rest (``pseudo``). Nothing is held in memory: a set is a folder and 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -52,12 +54,13 @@ class DataSet:
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise UsageError(f"data set kind {self.kind!r} is not known; known: {', '.join(KINDS)}")
-        if not self.root.exists():
-            raise UsageError(f"data set {self.root} does not exist")
+        with _reading(self.root):
+            if not self.root.exists():
+                raise UsageError(f"data set {self.root} does not exist")
+            stems = self.names or self.all_names()
         if self.planes[:3] != BASE_PLANES:
             raise ValueError(f"planes must begin with {BASE_PLANES}, got {self.planes}")
         if not self.names:
-            stems = self.all_names()
             object.__setattr__(self, "names", tuple(s for s in stems if s not in self.exclude))
         if not self.names:
             raise UsageError(f"data set {self.root} holds no .jpg or .png")
@@ -96,6 +99,10 @@ class DataSet:
 
     def check_truth(self) -> None:
         """Raise UsageError if a picture has no truth where its kind has it: found now, not at step 900."""
+        with _reading(self.root):
+            self._check_truth()
+
+    def _check_truth(self) -> None:
         if self.kind == "packed":
             self.load(self.names[0])  # one tells of all whether the planes are there
         if self.kind not in TRUTH:
@@ -147,6 +154,15 @@ class DataSet:
         unsure = np.abs(soft.astype(np.float32) / 255 - 0.5) < 0.5 - self.pseudo_unsure
         known[base][unsure & ~told] = 0
         return bounded(picture, self.largest_px)
+
+
+@contextmanager
+def _reading(root: Path) -> Iterator[None]:
+    """Raises UsageError for folders within that may not be read."""
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(f"data set {root} cannot be read: {error.filename or root}: {error.strerror}") from error
 
 
 def _is_text(name: str) -> bool:

@@ -18,7 +18,7 @@ from headstream.errors import UsageError
 from headstream.nets.checkpoint import fill, load_checkpoint
 from headstream.nets.lite import LiteUNet
 from headstream.nets.zoo import NetSpec, build
-from headstream.segment.registry import find_model
+from headstream.segment.registry import check_readable, find_model
 from headstream.train.config import TrainConfig
 from headstream.train.loader import batches
 from headstream.train.recover import read_exported, unfold
@@ -82,10 +82,11 @@ def build_net(config: TrainConfig, data: OpenedData, *, measured: bool = True) -
 def initial_file(init: str) -> Path:
     """The file behind ``init`` of a configuration: a checkpoint, an .onnx file, or that of shipped weights.
 
-    Raises UsageError where it is none of these.
+    Raises UsageError where it is none of these, or may not be read.
     """
     path = Path(init)
     if path.is_file():
+        check_readable(path)
         return path
     if path.suffix or len(path.parts) > 1:
         raise UsageError(f"{init}: no such checkpoint or .onnx file")

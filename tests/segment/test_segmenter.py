@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shutil
 import threading
 from collections.abc import Mapping
@@ -297,6 +298,16 @@ def test_damaged_weights_are_noticed(tmp_path: Path) -> None:
     path.write_bytes(data)
     with pytest.raises(ModelError, match="are damaged"):
         load_segmenter(str(path))
+
+
+def test_what_may_not_be_read_is_told_as_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("n.onnx", "n.json", "run.pt"):
+        (tmp_path / name).write_text('{"kind": "segmenter", "file": "n.onnx", "side": 16, "outputs": ["head"]}')
+    for closed, asked in (("n.onnx", "n.onnx"), ("n.onnx", "n.json"), ("n.json", "n.onnx"), ("run.pt", "run.pt")):
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "access", lambda path, mode, closed=closed: Path(path).name != closed)
+            with pytest.raises(UsageError, match=rf"{closed}: no permission to read it"):
+                load_segmenter(tmp_path / asked)
 
 
 def brightness_net(

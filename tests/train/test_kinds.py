@@ -64,6 +64,22 @@ class TestKinds:
             assert ((small[..., BODY] > 0) == np.isin(label, [17, 18])).all()
             assert (picture.known == 255).all()
 
+    def test_a_folder_that_may_not_be_read_is_told(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        folders(tmp_path, "images", "masks")
+        for name in ("images/1.png", "masks/1.png"):
+            Image.new("L", (8, 8)).save(tmp_path / name)
+        opened = DataSet("masks", tmp_path)
+
+        def refused(path: Path) -> Any:
+            raise PermissionError(13, "Permission denied", str(path))
+
+        monkeypatch.setattr(Path, "iterdir", refused)
+        with pytest.raises(UsageError, match=r"data set .* cannot be read: .*images: Permission denied"):
+            DataSet("masks", tmp_path)
+        monkeypatch.setattr(Path, "exists", refused)
+        with pytest.raises(UsageError, match=r"data set .* cannot be read: .*1\.png: Permission denied"):
+            opened.check_truth()
+
     def test_all_parts_beside_head_hair_and_body(self, hq: Path) -> None:
         planes = BASE_PLANES + tuple(p for p in TARGETS["parts"] if p not in BASE_PLANES)
         picture = DataSet("celebamask-hq", hq, planes=planes).load("7")
