@@ -11,13 +11,15 @@ import torch
 from torch import Tensor, nn
 
 from headstream.errors import ModelError
+from headstream.muted import muted
 from headstream.nets.zoo import NetSpec, build
 
 
 def read_pickle(path: Path) -> dict[str, Any]:
     """The contents of a .pt or .ckpt file, by ``weights_only`` loading. Raises ModelError for anything else."""
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        with muted("torch"):  # of pickles it is about to refuse
+            state = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, ValueError, TypeError) as error:
         reason = (str(error) or "damaged").splitlines()[0][:160]
         raise ModelError(f"{path} cannot be loaded safely (weights only): {reason}") from error

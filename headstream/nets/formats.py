@@ -133,16 +133,22 @@ def _from_diffusers(name: str, folder: Path) -> Network:
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("DISABLE_TELEMETRY", "1")
     try:
+        from diffusers.utils import logging as diffusers_log
+
         from headstream.nets.diffusers_model import HeadSegmentationModel
     except ImportError as error:
         raise UsageError(f"model {name} needs diffusers: pip install 'headstream[torch]' ({error})") from error
     # strict: a weight that is missing must not be made up at random, which diffusers does with a warning.
     options: dict[str, Any] = {"use_safetensors": True, "low_cpu_mem_usage": False, "local_files_only": True}
     options["decoder_width"] = _decoder_width(folder / WEIGHTS)
+    verbosity = diffusers_log.get_verbosity()
+    diffusers_log.set_verbosity(diffusers_log.CRITICAL)  # of settings it does not know, and errors that are told below
     try:
         model, told = HeadSegmentationModel.from_pretrained(str(folder), output_loading_info=True, **options)
     except Exception as error:  # diffusers raises many classes, some of them private
         raise ModelError(f"model {name} does not load: {' '.join(str(error).split())[:300]}") from error
+    finally:
+        diffusers_log.set_verbosity(verbosity)
     wrong = [key for what in ("missing_keys", "mismatched_keys", "unexpected_keys") for key in told.get(what, ())]
     wrong = [str(key) for key in wrong if not str(key).endswith("num_batches_tracked")]
     if wrong:

@@ -183,12 +183,23 @@ def test_a_network_of_the_head_alone(folder: Path, state: State, picture: Any) -
     assert np.abs(segmenter.predict(picture) - torch.sigmoid(recomputed(alone, picture)[:, 0]).numpy()).max() < 1e-4
 
 
-def test_of_a_folder_no_pickle_is_read(folder: Path, state: State, caplog: pytest.LogCaptureFixture) -> None:
+def test_of_a_folder_no_pickle_is_read(folder: Path, state: State) -> None:
     (folder / "diffusion_pytorch_model.safetensors").unlink()
     torch.save(state, folder / "diffusion_pytorch_model.bin")
     with pytest.raises(ModelError, match=r"does not load: .*safetensors"):
         load_network(str(folder))
-    caplog.clear()  # diffusers says so, too
+
+
+def test_what_diffusers_and_torch_say_besides_is_not_shown(
+    folder: Path, caplog: pytest.LogCaptureFixture, recwarn: pytest.WarningsRecorder
+) -> None:
+    (folder / "config.json").write_text(json.dumps(CONFIG | {"encoder_name": "resnet34"}))
+    load_network(str(folder))
+    (folder / "old.ckpt").write_bytes(pickle.dumps({"state_dict": Bomb()}, protocol=4))
+    with pytest.raises(ModelError, match="cannot be loaded safely"):
+        load_network(str(folder / "old.ckpt"))
+    assert [record.getMessage() for record in caplog.records] == []
+    assert [str(warning.message) for warning in recwarn] == []
 
 
 def test_a_diffusers_folder_of_another_purpose_is_told(folder: Path, state: State) -> None:
