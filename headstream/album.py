@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 
-from headstream.capture.named import PHOTOS, find_photos
+from headstream.capture.named import PHOTOS, VIDEOS, find_photos
 from headstream.capture.photo import Photo, read_photo
 from headstream.errors import HeadstreamError, SourceError, UsageError
 from headstream.failures import ends_all, in_words
@@ -115,7 +115,7 @@ def _names_a_file(out: Path) -> bool:
     name."""
     check_named(out, PHOTOS)
     kind = out.suffix.lower()
-    if kind not in PHOTOS or (out.exists() and (out.is_dir() or kind != ".png")):
+    if kind not in PHOTOS | VIDEOS or (out.exists() and (out.is_dir() or kind != ".png")):
         return False
     if kind != ".png":
         raise UsageError(f"--out {out}: a cut-out is a .png (RGBA); name one, or a folder for its masks, too")

@@ -69,6 +69,7 @@ def train(
     """
     need_packages()
     from headstream.lock import locked
+    from headstream.sinks.photo import check_folder
     from headstream.train.config import DEFAULT, load_config, only_present
     from headstream.train.hardware import hardware
     from headstream.train.loop import Trainer
@@ -79,6 +80,7 @@ def train(
         raise UsageError(f"--data {data}: no such folder")
     if config is None:
         settings = only_present(settings, data)
+    check_folder(out)
     given = {"config": config} | overrides
     command = typed("headstream train", given)
     with ExitStack() as held:

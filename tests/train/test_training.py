@@ -997,6 +997,7 @@ class TestRun:
         segmenter = load_segmenter(str(tmp_path / "x.onnx"))
         assert segmenter.predict(np.zeros((1, 64, 64, 3), np.uint8)).shape == (1, 64, 64)
         assert main(["train", "--config", str(config), "--data", str(tmp_path / "no"), "--out", str(out)]) == 2
+        assert main(["train", "--config", str(config), "--data", str(sets), "--out", str(config)]) == 2
         assert main(["export", str(tmp_path / "no.pt"), "--out", str(out / "y.onnx")]) == 2
 
     def test_a_foreign_file_is_no_checkpoint(self, tmp_path: Path) -> None:
