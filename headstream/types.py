@@ -349,6 +349,7 @@ class Source(Protocol):
         """Free everything. Safe to call again, and from another thread than the one iterating."""
 
 
+@runtime_checkable
 class Segmenter(Protocol):
     """Says which pixels of a crop belong to the head in its middle.
 
@@ -363,6 +364,7 @@ class Segmenter(Protocol):
         ...
 
 
+@runtime_checkable
 class Sink(Protocol):
     """Takes cut-outs, in order, from one thread."""
 

@@ -21,6 +21,7 @@ from headstream import kept
 from headstream.errors import ModelError, SourceError, UsageError
 from headstream.segment.crops import CropSegmenter
 from headstream.segment.registry import find_model
+from headstream.sinks.memory import CountingSink
 from headstream.types import Float32Array, Part, UInt8Array
 
 
@@ -94,6 +95,13 @@ def test_a_loan_may_end_while_a_network_is_loaded(monkeypatch: pytest.MonkeyPatc
 def test_a_video_is_refused_when_asked_for_not_when_begun() -> None:
     with pytest.raises(UsageError, match="heads is 'larget'"):
         headstream.cut_video("missing.mp4", heads="larget")  # type: ignore[arg-type]
+
+
+def test_a_segmenter_and_a_sink_are_known_as_such() -> None:
+    """As a source is."""
+    assert isinstance(headstream.load_segmenter("tiny"), headstream.Segmenter)
+    assert isinstance(CountingSink(), headstream.Sink)
+    assert not isinstance(CountingSink(), headstream.Segmenter)
 
 
 def test_a_head_by_number(portrait: UInt8Array) -> None:
