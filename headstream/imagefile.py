@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -74,10 +75,21 @@ def write_image(path: Path, picture: UInt8Array, *, quality: int = 95) -> None:
     try:
         jpeg = path.suffix.lower() in {".jpg", ".jpeg"}  # other formats do not know the option, and say so on stderr
         _, data = cv2.imencode(path.suffix, bgr, [cv2.IMWRITE_JPEG_QUALITY, quality] if jpeg else [])
-        path.write_bytes(data.tobytes())
+        with path.open("wb") as file, _whole(path):
+            file.write(data.tobytes())
+            file.flush()
     except cv2.error as error:
         raise SinkError(f"{path}: no picture can be written as {path.suffix or 'a file without ending'}") from error
     except OSError as error:
+        raise SinkError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[None]:
+    """A file that is open is removed where it cannot be written to its end."""
+    try:
+        yield
+    except OSError:
         with suppress(OSError):
             path.unlink()
-        raise SinkError(f"{path}: cannot be written: {error.strerror}") from error
+        raise

@@ -44,6 +44,14 @@ def test_no_part_of_a_picture_stays_on_a_full_disk(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_cannot_be_opened_stays(tmp_path: Path) -> None:
+    link = tmp_path / "p.png"
+    link.symlink_to(tmp_path / "no" / "p.png")
+    with pytest.raises(SinkError, match="No such file"):
+        write_image(link, pattern(8, 8, 0))
+    assert link.is_symlink()
+
+
 def begun(width: int, height: int) -> bytes:
     """The beginning of a PNG, up to its pixels."""
     about = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
