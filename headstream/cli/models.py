@@ -8,8 +8,18 @@ import typer
 
 from headstream.cli.console import emit_json
 from headstream.cli.options import JsonOption, shipped_names
+from headstream.errors import UsageError
 
-app = typer.Typer(help="The weights that come with headstream.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(rich_markup_mode=None)
+
+
+@app.callback(invoke_without_command=True)
+def models(context: typer.Context, json: JsonOption = False) -> None:
+    """List the weights that come with headstream, or show one."""
+    if context.invoked_subcommand is None:
+        list_models(json)
+    elif json:
+        raise UsageError(f"--json goes after the command: headstream models {context.invoked_subcommand} --json")
 
 
 @app.command("list")

@@ -662,7 +662,14 @@ class TestOthers:
 
     def test_models(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert run("models", "list", "--json") == 0
-        assert {"lite"} <= {m["name"] for m in json.loads(capsys.readouterr().out)["models"]}
+        listed = capsys.readouterr().out
+        assert {"lite"} <= {m["name"] for m in json.loads(listed)["models"]}
+        assert run("models", "--json") == 0
+        assert capsys.readouterr().out == listed
+        assert run("models") == 0
+        assert "lite-int8" in capsys.readouterr().out
+        assert run("models", "--json", "info", "lite") == 2
+        assert "--json goes after the command" in capsys.readouterr().out
         assert run("models", "info", "lite", "--json") == 0
         info = json.loads(capsys.readouterr().out)
         assert info["file_state"] == "matches the card"
