@@ -46,6 +46,7 @@ def test_weights_in_the_home_folder(here: Path, monkeypatch: pytest.MonkeyPatch)
         ("frames/000120.png", "frames"),
         ("frames/000120.png", "linked/%06d.png"),
         ("linked/000120.png", "frames/%d.png"),
+        ("frames/000000000120.png", "frames/%012d.png"),
         ("film.partial.mov", "film.mov"),
     ],
 )
@@ -67,6 +68,7 @@ def test_two_outputs_are_two_files(here: Path, first: str, second: str) -> None:
 def test_what_lies_beside_an_output_may_be_read(here: Path) -> None:
     reads = [Path("film.mov"), Path("frames/000120.png")]
     check_apart(reads, [Path("film.mkv"), Path("frames/cut_%06d.png"), Path("m.mov")])
+    check_apart(reads, [Path("frames/%08d.png")])
     check_apart([Path("frames/mask.png"), Path("film.mov")], [Path("frames"), Path("new")])
 
 

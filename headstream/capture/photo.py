@@ -166,7 +166,7 @@ def _to_srgb(image: Any, icc: bytes | None) -> Any:
 def _from_deep(image: Any) -> UInt8Array:
     """16-bit or float grey as (H, W, 3) uint8, by its full scale. A strip at a time: a large scan takes gigabytes as floats."""
     values = np.asarray(image)
-    most = values.max()
+    most = np.fmax.reduce(values, axis=None)  # of all but NaN: scans may have some for what is missing
     peak = 65535.0 if most > 255 else 255.0 if most > 1 else 1.0
     rgb = np.empty((*values.shape, 3), np.uint8)
     for row in range(0, len(values), _STRIP):

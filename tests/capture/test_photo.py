@@ -278,6 +278,15 @@ def test_floats_from_black_to_white(tmp_path: Path) -> None:
     assert near(read_photo(tmp_path / "f.tif").rgb[..., 0], np.rint(grey * 255), 1)
 
 
+def test_a_missing_value_among_floats_changes_no_other(tmp_path: Path) -> None:
+    grey = np.linspace(0, 255, 64, dtype=np.float32)[None].repeat(48, 0)
+    Image.fromarray(grey).save(tmp_path / "whole.tif")
+    grey[0, 0] = np.nan
+    Image.fromarray(grey).save(tmp_path / "gap.tif")
+    whole, gap = (read_photo(tmp_path / name).rgb for name in ("whole.tif", "gap.tif"))
+    np.testing.assert_array_equal(gap[1:], whole[1:])
+
+
 def test_cmyk_with_a_damaged_profile(tmp_path: Path) -> None:
     path = tmp_path / "c.jpg"
     Image.fromarray(RGB).convert("CMYK").save(path, quality=97, icc_profile=bytes(200))
