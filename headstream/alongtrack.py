@@ -17,7 +17,6 @@ from headstream.capture.file import FileSource
 from headstream.capture.named import check_file
 from headstream.capture.opening import reason_of
 from headstream.channel import Producer
-from headstream.colour import crop_resized
 from headstream.dub.path import Placed
 from headstream.dub.trackfile import TrackReader
 from headstream.errors import SourceError, UsageError
@@ -25,12 +24,12 @@ from headstream.matte.refine import HeadMatte, Layer
 from headstream.outputs import DirectCut, clip_of, frames_beyond
 from headstream.resume import work_folder
 from headstream.segment.crops import CropSegmenter
-from headstream.segment.places import predicted
+from headstream.segment.places import looked_at
 from headstream.sinks.formats import OutputFormat
 from headstream.sinks.video import VideoSink, What
 from headstream.stream import timed
 from headstream.timing import StageTimes
-from headstream.tone import as_shown
+from headstream.track.lying import in_steps, roll_of
 from headstream.types import Cutout, Frame
 from headstream.writing import write_out
 
@@ -63,6 +62,7 @@ class TrackMattes:
         self.segmenter, self._times = segmenter, times
         self._matte = HeadMatte()
         self._last: Placed | None = None
+        self._roll_deg = 0
 
     def update(self, frame: Frame, placed: Placed) -> Layer:
         """The head's layer in the next frame; empty where the track has no head."""
@@ -71,16 +71,16 @@ class TrackMattes:
             return NOTHING
         if last is None or last.square is None or last.shot != placed.shot:
             self._matte.reset()
+            self._roll_deg = 0
+        self._roll_deg = in_steps(roll_of(placed.head.landmarks), self._roll_deg)
         half = placed.head.side / 2
         left, top = (round((v - half) / 2) * 2 for v in placed.head.centre)
         side = max(2, round(half) * 2)
         crop_px = (left, top, left + side, top + side)
-        picture = frame.picture
-        crop = crop_resized(picture, crop_px, self.segmenter.side)
-        with self._times.stage("segment"):
-            alpha = predicted(self.segmenter, as_shown(crop, picture)[None], ("head",))["head"][0]
+        network, place = self.segmenter, (frame.picture, crop_px)
+        (crop,), planes = looked_at(network, [place], ("head",), network.side, self._times, rolls_deg=[self._roll_deg])
         with self._times.stage("matte"):
-            return self._matte.update(alpha, crop, crop_px, frame)
+            return self._matte.update(planes["head"][0], crop, crop_px, frame, roll_deg=self._roll_deg)
 
 
 def check_sound(path: Path) -> None:

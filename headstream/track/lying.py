@@ -7,11 +7,11 @@ The network knows upright heads best. On labelled faces that lean by 20, 40 and 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from headstream.track.faces import Face
-from headstream.types import Float32Array
 
 # Of faces that stand upright, few have a lower score or lean further; of those that lie, almost all.
 _SURE, _LEANS_DEG = 0.75, 40.0
@@ -56,15 +56,18 @@ class Lying:
     def seen(self, face: Face) -> None:
         """What the face says of how far the head leans in this frame."""
         lean = _wrapped(roll_of(face.landmarks_px) + 90 * self.turns)
-        if abs(lean) > _MOST_DEG or face.score < _BELIEVED:
-            return
-        if abs(lean) < (_BACK_DEG if self.lean_deg else _FROM_DEG):
-            self.lean_deg = 0
-        elif abs(lean - self.lean_deg) > _OFF_DEG:
-            self.lean_deg = _STEP_DEG * round(lean / _STEP_DEG)
+        if abs(lean) <= _MOST_DEG and face.score >= _BELIEVED:
+            self.lean_deg = in_steps(lean, self.lean_deg)
 
 
-def roll_of(landmarks_px: Float32Array) -> float:
+def in_steps(lean: float, before: int) -> int:
+    """How far a head that leans by so many degrees counts as leaning, where it counted as ``before`` in the last frame."""
+    if abs(lean) < (_BACK_DEG if before else _FROM_DEG):
+        return 0
+    return _STEP_DEG * round(lean / _STEP_DEG) if abs(_wrapped(lean - before)) > _OFF_DEG else before
+
+
+def roll_of(landmarks_px: np.ndarray[Any, Any]) -> float:
     """How far a face leans, degrees clockwise as seen: from the line of the eyes, and from there to the mouth, as one of them is
     short in a face that looks to the side. landmarks_px: (6, 2), as of ``Face``."""
     right, left, _, mouth = landmarks_px[:4]

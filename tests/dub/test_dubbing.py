@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 import pytest
 
-from headstream.alongtrack import check_sound, open_sinks, partly
+from headstream.alongtrack import TrackMattes, check_sound, open_sinks, partly
 from headstream.capture.file import FileSource
 from headstream.cli import main
 from headstream.cropping import CropJob, crop_film
@@ -24,13 +24,17 @@ from headstream.dub.blend import ColourShift, blended, like_film
 from headstream.dub.pairing import Length, Paired, pairing_rule
 from headstream.dub.path import Square, head_path
 from headstream.dub.regions import region_mask, tightened
-from headstream.dub.trackfile import TrackedFrame, TrackedHead
+from headstream.dub.trackfile import TrackedFrame, TrackedHead, TrackReader
 from headstream.dub.warp import clip_frame, covered, put_back, region_of
 from headstream.dubbing import PasteJob, paste_film
 from headstream.errors import SinkError, SourceError, UsageError
 from headstream.lock import locked
+from headstream.regions import laid_over
+from headstream.segment.crops import CropSegmenter
 from headstream.sinks.formats import output_format
+from headstream.timing import StageTimes
 from headstream.tracks import track_file
+from headstream.turned import turned
 from headstream.types import Colour, Cutout, Float32Array, Frame, Planes, UInt8Array
 from tests.conftest import moving_portrait
 from tests.media import decoded, frame_times, needs_ffmpeg, probe, sound_nobody_knows, tone, video_stream, write_video
@@ -303,6 +307,26 @@ def test_a_round_trip_gives_the_film_back(film: tuple[Path, Path], tmp_path: Pat
     assert report.changed == 0
     assert_same_pictures(source, final)
     assert sound_of(final) == sound_of(source)
+
+
+@pytest.mark.parametrize("quarters", [1, 3])
+def test_a_head_on_its_side_is_cut_like_the_head_upright(
+    film: tuple[Path, Path], portrait: UInt8Array, segmenter: CropSegmenter, tmp_path: Path, quarters: int
+) -> None:
+    pictures = [turned(picture, quarters) for picture in moving_portrait(portrait, 8)]
+    source, track = write_video(tmp_path / "lying.mp4", pictures, options={"crf": "12"}), tmp_path / "lying.json"
+    track_file(source, track)
+    upright, lying = mattes_along(*film, segmenter), mattes_along(source, track, segmenter)
+    for one, other in zip(upright, (turned(alpha, -quarters) for alpha in lying), strict=False):
+        assert np.minimum(one, other).sum(dtype=int) > 0.96 * np.maximum(one, other).sum(dtype=int)
+
+
+def mattes_along(source: Path, track: Path, segmenter: CropSegmenter) -> list[UInt8Array]:
+    """The mattes that a clip is made with, of whole frames."""
+    path, mattes = head_path(TrackReader(track), 1, "full"), TrackMattes(segmenter, StageTimes())
+    with FileSource(source) as film:
+        layers = [mattes.update(frame, placed) for frame, placed in zip(film, path, strict=True)]
+        return [laid_over(layer.alpha, layer.region_px, (0, 0, *film.size_px)) for layer in layers]
 
 
 @pytest.mark.parametrize("name", ["o.mkv", "o.mov", "o.webm", "o.mp4"])
