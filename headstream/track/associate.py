@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from headstream.track.boxes import even
+from headstream.track.boxes import centre, even
 from headstream.types import Box, Float32Array, Region
 
 
@@ -22,6 +22,13 @@ def is_rest_of(box: Box, head: Box, size_px: tuple[int, int]) -> bool:
         return False
     w, h = min(box[2], head[2]) - max(box[0], head[0]), min(box[3], head[3]) - max(box[1], head[1])
     return min(w, h) > 0 and w * h > 0.25 * (box[2] - box[0]) * (box[3] - box[1])
+
+
+def is_part_of(box: Box, face: Box) -> bool:
+    """Whether a face's box is a smaller one whose middle lies in that of a ``face`` which is seen, too: of somebody behind, that
+    would be hidden."""
+    x, y = centre(box)
+    return bool(box[2] - box[0] < face[2] - face[0] and face[0] < x < face[2] and face[1] < y < face[3])
 
 
 def best_pairs(costs: list[list[float]]) -> dict[int, int]:

@@ -11,7 +11,7 @@ import numpy as np
 from headstream.colour import crop_resized
 from headstream.straight import straightened
 from headstream.track.appearance import SIDE_PX, describe, likeness
-from headstream.track.associate import best_pairs, blended, is_rest_of, steady_crop
+from headstream.track.associate import best_pairs, blended, is_part_of, is_rest_of, steady_crop
 from headstream.track.boxes import centre, crop_square, overlap
 from headstream.track.cuts import another_shot, thumbnail
 from headstream.track.departed import Departed, Gone
@@ -247,6 +247,8 @@ class Tracker:
         if len(self._tracks) >= self.options.max_heads:
             return
         if any(overlap(face.box_px, track.box) > 0.3 for track in self._tracks):
+            return
+        if any(not t.unseen_frames and is_part_of(face.box_px, t.box) for t in self._tracks):
             return
         if any(t.unseen_frames and is_rest_of(face.box_px, t.box, now.frame.size_px) for t in self._tracks):
             return

@@ -242,6 +242,20 @@ def test_a_box_without_a_head_in_it_is_not_believed_and_costs_no_number() -> Non
     assert [h.track_id for heads in again for h in heads][:1] == [1]
 
 
+def test_a_part_of_a_face_that_passes_for_one_is_nobody_else() -> None:
+    class Doubled(StageFinder):
+        def _seen(self) -> list[Face]:
+            (whole,) = super()._seen()
+            return [Face((170, 120, 230, 180), whole.landmarks_px, 0.8), whole]
+
+    finder = Doubled(lambda i: {"ann": (200, 150, 120)})
+    tracker = Tracker(finder)
+    for index in range(40):
+        heads = tracker.update(finder.frame(index))
+        assert [head.track_id for head in heads] == [1]
+        tracker.observe({1: Evidence(0.9, (200, 150))})
+
+
 def test_a_cut_is_seen_at_once() -> None:
     def scene(i: int) -> dict[str, tuple[float, float, float]]:
         return {"ann": (150, 150, 60)} if i < 20 else {"bob": (480, 200, 120)}
