@@ -74,14 +74,13 @@ def subsample_chroma(plane: Plane, sub_w: int, sub_h: int) -> Plane:
     """Chroma of luma size brought down, sited as ``upsample_chroma`` expects. Odd sizes round up."""
     if (sub_w, sub_h) == (1, 1):
         return plane
-    height, _width = plane.shape
     if sub_w == 2:  # [1 2 1] / 4 around every other column keeps the left siting
         plane = cv2.sepFilter2D(
             plane, -1, np.array([0.25, 0.5, 0.25]), np.array([1.0]), borderType=cv2.BORDER_REPLICATE
         )
         plane = plane[:, ::2]
     if sub_h == 2:
-        if height % 2:
+        if plane.shape[0] % 2:
             plane = cv2.copyMakeBorder(plane, 0, 1, 0, 0, cv2.BORDER_REPLICATE)
         plane = cv2.resize(plane, (plane.shape[1], plane.shape[0] // 2), interpolation=cv2.INTER_AREA)
     return np.ascontiguousarray(plane)
@@ -129,7 +128,7 @@ def to_limited(planes: Planes, bits: int) -> Planes:
     """The same colours at ``bits`` bits in limited range, for codecs whose players know no other; without their own alpha."""
     colour = planes.colour
     if not colour.full_range:
-        return _at_depth(planes, bits)
+        return at_bits(planes, bits)
     peak, scale = (1 << planes.bits) - 1, 1 << (bits - 8)
     y = planes.y.astype(np.float32) * (219 * scale / peak) + 16 * scale
     u, v = (
@@ -143,10 +142,6 @@ def to_limited(planes: Planes, bits: int) -> Planes:
 
 def at_bits(planes: Planes, bits: int) -> Planes:
     """The same colours, same range, at ``bits`` bits; without their own alpha, which is the matte's by then."""
-    return _at_depth(planes, bits)
-
-
-def _at_depth(planes: Planes, bits: int) -> Planes:
     y, u, v = (_shifted(p, bits - planes.bits, bits) for p in (planes.y, planes.u, planes.v))
     return replace(planes, y=y, u=u, v=v, bits=bits, alpha=None)
 

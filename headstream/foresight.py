@@ -59,18 +59,12 @@ class BatchCutter(HeadCutter):
     """
 
     def __init__(
-        self,
-        segmenter: Segmenter,
-        finder: Finder,
-        options: CutOptions | None = None,
-        *,
-        at_once: int = 8,
-        side: int = 256,
+        self, segmenter: Segmenter, finder: Finder, options: CutOptions | None = None, *, at_once: int = 8
     ) -> None:
         if at_once < 1:
             raise ValueError(f"at_once must be at least 1, got {at_once}")
         self._seen = _SeenFaces(finder)
-        super().__init__(segmenter, self._seen, options, side=side)
+        super().__init__(segmenter, self._seen, options)
         self.at_once, self._reach = at_once, at_once
         self._lot: dict[int, Frame] = {}  # by identity, and held, so that no other frame can have the same
         self._told: dict[tuple[int, _View, tuple[Part, ...]], _Answer] = {}

@@ -24,9 +24,8 @@ from headstream.track.evidence import FACE_SHARE
 from headstream.types import Cutout, Float32Array, Frame, Head, Part, Region, UInt8Array
 from headstream.window import through
 
-FRAMES = (
-    14  # how far ahead: a newcomer beside others is found by the next scan of the whole picture, 15 frames on at most
-)
+# How far ahead: a newcomer beside others is found by the next scan of the whole picture, 15 frames on at most.
+FRAMES = 14
 _HELD_BYTES = 192 << 20  # pictures held back: 14 frames of 4K, 8 bits; of larger ones fewer
 _FEWEST = 3
 _MIN_FILL = 0.5  # a head whose matte does not fill its face was not found, whatever its box says

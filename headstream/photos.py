@@ -1,7 +1,6 @@
 """The life of a photo: find the faces, zoom in, segment, and bring the matte back to the photo's own pixels.
 
-The stages of the notebook this project grew from, one function each: ``search`` (in track), ``zoom``, ``segment``,
-``paste``. A photo has no past to steady its matte and no next frame waiting, so it is looked at more closely: mirrored
+A photo has no past to steady its matte and no next frame waiting, so it is looked at more closely: mirrored
 too, and a second time around the head that was found, where a face box says little about the hair.
 """
 
@@ -9,14 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
 from headstream.colour import crop_resized
-from headstream.matte.refine import HeadMatte, merged
+from headstream.matte.refine import HeadMatte, Layer, merged
 from headstream.pipeline import CutOptions
-from headstream.segment.places import predicted
+from headstream.segment.places import predicted, side_of
 from headstream.straight import leaning, straightened
 from headstream.timing import StageTimes
 from headstream.track.boxes import crop_square, is_far, overlap, top_part
@@ -72,8 +70,7 @@ class PhotoResult:
         """All heads in one cut-out; without heads, an empty one."""
         if len(self.heads) == 1:
             return self.heads[0].cutout
-        layers = [_layer(stage.cutout) for stage in self.heads]
-        layer = merged(layers, self.frame)
+        layer = merged([_layer(stage.cutout) for stage in self.heads], self.frame)
         heads = tuple(stage.head for stage in self.heads)
         return Cutout(self.frame, heads, layer.region_px, layer.alpha, layer.foreground)
 
@@ -83,9 +80,7 @@ def _same_face(box: Box, cut: Box) -> bool:
     return overlap(box, cut) > 0.3 or (cut[0] < x < cut[2] and cut[1] < y < cut[3])
 
 
-def _layer(cutout: Cutout) -> Any:
-    from headstream.matte.refine import Layer
-
+def _layer(cutout: Cutout) -> Layer:
     return Layer(cutout.region_px, cutout.region_alpha, cutout.foreground)
 
 
@@ -97,7 +92,6 @@ class PhotoCutter:
     segmenter: Segmenter
     finder: FaceFinder
     options: CutOptions = field(default_factory=CutOptions)
-    side: int = 256
     times: StageTimes = field(default_factory=StageTimes)
 
     def __post_init__(self) -> None:
@@ -176,8 +170,7 @@ class PhotoCutter:
 
     def _segment(self, frame: Frame, head: Head) -> tuple[UInt8Array, dict[Part, Float32Array]]:
         """The crop and its mattes: the mean of those of the head upright and of its mirror image."""
-        side = getattr(self.segmenter, "side", self.side)
-        crop = crop_resized(frame.rgb, head.crop_px, side)
+        crop = crop_resized(frame.rgb, head.crop_px, side_of(self.segmenter))
         shown = straightened(crop, head.roll_deg)
         with self.times.stage("segment", frames=0):
             both = predicted(self.segmenter, np.stack([shown, shown[:, ::-1]]), self.options.planes_of(self.segmenter))

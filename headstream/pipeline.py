@@ -20,7 +20,7 @@ from headstream.errors import UsageError
 from headstream.matte.neighbour import alone
 from headstream.matte.refine import HeadMatte, Layer, MatteOptions, merged
 from headstream.matte.temporal import MatteState
-from headstream.segment.places import looked_at
+from headstream.segment.places import looked_at, side_of
 from headstream.state import Packed, pack, unpack
 from headstream.timing import StageTimes
 from headstream.track import followed
@@ -90,11 +90,9 @@ class HeadCutter:
 
     at_once = 1
 
-    def __init__(
-        self, segmenter: Segmenter, finder: Finder, options: CutOptions | None = None, *, side: int = 256
-    ) -> None:
+    def __init__(self, segmenter: Segmenter, finder: Finder, options: CutOptions | None = None) -> None:
         self.options = options or CutOptions()
-        self._segmenter, self._side = segmenter, getattr(segmenter, "side", side)
+        self._segmenter, self._side = segmenter, side_of(segmenter)
         self._planes = self.options.planes_of(segmenter)
         self._tracker = Tracker(finder, self.options.track)
         self._mattes: dict[int, HeadMatte] = {}

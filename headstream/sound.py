@@ -7,9 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-_WINDOW_S = (
-    4.0  # longer than a network holds things up; a sound card's clock goes wrong by less than a millisecond in it
-)
+# Longer than a network holds things up; a sound card's clock goes wrong by less than a millisecond in it.
+_WINDOW_S = 4.0
 _JUMP_S = 5.0  # nothing is waited for that long
 _BACK_S = 0.1  # clocks that are not set run forward
 

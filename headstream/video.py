@@ -48,16 +48,24 @@ class Tools:
 
     segmenter: CropSegmenter
     finder: FaceFinder
-    device: str
-    model: str
     threads: int | None = None
+
+    @property
+    def device(self) -> str:
+        """What the network runs on."""
+        return self.segmenter.device
+
+    @property
+    def model(self) -> str:
+        """The network's name."""
+        return self.segmenter.name
 
 
 @contextmanager
 def _open_tools(model: str, device: str) -> Iterator[Tools]:
     segmenter = load_segmenter(model, device=device, fast=True)
     with FaceFinder(models_dir()) as finder:
-        yield Tools(segmenter, finder, segmenter.device, segmenter.card.name)
+        yield Tools(segmenter, finder)
 
 
 def cut_video_file(

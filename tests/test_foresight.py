@@ -291,7 +291,7 @@ class TestFiles:
             monkeypatch.setattr(segmenter, "at_once", at_once)
             out = tmp_path / f"{at_once}.mkv"
             job = VideoJob(head_clip, out, segment_s=float(Fraction(11, 25)), look_ahead=False)
-            report = cut_video_file(job, tools=Tools(segmenter, finder, "cpu", "lite"))
+            report = cut_video_file(job, tools=Tools(segmenter, finder))
             assert report.frames_out == 30
             assert ("foresee" in report.stages_ms) == (at_once == 8)
             written.append(out.read_bytes())

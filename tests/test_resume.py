@@ -639,7 +639,7 @@ def test_a_video_behind_is_read_with_as_many_threads_as_the_film(
     monkeypatch.setattr("headstream.outputs.FileSource", Watched)
     behind = write_video(tmp_path / "b.mp4", [pattern(64, 48, 3 * k) for k in range(3)])
     job = VideoJob(film, tmp_path / "o.mp4", background=str(behind), segment_s=0)
-    cut_video_file(job, tools=Tools(segmenter, finder, "cpu", "default", threads=1))
+    cut_video_file(job, tools=Tools(segmenter, finder, threads=1))
     assert set(opened) == {1}
 
 

@@ -137,7 +137,7 @@ class Worker:
                 segmenter = load_segmenter(model, device=device, threads=threads, fast=kind == "video")
             except UsageError as error:
                 raise NoSuchNetworkError(str(error)) from error
-            self._tools[kind] = Tools(segmenter, self._finder, segmenter.device, segmenter.card.name, threads)
+            self._tools[kind] = Tools(segmenter, self._finder, threads)
         return self._tools[kind]
 
     def _cut_video(self, item: Item, source: Path, outcome: Outcome, progress: Callable[[float], None] | None) -> None:

@@ -29,10 +29,8 @@ from headstream.types import Frame
 STALL_S = 2  # with nothing sent for this long (packets of a stream, pictures of a webcam), a source counts as lost
 # OpenCV asks macOS for it at the first use, and does not wait until the user has answered.
 _PERMISSION = "; allow the terminal to use it in System Settings > Privacy & Security > Camera, and run this again"
-_FAR_S, _AHEAD_S = (
-    10.0,
-    3.0,
-)  # how long before now sound may have been heard that comes now, and how long before its picture
+# How long before now sound may have been heard that comes now, and how long before its picture.
+_FAR_S, _AHEAD_S = 10.0, 3.0
 _LOW_LATENCY = {"fflags": "nobuffer", "flags": "low_delay", "analyzeduration": "500000", "probesize": "500000"}
 
 
@@ -159,9 +157,8 @@ class NetworkFeed:
             self._sound_s = None
             return
         for frame in frames:
-            at_s = (
-                self._sound_s if frame.time is None else frame.time
-            )  # of several in a packet, the first alone may have one
+            # Of several in a packet, the first alone may have a time.
+            at_s = self._sound_s if frame.time is None else frame.time
             if at_s is None:
                 continue
             self._sound_s = at_s + frame.samples / frame.sample_rate

@@ -65,9 +65,8 @@ def orientation(decoded: Any) -> Orientation:
     """
     try:
         sides = list(decoded.side_data)
-    except (
-        ValueError
-    ):  # a kind PyAV has no name for, as a picture's EXIF, of which FFmpeg has made a matrix; mirrors are lost
+    except ValueError:
+        # A kind PyAV has no name for, as a picture's EXIF, of which FFmpeg has made a matrix; mirrors are lost.
         return _TURNED.get(decoded.rotation % 360, Orientation())
     data = next((bytes(side) for side in sides if side.type.name == "DISPLAYMATRIX"), None)
     if data is None or len(data) < 36:

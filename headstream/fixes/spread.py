@@ -20,9 +20,8 @@ from headstream.types import Cutout, Float32Array, Frame, Head, Region
 from headstream.window import through
 
 _HELD_BYTES = 512 << 20  # pictures held back for a correction that is still to come: 40 frames of 4K, 8 bits
-_EARLY = (
-    1.5  # where packets tell no times, numbers are turned to times by the nominal rate: hold back from a little earlier
-)
+# Where packets tell no times, numbers are turned to times by the nominal rate: hold back from a little earlier.
+_EARLY = 1.5
 _LOST = 0.3  # share of what is followed that must still look as it did
 _ROUNDED_S = 0.0006  # people give times in milliseconds: half of one, and what floats lose
 

@@ -125,7 +125,7 @@ class HeadMatte:
         if options.hair_color is not None and self._hair is not None:
             correction, kept = self._tinted(crop_rgb, correction, options.hair_color), np.zeros_like(kept)
         colours = None if correction is None else _corrected(frame, region, crop_px, correction, kept)
-        # An HDR crop is toned: its colours are not the film's.
+        # Code values of HDR are not the colours that screens and walls are known by.
         look = options.spill and not is_hdr(frame.picture)
         screen = find_screen(crop_rgb, alpha, crop_px, frame.size_px, roll_deg) if look else None
         if screen is not None:

@@ -98,9 +98,9 @@ class Trail:
         cell, middle = _cell(self.area_px), (_SIDE - 1) / 2
         first = float(self._weight.sum()) + 1e-6
         shifts = []
-        for axis, grid in ((0, np.arange(_SIDE)), (1, np.arange(_SIDE))):
-            now = float(weight.sum(axis=axis) @ grid) / total - middle
-            then = float(self._weight.sum(axis=axis) @ grid) / first - middle
+        for axis in (0, 1):
+            now = float(weight.sum(axis=axis) @ np.arange(_SIDE)) / total - middle
+            then = float(self._weight.sum(axis=axis) @ np.arange(_SIDE)) / first - middle
             shifts.append(2 * round((now - then) * cell / 2))
         dx, dy = shifts
         x0, y0, x1, y1 = self.area_px

@@ -13,7 +13,13 @@ from headstream.timing import StageTimes
 from headstream.tone import as_shown, is_hdr
 from headstream.types import Float32Array, Part, Planes, Region, Segmenter, UInt8Array
 
+_SIDE = 256  # of crops for those that do not tell
 Place = tuple[Planes | UInt8Array, Region]  # a picture, and a square of it
+
+
+def side_of(segmenter: Segmenter) -> int:
+    """Pixels of the crops that suit a segmenter."""
+    return int(getattr(segmenter, "side", _SIDE))
 
 
 def predicted(segmenter: Segmenter, crops: UInt8Array, parts: Sequence[Part]) -> dict[Part, Float32Array]:

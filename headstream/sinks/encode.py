@@ -143,8 +143,8 @@ class PictureEncoder:
 
     def packets(self, cutout: Cutout, when: Fraction) -> list[Any]:
         """What the encoder has ready after one more cut-out, shown from second ``when`` of the output."""
-        made = [packet for frame in self._frames(cutout, when) for packet in self.stream.encode(frame)]
-        return self._timed(made)
+        frame = self._frame(cutout, when)
+        return [] if frame is None else self._timed(self.stream.encode(self._stamped(frame, when, cutout)))
 
     def tick(self, when: Fraction) -> int:
         """The next frame's time in ``time_base``: second ``when``, but after the frame before it."""
@@ -186,7 +186,8 @@ class PictureEncoder:
         told: dict[str, Any] = {"primaries_code": own.primaries_code, "transfer_code": own.transfer_code}
         return replace(RGB_AS_YUV, **{name: code for name, code in told.items() if code != _NOT_TOLD})
 
-    def _frames(self, cutout: Cutout, when: Fraction) -> list[Any]:
+    def _frame(self, cutout: Cutout, when: Fraction) -> Any:
+        """What the encoder is given; None for a frame that is left out."""
         import av
 
         width, height = self.stream.codec_context.width, self.stream.codec_context.height
@@ -194,18 +195,16 @@ class PictureEncoder:
             frame = av.VideoFrame(width, height, self.stream.pix_fmt)
             own = cutout.frame
             fill_opaque_frame(frame, own.planes or own.rgb, limited=self._kind.layout == "prores")
-            return self._stamped([frame], when, cutout)
+            return frame
         if self._kind.layout == "palette":
             if self.last_pts >= 0 and round(when / self.time_base) < self.last_pts + _GIF_TICKS:
                 self.left_out += 1
-                return []
-            return self._stamped([self._palette.frame(cutout, when)], when, cutout)
+                return None
+            return self._palette.frame(cutout, when)
         if self._kind.layout == "rgba" and self._what != "matte":
             rgba = np.dstack([cutout.frame.rgb, cutout.alpha]) if self._what == "clip" else cutout.rgba()
             frame = av.VideoFrame.from_ndarray(rgba, format="rgba")
-            if self.stream.pix_fmt != "rgba":
-                frame = frame.reformat(format=self.stream.pix_fmt)
-            return self._stamped([frame], when, cutout)
+            return frame if self.stream.pix_fmt == "rgba" else frame.reformat(format=self.stream.pix_fmt)
         frame = av.VideoFrame(width, height, self.stream.pix_fmt)
         if self._what == "matte":
             self._fill_matte(frame, cutout)
@@ -214,7 +213,7 @@ class PictureEncoder:
         else:
             limited = self._kind.layout == "prores"
             fill_alpha_frame(frame, cutout, hidden=self._what == "clip", limited=limited)
-        return self._stamped([frame], when, cutout)
+        return frame
 
     def _fill_matte(self, frame: Any, cutout: Cutout) -> None:
         if frame.format.name == "gray":
@@ -227,17 +226,16 @@ class PictureEncoder:
             for plane in frame.planes[1:]:
                 view(plane, 10)[:] = 512
 
-    def _stamped(self, frames: list[Any], when: Fraction, cutout: Cutout) -> list[Any]:
+    def _stamped(self, frame: Any, when: Fraction, cutout: Cutout) -> Any:
         if self._fields is not None:
-            frames = [self._fields.marked(frame) for frame in frames]
-        for frame in frames:
-            _set(frame, self.picture.tags if self.picture else {})  # ProRes writes them into every frame
-            pts = self.tick(when)
-            frame.pts, frame.time_base = pts, self.time_base
-            length = cutout.frame.duration_s or 1 / self._clip.rate
-            least = _GIF_TICKS if self._kind.layout == "palette" else 1
-            self._durations[pts] = max(least, round(length / self.time_base))
-        return frames
+            frame = self._fields.marked(frame)
+        _set(frame, self.picture.tags if self.picture else {})  # ProRes writes them into every frame
+        pts = self.tick(when)
+        frame.pts, frame.time_base = pts, self.time_base
+        length = cutout.frame.duration_s or 1 / self._clip.rate
+        least = _GIF_TICKS if self._kind.layout == "palette" else 1
+        self._durations[pts] = max(least, round(length / self.time_base))
+        return frame
 
 
 def tells_timecode(kind: OutputFormat, rate: Fraction) -> bool:

@@ -15,11 +15,8 @@ from pathlib import Path
 from headstream.disk import rename, sync
 from headstream.errors import SinkError, UsageError
 
-_STREAMS = {
-    Path("/dev"),
-    Path("/dev/fd"),
-    Path("/proc/self/fd"),
-}  # /dev/stdout is a file where a shell has put one there
+# /dev/stdout is a file where a shell has put one there.
+_STREAMS = {Path("/dev"), Path("/dev/fd"), Path("/proc/self/fd")}
 _LONGEST_NAME = 255  # bytes, of file systems
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # C:/ is none
 

@@ -136,9 +136,8 @@ class FaceFinder:
         that both detectors see again from near. A hand or a wheel is taken for a face once, hardly ever three times."""
         shorter, view = sorted(rgb.shape[:2])
         everybody = list(found)
-        if not is_far(
-            max((height_of(face.box_px) for face in found), default=0.0), rgb.shape[0]
-        ):  # else they were searched
+        largest = max((height_of(face.box_px) for face in found), default=0.0)
+        if not is_far(largest, rgb.shape[0]):  # else they were searched
             everybody += self._lying(rgb, found)
         for parts in (1, 2, 4):
             wide = parts == 1 and view >= _WIDE * shorter

@@ -17,10 +17,8 @@ from headstream.types import Box, UInt8Array
 # found 85 % come upright, and one is turned otherwise. Of 214 upright frames of 12 films none is turned; of 428 on their side
 # 96 % come upright.
 _AGREED, _SURER = 0.7, 0.15
-_ALONE, _FAR_SURER = (
-    0.85,
-    0.2,
-)  # where the detector that sees from near needs no second one: of 331 upright pictures, none
+# Where the detector that sees from near needs no second one: of 331 upright pictures, none.
+_ALONE, _FAR_SURER = 0.85, 0.2
 _SAME_PLACE = 0.2
 
 _NOBODY = Face((0.0, 0.0, 0.0, 0.0), np.zeros((6, 2), np.float32), 0.0)

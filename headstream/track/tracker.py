@@ -230,10 +230,8 @@ class Tracker:
         for track in self._tracks:
             if overlap(face.box_px, track.box) > 0.3:
                 return track.lying
-        if (
-            len(self._tracks) >= self.options.max_heads
-        ):  # nobody more is followed; of a crowd, asking costs a tenth of a second
-            return Lying()
+        if len(self._tracks) >= self.options.max_heads:
+            return Lying()  # nobody more is followed; of a crowd, asking costs a tenth of a second
         if id(face) not in now.standing:
             now.standing[id(face)] = lying = Lying(turns_of(self._finder, now.frame, face, 0))
             lying.seen(face)

@@ -182,9 +182,7 @@ def _without_hair(soft: UInt8Array) -> UInt8Array:
     """What soft labels (N, 3) of head, hair and body say where it is known that there is no hair: P(x | not hair). A teacher
     that takes background for hair takes it for head, too; the truth about hair then tells the head's outline as well."""
     head, hair, body = np.moveaxis(soft.astype(np.float32), -1, 0)
-    rest = np.float32(255) / np.maximum(
-        255 - hair, 8
-    )  # 8: where a teacher was certain of hair, little is left to go by
+    rest = np.float32(255) / np.maximum(255 - hair, 8)  # where a teacher was certain of hair, little is left to go by
     told = np.stack([np.maximum(head - hair, 0) * rest, np.zeros_like(hair), body * rest], axis=-1)
     return (np.clip(told, 0, 255) + 0.5).astype(np.uint8)
 

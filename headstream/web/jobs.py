@@ -95,8 +95,7 @@ class _Loaded:
 
     def for_films(self) -> Tools:
         """What ``cut_video_file`` takes. Raises UsageError, ModelError."""
-        network = self._network(fast=True)
-        return Tools(network, self._faces(), network.device, network.card.name)
+        return Tools(self._network(fast=True), self._faces())
 
     def _network(self, *, fast: bool) -> CropSegmenter:
         if fast not in self._networks:
