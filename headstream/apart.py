@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from headstream.capture.numbered import numbered_pictures
 from headstream.errors import SourceError, UsageError
 from headstream.segment.registry import find_model
 from headstream.sinks.clipfile import incomplete_name
-from headstream.sinks.formats import frame_names, is_sequence, sequence_place
+from headstream.sinks.formats import is_sequence, sequence_place
 
 
 def check_apart(reads: Iterable[Path], writes: Iterable[Path]) -> None:
@@ -61,6 +62,6 @@ def _takes(output: Path, read: Path) -> bool:
     if not is_sequence(output):
         return same_file(output, read)
     folder, pattern = sequence_place(output)
-    named = frame_names(pattern)
+    named = re.compile(re.sub(r"%(0\d+)?d", r"\\d+", re.escape(pattern)), re.IGNORECASE)
     in_it = (path for path in (read, read.resolve()) if named.fullmatch(path.name))
     return same_file(folder, read) or any(same_file(folder, path.parent) for path in in_it)

@@ -68,7 +68,6 @@ def test_two_outputs_are_two_files(here: Path, first: str, second: str) -> None:
 def test_what_lies_beside_an_output_may_be_read(here: Path) -> None:
     reads = [Path("film.mov"), Path("frames/000120.png")]
     check_apart(reads, [Path("film.mkv"), Path("frames/cut_%06d.png"), Path("m.mov")])
-    check_apart(reads, [Path("frames/%08d.png")])
     check_apart([Path("frames/mask.png"), Path("film.mov")], [Path("frames"), Path("new")])
 
 

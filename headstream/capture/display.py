@@ -16,7 +16,11 @@ _DISPLAY, _LIGHT = struct.Struct("=16i4i2i"), struct.Struct("=2I")
 def mastering_of(picture: Any) -> Mastering | None:
     """What a decoded picture tells; None where it tells nothing, or nothing that can be."""
     primaries = luminance = light = None
-    for told in picture.side_data:
+    try:
+        sides = list(picture.side_data)
+    except ValueError:  # as in ``orientation``: one kind that PyAV has no name for hides all
+        return None
+    for told in sides:
         data = bytes(told)
         if told.type.name == "MASTERING_DISPLAY_METADATA" and len(data) >= _DISPLAY.size:
             values = _DISPLAY.unpack_from(data)

@@ -217,12 +217,6 @@ def names_frames(path: Path) -> bool:
     return _NUMBERED.fullmatch(path.name) is not None
 
 
-def frame_names(pattern: str) -> re.Pattern[str]:
-    """What the names of a sequence's files match, by their pattern, in upper or lower case: some systems know no difference."""
-    digits = re.sub(r"%(?:0(\d+))?d", lambda found: rf"\d{{{found[1] or 1},}}", re.escape(pattern))
-    return re.compile(digits, re.IGNORECASE)
-
-
 def sequence_place(path: Path) -> tuple[Path, str]:
     """Folder and file name pattern of a PNG sequence asked for as a folder or as folder/%06d.png. A folder that is told by no
     name of its own (. or ..) gets its name: others are made of it."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from headstream.disk import rename, sync
 from headstream.errors import SinkError
-from headstream.sinks.formats import frame_names, is_sequence, sequence_place
+from headstream.sinks.formats import is_sequence, sequence_place
 from headstream.sinks.partial import PartialFile, PartialFolder, followed, neighbour, unnamed
 
 
@@ -37,7 +38,8 @@ def _recorded_frames(path: Path) -> Iterator[Path]:
 def _frames_of(path: Path) -> list[Path]:
     """The frames that a folder holds already, under names that a recording would give."""
     folder, pattern = sequence_place(path)
-    named = frame_names(pattern)
+    digits = re.sub(r"%(?:0(\d+))?d", lambda found: rf"\d{{{found[1] or 1},}}", re.escape(pattern))
+    named = re.compile(digits, re.IGNORECASE)
     return [file for file in folder.iterdir() if named.fullmatch(file.name)] if folder.is_dir() else []
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, PngImagePlugin
 
 import headstream
 from headstream.apart import check_apart
@@ -160,6 +160,16 @@ def test_pictures_are_upright(tmp_path: Path, suffix: str, turn: int) -> None:
     with Image.open(tmp_path / f"1{suffix}") as image:
         upright = np.asarray(ImageOps.exif_transpose(image).convert("RGB")).astype(int)
     assert np.abs(first.rgb - upright).mean() < 16
+
+
+def test_hdr_pictures_are_upright(tmp_path: Path) -> None:
+    exif, pq = Image.Exif(), PngImagePlugin.PngInfo()
+    exif[274] = 6
+    pq.add(b"cICP", bytes((9, 16, 0, 1)))  # BT.2020 primaries, PQ, R'G'B', full range
+    written(tmp_path, ["1.png", "2.png"], exif=exif, pnginfo=pq)
+    with FileSource(tmp_path) as source:
+        assert source.hdr
+        assert [frame.size_px for frame in source] == [(64, 96)] * 2
 
 
 def test_each_picture_is_turned_as_it_says(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
