@@ -36,8 +36,7 @@ class SteadyClock:
     least is the true one, and what is more is waiting. A clock that jumps is followed at once.
     """
 
-    def __init__(self, window_s: float = _WINDOW_S) -> None:
-        self._window_s = window_s
+    def __init__(self) -> None:
         self._least: deque[tuple[float, float]] = deque()  # (arrival, difference), both rising
         self._told_s = 0.0
 
@@ -55,7 +54,7 @@ class SteadyClock:
         while self._least and self._least[-1][1] >= ahead:
             self._least.pop()
         self._least.append((arrived_s, ahead))
-        while self._least[0][0] < arrived_s - self._window_s:
+        while self._least[0][0] < arrived_s - _WINDOW_S:
             self._least.popleft()
 
     def forget(self) -> None:

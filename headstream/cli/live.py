@@ -13,13 +13,13 @@ import typer
 
 from headstream.cli.console import cut_result, emit_json, say, say_written
 from headstream.cli.options import (
+    BackgroundOption,
     DeviceOption,
     HairColorOption,
     HeadsOption,
     JsonOption,
     ModelOption,
     PartOption,
-    completing,
     parse_size,
 )
 from headstream.cli.studio import need_studio
@@ -53,14 +53,7 @@ def live(
             help="Frames a second to ask the webcam (or the screen) for, 30 by itself. Files and streams keep theirs.",
         ),
     ] = None,
-    background: Annotated[
-        str,
-        typer.Option(
-            metavar="transparent|'#rrggbb'|blur|FILE",
-            help="What is behind the head.",
-            autocompletion=completing("transparent", "blur"),
-        ),
-    ] = "transparent",
+    background: BackgroundOption = "transparent",
     virtual_camera: Annotated[
         str | None,
         typer.Option(

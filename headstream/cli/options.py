@@ -54,6 +54,14 @@ HeadsOption = Annotated[
         autocompletion=completing("largest", "all"),
     ),
 ]
+BackgroundOption = Annotated[
+    str,
+    typer.Option(
+        metavar="transparent|'#rrggbb'|blur|FILE",
+        help="What is behind the head.",
+        autocompletion=completing("transparent", "blur"),
+    ),
+]
 CodecOption = Annotated[
     str | None,
     typer.Option(

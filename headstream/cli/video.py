@@ -9,6 +9,7 @@ import typer
 
 from headstream.cli.console import broken_off, cut_result, emit_json, network, progress_bar, say, say_written
 from headstream.cli.options import (
+    BackgroundOption,
     CodecOption,
     DeviceOption,
     FilmArgument,
@@ -18,7 +19,6 @@ from headstream.cli.options import (
     ModelOption,
     PartOption,
     RateOption,
-    completing,
     parse_rate,
     whose,
 )
@@ -40,14 +40,7 @@ def video(
             ".webp, .apng, .gif; .mp4 (H.264) with a background.",
         ),
     ],
-    background: Annotated[
-        str,
-        typer.Option(
-            metavar="transparent|'#rrggbb'|blur|FILE",
-            help="What is behind the head.",
-            autocompletion=completing("transparent", "blur"),
-        ),
-    ] = "transparent",
+    background: BackgroundOption = "transparent",
     matte: Annotated[Path | None, typer.Option(help="Also write the matte as its own grey video.")] = None,
     fixes: Annotated[
         Path | None,

@@ -18,6 +18,7 @@ from headstream.regions import even_region
 from headstream.types import Float32Array, Frame, Region, UInt8Array
 
 _SIDE = 256
+_ROOM = 1.4  # side of the square that is followed, in longer sides of what is in it
 _ALIKE, _UNLIKE = 7.0, 20.0  # steps of luma, of 255, between what is trusted and what is not
 
 
@@ -132,9 +133,9 @@ class Trail:
         return float((plane * weight).sum() / (weight.sum() + 1e-6))
 
 
-def square_around(region: Region, room: float = 1.4) -> Region:
-    """The square with even corners around the middle of a region, ``room`` times its longer side."""
-    side = 2 * max(32, round(room * max(region[2] - region[0], region[3] - region[1]) / 2))
+def square_around(region: Region) -> Region:
+    """The square with even corners around the middle of a region, with some room."""
+    side = 2 * max(32, round(_ROOM * max(region[2] - region[0], region[3] - region[1]) / 2))
     x0 = 2 * round((region[0] + region[2] - side) / 4)
     y0 = 2 * round((region[1] + region[3] - side) / 4)
     return x0, y0, x0 + side, y0 + side

@@ -14,18 +14,19 @@ from headstream.errors import SinkError
 from headstream.sinks.background import Background, composite
 from headstream.types import Cutout, UInt8Array
 
+_TITLE = "headstream"
 _LONGEST_PX = 960
 
 
 class PreviewWindow:
     """Shows cut-outs before a background, which it closes. Raises SinkError where no window can be opened."""
 
-    def __init__(self, background: Background, title: str = "headstream") -> None:
+    def __init__(self, background: Background) -> None:
         # Qt ends the whole process where there is no display, so it is not even tried.
         if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
             raise SinkError("no preview: there is no display here (DISPLAY is not set); choose another output")
         os.environ.setdefault("QT_LOGGING_RULES", "*=false")  # it misses fonts that no one asked for
-        self._title, self._background = title, background
+        self._background = background
         self._open = False
 
     def show(self, cutout: Cutout, text: str = "") -> str:
@@ -34,11 +35,11 @@ class PreviewWindow:
         bgr = cv2.cvtColor(_fitted(picture), cv2.COLOR_RGB2BGR)
         try:
             if not self._open:
-                cv2.namedWindow(self._title, cv2.WINDOW_AUTOSIZE | cv2.WINDOW_GUI_NORMAL)
+                cv2.namedWindow(_TITLE, cv2.WINDOW_AUTOSIZE | cv2.WINDOW_GUI_NORMAL)
                 self._open = True
-            cv2.imshow(self._title, bgr)
+            cv2.imshow(_TITLE, bgr)
             if text:
-                cv2.setWindowTitle(self._title, f"{self._title}: {text}")
+                cv2.setWindowTitle(_TITLE, f"{_TITLE}: {text}")
         except cv2.error as error:
             raise SinkError(f"the preview window cannot be shown: {error.err}") from error
         return self.key()
@@ -49,7 +50,7 @@ class PreviewWindow:
             return ""
         key = cv2.waitKey(1) & 0xFF
         try:
-            visible = cv2.getWindowProperty(self._title, cv2.WND_PROP_VISIBLE) >= 1
+            visible = cv2.getWindowProperty(_TITLE, cv2.WND_PROP_VISIBLE) >= 1
         except cv2.error:  # what OpenCV makes of a window that was closed depends on what it is built with
             visible = False
         return {255: "", 27: "q"}.get(key, chr(key).lower()) if visible else "q"
@@ -60,7 +61,7 @@ class PreviewWindow:
         if self._open:
             self._open = False
             with suppress(cv2.error):  # closed by hand already
-                cv2.destroyWindow(self._title)
+                cv2.destroyWindow(_TITLE)
                 cv2.waitKey(1)
 
 

@@ -21,6 +21,7 @@ HEADER = struct.Struct("<IHHHHHHI")
 NUMBER = struct.Struct("<I")
 MAX_PIXELS = 1920 * 1088
 MAX_MESSAGE = 4 << 20
+_QUALITY = 85
 
 
 def cutout_message(number: int, cutout: Cutout, picture: bytes = b"") -> bytes:
@@ -60,6 +61,6 @@ def frame_of(message: bytes) -> tuple[int, UInt8Array]:
     return number, rgb
 
 
-def jpeg_of(frame: Frame, quality: int = 85) -> bytes:
+def jpeg_of(frame: Frame) -> bytes:
     """The whole frame as a JPEG."""
-    return jpeg(frame.rgb, quality)
+    return jpeg(frame.rgb, _QUALITY)
