@@ -621,7 +621,7 @@ def test_an_output_that_cannot_be_made_leaves_no_background_open(
     def full(path: Path) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("headstream.sinks.take.GrowingFile", full)
+    monkeypatch.setattr("headstream.sinks.takefile.GrowingFile", full)
     wanted = {name: tmp_path / value if name == "record" else value for name, value in wanted.items()}
     target = LiveTarget("file", head_clip.name, address=str(head_clip))
     with pytest.raises(SinkError):
