@@ -19,7 +19,8 @@ from headstream.colour import planes_from_rgb
 from headstream.demo import PORTRAIT, moved
 from headstream.errors import UsageError
 from headstream.foresight import file_cutter
-from headstream.live import LiveCutter, LiveStatus, Output, run_live
+from headstream.live import LiveCutter, LiveStatus
+from headstream.liveoutputs import Output, run_live
 from headstream.pace import Pace
 from headstream.pipeline import CutOptions, HeadCutter
 from headstream.segment.load import load_segmenter

@@ -15,7 +15,8 @@ from headstream.capture.live import LiveSource
 from headstream.capture.microphone import Microphone
 from headstream.errors import SinkError, SourceError, UsageError
 from headstream.keys import Keys
-from headstream.live import Controls, LiveCutter, LiveStatus, Output, describe_line, run_live
+from headstream.live import Controls, LiveCutter, LiveStatus, describe_line
+from headstream.liveoutputs import Output, run_live
 from headstream.lock import locked
 from headstream.pace import Pace
 from headstream.pipeline import CutOptions, HeadCutter

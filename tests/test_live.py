@@ -33,7 +33,8 @@ from headstream.cli import main
 from headstream.colour import planes_from_rgb
 from headstream.errors import SinkError, SourceError, UsageError
 from headstream.keys import Keys
-from headstream.live import Controls, LiveCutter, LiveStatus, Output, describe_line, mirrored, run_live
+from headstream.live import Controls, LiveCutter, LiveStatus, describe_line, mirrored
+from headstream.liveoutputs import Output, run_live
 from headstream.lock import locked
 from headstream.pipeline import CutOptions, HeadCutter
 from headstream.segment.crops import CropSegmenter
@@ -701,7 +702,7 @@ def test_who_has_had_enough_may_leave_an_output_that_is_stuck(
         def close(self) -> None:
             closed.set()
 
-    monkeypatch.setattr("headstream.live._PATIENCE_S", 0.0)
+    monkeypatch.setattr("headstream.liveoutputs._PATIENCE_S", 0.0)
     cutter = LiveCutter(SyntheticCamera(pictures, Fraction(20), 0.2), HeadCutter(segmenter, finder))
     outputs, lines = [Output("o.mov", Stuck(), Path("o.recording.mov")), Output("well", Closing())], list[str]()
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it

@@ -27,7 +27,8 @@ from headstream.words import cut_options
 
 if TYPE_CHECKING:
     from headstream.capture.cameras import Camera
-    from headstream.live import LiveStatus, Output
+    from headstream.live import LiveStatus
+    from headstream.liveoutputs import Output
 
 
 def live(

@@ -24,7 +24,8 @@ from headstream.cli.console import progress_bar
 from headstream.cli.live import StatusLine
 from headstream.errors import UsageError
 from headstream.interrupts import held_interrupts
-from headstream.live import LiveStatus, Output
+from headstream.live import LiveStatus
+from headstream.liveoutputs import Output
 from headstream.segment.registry import models_dir
 from headstream.session import LiveJob
 from headstream.types import UInt8Array
