@@ -6,7 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
+
+from tests.train.made import CONFIG, face
 
 
 @pytest.fixture(scope="session")
@@ -37,3 +41,30 @@ def _faces_once(known_faces: dict[tuple[Path, int], Any], monkeypatch: pytest.Mo
 def no_curves(monkeypatch: pytest.MonkeyPatch) -> None:
     """For runs that are not about curves.png, which takes longer to draw than their steps."""
     monkeypatch.setattr("headstream.train.log.plot_curves", lambda log, out: None)
+
+
+@pytest.fixture(scope="module")
+def sets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folders of the kinds headstream trains on, with face boxes already found."""
+    root = tmp_path_factory.mktemp("data")
+    for kind, folder in (("faces", "labels"), ("hairs", "hair"), ("bodies", "labels")):
+        for sub in ("images", folder):
+            (root / kind / sub).mkdir(parents=True, exist_ok=True)
+        for index in range(6):
+            rgb, label = face(index)
+            Image.fromarray(rgb).save(root / kind / "images" / f"{index:02d}.png")
+            truth = label
+            if kind == "hairs":
+                truth = np.where(label == 13, 255, 0).astype(np.uint8)
+            if kind == "bodies":  # null, hair, skin, shirt
+                truth = np.select([label == 13, np.isin(label, [1, 17]), label == 18], [1, 2, 3], 0).astype(np.uint8)
+            Image.fromarray(truth).save(root / kind / folder / f"{index:02d}.png")
+    (root / "bodies" / "labels.txt").write_text("null\nhair\nskin\nshirt\n")
+    return root
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    (tmp_path / "held.txt").write_text("04\n05\n")
+    (tmp_path / "c.toml").write_text(CONFIG.format(steps=8))
+    return tmp_path / "c.toml"

@@ -26,7 +26,7 @@ from headstream.train.hardware import Hardware, _precision, hardware, out_of_mem
 from headstream.train.loop import Trainer  # noqa: E402
 from headstream.train.losses import below_loss, matte_loss  # noqa: E402
 from headstream.train.start import rate_factor  # noqa: E402
-from tests.train.test_training import CONFIG, config, sets  # noqa: E402, F401
+from tests.train.made import CONFIG  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("no_curves")
 
@@ -101,13 +101,13 @@ def test_the_others_wait_for_what_the_first_process_does_alone(monkeypatch: pyte
         assert given[0].total_seconds() > 3600 * 12
 
 
-def trainer(sets: Path, config: Path, **changes: Any) -> Trainer:  # noqa: F811
+def trainer(sets: Path, config: Path, **changes: Any) -> Trainer:
     settings = dataclasses.replace(load_config(config), **changes)
     return Trainer(settings, data_root=sets, config_dir=config.parent, out=config.parent / "run")
 
 
 @pytest.mark.parametrize("net", ["lite", "custom-cnn"])
-def test_reduced_precision_trains(sets: Path, config: Path, net: str) -> None:  # noqa: F811
+def test_reduced_precision_trains(sets: Path, config: Path, net: str) -> None:
     settings = dataclasses.replace(load_config(config), net=net, steps=2, plane_weights=())
     with hardware("cpu", "bf16") as on:
         run = Trainer(settings, data_root=sets, config_dir=config.parent, out=config.parent / net, on=on)
@@ -116,7 +116,7 @@ def test_reduced_precision_trains(sets: Path, config: Path, net: str) -> None:  
     assert all(torch.isfinite(v).all() for v in run.ema.state_dict().values())
 
 
-def test_accumulated_batches_weigh_as_one(sets: Path, config: Path) -> None:  # noqa: F811
+def test_accumulated_batches_weigh_as_one(sets: Path, config: Path) -> None:
     """Without batch statistics in between, two halves and a whole would agree exactly; with them, nearly."""
     losses: dict[int, list[float]] = {1: [], 2: []}
     for accumulate, seen in losses.items():
@@ -125,7 +125,7 @@ def test_accumulated_batches_weigh_as_one(sets: Path, config: Path) -> None:  # 
     assert losses[2][0] == pytest.approx(losses[1][0], rel=0.1)
 
 
-def test_it_stops_early_when_nothing_gets_better(sets: Path, config: Path) -> None:  # noqa: F811
+def test_it_stops_early_when_nothing_gets_better(sets: Path, config: Path) -> None:
     run = trainer(sets, config, evaluate_every=1, patience=2, steps=50, encoder_lr=0.0, decoder_lr=0.0)
     run.state.best = 2.0  # no score will ever beat it
     run.run()
@@ -136,7 +136,7 @@ def test_it_stops_early_when_nothing_gets_better(sets: Path, config: Path) -> No
     assert again.step == 2  # it has ended, and is not lengthened by asking again
 
 
-def test_it_does_not_stop_early_where_nothing_is_scored(sets: Path, config: Path) -> None:  # noqa: F811
+def test_it_does_not_stop_early_where_nothing_is_scored(sets: Path, config: Path) -> None:
     data = tuple(dataclasses.replace(entry, validate="") for entry in load_config(config).data)
     run = trainer(sets, config, data=data, evaluate_every=1, patience=1, steps=3)
     run.run()
@@ -144,8 +144,8 @@ def test_it_does_not_stop_early_where_nothing_is_scored(sets: Path, config: Path
 
 
 def test_running_out_of_memory_is_saved_and_explained(
-    sets: Path,  # noqa: F811
-    config: Path,  # noqa: F811
+    sets: Path,
+    config: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     run = trainer(sets, config)
@@ -191,8 +191,8 @@ def test_running_out_of_memory_is_saved_and_explained(
     ],
 )
 def test_advice_that_can_be_followed(
-    sets: Path,  # noqa: F811
-    config: Path,  # noqa: F811
+    sets: Path,
+    config: Path,
     batch: int,
     accumulate: int,
     world: int,
@@ -204,8 +204,8 @@ def test_advice_that_can_be_followed(
 
 
 def test_a_worker_that_is_ended_is_saved_and_explained(
-    sets: Path,  # noqa: F811
-    config: Path,  # noqa: F811
+    sets: Path,
+    config: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     run = trainer(sets, config, workers=1, steps=50, evaluate_every=100)
@@ -236,8 +236,8 @@ def test_a_worker_that_is_ended_is_saved_and_explained(
 )
 def test_a_worker_that_is_gone_while_it_is_waited_for(
     error: Exception,
-    sets: Path,  # noqa: F811
-    config: Path,  # noqa: F811
+    sets: Path,
+    config: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def ended(*arguments: Any, **more: Any) -> Iterator[Any]:
@@ -253,8 +253,8 @@ def test_a_worker_that_is_gone_while_it_is_waited_for(
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no such signal")
 def test_a_worker_of_whose_end_is_heard_while_the_state_is_saved(
-    sets: Path,  # noqa: F811
-    config: Path,  # noqa: F811
+    sets: Path,
+    config: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Its connection is gone at once, and the signal of its end may come later."""
@@ -297,7 +297,7 @@ def test_one_cycle_goes_up_and_down() -> None:
 
 
 @pytest.mark.parametrize(("target", "count"), [("head", 1), ("hair", 1), ("face", 1), ("parts", 18)])
-def test_every_target_trains(sets: Path, config: Path, target: str, count: int) -> None:  # noqa: F811
+def test_every_target_trains(sets: Path, config: Path, target: str, count: int) -> None:
     run = trainer(sets, config, net="custom-cnn", target=target, plane_weights=(), steps=1)
     run.run()
     assert len(run.spec.outputs) == count
@@ -327,7 +327,7 @@ def test_every_picture_counts_the_same_below_the_head() -> None:
 
 
 @pytest.mark.slow
-def test_two_processes_train_as_one(sets: Path, tmp_path: Path) -> None:  # noqa: F811
+def test_two_processes_train_as_one(sets: Path, tmp_path: Path) -> None:
     """torchrun with gloo: batch statistics differ a little, the pictures seen and the files written do not."""
     done = torchrun(sets, tmp_path, CONFIG.format(steps=4))
     assert done.stderr.count("step 4/4") == 1
@@ -338,7 +338,7 @@ def test_two_processes_train_as_one(sets: Path, tmp_path: Path) -> None:  # noqa
 
 
 @pytest.mark.slow
-def test_two_processes_stop_early_together(sets: Path, tmp_path: Path) -> None:  # noqa: F811
+def test_two_processes_stop_early_together(sets: Path, tmp_path: Path) -> None:
     """Scores get better at first, which one of them alone sees."""
     done = torchrun(sets, tmp_path, "patience = 1\nencoder_lr = 0.0\ndecoder_lr = 0.0\n" + CONFIG.format(steps=400))
     last = torch.load(tmp_path / "run" / "last.pt", weights_only=True)
@@ -366,7 +366,7 @@ run()
 
 @pytest.mark.slow
 @pytest.mark.parametrize("how", ["raise SourceError('x.png: is damaged')", "os.kill(os.getpid(), signal.SIGKILL)"])
-def test_where_the_second_process_ends_the_first_saves(sets: Path, tmp_path: Path, how: str) -> None:  # noqa: F811
+def test_where_the_second_process_ends_the_first_saves(sets: Path, tmp_path: Path, how: str) -> None:
     (tmp_path / "ends.py").write_text(ENDS.format(how=how))
     settings = CONFIG.format(steps=400).replace("evaluate_every = 4", "evaluate_every = 100")
     done = torchrun(sets, tmp_path, settings, program=[str(tmp_path / "ends.py")], status=1)

@@ -25,7 +25,7 @@ from headstream.train.truth import read_grey, tells
 from headstream.types import UInt8Array
 
 pytest.importorskip("torch")
-from tests.train.test_training import SIDE, face
+from tests.train.made import SIDE, face
 
 
 def folders(root: Path, *names: str) -> None:

@@ -41,14 +41,14 @@ from headstream.train.score import Score  # noqa: E402
 from headstream.train.sets import open_data  # noqa: E402
 from headstream.train.start import adamw, build_net  # noqa: E402
 from tests.media import files_of_at_most, heeds_ctrl_c  # noqa: E402
-from tests.train.test_training import config, face, sets  # noqa: E402, F401
+from tests.train.made import face  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("no_curves")
 
 CNN: dict[str, Any] = {"net": "custom-cnn", "plane_weights": (), "steps": 2, "evaluate_every": 1}
 
 
-def trainer(root: Path, config: Path, out: str = "run", *, on: Hardware | None = None, **changes: Any) -> Trainer:  # noqa: F811
+def trainer(root: Path, config: Path, out: str = "run", *, on: Hardware | None = None, **changes: Any) -> Trainer:
     settings = dataclasses.replace(load_config(config), **(CNN | changes))
     return Trainer(settings, data_root=root, config_dir=config.parent, out=config.parent / out, on=on, command="again")
 
@@ -62,7 +62,7 @@ def heeded() -> Iterator[None]:
 
 
 @pytest.fixture
-def done(sets: Path, config: Path) -> Trainer:  # noqa: F811
+def done(sets: Path, config: Path) -> Trainer:
     """A short run that came to its end."""
     run = trainer(sets, config)
     run.run()
@@ -76,13 +76,13 @@ class TestTakingUp:
             run.resume()
         return (run.out / "last.pt").read_bytes() == before
 
-    def test_what_changes_no_number_may_change(self, done: Trainer, sets: Path, config: Path) -> None:  # noqa: F811
+    def test_what_changes_no_number_may_change(self, done: Trainer, sets: Path, config: Path) -> None:
         again = trainer(sets, config, workers=3, cache_mb=7)
         assert again.resume()
         assert again.history.changes == []
         assert again.history.commands == ["again"]
 
-    def test_other_settings_are_named_and_refused(self, done: Trainer, sets: Path, config: Path) -> None:  # noqa: F811
+    def test_other_settings_are_named_and_refused(self, done: Trainer, sets: Path, config: Path) -> None:
         assert self.refused(
             trainer(sets, config, seed=2, steps=4), "seed = 1, now 2; steps = 2, now 4.*--out, or add --change"
         )
@@ -90,13 +90,13 @@ class TestTakingUp:
         others = (done.config.data[0], weight, done.config.data[2])
         assert self.refused(trainer(sets, config, data=others), r"data\[1\]\.weight = 0\.5, now 0\.25\.")
 
-    def test_other_pictures_are_refused(self, done: Trainer, sets: Path, config: Path) -> None:  # noqa: F811
+    def test_other_pictures_are_refused(self, done: Trainer, sets: Path, config: Path) -> None:
         (config.parent / "held.txt").write_text("03\n04\n")
         assert self.refused(
             trainer(sets, config), r"data\[0\]\.trained = 4 pictures, sha256 \w{8}, now 4 pictures, sha256"
         )
 
-    def test_other_files_of_the_same_names_are_refused(self, sets: Path, config: Path, tmp_path: Path) -> None:  # noqa: F811
+    def test_other_files_of_the_same_names_are_refused(self, sets: Path, config: Path, tmp_path: Path) -> None:
         shutil.copytree(sets, tmp_path / "data")
         (config.parent / "soft").mkdir()
         for index in range(6):
@@ -115,7 +115,7 @@ class TestTakingUp:
             assert self.refused(trainer(tmp_path / "data", config, data=data), f"trained with {told} = ")
             path.write_bytes(before)
 
-    def test_other_versions_are_noted_and_what_was_noted_stays(self, done: Trainer, sets: Path, config: Path) -> None:  # noqa: F811
+    def test_other_versions_are_noted_and_what_was_noted_stays(self, done: Trainer, sets: Path, config: Path) -> None:
         state = load_checkpoint(done.out / "last.pt")
         state["history"]["record"]["torch"] = "0.1"
         state["history"] |= {"commands": ["first"], "seconds": 1000.0}
@@ -129,18 +129,18 @@ class TestTakingUp:
             again.run()
             assert again.history.seconds > 1000
 
-    def test_moved_pictures_are_the_same(self, done: Trainer, sets: Path, config: Path, tmp_path: Path) -> None:  # noqa: F811
+    def test_moved_pictures_are_the_same(self, done: Trainer, sets: Path, config: Path, tmp_path: Path) -> None:
         (tmp_path / "elsewhere").symlink_to(sets)
         assert trainer(tmp_path / "elsewhere", config).resume()
 
-    def test_another_network_cannot_be_gone_on_with(self, done: Trainer, sets: Path, config: Path) -> None:  # noqa: F811
+    def test_another_network_cannot_be_gone_on_with(self, done: Trainer, sets: Path, config: Path) -> None:
         other = trainer(sets, config, net="lite")
         with pytest.raises(
             UsageError, match=r"net = custom-cnn, now lite; the network is another.*Name another --out$"
         ):
             other.resume(change=True)
 
-    def test_a_run_is_lengthened_on_purpose(self, done: Trainer, sets: Path, config: Path) -> None:  # noqa: F811
+    def test_a_run_is_lengthened_on_purpose(self, done: Trainer, sets: Path, config: Path) -> None:
         longer = trainer(sets, config, steps=4, encoder_lr=1e-4, decoder_lr=1e-4)
         assert longer.resume(change=True)
         assert longer.optimizer.param_groups[0]["base_lr"] == 1e-4
@@ -153,7 +153,7 @@ class TestTakingUp:
         assert "step 2: steps = 2, now 4; encoder_lr" in told
         assert trainer(sets, config, steps=4, encoder_lr=1e-4, decoder_lr=1e-4).resume()
 
-    def test_scores_of_other_pictures_are_forgotten(self, done: Trainer, sets: Path, config: Path) -> None:  # noqa: F811
+    def test_scores_of_other_pictures_are_forgotten(self, done: Trainer, sets: Path, config: Path) -> None:
         done.state.best = 0.9
         done.state.save(done.out / "last.pt")
         (config.parent / "held.txt").write_text("01\n")
@@ -163,7 +163,7 @@ class TestTakingUp:
         assert (again.state.best, again.state.best_step, again.history.scores) == (0.0, 2, {})
         assert again.result == again.out / "last.pt"
 
-    def test_a_run_goes_on_in_another_precision(self, done: Trainer, sets: Path, config: Path) -> None:  # noqa: F811
+    def test_a_run_goes_on_in_another_precision(self, done: Trainer, sets: Path, config: Path) -> None:
         scaled = Hardware(torch.device("cpu"), torch.float16)
         for steps in (3, 4):  # from a run without loss scaling, and from one with it
             again = trainer(sets, config, on=scaled, steps=steps)
@@ -172,7 +172,7 @@ class TestTakingUp:
             assert again.step == steps
         assert trainer(sets, config, steps=4).resume()
 
-    def test_a_run_of_a_mac_goes_on_on_another_gpu(self, done: Trainer, sets: Path, config: Path) -> None:  # noqa: F811
+    def test_a_run_of_a_mac_goes_on_on_another_gpu(self, done: Trainer, sets: Path, config: Path) -> None:
         """Its optimiser is not fused, and torch lays the number of a step where the saved one had it. A device without memory
         stands for the GPU."""
         state = load_checkpoint(done.out / "last.pt")
@@ -187,8 +187,8 @@ class TestTakingUp:
     def test_older_checkpoints_go_on(
         self,
         done: Trainer,
-        sets: Path,  # noqa: F811
-        config: Path,  # noqa: F811
+        sets: Path,
+        config: Path,
         caplog: pytest.LogCaptureFixture,
     ) -> None:
         state = load_checkpoint(done.out / "last.pt")
@@ -207,7 +207,7 @@ class TestTakingUp:
         with pytest.raises(UsageError, match="net = custom-cnn, now lite"):
             trainer(sets, config, net="lite").resume()
 
-    def test_exported_weights_are_no_run(self, done: Trainer, sets: Path, config: Path) -> None:  # noqa: F811
+    def test_exported_weights_are_no_run(self, done: Trainer, sets: Path, config: Path) -> None:
         assert main(["export", str(done.out / "last.pt"), "--out", str(config.parent / "two" / "last.pt")]) == 0
         with pytest.raises(ModelError, match="optimizer.*missing; name it as init"):
             trainer(sets, config, "two").resume()
@@ -226,7 +226,7 @@ class TestCard:
         assert json.loads(json.dumps(card, allow_nan=False)) == card
         assert (done.out / "validation-1-faces.txt").read_text() == "04\n05\n"
 
-    def test_a_folder_named_twice_tells_of_each(self, sets: Path, config: Path) -> None:  # noqa: F811
+    def test_a_folder_named_twice_tells_of_each(self, sets: Path, config: Path) -> None:
         plain = load_config(config)
         (config.parent / "others.txt").write_text("01\n")
         face_set = dataclasses.replace(plain.data[0], hold_out=("others.txt",))
@@ -242,8 +242,8 @@ class TestCard:
 
     def test_what_one_entry_validates_the_others_of_its_folder_do_not_train_on(
         self,
-        sets: Path,  # noqa: F811
-        config: Path,  # noqa: F811
+        sets: Path,
+        config: Path,
         caplog: pytest.LogCaptureFixture,
     ) -> None:
         root = config.parent / "data"
@@ -266,7 +266,7 @@ class TestCard:
         with pytest.raises(UsageError, match="linked: nothing is left to train on; other .* validate all of it"):
             trainer(root, config, data=(nothing, entry))
 
-    def test_a_mean_tells_of_all_its_parts(self, done: Trainer, sets: Path, config: Path) -> None:  # noqa: F811
+    def test_a_mean_tells_of_all_its_parts(self, done: Trainer, sets: Path, config: Path) -> None:
         other = trainer(sets, config, "other", seed=5)
         other.run()
         mean = config.parent / "mean.pt"
@@ -280,7 +280,7 @@ class TestCard:
         licence = card_details(started.net, started.spec, started.out / "last.pt")["licence"]
         assert licence == f"unknown: that of faces, hairs, bodies, the initial weights {mean}"
 
-    def test_a_licence_that_is_told_is_passed_on(self, sets: Path, config: Path) -> None:  # noqa: F811
+    def test_a_licence_that_is_told_is_passed_on(self, sets: Path, config: Path) -> None:
         plain = load_config(config)
         data = tuple(dataclasses.replace(entry, licence="ours: MIT", validate="") for entry in plain.data)
         run = trainer(sets, config, data=data)
@@ -387,7 +387,7 @@ class TestWithoutConfig:
 
 
 class TestWhatGoesWrong:
-    def test_tensorboard_is_asked_for_first(self, sets: Path, config: Path) -> None:  # noqa: F811
+    def test_tensorboard_is_asked_for_first(self, sets: Path, config: Path) -> None:
         try:
             import torch.utils.tensorboard  # noqa: F401
         except ImportError:
@@ -399,7 +399,7 @@ class TestWhatGoesWrong:
         run.run()
         assert any((run.out / "tensorboard").iterdir())
 
-    def test_pictures_without_truth_are_named(self, sets: Path, config: Path, tmp_path: Path) -> None:  # noqa: F811
+    def test_pictures_without_truth_are_named(self, sets: Path, config: Path, tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="hairs has no folder labels/, where kind 'celebamask' has its truth"):
             DataSet("celebamask", sets / "hairs").check_truth()
         for sub in ("images", "hair"):
@@ -413,7 +413,7 @@ class TestWhatGoesWrong:
         with pytest.raises(UsageError, match="1 of 2 names are not in .*faces, such as no-such"):
             open_data(load_config(config), sets, tmp_path, tmp_path)
 
-    def test_settings_that_cannot_be_are_named(self, config: Path) -> None:  # noqa: F811
+    def test_settings_that_cannot_be_are_named(self, config: Path) -> None:
         wrong: list[Any] = [(), ((0.5, 256),), (64,), ((0.0,),), ((0.0, "a"),), ((0.0, 64), ("b", 96)), ((0.0, 0),)]
         wrong += [((0.0, 64), (35, 96)), ((0.0, 64), (-0.5, 96)), ((0.0, 64), (math.nan, 96)), ((0.0, 64), (1.0, 96))]
         for sizes in wrong:
@@ -467,7 +467,7 @@ class TestWhatGoesWrong:
             with pytest.raises(UsageError, match=f"{key} = {value!r}: expected a whole number from"):
                 load_config(config, **{key: value})
 
-    def test_sets_that_do_not_tell_the_target(self, sets: Path, config: Path, tmp_path: Path) -> None:  # noqa: F811
+    def test_sets_that_do_not_tell_the_target(self, sets: Path, config: Path, tmp_path: Path) -> None:
         settings = load_config(config)
         faces, hairs, bodies = settings.data
         for target, data, use in (
@@ -484,8 +484,8 @@ class TestWhatGoesWrong:
 
     def test_names_to_hold_out_that_are_none(
         self,
-        sets: Path,  # noqa: F811
-        config: Path,  # noqa: F811
+        sets: Path,
+        config: Path,
         tmp_path: Path,
         caplog: pytest.LogCaptureFixture,
     ) -> None:
@@ -505,7 +505,7 @@ class TestWhatGoesWrong:
             with pytest.raises(UsageError, match=words):
                 open_data(dataclasses.replace(settings, data=(entry,)), sets, config.parent, tmp_path)
 
-    def test_a_loss_that_is_no_number_ends_the_run(self, sets: Path, config: Path) -> None:  # noqa: F811
+    def test_a_loss_that_is_no_number_ends_the_run(self, sets: Path, config: Path) -> None:
         run = trainer(sets, config, encoder_lr=1e30, decoder_lr=1e30)
         with pytest.raises(ModelError, match="the loss is nan at step 1: training broke down"):
             run.run()
@@ -539,7 +539,7 @@ class TestWhatGoesWrong:
         RunLog(tmp_path).add({"step": 3, "loss": 0.25})
         assert (tmp_path / "log.csv").read_text().split() == ["step,loss", "1,0.5", "2,0.4", "3,0.25"]
 
-    def test_a_run_of_any_seed(self, sets: Path, config: Path) -> None:  # noqa: F811
+    def test_a_run_of_any_seed(self, sets: Path, config: Path) -> None:
         run = trainer(sets, config, seed=2**63 - 1, steps=1)
         run.run()
         assert run.step == 1
@@ -552,8 +552,8 @@ class TestWhatGoesWrong:
 
     def test_a_picture_that_breaks_on_the_way_loses_nothing(
         self,
-        sets: Path,  # noqa: F811
-        config: Path,  # noqa: F811
+        sets: Path,
+        config: Path,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         run = trainer(sets, config, steps=9, evaluate_every=50)
@@ -576,7 +576,7 @@ class TestWhatGoesWrong:
         assert (done.out / "last.pt").read_bytes() == before
         assert not list(done.out.glob("*part*"))
 
-    def test_ctrl_c_waits_for_the_step(self, sets: Path, config: Path) -> None:  # noqa: F811
+    def test_ctrl_c_waits_for_the_step(self, sets: Path, config: Path) -> None:
         """Signalled in the middle of a step's backward pass: the state saved is that of a whole number of steps."""
         whole = trainer(sets, config, "whole", steps=4, evaluate_every=50)
         whole.run()
@@ -600,8 +600,8 @@ class TestWhatGoesWrong:
     @pytest.mark.parametrize(("step", "kept"), [(0, None), (2, 2)])
     def test_a_second_ctrl_c_saves_no_half_step(
         self,
-        sets: Path,  # noqa: F811
-        config: Path,  # noqa: F811
+        sets: Path,
+        config: Path,
         step: int,
         kept: int | None,
         capsys: pytest.CaptureFixture[str],
@@ -630,8 +630,8 @@ class TestWhatGoesWrong:
 
     def test_a_ctrl_c_while_saving_is_not_told_as_saved(
         self,
-        sets: Path,  # noqa: F811
-        config: Path,  # noqa: F811
+        sets: Path,
+        config: Path,
         capsys: pytest.CaptureFixture[str],
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
@@ -658,8 +658,8 @@ class TestWhatGoesWrong:
 
     def test_an_evaluation_that_was_interrupted_is_made_up_for(
         self,
-        sets: Path,  # noqa: F811
-        config: Path,  # noqa: F811
+        sets: Path,
+        config: Path,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         run = trainer(sets, config, evaluate_every=50)
@@ -690,8 +690,8 @@ class TestWhatGoesWrong:
     @pytest.mark.parametrize("signals", [1, 2])
     def test_a_ctrl_c_while_the_best_is_saved_does_not_lose_it(
         self,
-        sets: Path,  # noqa: F811
-        config: Path,  # noqa: F811
+        sets: Path,
+        config: Path,
         signals: int,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
@@ -719,8 +719,8 @@ class TestWhatGoesWrong:
     @pytest.mark.parametrize("writes", range(6))
     def test_a_process_that_dies_while_it_writes_leaves_no_gap_in_the_log(
         self,
-        sets: Path,  # noqa: F811
-        config: Path,  # noqa: F811
+        sets: Path,
+        config: Path,
         writes: int,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
@@ -752,8 +752,8 @@ class TestWhatGoesWrong:
 
     def test_a_log_that_cannot_be_written_costs_no_step_and_no_row(
         self,
-        sets: Path,  # noqa: F811
-        config: Path,  # noqa: F811
+        sets: Path,
+        config: Path,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         def full(path: Path) -> Any:
@@ -770,7 +770,7 @@ class TestWhatGoesWrong:
         again.run()
         assert [row[:2] for row in (run.out / "log.csv").read_text().splitlines()] == ["st", "2,"]
 
-    def test_a_damaged_picture_is_named(self, sets: Path, config: Path, tmp_path: Path) -> None:  # noqa: F811
+    def test_a_damaged_picture_is_named(self, sets: Path, config: Path, tmp_path: Path) -> None:
         shutil.copytree(sets, tmp_path / "data")
         run = trainer(tmp_path / "data", config, evaluate_every=50)
         for path in (tmp_path / "data").glob("*/images/*.png"):
@@ -780,7 +780,7 @@ class TestWhatGoesWrong:
         ):
             run.run()
 
-    def test_lists_of_names_are_utf8(self, sets: Path, config: Path, tmp_path: Path) -> None:  # noqa: F811
+    def test_lists_of_names_are_utf8(self, sets: Path, config: Path, tmp_path: Path) -> None:
         shutil.copytree(sets, tmp_path / "data")
         for path in (tmp_path / "data" / "faces").glob("*/04.png"):
             path.rename(path.with_name("josé.png"))
@@ -795,7 +795,7 @@ class TestWhatGoesWrong:
         with pytest.raises(UsageError, match="c.toml is not TOML"):
             load_config(config)
 
-    def test_faces_of_new_pictures_are_looked_for(self, sets: Path, tmp_path: Path) -> None:  # noqa: F811
+    def test_faces_of_new_pictures_are_looked_for(self, sets: Path, tmp_path: Path) -> None:
         cache = tmp_path / "faces.json"
         data = DataSet("celebamask", sets / "faces", names=("00", "01"))
         size = data.image_path("00").stat().st_size
@@ -810,8 +810,8 @@ class TestWhatGoesWrong:
 
     def test_faces_of_folders_of_like_names_are_kept_apart(
         self,
-        sets: Path,  # noqa: F811
-        config: Path,  # noqa: F811
+        sets: Path,
+        config: Path,
         tmp_path: Path,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
@@ -828,7 +828,7 @@ class TestWhatGoesWrong:
             opened = open_data(settings, tmp_path / "data", config.parent, tmp_path / "cache")
             assert [data.faces["00"] for data in opened.train] == list(box.values())
 
-    def test_faces_found_before_a_damaged_picture_are_kept(self, sets: Path, tmp_path: Path) -> None:  # noqa: F811
+    def test_faces_found_before_a_damaged_picture_are_kept(self, sets: Path, tmp_path: Path) -> None:
         shutil.copytree(sets / "faces", tmp_path / "faces")
         (tmp_path / "faces" / "images" / "02.jpg").write_bytes(b"damaged")
         data = DataSet("celebamask", tmp_path / "faces", names=("00", "01", "02"))
@@ -838,14 +838,14 @@ class TestWhatGoesWrong:
         assert told == [(1, 3), (2, 3)]
         assert set(json.loads((tmp_path / "faces.json").read_text())) == {"00", "01"}
 
-    def test_initial_weights_of_another_network(self, done: Trainer, config: Path) -> None:  # noqa: F811
+    def test_initial_weights_of_another_network(self, done: Trainer, config: Path) -> None:
         settings = dataclasses.replace(load_config(config), init=str(done.out / "last.pt"))
         with pytest.raises(ModelError, match="last.pt does not fit the network"):
             build_net(settings, done.data)
 
 
 @pytest.mark.slow
-def test_stopped_by_a_signal_it_says_how_to_go_on(sets: Path, config: Path) -> None:  # noqa: F811
+def test_stopped_by_a_signal_it_says_how_to_go_on(sets: Path, config: Path) -> None:
     """A process of its own, with workers, as a terminal has it: Ctrl-C goes to all of them."""
     out = config.parent / "run"
     config.write_text(config.read_text().replace("workers = 0", "workers = 1").replace("steps = 8", "steps = 100000"))

@@ -25,7 +25,7 @@ from headstream.train.loop import Trainer  # noqa: E402
 from headstream.train.quantise import export_int8  # noqa: E402
 from headstream.train.recover import load_exported, read_exported, unfold  # noqa: E402
 from headstream.train.start import initial_file  # noqa: E402
-from tests.train.test_training import CONFIG, SMALL, config, saved, sets  # noqa: E402, F401
+from tests.train.test_export import SMALL  # noqa: E402
 
 CROPS = np.random.default_rng(0).integers(0, 256, (4, 64, 64, 3), dtype=np.uint8)
 BATCH = torch.from_numpy(CROPS).permute(0, 3, 1, 2)
@@ -144,8 +144,8 @@ class TestInit:
 
     def test_a_run_starts_from_an_export_and_goes_on(
         self,
-        sets: Path,  # noqa: F811
-        config: Path,  # noqa: F811
+        sets: Path,
+        config: Path,
         tmp_path: Path,
         exported: tuple[Any, Path],
         monkeypatch: pytest.MonkeyPatch,
@@ -174,8 +174,8 @@ class TestInit:
 
     def test_a_wrong_one_is_told_before_faces_are_looked_for(
         self,
-        sets: Path,  # noqa: F811
-        config: Path,  # noqa: F811
+        sets: Path,
+        config: Path,
         tmp_path: Path,
         capsys: pytest.CaptureFixture[str],
         monkeypatch: pytest.MonkeyPatch,
@@ -187,8 +187,8 @@ class TestInit:
 
     def test_the_command(
         self,
-        sets: Path,  # noqa: F811
-        config: Path,  # noqa: F811
+        sets: Path,
+        config: Path,
         tmp_path: Path,
         exported: tuple[Any, Path],
         capsys: pytest.CaptureFixture[str],
@@ -230,7 +230,7 @@ class TestExport:
     def test_its_finish_stays_and_the_export_is_told(
         self,
         exported: tuple[Any, Path],
-        sets: Path,  # noqa: F811
+        sets: Path,
         tmp_path: Path,
     ) -> None:
         shutil.copy(exported[1], tmp_path / "my own.onnx")

@@ -28,7 +28,7 @@ from headstream.train.saving import save_trained  # noqa: E402
 from headstream.train.sets import OpenedData  # noqa: E402
 from headstream.train.start import untaught_planes  # noqa: E402
 from headstream.train.teachers import Teachers  # noqa: E402
-from tests.train.test_training import SMALL, sets  # noqa: E402, F401
+from tests.train.test_export import SMALL  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("no_curves")
 
@@ -55,7 +55,7 @@ def checkpoint(path: Path, spec: NetSpec = HEAD_ALONE) -> Path:
 
 
 @pytest.fixture
-def root(sets: Path, tmp_path: Path) -> Path:  # noqa: F811
+def root(sets: Path, tmp_path: Path) -> Path:
     """Data with masks of heads alone, beside the other sets, and mine.toml."""
     root = tmp_path / "data"
     shutil.copytree(sets, root)
