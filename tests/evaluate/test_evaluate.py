@@ -278,7 +278,7 @@ class TestCommand:
         fails("knows head, hair, not 'nose'", "lite", "--data", f"celebamask:{faces}", "--part", "nose")
         assert not (tmp_path / "o").exists()  # what is wrong is told before anything is written
         (tmp_path / "o" / "lite" / "curves.json").mkdir(parents=True)
-        fails(r"curves\.json: Is a directory", "lite", "--data", f"celebamask:{faces}")
+        fails(r"curves\.json: is a folder; name a file", "lite", "--data", f"celebamask:{faces}")
         fails("kind pictures do not tell the head from all else", "lite", "--data", f"pictures:{faces}")
         fails("no folder masks/", "lite", "--data", f"masks:{faces}")
         fails("--part hiar: expected head, hair, face", "lite", "--data", f"celebamask:{faces}", "--part", "hiar")

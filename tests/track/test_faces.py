@@ -18,6 +18,7 @@ from headstream.errors import ModelError
 from headstream.muted import native_stderr_muted
 from headstream.segment.registry import models_dir
 from headstream.track import faces
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it, and hand that on
 faces.load_mediapipe()
 detector = faces.FaceDetector(models_dir() / faces.MODEL_FILES["full"])
 """
