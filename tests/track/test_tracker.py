@@ -256,6 +256,18 @@ def test_a_part_of_a_face_that_passes_for_one_is_nobody_else() -> None:
         tracker.observe({1: Evidence(0.9, (200, 150))})
 
 
+def test_a_child_that_is_held_to_the_chin_is_somebody_else() -> None:
+    def scene(i: int) -> dict[str, tuple[float, float, float]]:
+        return {"ann": (200, 150, 120)} if i < 20 else {"ann": (200, 150, 120), "bob": (200, 204, 48)}
+
+    finder = StageFinder(scene)
+    tracker = Tracker(finder)
+    for index in range(40):
+        heads = tracker.update(finder.frame(index))
+        tracker.observe({1: Evidence(0.9, (200, 150)), 2: Evidence(0.9, (200, 204))})
+    assert [head.track_id for head in heads] == [1, 2]
+
+
 def test_a_cut_is_seen_at_once() -> None:
     def scene(i: int) -> dict[str, tuple[float, float, float]]:
         return {"ann": (150, 150, 60)} if i < 20 else {"bob": (480, 200, 120)}
