@@ -151,7 +151,11 @@ async def _refuse(socket: WebSocket, code: int, why: str) -> None:
 async def _taken(sent: Coroutine[Any, Any, None]) -> None:
     """Raises WebSocketDisconnect, also where the other end takes nothing any more (asleep, or out of its network): uvicorn gives
     such a connection up, too, but tells only once all that waits to be sent is, for which the system may try for ever."""
-    try:
-        await asyncio.wait_for(sent, _TAKES_NOTHING_S)
-    except (asyncio.TimeoutError, TimeoutError) as error:  # two before Python 3.11
-        raise WebSocketDisconnect(1006) from error
+    sending = asyncio.ensure_future(sent)
+    try:  # before Python 3.12 ``wait_for`` loses a cancellation that comes as it is done, and a watcher would stay for ever
+        await asyncio.wait([sending], timeout=_TAKES_NOTHING_S)
+        if not sending.done():
+            raise WebSocketDisconnect(1006)
+        sending.result()
+    finally:
+        sending.cancel()

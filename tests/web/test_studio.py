@@ -18,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,7 @@ from headstream.segment.crops import CropSegmenter
 from headstream.segment.load import load_segmenter
 from headstream.segment.registry import models_dir
 from headstream.types import Cutout, Frame, UInt8Array
+from headstream.web import sockets
 from headstream.web.address import bound
 from headstream.web.app import create_app
 from headstream.web.cutting import OwnCamera, PageSession
@@ -219,6 +221,38 @@ def test_who_takes_nothing_any_more_gives_the_place_back(
             for number in range(12):
                 socket.send(numbered(number, large))
             wait_until(lambda: running.sessions == 0)
+
+
+def test_who_is_gone_as_a_picture_is_sent_watches_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What ends the watching meets a send that has just ended."""
+
+    async def watchers() -> int:
+        stage, sending, gone = Stage(), asyncio.Event(), asyncio.Event()
+
+        class Leaving:
+            async def accept(self) -> None: ...
+
+            async def receive(self) -> dict[str, str]:
+                await gone.wait()
+                return {"type": "websocket.disconnect"}
+
+            async def send_bytes(self, message: bytes) -> None:
+                sending.set()
+                await gone.wait()
+                await asyncio.sleep(0)
+
+        monkeypatch.setattr(sockets, "studio_of", lambda socket: SimpleNamespace(stage=stage))
+        watching = asyncio.ensure_future(sockets.overlay(Leaving()))  # type: ignore[arg-type]
+        while not stage.watchers:
+            await asyncio.sleep(0)
+        stage.publish(Cutout(Frame(np.zeros((8, 8, 3), np.uint8))))
+        await sending.wait()
+        gone.set()
+        await asyncio.wait([watching], timeout=2)
+        watching.cancel()
+        return stage.watchers
+
+    assert asyncio.run(watchers()) == 0
 
 
 def test_text_that_is_no_utf8_is_refused_without_a_traceback(
