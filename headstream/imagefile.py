@@ -75,9 +75,8 @@ def write_image(path: Path, picture: UInt8Array, *, quality: int = 95) -> None:
     try:
         jpeg = path.suffix.lower() in {".jpg", ".jpeg"}  # other formats do not know the option, and say so on stderr
         _, data = cv2.imencode(path.suffix, bgr, [cv2.IMWRITE_JPEG_QUALITY, quality] if jpeg else [])
-        with path.open("wb") as file, _whole(path):
+        with _whole(path) as file:
             file.write(data.tobytes())
-            file.flush()
     except cv2.error as error:
         raise SinkError(f"{path}: no picture can be written as {path.suffix or 'a file without ending'}") from error
     except OSError as error:
@@ -85,11 +84,13 @@ def write_image(path: Path, picture: UInt8Array, *, quality: int = 95) -> None:
 
 
 @contextmanager
-def _whole(path: Path) -> Iterator[None]:
-    """A file that is open is removed where it cannot be written to its end."""
+def _whole(path: Path) -> Iterator[Any]:
+    """A file to write to, which is removed where it cannot be written to its end; what cannot be opened stays as it is."""
+    file = path.open("wb")
     try:
-        yield
+        with file:
+            yield file
     except OSError:
-        with suppress(OSError):
+        with suppress(OSError):  # closed by now: Windows removes nothing that is open
             path.unlink()
         raise

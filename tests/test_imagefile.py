@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import zlib
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -39,6 +40,29 @@ def test_what_is_no_picture_says_so(tmp_path: Path) -> None:
 
 
 def test_no_part_of_a_picture_stays_on_a_full_disk(tmp_path: Path) -> None:
+    with files_of_at_most(100), pytest.raises(SinkError, match=r"p\.png: cannot be written"):
+        write_image(tmp_path / "p.png", pattern(64, 48, 0))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_left_of_a_picture_is_removed_when_it_is_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Windows wants it."""
+    opened: list[Any] = []
+    real_open, real_unlink = Path.open, Path.unlink
+
+    def noted(path: Path, *mode: Any) -> Any:
+        opened.append(real_open(path, *mode))
+        return opened[-1]
+
+    def unless_open(path: Path) -> None:
+        if not opened[-1].closed:
+            raise PermissionError(13, "Permission denied")
+        real_unlink(path)
+
+    monkeypatch.setattr(Path, "open", noted)
+    monkeypatch.setattr(Path, "unlink", unless_open)
     with files_of_at_most(100), pytest.raises(SinkError, match=r"p\.png: cannot be written"):
         write_image(tmp_path / "p.png", pattern(64, 48, 0))
     assert list(tmp_path.iterdir()) == []
