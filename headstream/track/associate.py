@@ -33,7 +33,7 @@ def is_part_of(box: Box, face: Box) -> bool:
 def _share_in(box: Box, other: Box) -> float:
     """How much of a box lies in another, 0..1."""
     w, h = min(box[2], other[2]) - max(box[0], other[0]), min(box[3], other[3]) - max(box[1], other[1])
-    return max(w, 0.0) * max(h, 0.0) / ((box[2] - box[0]) * (box[3] - box[1]))
+    return max(w, 0.0) * max(h, 0.0) / max((box[2] - box[0]) * (box[3] - box[1]), 1e-6)
 
 
 def best_pairs(costs: list[list[float]]) -> dict[int, int]:
