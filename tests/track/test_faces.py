@@ -22,7 +22,8 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background
 faces.load_mediapipe()
 detector = faces.FaceDetector(models_dir() / faces.MODEL_FILES["full"])
 """
-    done = subprocess.run([sys.executable, "-c", start + script], capture_output=True, text=True, timeout=60)
+    python = [sys.executable, "-W", "ignore::DeprecationWarning"]  # from 3.12 on, of forks beside threads
+    done = subprocess.run([*python, "-c", start + script], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout
 
