@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -68,29 +66,21 @@ def beyond_most(path: Path) -> str:
     return f"{path}: is more than {MOST_PIXELS / 1e6:.0f} megapixels, the most headstream takes; make it smaller first"
 
 
-def write_image(path: Path, picture: UInt8Array, *, quality: int = 95) -> None:
-    """Write (H, W, 3) uint8 R'G'B' or (H, W) grey, as the name's ending says. quality: of JPEG, 0..100. Raises SinkError; no part
-    of a picture stays then."""
+def image_bytes(picture: UInt8Array, ending: str, *, quality: int = 95) -> bytes:
+    """(H, W, 3) uint8 R'G'B' or (H, W) grey as a file of that ending holds it, such as ".png". quality: of JPEG, 0..100. Raises
+    SinkError."""
     bgr = picture if picture.ndim == 2 else cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
     try:
-        jpeg = path.suffix.lower() in {".jpg", ".jpeg"}  # other formats do not know the option, and say so on stderr
-        _, data = cv2.imencode(path.suffix, bgr, [cv2.IMWRITE_JPEG_QUALITY, quality] if jpeg else [])
-        with _whole(path) as file:
-            file.write(data.tobytes())
+        jpeg = ending.lower() in {".jpg", ".jpeg"}  # other formats do not know the option, and say so on stderr
+        _, data = cv2.imencode(ending, bgr, [cv2.IMWRITE_JPEG_QUALITY, quality] if jpeg else [])
     except cv2.error as error:
-        raise SinkError(f"{path}: no picture can be written as {path.suffix or 'a file without ending'}") from error
+        raise SinkError(f"no picture can be written as {ending or 'a file without ending'}") from error
+    return data.tobytes()
+
+
+def write_image(path: Path, picture: UInt8Array) -> None:
+    """Write a picture as ``image_bytes`` takes it, as the name's ending says. Raises SinkError."""
+    try:
+        path.write_bytes(image_bytes(picture, path.suffix))
     except OSError as error:
         raise SinkError(f"{path}: cannot be written: {error.strerror}") from error
-
-
-@contextmanager
-def _whole(path: Path) -> Iterator[Any]:
-    """A file to write to, which is removed where it cannot be written to its end; what cannot be opened stays as it is."""
-    file = path.open("wb")
-    try:
-        with file:
-            yield file
-    except OSError:
-        with suppress(OSError):  # closed by now: Windows removes nothing that is open
-            path.unlink()
-        raise

@@ -22,7 +22,7 @@ from headstream.evaluate.metrics import (
     threshold_curve,
 )
 from headstream.evaluate.pictures import contact_sheet, error_map, overlaid
-from headstream.imagefile import read_image, write_image
+from headstream.imagefile import image_bytes, read_image
 from headstream.sinks.partial import whole_file
 from headstream.train.data import DataSet
 from headstream.train.picture import BODY, Picture
@@ -98,7 +98,8 @@ def evaluate(
         result.scores.append(score_picture(name, alpha, truth, known=known, below=_below(picture, part), ms=ms))
         result.counts += histograms(alpha, truth, known)
         if out is not None:
-            write_image(out / f"{name}.png", (alpha * 255 + 0.5).astype(np.uint8))
+            with whole_file(out / f"{name}.png") as making:
+                making.write_bytes(image_bytes((alpha * 255 + 0.5).astype(np.uint8), ".png"))
         if progress is not None:
             progress(number + 1, len(data.names))
     if not result.counts.sum():
@@ -116,18 +117,19 @@ def _below(picture: Picture, part: Part) -> Any:
 def write_results(result: Evaluation, data: DataSet, masks: Path, out: Path, *, worst: int = 12) -> None:
     """Write summary.json, pictures.csv, curves.json and worst.jpg into a folder."""
     out.mkdir(parents=True, exist_ok=True)
-    with whole_file(out / "summary.json") as part:
-        part.write_text(json.dumps(result.summary, indent=2) + "\n", encoding="utf-8")
+    with whole_file(out / "summary.json") as making:
+        making.write_text(json.dumps(result.summary, indent=2) + "\n", encoding="utf-8")
     rows = [score.as_row() for score in result.scores]
-    with whole_file(out / "pictures.csv") as part, part.open("w", newline="", encoding="utf-8") as file:
+    with whole_file(out / "pictures.csv") as making, making.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, rows[0])
         writer.writeheader()
         writer.writerows(rows)
     curves = {"threshold": threshold_curve(result.counts), "calibration": calibration_curve(result.counts)}
-    with whole_file(out / "curves.json") as part:
-        part.write_text(json.dumps(curves) + "\n", encoding="utf-8")
+    with whole_file(out / "curves.json") as making:
+        making.write_text(json.dumps(curves) + "\n", encoding="utf-8")
     sheet = contact_sheet([panels(data, s, masks, result.part) for s in result.worst(worst)])
-    write_image(out / "worst.jpg", sheet, quality=88)
+    with whole_file(out / "worst.jpg") as making:
+        making.write_bytes(image_bytes(sheet, ".jpg", quality=88))
 
 
 def panels(data: DataSet, score: PictureScore, masks: Path, part: str) -> list[tuple[str, UInt8Array]]:

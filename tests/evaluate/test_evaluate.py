@@ -200,12 +200,23 @@ class TestCommand:
 
     def test_on_a_full_disk_results_are_whole_or_what_they_were(self, faces: Path, tmp_path: Path) -> None:
         data = DataSet("celebamask", faces, largest_px=None)
-        result = evaluate("x", lambda rgb: np.zeros(rgb.shape[:2], np.float32), data, "head", out=tmp_path / "mattes")
+
+        def made(value: float) -> Evaluation:
+            return evaluate(
+                "x", lambda rgb: np.full(rgb.shape[:2], value, np.float32), data, "head", out=tmp_path / "mattes"
+            )
+
+        result = made(0)
         write_results(result, data, tmp_path / "mattes", tmp_path)
-        before = {path.name: path.read_bytes() for path in tmp_path.glob("*.*")}
-        with files_of_at_most(len(before["curves.json"]) - 1), pytest.raises(SinkError, match=r"curves\.json"):
+        before = {path: path.read_bytes() for path in tmp_path.rglob("*.*")}
+        with (
+            files_of_at_most(len(before[tmp_path / "curves.json"]) - 1),
+            pytest.raises(SinkError, match=r"curves\.json"),
+        ):
             write_results(result, data, tmp_path / "mattes", tmp_path)
-        assert {path.name: path.read_bytes() for path in tmp_path.glob("*.*")} == before
+        with files_of_at_most(60), pytest.raises(SinkError, match=r"\.png: the file grew"):
+            made(1)
+        assert {path: path.read_bytes() for path in tmp_path.rglob("*.*")} == before
 
     def test_it_scores_as_the_release_tool_does(self, faces: Path, tmp_path: Path, capsys: Any) -> None:
         if not TOOL.exists():

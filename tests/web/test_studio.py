@@ -221,6 +221,7 @@ def test_who_takes_nothing_any_more_gives_the_place_back(
             for number in range(12):
                 socket.send(numbered(number, large))
             wait_until(lambda: running.sessions == 0)
+            assert line.fileno() >= 0  # while the page has not gone itself
 
 
 def test_who_is_gone_as_a_picture_is_sent_watches_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
