@@ -18,6 +18,7 @@ from headstream.capture.photo import photo_in, read_photo
 from headstream.choice import Heads
 from headstream.errors import UsageError
 from headstream.foresight import file_cutter
+from headstream.matte.refine import MatteOptions
 from headstream.photos import PhotoCutter
 from headstream.pipeline import CutOptions, HeadCutter
 from headstream.segment.registry import models_dir
@@ -30,19 +31,26 @@ _LEAST_SIDE = 32  # motion is followed on a smaller picture of the crop
 
 
 def cut_image(
-    picture: Any, *, heads: Heads = "all", part: Part = "head", model: Model = "default", device: str = "auto"
+    picture: Any,
+    *,
+    heads: Heads = "all",
+    part: Part = "head",
+    hq: bool = False,
+    model: Model = "default",
+    device: str = "auto",
 ) -> list[Cutout]:
     """Cut the heads out of one picture: one ``Cutout`` for each, the largest first; an empty list if there is none.
 
     picture: (H, W, 3) or (H, W, 4) uint8 RGB(A) or (H, W) grey, a PIL image, a path, or a photo's bytes or binary file. OpenCV's
     are BGR: ``cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)``.  heads: "largest", "all" or a number from 1 on.
-    part: what the network knows, such as "hair".  model: what ``load_segmenter`` takes, or what it gave; then ``device`` is
+    part: what the network knows, such as "hair".  hq: hair strand by strand, in some seconds more.
+    model: what ``load_segmenter`` takes, or what it gave; then ``device`` is
     left alone; a loaded "default" is the one for photos.
     The last network and the detectors are kept for the next call, which may come from any thread.
     Raises SourceError for a file that is no photo, UsageError for something else than a picture and for words that are
     not known, ModelError.
     """
-    options = CutOptions(heads=heads, part=part)
+    options = CutOptions(heads=heads, part=part, matte=MatteOptions(strands=hq))
     rgb, alpha = _pixels(picture)
     segmenter = _network(model, device, fast=False)
     with kept.finder() as finder:

@@ -13,6 +13,7 @@ import numpy as np
 
 from headstream.colour import crop_resized
 from headstream.matte.refine import HeadMatte, Layer, merged
+from headstream.matte.strands import with_strands
 from headstream.pipeline import CutOptions
 from headstream.segment.places import predicted, side_of
 from headstream.straight import leaning, straightened
@@ -154,6 +155,9 @@ class PhotoCutter:
         with self.times.stage("matte", frames=0):
             matte = HeadMatte(replace(self.options.matte, bare=True), solid=self.options.part == "head")
             layer = matte.update(alpha, crop, head.crop_px, frame, hair, head.roll_deg)
+            if self.options.matte.strands:
+                x0, y0, x1, y1 = head.box_px
+                layer = with_strands(layer, planes["hair"], head.crop_px, frame, max(x1 - x0, y1 - y0))
         cutout = Cutout(frame, (head,), layer.region_px, layer.alpha, layer.foreground)
         return HeadStages(head, crop, alpha, cutout)
 

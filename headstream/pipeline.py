@@ -55,12 +55,16 @@ class CutOptions:
             object.__setattr__(self, "heads", int(self.heads))
         if self.part not in PARTS:
             raise UsageError(f"part is {self.part!r}; expected one of {', '.join(PARTS)}")
+        if self.matte.strands and self.matte.hair_color is not None:
+            raise UsageError("hair strand by strand keeps its own colour; choose one: that, or another colour")
 
     def planes_of(self, segmenter: Segmenter) -> tuple[Part, ...]:
         """What the network is asked for: the head where it knows it, to tell who is there; what is cut; the hair where it
-        is coloured. Raises UsageError for what it does not know. One that does not tell what it knows is asked all."""
+        is coloured, or cut strand by strand. Raises
+        UsageError for what it does not know. One that does not tell what it knows is asked all."""
         known: tuple[str, ...] | None = getattr(segmenter, "parts", None)
-        wanted = (self.part, "hair") if self.matte.hair_color is not None else (self.part,)
+        hair = self.matte.hair_color is not None or self.matte.strands
+        wanted = (self.part, "hair") if hair else (self.part,)
         for part in wanted:
             if known is not None and part not in known:
                 name = getattr(segmenter, "name", type(segmenter).__name__)

@@ -37,12 +37,14 @@ def parse_heads(text: str) -> Heads:
     raise UsageError(f"--heads {text}: expected largest, all or a person's number (1, 2, ...)")
 
 
-def cut_options(heads: str, part: str, hair_color: str | None) -> CutOptions:
-    """What --heads, --part and --hair-color mean. Raises UsageError."""
+def cut_options(heads: str, part: str, hair_color: str | None, *, hq: bool = False) -> CutOptions:
+    """What --heads, --part, --hair-color and --hq mean. Raises UsageError."""
     from headstream.matte.refine import MatteOptions
     from headstream.pipeline import CutOptions
 
-    finish = MatteOptions(hair_color=parse_hair_color(hair_color))
+    if hq and hair_color is not None:
+        raise UsageError("--hq keeps the hair's own colour: leave out --hq or --hair-color")
+    finish = MatteOptions(hair_color=parse_hair_color(hair_color), strands=hq)
     return CutOptions(heads=parse_heads(heads), part=parse_part(part), matte=finish)
 
 

@@ -172,6 +172,8 @@ def test_what_the_network_does_not_know_is_refused_before_any_picture(
         PhotoCutter(loaded("hair"), finder)
     with pytest.raises(UsageError, match="model face knows face, not 'hair'"):
         HeadCutter(loaded("face"), finder, CutOptions(part="face", matte=MatteOptions(hair_color=(9, 9, 9))))
+    with pytest.raises(UsageError, match="model face knows face, not 'hair'"):
+        PhotoCutter(loaded("face"), finder, CutOptions(part="face", matte=MatteOptions(strands=True)))
     cutter = HeadCutter(loaded("both"), finder, CutOptions(part="hair"))
     with pytest.raises(UsageError, match="knows face, hair, not 'head'"):
         cutter.configure(CutOptions())

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
+import headstream
 from headstream.album import PhotosJob, cut_photos
 from headstream.choice import Heads
+from headstream.cli import main
 from headstream.photos import PhotoCutter
 from headstream.pipeline import CutOptions
 from headstream.segment.crops import CropSegmenter
@@ -169,3 +171,23 @@ def test_one_picture_has_the_colours_of_its_photo(portrait: UInt8Array, tmp_path
     cut_photos(PhotosJob((str(tmp_path / "me.png"),), tmp_path / "o.png"))
     with Image.open(tmp_path / "o.png") as picture:
         assert picture.info["icc_profile"] == profile
+
+
+def test_hair_strand_by_strand(portrait: UInt8Array, tmp_path: Path) -> None:
+    photo = tmp_path / "p.png"
+    Image.fromarray(portrait).save(photo)
+    plain, fine = headstream.cut_image(portrait)[0], headstream.cut_image(portrait, hq=True)[0]
+    different = np.abs(plain.alpha.astype(int) - fine.alpha.astype(int)) > 16
+    x0, y0, x1, y1 = plain.heads[0].box_px
+    assert different[: int(y0)].sum() > 200  # above the face, where there is hair
+    assert not different[int(y1) - 4 :, int(x0) + 8 : int(x1) - 8].any()  # the chin's edge is no hair
+    assert np.abs(plain.alpha.astype(float) - fine.alpha).mean() < 255 * 0.02
+    assert main(["image", str(photo), "--out", str(tmp_path / "cut.png"), "--hq"]) == 0
+    with Image.open(tmp_path / "cut.png") as written:
+        assert np.array_equal(np.asarray(written), fine.rgba())
+    folder, batch = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    photo.rename(folder / "p.png")
+    assert main(["batch", str(folder), "--out", str(batch), "--hq", "--workers", "1"]) == 0
+    with Image.open(batch / "p" / "head_only.png") as written:
+        assert np.array_equal(np.asarray(written), fine.rgba())

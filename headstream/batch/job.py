@@ -27,7 +27,7 @@ LIST = "results.jsonl"  # there, too: a line for each input of the last run
 @dataclass(frozen=True, kw_only=True)
 class Wish:
     """What one input is cut into, in the words of the command line. format, background, codec, matte: of videos; matte is a
-    format, too, or None for none.  stages: of photos."""
+    format, too, or None for none.  stages, hq: of photos."""
 
     format: str = "mov"
     background: str = "transparent"
@@ -37,10 +37,11 @@ class Wish:
     part: str = "head"
     hair_color: str | None = None
     stages: bool = False
+    hq: bool = False
 
 
 # Words of a wish that are for one kind of input alone.
-WORDS_OF: dict[Kind, tuple[str, ...]] = {"video": ("format", "background", "codec", "matte"), "photo": ("stages",)}
+WORDS_OF: dict[Kind, tuple[str, ...]] = {"video": ("format", "background", "codec", "matte"), "photo": ("stages", "hq")}
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ _FIELDS = {field.name for field in fields(Outcome)} - NOT_WRITTEN
 _BLANK = Outcome("", "video", "", "done")  # what is in results is of these kinds
 _MADE: dict[str, object] = {"name": "", "files": 0, "bytes": 0}  # and in their outputs
 _NEW_FIELDS = {"length_s", "former"}  # which results of before do not have
-_NEW_WORDS = {"matte", "stages"}  # of wishes: those of before, which have none, wanted neither
+_NEW_WORDS = {"matte", "stages", "hq"}  # of wishes: those of before, which have none, wanted none
 
 
 def result_name(place: str) -> str:

@@ -102,7 +102,8 @@ def _check_parts(items: list[Item], job: BatchJob) -> None:
             card = find_model(job.model, fast=item.kind == "video")
         except UsageError:
             return
-        for part in (wish.part, "hair") if wish.hair_color is not None else (wish.part,):
+        hair = wish.hair_color is not None or (wish.hq and item.kind == "photo")
+        for part in (wish.part, "hair") if hair else (wish.part,):
             if part not in card.outputs:
                 raise _said_of(item, f"model {card.name} knows {', '.join(card.outputs)}, not {part!r}")
 

@@ -42,7 +42,7 @@ def check_wish(wish: Wish, kind: Kind) -> None:
         raise UsageError(f"--format {wish.format}: unknown; known: {', '.join(FORMATS)}")
     if wish.matte is not None and wish.matte not in MATTE_FORMATS:
         raise UsageError(f"--matte {wish.matte}: expected the format of the mattes: {', '.join(MATTE_FORMATS)}")
-    cut_options(wish.heads, wish.part, wish.hair_color)
+    cut_options(wish.heads, wish.part, wish.hair_color, hq=wish.hq and kind == "photo")
     if kind == "video":
         check_job(video_job(wish, Path("in"), Path("STEM")))
 
@@ -193,7 +193,7 @@ class Worker:
         photo = read_photo(source)
         if note := only_first(photo):
             outcome.notes.append(note)
-        options = cut_options(item.wish.heads, item.wish.part, item.wish.hair_color)
+        options = cut_options(item.wish.heads, item.wish.part, item.wish.hair_color, hq=item.wish.hq)
         tools = self._loaded("photo")
         outcome.device, outcome.model = tools.device, tools.model
         cutter = PhotoCutter(tools.segmenter, tools.finder, options)

@@ -17,6 +17,7 @@ from headstream.cli.options import (
     DeviceOption,
     HairColorOption,
     HeadsOption,
+    HqOption,
     JsonOption,
     ModelOption,
     PartOption,
@@ -69,6 +70,7 @@ def batch(
     heads: HeadsOption = "largest",
     part: PartOption = "head",
     hair_color: HairColorOption = None,
+    hq: HqOption = False,
     model: ModelOption = "default",
     device: DeviceOption = "auto",
     workers: Annotated[int | None, typer.Option(metavar="N", help="Processes; usually one for each core.")] = None,
@@ -98,6 +100,7 @@ def batch(
         part=part,
         hair_color=hair_color,
         stages=stages,
+        hq=hq,
     )
     job = BatchJob(
         tuple(inputs),

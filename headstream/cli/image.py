@@ -12,6 +12,7 @@ from headstream.cli.options import (
     DeviceOption,
     HairColorOption,
     HeadsOption,
+    HqOption,
     JsonOption,
     ModelOption,
     PartOption,
@@ -35,6 +36,7 @@ def image(
     heads: HeadsOption = "largest",
     part: PartOption = "head",
     hair_color: HairColorOption = None,
+    hq: HqOption = False,
     model: ModelOption = "default",
     device: DeviceOption = "auto",
     json: JsonOption = False,
@@ -46,7 +48,7 @@ def image(
     """
     from headstream.album import PhotosJob, cut_photos
 
-    options = cut_options(heads, part, hair_color)
+    options = cut_options(heads, part, hair_color, hq=hq)
     job = PhotosJob(tuple(inputs), out, stages=stages, options=options, model=model, device=device)
     with progress_bar("photos", unit="photos") as progress:
         report = cut_photos(job, progress)

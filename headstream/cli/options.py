@@ -114,6 +114,10 @@ HairColorOption = Annotated[
         "--hair-color", "--hair-colour", metavar="'#rrggbb'", help="Give the hair another colour; shades stay."
     ),
 ]
+HqOption = Annotated[
+    bool,
+    typer.Option("--hq", help="Photos: hair strand by strand, in some seconds more each."),
+]
 
 
 def whose(heads: str) -> str:

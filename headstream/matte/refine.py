@@ -31,6 +31,7 @@ class MatteOptions:
     guide_radius, guide_epsilon: see ``guide_coefficients``.  low, high: alpha that becomes 0 and 1.
     spill: whether background colour is taken out of the soft edge.  hair_color: R'G'B' that hair becomes, or None.
     bare: whether a plain wall that shows between dark curls is taken out, of RGB frames: for single pictures, it is not steady.
+    strands: whether single pictures get their hair strand by strand, see matte/strands.py.
     """
 
     stability: float = 0.7
@@ -41,6 +42,7 @@ class MatteOptions:
     spill: bool = True
     hair_color: Rgb | None = None
     bare: bool = False
+    strands: bool = False
 
 
 @dataclass(frozen=True)

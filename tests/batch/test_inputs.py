@@ -190,6 +190,10 @@ class TestManifests:
         (p,) = find(self.manifest(tmp_path, '{"input": "p.jpg", "stages": false}', "p.jsonl"), wish=Wish(stages=True))
         assert p.wish.stages is False
 
+    def test_hair_strand_by_strand(self, tmp_path: Path) -> None:
+        a, p = find(self.manifest(tmp_path, "input,hq\na.mp4,\np.jpg,yes\n"))
+        assert (a.wish.hq, p.wish.hq) == (False, True)
+
     def test_one_input_with_two_wishes(self, tmp_path: Path) -> None:
         text = "input,out,heads\na.mp4,one,1\na.mp4,two,2\n"
         assert [(i.place, i.wish.heads) for i in find(self.manifest(tmp_path, text))] == [
@@ -216,6 +220,8 @@ class TestManifests:
             ("input,background\np.jpg,blur\n", "is a photo; background is for videos"),
             ("input,matte\np.jpg,mov\n", "is a photo; matte is for videos"),
             ("input,stages\na.mp4,yes\n", "is a video; stages is for photos"),
+            ("input,hq\na.mp4,yes\n", "is a video; hq is for photos"),
+            ("input,hq\np.jpg,maybe\n", "list.csv:2: hq is 'maybe'; expected yes or no"),
             ("input,stages\np.jpg,maybe\n", "list.csv:2: stages is 'maybe'; expected yes or no"),
             ("input,out\na.mp4,x\nsub/b.mp4,x.matte\n", "would both be written to x.matte.mov"),
         ],

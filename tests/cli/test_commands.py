@@ -130,6 +130,8 @@ class TestImage:
     ) -> None:
         assert run("image", plain_clip, "--out", tmp_path / "cut") == 2
         assert f"for a film: headstream video {plain_clip} --out FILE" in capsys.readouterr().err
+        assert run("image", photo, "--out", tmp_path / "cut", "--hq", "--hair-color", "#102030") == 2
+        assert "leave out --hq or --hair-color" in capsys.readouterr().err
         assert run("image", photo, "--out", tmp_path / "cut", "--heads", "2") == 3
         err = capsys.readouterr().err
         assert "ada.jpg: 1 head in it, numbered from the largest on" in err

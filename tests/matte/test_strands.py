@@ -1,0 +1,140 @@
+"""Hair strand by strand: closed-form matting against its definition, and made heads with known strands."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from headstream.matte.closedform import closed_form
+from headstream.matte.refine import Layer
+from headstream.matte.strands import with_strands
+from headstream.types import Float32Array, Frame, Region, UInt8Array
+
+S = 320
+WHOLE = (0, 0, S, S)
+FACE = 130.0
+HAIR, WALL = (60, 42, 30), (150, 190, 120)
+
+
+def dense_laplacian(rgb: UInt8Array, epsilon: float) -> np.ndarray:
+    """Equation 12 of the paper, entry by entry."""
+    height, width = rgb.shape[:2]
+    colours = rgb.reshape(-1, 3) / 255
+    out = np.zeros((height * width, height * width))
+    for y in range(1, height - 1):
+        for x in range(1, width - 1):
+            window = [(y + j) * width + x + i for j in (-1, 0, 1) for i in (-1, 0, 1)]
+            own = colours[window]
+            apart = own - own.mean(axis=0)
+            inverse = np.linalg.inv(apart.T @ apart / 9 + epsilon / 9 * np.eye(3))
+            out[np.ix_(window, window)] += np.eye(9) - (1 + apart @ inverse @ apart.T) / 9
+    return out
+
+
+def test_it_solves_what_the_paper_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("headstream.matte.closedform._ENOUGH", 1e-5)
+    rng = np.random.default_rng(0)
+    rgb = cv2.GaussianBlur(rng.integers(0, 255, (14, 17, 3)).astype(np.uint8), (0, 0), 1)
+    alpha = rng.random((14, 17)).astype(np.float32)
+    open_px = np.zeros((14, 17), bool)
+    open_px[3:10, 4:13] = True
+    laplacian, inside = dense_laplacian(rgb, 1e-6), open_px.ravel()
+    system = laplacian[np.ix_(inside, inside)] + 0.05 * np.eye(int(inside.sum()))
+    want = alpha.astype(np.float64).ravel()
+    want[inside] += np.linalg.solve(system, -(laplacian @ want)[inside])
+    got = closed_form(rgb, alpha, open_px, 0.05)
+    assert np.abs(got.ravel() - want).max() < 2e-3
+    assert (got[~open_px] == alpha[~open_px]).all()
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (2, 5), (3, 3), (1, 40)])
+def test_pictures_without_room_for_windows(shape: tuple[int, int]) -> None:
+    alpha = np.full(shape, 0.5, np.float32)
+    got = closed_form(np.zeros((*shape, 3), np.uint8), alpha, np.ones(shape, bool), 0.01)
+    assert np.allclose(got, 0.5, atol=1e-3)
+
+
+def head(side: int = S) -> tuple[UInt8Array, Float32Array]:
+    """Hair with strands that stand off it, before a background that is not plain; and how much of each pixel is hair."""
+    truth = np.zeros((S, S), np.float32)
+    middle = (S // 2, S // 2)
+    cv2.circle(truth, middle, 84, 1.0, -1)
+    for angle in np.arange(0, 2 * np.pi, 0.12):
+        way = np.array([np.cos(angle), np.sin(angle)])
+        cv2.line(truth, middle, [int(v) for v in S // 2 + 91 * way], 1.0, 2, cv2.LINE_AA)
+    truth = cv2.resize(truth, (side, side), interpolation=cv2.INTER_AREA)
+    rng = np.random.default_rng(1)
+    blobs = cv2.resize(rng.normal(0, 14, (7, 7, 3)).astype(np.float32), (side, side), interpolation=cv2.INTER_CUBIC)
+    wall = np.array(WALL, np.float32) + blobs
+    rgb = truth[..., None] * np.array(HAIR, np.float32) + (1 - truth[..., None]) * wall
+    return np.clip(rgb + rng.normal(0, 1.5, rgb.shape), 0, 255).astype(np.uint8), truth
+
+
+def seen(side: int = S) -> Layer:
+    """What the network's matte is: a smooth disc."""
+    alpha = np.zeros((side, side), np.float32)
+    cv2.circle(alpha, (side // 2, side // 2), side * 87 // S, 255.0, -1)
+    alpha = cv2.GaussianBlur(alpha, (0, 0), 3.0 * side / S)
+    m = side // 8
+    return Layer((m, m, side - m, side - m), alpha[m:-m, m:-m].astype(np.uint8), None)
+
+
+def laid_out(layer: Layer, side: int = S) -> Float32Array:
+    out = np.zeros((side, side), np.float32)
+    x0, y0, x1, y1 = layer.region_px
+    out[y0:y1, x0:x1] = layer.alpha / np.float32(255)
+    return out
+
+
+ALL_HAIR = np.ones((64, 64), np.float32)
+
+
+@pytest.mark.parametrize("side", [S, 6 * S])  # as it is, and brought up from a smaller one
+def test_alpha_follows_the_strands(side: int) -> None:
+    rgb, truth = head(side)
+    crop_px: Region = (0, 0, side, side)
+    before = seen(side)
+    after = with_strands(before, ALL_HAIR, crop_px, Frame(rgb), FACE * side / S)
+    errors = [float(np.abs(laid_out(layer, side) - truth).mean()) for layer in (before, after)]
+    assert errors[1] < 0.75 * errors[0]
+
+
+def test_strands_have_the_colour_of_hair() -> None:
+    rgb, _ = head()
+    layer = with_strands(seen(), ALL_HAIR, WHOLE, Frame(rgb), FACE)
+    x0, y0, x1, y1 = layer.region_px
+    assert isinstance(layer.foreground, np.ndarray)
+    half = (layer.alpha > 60) & (layer.alpha < 200)
+    assert half.sum() > 300
+    own, plain = (
+        np.abs(colours[half].astype(float) - HAIR).mean() for colours in (layer.foreground, rgb[y0:y1, x0:x1])
+    )
+    assert own < plain / 3
+
+
+def test_only_the_edge_of_hair_is_touched() -> None:
+    rgb, _ = head()
+    hair = np.zeros((64, 64), np.float32)
+    hair[:32] = 1.0  # the upper half; the lower one is chin and neck
+    before = seen()
+    layer = with_strands(before, hair, WHOLE, Frame(rgb), FACE)
+    changed = np.abs(laid_out(layer) - laid_out(before)) > 0
+    assert changed[: S // 2 - 8].any()
+    assert not changed[S // 2 + 8 :].any()
+
+
+def test_without_hair_or_matte_nothing_changes() -> None:
+    rgb, _ = head()
+    before = seen()
+    assert with_strands(before, np.zeros((64, 64), np.float32), WHOLE, Frame(rgb), FACE) is before
+    empty = Layer((0, 0, 0, 0), np.zeros((0, 0), np.uint8), None)
+    assert with_strands(empty, ALL_HAIR, WHOLE, Frame(rgb), FACE) is empty
+
+
+def test_what_the_photo_itself_shows_through_stays_so() -> None:
+    rgb, _ = head()
+    own = np.full((S, S), 255, np.uint8)
+    own[:, : S // 2] = 90
+    layer = with_strands(seen(), ALL_HAIR, WHOLE, Frame(rgb, alpha=own), FACE)
+    assert (laid_out(layer)[:, : S // 2] <= 90 / 255).all()
