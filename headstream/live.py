@@ -78,15 +78,12 @@ class Controls:
 
 def mirrored(frame: Frame) -> Frame:
     """Left and right exchanged."""
-    alpha = None if frame.alpha is None else cv2.flip(frame.alpha, 1)
-    if frame.planes is None:
-        turned = Frame(cv2.flip(frame.rgb, 1), alpha=alpha, duration_s=frame.duration_s)
-    else:
-        planes = frame.planes
-        own = None if planes.alpha is None else cv2.flip(planes.alpha, 1)
-        flipped = replace(planes, y=cv2.flip(planes.y, 1), u=cv2.flip(planes.u, 1), v=cv2.flip(planes.v, 1), alpha=own)
-        turned = Frame(planes=flipped, alpha=alpha, duration_s=frame.duration_s)
-    return turned.timed(index=frame.index, pts=frame.pts, captured_s=frame.captured_s)
+    planes, alpha = frame.planes, None if frame.alpha is None else cv2.flip(frame.alpha, 1)
+    if planes is None:
+        return frame.showing(cv2.flip(frame.rgb, 1), alpha=alpha)
+    y, u, v = (cv2.flip(plane, 1) for plane in (planes.y, planes.u, planes.v))
+    own = None if planes.alpha is None else cv2.flip(planes.alpha, 1)
+    return frame.showing(planes=replace(planes, y=y, u=u, v=v, alpha=own), alpha=alpha)
 
 
 class LiveCutter:

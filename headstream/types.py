@@ -205,10 +205,18 @@ class Frame:
             alpha=self.alpha,
         )
 
-    def showing(self, rgb: UInt8Array | None = None, *, planes: Planes | None = None) -> Frame:
-        """Another picture in this frame's place in time."""
+    def showing(
+        self, rgb: UInt8Array | None = None, *, planes: Planes | None = None, alpha: UInt8Array | None = None
+    ) -> Frame:
+        """Another picture, with another transparency or none, in this frame's place in time."""
         return Frame(
-            rgb, planes=planes, index=self.index, pts=self.pts, duration_s=self.duration_s, captured_s=self.captured_s
+            rgb,
+            planes=planes,
+            index=self.index,
+            pts=self.pts,
+            duration_s=self.duration_s,
+            captured_s=self.captured_s,
+            alpha=alpha,
         )
 
     def __repr__(self) -> str:

@@ -20,7 +20,7 @@ import numpy as np
 
 from headstream.capture.file import FileSource
 from headstream.capture.opening import reason_of
-from headstream.capture.unpack import Place, frame_from_video, orientation
+from headstream.capture.unpack import frame_from_video, orientation
 from headstream.demuxing import packets_of
 from headstream.errors import SourceError
 from headstream.sound import Listener, Sound, SteadyClock
@@ -137,7 +137,7 @@ class NetworkFeed:
                     now = time.perf_counter()
                     if picture.time is not None:
                         self._clock.follow(picture.time, now)
-                    frame = frame_from_video(picture, orientation(picture), Place())
+                    frame = frame_from_video(picture, orientation(picture))
                     yield now, frame.timed(captured_s=now)
         except av.error.ExitError as error:
             raise SourceError(f"{self.label} has sent nothing for {STALL_S} s") from error

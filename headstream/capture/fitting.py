@@ -45,12 +45,4 @@ def fitted(frame: Frame, size_px: tuple[int, int], pixels: Pixels | None, aspect
         if own is not None and own.dtype == planes.y.dtype:
             planes = replace(planes, alpha=around(own))
         rgb = None
-    return Frame(
-        rgb,
-        planes=planes,
-        alpha=None if alpha is None else around(alpha),
-        index=frame.index,
-        pts=frame.pts,
-        duration_s=frame.duration_s,
-        captured_s=frame.captured_s,
-    )
+    return frame.showing(rgb, planes=planes, alpha=None if alpha is None else around(alpha))

@@ -8,7 +8,7 @@ from typing import Any
 
 from headstream.capture.decoding import Decoding
 from headstream.capture.fitting import fitted, pixels_of, shaped_alike
-from headstream.capture.unpack import Place, colour_of, frame_from_video, orientation
+from headstream.capture.unpack import colour_of, frame_from_video, orientation
 from headstream.colour import planes_from_rgb
 from headstream.tone import HDR_TRANSFERS
 from headstream.types import Colour, Frame
@@ -35,7 +35,7 @@ class Uniform:
         length = Fraction(decoded.duration * Fraction(decoded.time_base)) if decoded.duration else None
         # Of numbered pictures each has its own; in films, not every frame tells that of the whole.
         upright = orientation(decoded) if self._film.of_pictures else self.upright
-        frame = frame_from_video(self._at_first_size(decoded), upright, Place(index, pts, length))
+        frame = frame_from_video(self._at_first_size(decoded), upright, index=index, pts=pts, duration_s=length)
         if upright != self.upright:
             self._film.warn_once("some pictures are turned otherwise than the first; each is turned as it says itself")
         if frame.size_px != self.size_px:
@@ -90,6 +90,4 @@ class Uniform:
         self._film.warn_once("the coding of colours changes on the way; later frames are turned into the first one")
         seen = Frame(planes=replace(planes, colour=own))
         turned = planes_from_rgb(seen.rgb, first, bits=planes.bits, sub=(planes.sub_w, planes.sub_h))
-        return Frame(
-            planes=replace(turned, alpha=planes.alpha), index=frame.index, pts=frame.pts, duration_s=frame.duration_s
-        )
+        return frame.showing(planes=replace(turned, alpha=planes.alpha))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import struct
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -89,30 +88,28 @@ def colour_of(decoded: Any) -> Colour:
     return Colour(matrix, full, code, primaries, transfer)
 
 
-@dataclass(frozen=True)
-class Place:
-    """A frame's number, its time from the first frame, and how long it is shown if known (seconds)."""
-
-    index: int = 0
-    pts: Fraction = Fraction(0)
-    duration_s: Fraction | None = None
-
-
-def frame_from_video(decoded: Any, upright: Orientation, place: Place) -> Frame:
-    """A ``Frame``. Planar YUV shares the decoder's memory; everything else is converted once, what only lies otherwise (packed,
-    big-endian) without a change."""
-    when = dataclasses.asdict(place)
-    name = decoded.format.name
+def frame_from_video(
+    decoded: Any,
+    upright: Orientation,
+    *,
+    index: int = 0,
+    pts: Fraction = Fraction(0),
+    duration_s: Fraction | None = None,
+) -> Frame:
+    """A ``Frame``, with its place in time. Planar YUV shares the decoder's memory; everything else is converted once, what only
+    lies otherwise (packed, big-endian) without a change."""
+    rgb, planes, alpha = None, None, None
     if _is_hdr_rgb(decoded):
-        return Frame(planes=_planes_of_rgb(decoded, upright), **when)
-    if _is_rgb(decoded):
+        planes = _planes_of_rgb(decoded, upright)
+    elif _is_rgb(decoded):
         rgb, alpha = _rgb(decoded, upright)
-        return Frame(rgb, alpha=alpha, **when)
-    if name in _PLANAR:
-        return Frame(planes=_planes(decoded, upright), **when)
-    # In several threads, the last samples of one part may be written over the first of the next (seen with FFmpeg 8).
-    planes = _planes(decoded.reformat(format=_planar_like(decoded), threads=1), upright)
-    return Frame(planes=replace(planes, colour=colour_of(decoded)), **when)
+    elif decoded.format.name in _PLANAR:
+        planes = _planes(decoded, upright)
+    else:
+        # In several threads, the last samples of one part may be written over the first of the next (seen with FFmpeg 8).
+        planes = _planes(decoded.reformat(format=_planar_like(decoded), threads=1), upright)
+        planes = replace(planes, colour=colour_of(decoded))
+    return Frame(rgb, planes=planes, index=index, pts=pts, duration_s=duration_s, alpha=alpha)
 
 
 def _planar_like(decoded: Any) -> str:

@@ -17,7 +17,7 @@ import pytest
 
 from headstream.capture.file import FileSource
 from headstream.capture.survey import survey
-from headstream.capture.unpack import Orientation, Place, colour_of, frame_from_video, kept_bits
+from headstream.capture.unpack import Orientation, colour_of, frame_from_video, kept_bits
 from headstream.channel import Producer
 from headstream.errors import SourceError
 from headstream.sinks.pack import film_pixels
@@ -161,7 +161,7 @@ def test_what_lies_otherwise_than_in_planes_is_kept_as_it_is(
         rows = np.frombuffer(plane, values.dtype).reshape(len(values), -1)
         rows[:, : values.shape[1]] = values
     decoded.color_range, decoded.colorspace = 2 if full else 1, 1
-    got = frame_from_video(decoded, Orientation(), Place()).planes
+    got = frame_from_video(decoded, Orientation()).planes
     assert got is not None
     assert (got.bits, got.sub_w, got.sub_h, got.colour.full_range) == (bits, sub_w, sub_h, full)
     assert kept_bits(decoded) == (bits, bits)
@@ -180,7 +180,7 @@ def test_hdr_in_rgb_has_planes_that_tell_it(pix_fmt: str, bits: tuple[int, int],
     decoded = av.VideoFrame.from_ndarray(rgb, format="rgba").reformat(format=pix_fmt)
     decoded.colorspace, decoded.color_range, decoded.color_primaries, decoded.color_trc = 0, 2, 9, transfer
     assert kept_bits(decoded) == bits
-    got = frame_from_video(decoded, Orientation(flip_x=True), Place()).planes
+    got = frame_from_video(decoded, Orientation(flip_x=True)).planes
     assert got is not None
     assert (got.colour, got.bits) == (colour_of(decoded), 10)
     assert got.colour == Colour("bt2020", False, 9, 9, transfer)
