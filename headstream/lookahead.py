@@ -33,15 +33,13 @@ _SURE = 0.6  # a detector's score that a newcomer needs to be taken back: mistak
 _ALIKE = 0.75  # share of a head that must still look as it did
 
 
-def with_look_ahead(
-    cutouts: Iterator[Cutout], *, several: bool = False, part: Part = "head", frames: int = FRAMES
-) -> Iterator[Cutout]:
+def with_look_ahead(cutouts: Iterator[Cutout], *, several: bool = False, part: Part = "head") -> Iterator[Cutout]:
     """The cut-outs, heads filled in, in the same order. several: whether more than one head may be in a frame.  part: what
     is cut.
 
-    A cut-out depends on those at most ``frames`` before and after it.
+    A cut-out depends on those at most ``FRAMES`` before and after it.
     """
-    return through(_Window(several, _MIN_FILL * FACE_SHARE.get(part, 0.0), frames), cutouts)
+    return through(_Window(several, _MIN_FILL * FACE_SHARE.get(part, 0.0)), cutouts)
 
 
 @dataclass
@@ -56,8 +54,8 @@ class _Held:
 class _Window:
     """The frames held back, all of one shot."""
 
-    def __init__(self, several: bool, min_fill: float, frames: int) -> None:
-        self._several, self._min_fill, self._frames = several, min_fill, frames
+    def __init__(self, several: bool, min_fill: float) -> None:
+        self._several, self._min_fill = several, min_fill
         self._held: deque[_Held] = deque()
         self._shot: Float32Array | None = None
         self._motion = Motion()
@@ -73,7 +71,7 @@ class _Window:
             if head.track_id in found - before_found:
                 self._fill_in(cutout, head)
         self._held.append(_Held(cutout, cutout, found))
-        room = max(_FEWEST, min(self._frames, _HELD_BYTES // cutout.frame.nbytes))
+        room = max(_FEWEST, min(FRAMES, _HELD_BYTES // cutout.frame.nbytes))
         while len(self._held) > room:
             yield self._held.popleft().goes
 
@@ -108,11 +106,11 @@ class _Window:
 
     def _trail(self, cutout: Cutout, head: Head, frames: list[Frame]) -> list[_Side | None]:
         """The head brought to each of the frames, one after the other, as far as the picture looks like it."""
-        region, matte = _own_matte(cutout, head)
+        region = even_region(head.crop_px, cutout.frame.size_px)
         sides: list[_Side | None] = [None] * len(frames)
         if not region[2]:
             return sides
-        area = square_around(region)
+        matte, area = alpha_in(cutout, region), square_around(region)
         trail = Trail(cutout.frame, area, laid_over(matte, region, area), self._motion)
         for k, frame in enumerate(frames):
             trail.step(frame)
@@ -157,15 +155,6 @@ def _filled(cutout: Cutout, sides: list[tuple[_Side, float]]) -> Cutout:
     others = tuple(h for h in cutout.heads if h.track_id != head.track_id)
     heads = tuple(sorted((*others, head), key=lambda h: h.track_id))
     return replace(repainted(cutout, region, within_own_alpha(alpha, cutout.frame, region)), heads=heads)
-
-
-def _own_matte(cutout: Cutout, head: Head) -> tuple[Region, UInt8Array]:
-    """The matte inside of a head's crop."""
-    region = even_region(head.crop_px, cutout.frame.size_px)
-    x0, y0, x1, y1 = region
-    if not x1:
-        return region, np.zeros((0, 0), np.uint8)
-    return region, alpha_in(cutout, (x0, y0, x1, y1))
 
 
 def _moved(head: Head, was: Region, now: Region, frames: int) -> Head:
