@@ -45,12 +45,13 @@ def grid_from_region(region: Region, crop_px: Region, side: int, sub: tuple[int,
     )
 
 
-def brought_up(plane: Float32Array, grid_from_pixel: Any, size_px: tuple[int, int]) -> Float32Array:
-    """A plane of the small grid sampled, bilinear, for every pixel of a region of ``size_px`` (w, h)."""
+def brought_up(
+    plane: Float32Array, grid_from_pixel: Any, size_px: tuple[int, int], *, border: int = cv2.BORDER_CONSTANT
+) -> Float32Array:
+    """A plane of the small grid sampled, bilinear, for every pixel of a region of ``size_px`` (w, h). border: OpenCV's word for
+    what is beyond the grid; 0 if none is given."""
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    return cv2.warpAffine(
-        plane, grid_from_pixel, size_px, flags=flags, borderMode=cv2.BORDER_CONSTANT, borderValue=(0.0,)
-    )
+    return cv2.warpAffine(plane, grid_from_pixel, size_px, flags=flags, borderMode=border, borderValue=(0.0,))
 
 
 def over_region(plane: Float32Array, crop_px: Region, region: Region, sub: tuple[int, int] = (1, 1)) -> Float32Array:

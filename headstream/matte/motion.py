@@ -6,6 +6,7 @@ Optical flow: Kroeger et al., "Fast Optical Flow using Dense Inverse Search", ar
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import cv2
@@ -60,17 +61,11 @@ def step_between(crop_px: Region, old_crop_px: Region, side: int) -> tuple[float
     return scale, [(crop_px[k] - old_crop_px[k]) / cell + 0.5 * scale - 0.5 for k in (0, 1)]
 
 
-_GRIDS: dict[int, tuple[Float32Array, Float32Array]] = {}
-
-
+@cache
 def index_grid(side: int) -> tuple[Float32Array, Float32Array]:
     """Row and column numbers, (S, 1) and (1, S)."""
-    if side not in _GRIDS:
-        _GRIDS[side] = (
-            np.arange(side, dtype=np.float32)[:, None],
-            np.arange(side, dtype=np.float32)[None, :],
-        )
-    return _GRIDS[side]
+    numbers = np.arange(side, dtype=np.float32)
+    return numbers[:, None], numbers[None, :]
 
 
 def comparable(now: Region, before: Region) -> bool:

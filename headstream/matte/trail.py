@@ -6,13 +6,11 @@ however far it goes. Where the picture no longer looks like the first frame's, n
 
 from __future__ import annotations
 
-from typing import Any
-
 import cv2
 import numpy as np
 
 from headstream.colour import crop_resized
-from headstream.matte.grid import grid_from_region
+from headstream.matte.grid import brought_up, grid_from_region
 from headstream.matte.motion import Motion, Moved, index_grid
 from headstream.regions import even_region
 from headstream.types import Float32Array, Frame, Region, UInt8Array
@@ -84,11 +82,13 @@ class Trail:
         if area == (0, 0, 0, 0):
             return area, [np.zeros((0, 0), np.uint8) for _ in planes], np.zeros((0, 0), np.float32)
         lift = grid_from_region(area, self.area_px, _SIDE)
+        away_x, away_y, trust = (
+            brought_up(plane, lift, size, border=cv2.BORDER_REPLICATE) for plane in (*self._away, self._trust)
+        )
         ys, xs = np.arange(y0, y1, dtype=np.float32)[:, None], np.arange(x0, x1, dtype=np.float32)[None, :]
-        map_x = _lifted(self._away[0], lift, size) + (xs - region[0])
-        map_y = _lifted(self._away[1], lift, size) + (ys - region[1])
+        map_x, map_y = away_x + (xs - region[0]), away_y + (ys - region[1])
         out = [cv2.remap(plane, map_x, map_y, cv2.INTER_LINEAR) for plane in planes]
-        return area, out, _lifted(self._trust, lift, size)
+        return area, out, trust
 
     def _expected(self) -> Region:
         """The square around where what is followed lies now, in whole steps of two pixels."""
@@ -146,10 +146,4 @@ def _cell(area: Region) -> float:
 
 
 def _luma(frame: Frame, area: Region) -> UInt8Array:
-    picture = frame.picture
-    return cv2.cvtColor(crop_resized(picture, area, _SIDE), cv2.COLOR_RGB2GRAY)
-
-
-def _lifted(plane: Float32Array, lift: Any, size_px: tuple[int, int]) -> Float32Array:
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    return cv2.warpAffine(plane, lift, size_px, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    return cv2.cvtColor(crop_resized(frame.picture, area, _SIDE), cv2.COLOR_RGB2GRAY)
