@@ -30,6 +30,8 @@ from headstream.stream import cut_stream
 from headstream.track.finder import FaceFinder
 from headstream.types import Colour, Cutout, Part, Planes
 
+_PICTURES = 30  # of a synthetic webcam: a second of it
+
 
 def bench_file(
     path: Path,
@@ -150,13 +152,13 @@ def _measured(camera: SyntheticCamera, stamps: _Stamps, first: int, took_s: floa
     }
 
 
-def swaying_portrait(size_px: tuple[int, int], count: int = 30) -> list[Planes]:
+def swaying_portrait(size_px: tuple[int, int]) -> list[Planes]:
     """The demo's portrait as a webcam of ``size_px`` would show it, a second of it."""
     portrait = read_photo(PORTRAIT).rgb
     width, height = size_px
     pictures = []
-    for index in range(count):
-        person = cv2.resize(moved(portrait, index / count), (height, height), interpolation=cv2.INTER_LINEAR)
+    for index in range(_PICTURES):
+        person = cv2.resize(moved(portrait, index / _PICTURES), (height, height), interpolation=cv2.INTER_LINEAR)
         left = max(0, width - height) // 2
         wide = cv2.copyMakeBorder(person, 0, 0, left, max(0, width - height - left), cv2.BORDER_REPLICATE)
         wide = wide[:, max(0, wide.shape[1] - width) // 2 :][:, :width]

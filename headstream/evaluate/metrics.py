@@ -182,8 +182,8 @@ def threshold_curve(counts: Any) -> list[tuple[float, float, float, float]]:
     return rows
 
 
-def calibration_curve(counts: Any, bins: int = 10) -> list[tuple[float, float, float]]:
-    """(mean alpha, share that is foreground, share of all pixels) of equal bins of alpha; empty bins are left out.
+def calibration_curve(counts: Any) -> list[tuple[float, float, float]]:
+    """(mean alpha, share that is foreground, share of all pixels) of ten equal bins of alpha; empty bins are left out.
 
     A matte that means what it says lies on the diagonal (Guo et al., arXiv:1706.04599).
     """
@@ -191,7 +191,7 @@ def calibration_curve(counts: Any, bins: int = 10) -> list[tuple[float, float, f
     total = background + foreground
     values = np.arange(LEVELS) / (LEVELS - 1)
     rows = []
-    for part in np.array_split(np.arange(LEVELS), bins):
+    for part in np.array_split(np.arange(LEVELS), 10):
         weight = total[part].sum()
         if weight:
             mean = float((values[part] * total[part]).sum() / weight)

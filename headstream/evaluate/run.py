@@ -29,6 +29,7 @@ from headstream.train.picture import BODY, Picture
 from headstream.types import Float32Array, Part, Segmenter, UInt8Array
 
 _WARM_UP = 2
+_SHOWN = 12  # of the worst pictures
 Matte = Callable[[UInt8Array], Float32Array]
 
 
@@ -114,7 +115,7 @@ def _below(picture: Picture, part: Part) -> Any:
     return below
 
 
-def write_results(result: Evaluation, data: DataSet, masks: Path, out: Path, *, worst: int = 12) -> None:
+def write_results(result: Evaluation, data: DataSet, masks: Path, out: Path) -> None:
     """Write summary.json, pictures.csv, curves.json and worst.jpg into a folder."""
     out.mkdir(parents=True, exist_ok=True)
     with whole_file(out / "summary.json") as making:
@@ -127,7 +128,7 @@ def write_results(result: Evaluation, data: DataSet, masks: Path, out: Path, *, 
     curves = {"threshold": threshold_curve(result.counts), "calibration": calibration_curve(result.counts)}
     with whole_file(out / "curves.json") as making:
         making.write_text(json.dumps(curves) + "\n", encoding="utf-8")
-    sheet = contact_sheet([panels(data, s, masks, result.part) for s in result.worst(worst)])
+    sheet = contact_sheet([panels(data, s, masks, result.part) for s in result.worst(_SHOWN)])
     with whole_file(out / "worst.jpg") as making:
         making.write_bytes(image_bytes(sheet, ".jpg", quality=88))
 

@@ -13,6 +13,7 @@ from headstream.nets.resnet import ResNet34Encoder
 
 _RATES = {16: (6, 12, 18), 8: (12, 24, 36), 32: (3, 6, 9)}
 STRIDES = tuple(sorted(_RATES))
+_WIDTH = 256  # channels, as published
 
 
 def _conv(inputs: int, outputs: int, kernel: int, dilation: int = 1) -> nn.Sequential:
@@ -44,11 +45,11 @@ class AtrousPyramid(nn.Module):
 class DeepLabV3(nn.Module):
     """Picture (N, 3, H, W), normalised -> logits (N, outputs, H, W), bilinear from ``output_stride`` (8 or 16)."""
 
-    def __init__(self, outputs: int = 1, *, output_stride: int = 16, width: int = 256) -> None:
+    def __init__(self, outputs: int = 1, *, output_stride: int = 16) -> None:
         super().__init__()
         self.encoder = ResNet34Encoder(output_stride)
-        self.pyramid = AtrousPyramid(self.encoder.channels[-1], width, _RATES[output_stride])
-        self.classifier = nn.Sequential(_conv(width, width, 3), nn.Conv2d(width, outputs, 1))
+        self.pyramid = AtrousPyramid(self.encoder.channels[-1], _WIDTH, _RATES[output_stride])
+        self.classifier = nn.Sequential(_conv(_WIDTH, _WIDTH, 3), nn.Conv2d(_WIDTH, outputs, 1))
 
     def forward(self, x: Tensor) -> Tensor:
         logits = self.classifier(self.pyramid(self.encoder(x)[-1]))

@@ -23,10 +23,10 @@ ENCODERS = {"lite0": (1.0, 1.0), "lite1": (1.0, 1.1), "lite2": (1.1, 1.2), "lite
 _SKIPS = (0, 1, 2, 4, 5)
 
 
-def _round_channels(channels: float, divisor: int = 8) -> int:
-    """Nearest multiple of ``divisor``, never more than 10 % below ``channels`` (the published rule)."""
-    rounded = max(divisor, int(channels + divisor / 2) // divisor * divisor)
-    return rounded + divisor if rounded < 0.9 * channels else rounded
+def _round_channels(channels: float) -> int:
+    """Nearest multiple of 8, never more than 10 % below ``channels`` (the published rule)."""
+    rounded = max(8, int(channels + 4) // 8 * 8)
+    return rounded + 8 if rounded < 0.9 * channels else rounded
 
 
 def _norm(channels: int) -> nn.BatchNorm2d:

@@ -19,6 +19,8 @@ from headstream.types import Cutout, Float32Array, Region, UInt8Array
 
 RESULT = re.compile(r"(head_only|full_mask|head_mask_crop(_\d+)?|stages)\.png")
 
+_TILE_PX = 360  # side of each stage in the figure
+
 
 def write_photo(
     folder: Path,
@@ -71,9 +73,7 @@ def save_png(path: Path, rgba: UInt8Array, icc: bytes | None = None) -> None:
         Image.fromarray(rgba).save(part, "PNG", compress_level=4, icc_profile=icc)
 
 
-def stages_figure(
-    rgb: UInt8Array, heads: list[Any], searched: Region, cutout: Cutout, *, tile: int = 360
-) -> UInt8Array:
+def stages_figure(rgb: UInt8Array, heads: list[Any], searched: Region, cutout: Cutout) -> UInt8Array:
     """One picture of all stages: original, portrait, zoom, mask, full mask, result. (H, W, 3) uint8.
 
     heads: what ``PhotoResult.heads`` holds; the first is shown in the zoom.  searched: the part of the photo the faces
@@ -97,7 +97,8 @@ def stages_figure(
         ("6 result", on_checkerboard(cutout.rgba())),
     ]
     tiles = [
-        _captioned(letterboxed(np.ascontiguousarray(picture), (tile, tile), 24), title) for title, picture in steps
+        _captioned(letterboxed(np.ascontiguousarray(picture), (_TILE_PX, _TILE_PX), 24), title)
+        for title, picture in steps
     ]
     return np.vstack([np.hstack(tiles[:3]), np.hstack(tiles[3:])])
 

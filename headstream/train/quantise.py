@@ -28,6 +28,7 @@ from headstream.train.faces import find_faces
 from headstream.train.faster import make_faster
 from headstream.types import UInt8Array
 
+_PICTURES = 160  # to calibrate on
 _ZOOMS = (1.8, 2.4, 2.4, 3.0)
 _QUANTISED = ["Conv", "Concat", "Resize", "Add", "Clip", "Relu"]
 
@@ -44,16 +45,13 @@ def calibration_crops(data: DataSet, side: int) -> UInt8Array:
     return np.stack(crops)
 
 
-def crops_of_folders(
-    folders: list[Path], side: int, count: int = 160, progress: Callable[[int, int], None] | None = None
-) -> UInt8Array:
-    """Calibration crops of ``count`` pictures from several folders, drawn from each as many; progress: of the search for
-    their faces."""
+def crops_of_folders(folders: list[Path], side: int, progress: Callable[[int, int], None] | None = None) -> UInt8Array:
+    """Calibration crops of pictures from several folders, drawn from each as many; progress: of the search for their faces."""
     parts = []
     with tempfile.TemporaryDirectory() as cache:
         for number, folder in enumerate(folders):
             data = DataSet("pictures", folder)
-            order = np.random.default_rng(1).permutation(len(data.names))[: max(1, count // len(folders))]
+            order = np.random.default_rng(1).permutation(len(data.names))[: max(1, _PICTURES // len(folders))]
             data = replace(data, names=tuple(data.names[k] for k in order))
             faces = find_faces(data, Path(cache) / f"{number}.json", progress)
             parts.append(calibration_crops(replace(data, faces=faces), side))

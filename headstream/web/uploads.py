@@ -22,6 +22,7 @@ PHOTOS = named.PHOTOS - {".gif"}
 VIDEOS = named.VIDEOS | {".gif"}  # it moves, more often than not
 KINDS = sorted(PHOTOS | VIDEOS)
 OUTPUTS = (".webm", ".mov", ".mkv", ".webp")
+_MOST_FILES = 20
 _KEEP_S = 3600.0
 _STALL_S = 60.0  # without a byte of an upload: its sender is gone, and would keep its place for ever
 
@@ -42,10 +43,8 @@ class Uploads:
     model, device: as of ``load_segmenter``.
     """
 
-    def __init__(
-        self, folder: Path, *, max_mb: int = 2048, max_files: int = 20, model: str = "default", device: str = "auto"
-    ) -> None:
-        self._folder, self._max_bytes, self._max_files = folder, max_mb << 20, max_files
+    def __init__(self, folder: Path, *, max_mb: int = 2048, model: str = "default", device: str = "auto") -> None:
+        self._folder, self._max_bytes = folder, max_mb << 20
         self._uploads: dict[str, Upload] = {}  # threads take out of it and copy it; only the event loop counts and adds
         self._jobs = Jobs(model, device)
 
@@ -104,8 +103,8 @@ class Uploads:
             raise Refused(400, f"output must be one of {', '.join(OUTPUTS)}")
         if size > self._max_bytes:
             raise Refused(413, f"{shown}: larger than {self._max_bytes >> 20} MB")
-        if len(self._uploads) >= self._max_files:
-            raise Refused(429, f"there are {self._max_files} files here already; remove some first, or come back later")
+        if len(self._uploads) >= _MOST_FILES:
+            raise Refused(429, f"there are {_MOST_FILES} files here already; remove some first, or come back later")
         id_ = secrets.token_urlsafe(12)
         folder = self._folder / id_
         result = folder / ("result.png" if suffix in PHOTOS else f"result{output}")
