@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import logging
 import shutil
 from collections.abc import Callable, Generator, Sequence
@@ -21,7 +20,7 @@ from headstream.segment.crops import CropSegmenter
 from headstream.sinks.background import handed_over, open_background, parse_background
 from headstream.sinks.encode import tells_fields
 from headstream.sinks.film_segments import FilmSegments
-from headstream.sinks.formats import OutputFormat, is_sequence, sequence_place
+from headstream.sinks.formats import OutputFormat, frames_from, is_sequence, sequence_place
 from headstream.sinks.picture_segments import PictureSegments
 from headstream.sinks.segments import SegmentSink
 from headstream.sinks.threaded import TeeSink
@@ -121,11 +120,9 @@ def frames_beyond(outputs: Outputs) -> list[str]:
     notes = []
     for path in filter(is_sequence, outputs.joined):
         folder, pattern = sequence_place(path)
-        following = itertools.takewhile(
-            Path.exists, (folder / (pattern % n) for n in itertools.count(outputs.tally.frames + 1))
-        )
-        if count := sum(1 for _ in following):
-            first = pattern % (outputs.tally.frames + 1)
+        following = outputs.tally.frames + 1
+        if count := sum(1 for _ in frames_from(folder, pattern, following)):
+            first = pattern % following
             frames = f"{count} frame{'s' * (count > 1)}"
             notes.append(
                 f"{folder} also holds {frames} of an earlier film, from {first} on; remove them, or they follow"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import re
+from collections.abc import Iterator
 from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -222,6 +224,12 @@ def sequence_place(path: Path) -> tuple[Path, str]:
     name of its own (. or ..) gets its name: others are made of it."""
     folder, pattern = (path.parent, path.name) if names_frames(path) else (path, "%06d.png")
     return (folder if folder.name not in {"", ".."} else folder.resolve()), pattern
+
+
+def frames_from(folder: Path, pattern: str, number: int) -> Iterator[Path]:
+    """The frames of a sequence that are there, from one on, as long as none is missing. What else has digits for a name, such as
+    pictures called by their day, is none."""
+    return itertools.takewhile(Path.exists, (folder / (pattern % n) for n in itertools.count(number)))
 
 
 def film_format(path: Path, *, codec: str | None = None) -> OutputFormat:

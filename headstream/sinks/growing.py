@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from headstream.disk import rename, sync
 from headstream.errors import SinkError
-from headstream.sinks.formats import is_sequence, sequence_place
+from headstream.sinks.formats import frames_from, is_sequence, sequence_place
 from headstream.sinks.partial import PartialFile, PartialFolder, followed, neighbour, unnamed
 
 
@@ -26,13 +24,6 @@ def growing_name(path: Path) -> Path:
 def is_there(path: Path) -> bool:
     """Whether a recording of that name would take another one's place."""
     return bool(_frames_of(path)) if is_sequence(path) else path.is_file()
-
-
-def _recorded_frames(path: Path) -> Iterator[Path]:
-    """The frames of an earlier recording: from the first one on, as long as none is missing. What else has digits for a
-    name, such as pictures called by their day, is not one."""
-    folder, pattern = sequence_place(path)
-    return itertools.takewhile(Path.exists, (folder / (pattern % number) for number in itertools.count(1)))
 
 
 def _frames_of(path: Path) -> list[Path]:
@@ -142,7 +133,7 @@ class TakeFolder(PartialFolder):
                 half.unlink()
             if _frames_of(self._frames) and not self._overwrite:
                 raise FileExistsError("frames have come to be there meanwhile")
-            for old in list(_recorded_frames(self._frames)):
+            for old in frames_from(*sequence_place(self._frames), 1):
                 old.unlink()
         except OSError as error:
             self._kept = True

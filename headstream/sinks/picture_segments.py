@@ -12,7 +12,7 @@ from typing import Any
 from headstream.disk import sync
 from headstream.sinks.clipfile import incomplete_name, numbered, without_place
 from headstream.sinks.encode import ClipInfo
-from headstream.sinks.formats import OutputFormat, names_frames, sequence_place
+from headstream.sinks.formats import OutputFormat, frames_from, names_frames, sequence_place
 from headstream.sinks.partial import PartialFolder, sink_error
 from headstream.sinks.segments import SegmentSink
 
@@ -42,10 +42,7 @@ class PictureSegments(SegmentSink):
 
         self._part.path.mkdir(parents=True, exist_ok=True)
         if self._container is None:  # what was broken off is no part of any segment
-            for number in itertools.count(first_frame + 1):
-                place = self._place(number)
-                if not place.exists():
-                    break
+            for place in frames_from(self._part.path, self._pattern, first_frame + 1):
                 place.unlink()
         options = {"start_number": str(first_frame + 1)}
         self._container = av.open(numbered(self._part.path, self._pattern), "w", format="image2", options=options)
