@@ -13,7 +13,7 @@ from headstream.fixes.wand import clicked_piece
 from headstream.matte.patch import alpha_in, repainted
 from headstream.matte.refine import times_own_alpha, within_own_alpha
 from headstream.matte.trail import Trail, square_around
-from headstream.regions import around, even_region, laid_over, overlap_of
+from headstream.regions import around, even_region, index_in, laid_over, overlap_of
 from headstream.types import Cutout, Float32Array, Head, Region, UInt8Array
 
 _CHANGED = 16  # steps of alpha, of 255: less is not what somebody meant to correct
@@ -44,10 +44,11 @@ def by_mask(cutout: Cutout, mask: UInt8Array, head: Head | None) -> tuple[Cutout
     """The frame with the mask (H, W) for its matte, in one head's square or all over; None if nothing changed much."""
     where = square_of(cutout, head)
     x0, y0, x1, y1 = where
-    wanted = np.ascontiguousarray(mask[y0:y1, x0:x1])
-    seen = even_region(_union_of(_box(wanted, where), overlap_of(cutout.region_px, where)), cutout.frame.size_px)
-    if seen == (0, 0, 0, 0):
+    drawn = _box(np.ascontiguousarray(mask[y0:y1, x0:x1]), where)
+    shown = [region for region in (drawn, overlap_of(cutout.region_px, where)) if region is not None]
+    if not shown:
         return cutout, None
+    seen = even_region(around(*shown), cutout.frame.size_px)
     wanted = times_own_alpha(mask[seen[1] : seen[3], seen[0] : seen[2]].copy(), cutout.frame, seen)
     return repainted(cutout, seen, wanted), _correction(alpha_in(cutout, seen), wanted, seen, cutout)
 
@@ -82,13 +83,14 @@ def brought_to(
         return cutout
     trust *= _agreeing(before, alpha_in(cutout, region))
     share = support.astype(np.float32) * trust * np.float32(weight / 255)
-    for x0, y0, x1, y1 in keep:
-        share[max(0, y0 - region[1]) : max(0, y1 - region[1]), max(0, x0 - region[0]) : max(0, x1 - region[0])] = 0
+    for both in (overlap_of(kept, region) for kept in keep):
+        if both is not None:
+            share[index_in(both, region)] = 0
     held = _box((share > 1 / 512).astype(np.uint8), region)
     if held is None:
         return cutout
     held = even_region(held, cutout.frame.size_px)
-    part = np.s_[held[1] - region[1] : held[3] - region[1], held[0] - region[0] : held[2] - region[0]]
+    part = index_in(held, region)
     return blended(cutout, held, target[part], share[part])
 
 
@@ -118,7 +120,7 @@ def _correction(before: UInt8Array, wanted: UInt8Array, region: Region, cutout: 
     )
     room = overlap_of(room, region) or region
     room = even_region(room, cutout.frame.size_px)
-    part = np.s_[room[1] - region[1] : room[3] - region[1], room[0] - region[0] : room[2] - region[0]]
+    part = index_in(room, region)
     wide = cv2.dilate(changed[part] * np.uint8(255), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1,) * 2))
     soft = cv2.blur(wide, (reach | 1, reach | 1))
     return Correction(room, before[part].copy(), np.ascontiguousarray(wanted[part]), soft)
@@ -129,10 +131,3 @@ def _box(plane: UInt8Array, region: Region) -> Region | None:
     x, y, width, height = cv2.boundingRect(plane)
     x0, y0 = region[:2]
     return (x0 + x, y0 + y, x0 + x + width, y0 + y + height) if width else None
-
-
-def _union_of(*regions: Region | None) -> Region:
-    known = [region for region in regions if region is not None]
-    if not known:
-        return (0, 0, 0, 0)
-    return around(*known)
