@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable
+from contextlib import ExitStack, closing, suppress
 from dataclasses import KW_ONLY, dataclass, field, replace
 from pathlib import Path
 
@@ -143,7 +143,9 @@ def run_session(
         choice = ShownBackground()
         if job.record is not None:
             stack.enter_context(locked([job.record]))
-        window = stack.enter_context(_window(_backgrounds(job, Checkerboard(), choice))) if job.preview else None
+        window = None
+        if job.preview:
+            window = stack.enter_context(closing(_window(_backgrounds(job, Checkerboard(), choice))))
         outputs = _outputs(job, source, choice, notice, sound)
         keys = Keys(cutter, choice, notice)
         started = time.monotonic()
@@ -216,14 +218,9 @@ def _late_s(outputs: list[Output]) -> float:
     return max([take.late_s + _PIECE_S for take in takes if take.late_s > 0], default=0.0)
 
 
-@contextmanager
-def _window(background: Background) -> Iterator[PreviewWindow]:
+def _window(background: Background) -> PreviewWindow:
     with handed_over(background):
-        window = PreviewWindow(background)
-    try:
-        yield window
-    finally:
-        window.close()
+        return PreviewWindow(background)
 
 
 def _backgrounds(job: LiveJob, instead: Background, choice: ShownBackground) -> Background:

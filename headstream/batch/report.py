@@ -6,7 +6,7 @@ from html import escape
 from pathlib import Path
 
 from headstream.batch.job import BatchReport, Outcome
-from headstream.sinks.partial import PartialFile, sink_error
+from headstream.sinks.partial import whole_file
 
 _SAID = {"done": "done", "no_head": "no head", "failed": "failed", "skipped": "done before"}
 _STYLE = """
@@ -28,14 +28,8 @@ tr:hover { background: var(--soft); }
 
 def write_report(report: BatchReport, out: Path) -> None:
     """Write the page, failures first. Raises SinkError."""
-    part = PartialFile(out)
-    try:
-        part.path.write_text(page(report), encoding="utf-8", errors="backslashreplace")
-        part.keep()
-    except OSError as error:
-        raise sink_error(out, error) from error
-    finally:
-        part.discard()
+    with whole_file(out) as part:
+        part.write_text(page(report), encoding="utf-8", errors="backslashreplace")
 
 
 def page(report: BatchReport) -> str:

@@ -60,12 +60,12 @@ async def own_camera(socket: WebSocket) -> None:
     """This machine's camera: settings come in, whole frames and cut-outs go out."""
     studio = studio_of(socket)
     await socket.accept()
-    if studio.camera is not None and await _crowded(socket, studio.camera.stage):
-        return
-    if studio.camera is None:
+    camera = studio.camera
+    if camera is None:
         await _refuse(socket, _NO_CAMERA, "start the studio with --camera to use this machine's")
         return
-    camera = studio.camera
+    if await _crowded(socket, camera.stage):
+        return
     heard = camera.said  # what was said before is not for who comes now
     try:
         await run_in_threadpool(camera.start)
@@ -77,11 +77,6 @@ async def own_camera(socket: WebSocket) -> None:
         while (message := await socket.receive())["type"] != "websocket.disconnect":
             camera.configure(read_settings(message.get("text")))
 
-    async def show() -> None:
-        async with camera.stage.watch() as newest:
-            async for shown in newest:
-                await _send(socket, await run_in_threadpool(shown.message))
-
     async def tell() -> None:  # also while no picture comes
         nonlocal heard
         while True:
@@ -90,7 +85,7 @@ async def own_camera(socket: WebSocket) -> None:
             await asyncio.sleep(_STATUS_S)
 
     try:
-        await _until_first(listen(), show(), tell())
+        await _until_first(listen(), _show(socket, camera.stage), tell())
     except UsageError as error:
         await _refuse(socket, _WRONG, str(error))
     finally:
@@ -108,12 +103,13 @@ async def overlay(socket: WebSocket) -> None:
         while (await socket.receive())["type"] != "websocket.disconnect":
             pass
 
-    async def show() -> None:
-        async with stage.watch() as newest:
-            async for shown in newest:
-                await _send(socket, await run_in_threadpool(shown.message))
+    await _until_first(listen(), _show(socket, stage))
 
-    await _until_first(listen(), show())
+
+async def _show(socket: WebSocket, stage: Stage) -> None:
+    async with stage.watch() as newest:
+        async for shown in newest:
+            await _send(socket, await run_in_threadpool(shown.message))
 
 
 async def _crowded(socket: WebSocket, stage: Stage) -> bool:
