@@ -8,7 +8,7 @@ import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from headstream.batch.job import FORMATS, OWN_FOLDER, Wish
@@ -76,8 +76,7 @@ def _content(text: str) -> str:
             system, path = file_system(text)
             raw = bytes(system.cat_file(path))
         else:
-            with open(local_path(text), "rb") as file:
-                raw = file.read()
+            raw = Path(local_path(text)).read_bytes()
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise SourceError(f"{text}: not UTF-8 text ({error.reason} at byte {error.start})") from error

@@ -9,7 +9,7 @@ import shutil
 import socket
 import sys
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
@@ -235,28 +235,28 @@ def open_storage(out: str) -> Storage:
 
 def own_folder(parent: Path) -> Path:
     """This process' own folder in ``parent``, empty. Those of processes of this machine that are gone are removed."""
-    host = re.sub(r"\W", "-", socket.gethostname())
     _sweep(parent)
-    own = parent / f"{host}.{os.getpid()}"
+    own = parent / f"{_host()}.{os.getpid()}"
     shutil.rmtree(own, ignore_errors=True)
     make_parents(own / "x")
     return own
 
 
+def _host() -> str:
+    return re.sub(r"\W", "-", socket.gethostname())
+
+
 def _sweep(parent: Path) -> None:
     """Remove what dead processes of this machine left in ``parent``."""
-    host = re.sub(r"\W", "-", socket.gethostname())
-    for folder in _folders(parent):
+    try:
+        folders = list(parent.iterdir())
+    except OSError:  # there is none
+        return
+    host = _host()
+    for folder in folders:
         owner, _, number = folder.name.rpartition(".")
         if owner == host and number.isdigit() and not _alive(int(number)):
             shutil.rmtree(folder, ignore_errors=True)
-
-
-def _folders(parent: Path) -> Iterator[Path]:
-    try:
-        yield from list(parent.iterdir())
-    except OSError:
-        return
 
 
 def _alive(number: int) -> bool:

@@ -15,12 +15,11 @@ _HIGHEST_BIT_RATE = 510_000  # libopus takes no more
 # What loudspeakers the encoders know for one, two, ... channels.
 _LAYOUTS = {
     "libopus": ("mono", "stereo", "3.0", "quad", "5.0", "5.1", "6.1", "7.1"),
-    "aac": ("mono", "stereo", "3.0", "4.0", "5.0", "5.1", "6.1", "7.1"),
     "alac": ("mono", "stereo", "3.0", "4.0", "5.0", "5.1", "6.1(back)", "7.1(wide)"),
-    "pcm_s16le": (_PLAIN := ("mono", "stereo", "3.0", "4.0", "5.0", "5.1", "6.1", "7.1")),
-    "pcm_s24le": _PLAIN,
-    "pcm_f32le": _PLAIN,
-    "pcm_f64le": _PLAIN,
+    **dict.fromkeys(
+        ("aac", "pcm_s16le", "pcm_s24le", "pcm_f32le", "pcm_f64le"),
+        ("mono", "stereo", "3.0", "4.0", "5.0", "5.1", "6.1", "7.1"),
+    ),
 }
 # That of a layout which is told by a mask.
 _USUAL_ORDER = (
