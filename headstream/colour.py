@@ -118,12 +118,6 @@ def planes_from_rgb(
     return Planes(y, u, v, colour, bits=bits, sub_w=sub[0], sub_h=sub[1])
 
 
-def jpeg(rgb: UInt8Array, quality: int) -> bytes:
-    """A picture, (H, W, 3) uint8 R'G'B', as a JPEG of a quality in 1..100."""
-    _, data = cv2.imencode(".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return data.tobytes()
-
-
 def to_limited(planes: Planes, bits: int) -> Planes:
     """The same colours at ``bits`` bits in limited range, for codecs whose players know no other; without their own alpha."""
     colour = planes.colour

@@ -7,7 +7,7 @@ import base64
 import cv2
 import numpy as np
 
-from headstream.colour import jpeg
+from headstream.imagefile import image_bytes
 from headstream.sinks.photo import on_checkerboard
 from headstream.types import Cutout
 
@@ -38,4 +38,4 @@ def thumbnail(cutout: Cutout) -> str:
     size = (max(1, round(rgba.shape[1] * scale)), max(1, round(rgba.shape[0] * scale)))
     small = cv2.resize(rgba, size, interpolation=cv2.INTER_AREA)
     rgb = on_checkerboard(np.ascontiguousarray(small), 8)
-    return "data:image/jpeg;base64," + base64.b64encode(jpeg(rgb, 75)).decode()
+    return "data:image/jpeg;base64," + base64.b64encode(image_bytes(rgb, ".jpg", quality=75)).decode()

@@ -12,12 +12,13 @@ from typing import Any
 import cv2
 import numpy as np
 
-from headstream.colour import PAD, jpeg
+from headstream.colour import PAD
 from headstream.errors import UsageError
 from headstream.evaluate.charts import Series, chart
 from headstream.evaluate.metrics import calibration_curve, threshold_curve
 from headstream.evaluate.pictures import error_map, overlaid
 from headstream.evaluate.run import Evaluation, read_matte
+from headstream.imagefile import image_bytes
 from headstream.letterbox import letterboxed
 from headstream.sinks.partial import whole_file
 from headstream.train.data import DataSet
@@ -160,7 +161,8 @@ def _row(results: Sequence[Evaluation], data: DataSet, masks: Sequence[Path], na
 
 
 def _jpeg_uri(rgb: UInt8Array) -> str:
-    return "data:image/jpeg;base64," + base64.b64encode(jpeg(letterboxed(rgb, (_TILE_PX, _TILE_PX), PAD), 80)).decode()
+    tile = letterboxed(rgb, (_TILE_PX, _TILE_PX), PAD)
+    return "data:image/jpeg;base64," + base64.b64encode(image_bytes(tile, ".jpg", quality=80)).decode()
 
 
 def _png_uri(grey: UInt8Array) -> str:

@@ -7,7 +7,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from headstream.colour import crop_resized, jpeg, rgb_from_yuv, to_8_bits
+from headstream.colour import crop_resized, rgb_from_yuv, to_8_bits
+from headstream.imagefile import image_bytes
 from headstream.tone import as_shown
 from headstream.types import Cutout, Frame, Region, UInt8Array
 
@@ -22,14 +23,15 @@ def pictures_of(cutout: Cutout, near_px: Region | None) -> tuple[bytes, bytes | 
     outlines = _outlines(cutout)
     whole, scale = _shrunk(cutout.frame)
     _draw(whole, outlines, scale, (0, 0))
+    shown = image_bytes(whole, ".jpg", quality=_QUALITY)
     if near_px is None:
-        return jpeg(whole, _QUALITY), None
+        return shown, None
     x0, y0, x1, _ = near_px
     frame = cutout.frame
     near = as_shown(crop_resized(frame.picture, near_px, _NEAR_PX), frame.picture)
     near = np.ascontiguousarray(near)
     _draw(near, outlines, _NEAR_PX / (x1 - x0), (x0, y0))
-    return jpeg(whole, _QUALITY), jpeg(near, _QUALITY)
+    return shown, image_bytes(near, ".jpg", quality=_QUALITY)
 
 
 def _shrunk(frame: Frame) -> tuple[UInt8Array, float]:

@@ -13,8 +13,8 @@ import struct
 import cv2
 import numpy as np
 
-from headstream.colour import jpeg
 from headstream.errors import SourceError
+from headstream.imagefile import image_bytes
 from headstream.types import Cutout, Frame, UInt8Array
 
 HEADER = struct.Struct("<IHHHHHHI")
@@ -63,4 +63,4 @@ def frame_of(message: bytes) -> tuple[int, UInt8Array]:
 
 def jpeg_of(frame: Frame) -> bytes:
     """The whole frame as a JPEG."""
-    return jpeg(frame.rgb, _QUALITY)
+    return image_bytes(frame.rgb, ".jpg", quality=_QUALITY)
