@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from headstream.dub.trackfile import TrackedHead
+from headstream.regions import even_region
 from headstream.types import Float32Array, Region, UInt8Array
 
 HeadRegion = Literal["head", "face", "mouth"]
@@ -54,6 +55,5 @@ def tightened(region: Region, mask: Float32Array) -> tuple[Region, Float32Array]
     x, y, width, height = cv2.boundingRect((mask > 0).astype(np.uint8))
     if width == 0:
         return (0, 0, 0, 0), mask[:0, :0]
-    x0, y0 = x // 2 * 2, y // 2 * 2
-    x1, y1 = min(mask.shape[1], -(-(x + width) // 2) * 2), min(mask.shape[0], -(-(y + height) // 2) * 2)
+    x0, y0, x1, y1 = even_region((x, y, x + width, y + height), (mask.shape[1], mask.shape[0]))
     return (region[0] + x0, region[1] + y0, region[0] + x1, region[1] + y1), mask[y0:y1, x0:x1]

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 from headstream.dub.path import Square
+from headstream.regions import even_region
 from headstream.types import Float32Array, Frame, Matrix, Plane, Planes, Region, UInt8Array
 
 _Affine = np.ndarray[Any, np.dtype[np.float64]]
@@ -115,10 +116,7 @@ def clip_matte(alpha: UInt8Array, region: Region, square: Square, size: int) -> 
 def region_of(square: Square, size_px: tuple[int, int]) -> Region:
     """The part of a frame a square covers, corners even."""
     x0, y0, x1, y1 = square.around()
-    width, height = size_px
-    left, top = max(0, int(x0) // 2 * 2), max(0, int(y0) // 2 * 2)
-    right, bottom = min(width, -(-int(x1 + 1) // 2) * 2), min(height, -(-int(y1 + 1) // 2) * 2)
-    return (left, top, right, bottom) if right > left and bottom > top else (0, 0, 0, 0)
+    return even_region((int(x0), int(y0), int(x1 + 1), int(y1 + 1)), size_px)
 
 
 def put_back(plane: Float32Array, square: Square, region: Region, steps: Steps) -> Float32Array:

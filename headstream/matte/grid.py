@@ -8,6 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from headstream.regions import even_region
 from headstream.types import Float32Array, Region
 
 _MARGIN = 2  # grid cells around everything visible, so that interpolation fades out inside
@@ -21,12 +22,11 @@ def visible_region(alpha: Float32Array, crop_px: Region, size_px: tuple[int, int
     if len(rows) == 0:
         return (0, 0, 0, 0)
     cell = (crop_px[2] - crop_px[0]) / alpha.shape[0]
-    width, height = size_px
-    x0 = max(0, int(crop_px[0] + (columns[0] - _MARGIN) * cell) // 2 * 2)
-    y0 = max(0, int(crop_px[1] + (rows[0] - _MARGIN) * cell) // 2 * 2)
-    x1 = min(width, -(-int(crop_px[0] + (columns[-1] + 1 + _MARGIN) * cell + 1) // 2) * 2)
-    y1 = min(height, -(-int(crop_px[1] + (rows[-1] + 1 + _MARGIN) * cell + 1) // 2) * 2)
-    return (x0, y0, x1, y1) if x1 > x0 and y1 > y0 else (0, 0, 0, 0)
+    (x0, x1), (y0, y1) = (
+        (int(start + (cells[0] - _MARGIN) * cell), int(start + (cells[-1] + 1 + _MARGIN) * cell + 1))
+        for start, cells in ((crop_px[0], columns), (crop_px[1], rows))
+    )
+    return even_region((x0, y0, x1, y1), size_px)
 
 
 def grid_from_region(region: Region, crop_px: Region, side: int, sub: tuple[int, int] = (1, 1)) -> Any:

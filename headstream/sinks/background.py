@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import cv2
 import numpy as np
 
-from headstream.colour import parse_colour, planes_from_rgb, resample_chroma
+from headstream.colour import at_bits, parse_colour, planes_from_rgb, resample_chroma
 from headstream.errors import UsageError
 from headstream.imagefile import read_image
 from headstream.regions import chroma_index
@@ -259,24 +259,17 @@ def composite(cutout: Cutout, background: Background) -> Planes:
     x0, y0, x1, y1 = cutout.region_px
     if x1 == x0:
         return back
-    own = region_planes(cutout)
+    own = at_bits(region_planes(cutout), back.bits)
     size = (x1 - x0, y1 - y0)
     y, u, v = back.y.copy(), back.u.copy(), back.v.copy()
-    shift = own.bits - back.bits
-    _blend(y[y0:y1, x0:x1], _at(own.y, shift), cutout.region_alpha)
+    _blend(y[y0:y1, x0:x1], own.y, cutout.region_alpha)
     height, width = cutout.region_alpha.shape
     padded = np.pad(cutout.region_alpha, ((0, height % 2), (0, width % 2)), mode="edge")
     lean = cv2.resize(padded, (padded.shape[1] // 2, padded.shape[0] // 2), interpolation=cv2.INTER_AREA)
     for target, plane in ((u, own.u), (v, own.v)):
         chroma = resample_chroma(plane, size, (own.sub_w, own.sub_h), (2, 2))
-        _blend(target[chroma_index(cutout.region_px, (2, 2))], _at(chroma, shift), lean)
+        _blend(target[chroma_index(cutout.region_px, (2, 2))], chroma, lean)
     return Planes(y, u, v, back.colour, bits=back.bits)
-
-
-def _at(plane: Any, shift: int) -> Any:
-    if shift > 0:
-        return cv2.convertScaleAbs(plane, alpha=1 / (1 << shift))
-    return plane if shift == 0 else plane.astype(np.uint16) << -shift
 
 
 def _blend(target: Any, front: Any, alpha: UInt8Array) -> None:
