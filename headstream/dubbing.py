@@ -89,7 +89,8 @@ def paste_film(job: PasteJob, progress: Progress | None = None) -> DubReport:
     if job.feather_px is not None and not 0 <= job.feather_px <= 500:
         raise UsageError(f"--feather {job.feather_px:g}: expected 0 to 500 pixels")
     track = TrackReader(job.track)
-    path = head_path(track, chosen_head(track, job.head), job.stabilise)
+    head = chosen_head(track, job.head)
+    path = head_path(track, head, job.stabilise)
     _check_clip(job.clip)
     with open_along(job.source, track) as film, open_along(job.clip, track) as clip:
         check_track(track, film, job.track)
@@ -106,7 +107,7 @@ def paste_film(job: PasteJob, progress: Progress | None = None) -> DubReport:
         check_output(job.out)
         passes = 2 if job.match_colour else 1
         shifts = _shifts(job, path, rule, partly(progress, 0, passes)) if job.match_colour else None
-        report = DubReport(head=chosen_head(track, job.head), device=segmenter.device, model=segmenter.card.name)
+        report = DubReport(head=head, device=segmenter.device, model=segmenter.card.name)
         report.notes += _cautions(film, kind)
         if rule == "by time":
             late = "; if its first picture is in it twice, lips are late: leave one out"
