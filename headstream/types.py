@@ -61,6 +61,7 @@ class Planes:
 
     y: (H, W); u, v: (ceil(H / sub_h), ceil(W / sub_w)); uint8, or uint16 where ``bits`` > 8, low bits used.
     sub_w, sub_h: chroma subsampling, 1 or 2.  alpha: (H, W) of the same type, or None: the source's own transparency.
+    Raises ValueError where these do not go together.
     """
 
     y: Plane = field(repr=False)
@@ -107,8 +108,9 @@ class Planes:
 
 class Frame:
     """One picture of a source, with its place in time. Immutable; ``rgb`` is not copied: whoever fills one buffer again and again
-    gives a copy of it.
+    gives a copy of it. Raises ValueError for what is none.
 
+    rgb: (H, W, 3) uint8 R'G'B' (sRGB); or else ``planes``, of which it is made on demand.
     index: counts the frames the source made, from 0.  pts: Fraction, seconds from the first frame;
     given as a float, NumPy's too, it becomes that very number.
     duration_s: Fraction or None, how long it is shown, where the source says so.
@@ -283,6 +285,7 @@ class Cutout:
     region_px: x0, y0, x1, y1 around all that is not transparent; (0, 0, 0, 0) for nothing.
     region_alpha: (y1 - y0, x1 - x0) uint8.  foreground: the region's colours with the background's spill taken out of
     the soft edge, as Planes or (h, w, 3) uint8 like the frame, or None where the frame's own are to be used.
+    Raises ValueError where these do not fit the frame.
     """
 
     frame: Frame

@@ -43,7 +43,7 @@ class AtrousPyramid(nn.Module):
 
 
 class DeepLabV3(nn.Module):
-    """Picture (N, 3, H, W), normalised -> logits (N, outputs, H, W), bilinear from ``output_stride`` (8 or 16)."""
+    """Picture (N, 3, H, W), normalised -> logits (N, outputs, H, W), bilinear from ``output_stride`` (8, 16 or 32)."""
 
     def __init__(self, outputs: int = 1, *, output_stride: int = 16) -> None:
         super().__init__()
