@@ -150,6 +150,15 @@ def _shifted(plane: Plane, shift: int, bits: int) -> Plane:
     return np.minimum((plane.astype(np.uint32) + (1 << (-shift - 1))) >> -shift, (1 << bits) - 1).astype(np.uint16)
 
 
+def whole_resized(picture: Planes | UInt8Array, size_px: tuple[int, int]) -> UInt8Array:
+    """(h, w, 3) uint8 R'G'B' of a whole picture brought down to ``size_px``, plane by plane before it is turned into RGB."""
+    if not isinstance(picture, Planes):
+        return cv2.resize(picture, size_px, interpolation=cv2.INTER_AREA)
+    parts = (cv2.resize(p, size_px, interpolation=cv2.INTER_AREA) for p in (picture.y, picture.u, picture.v))
+    yuv = cv2.merge([to_8_bits(part, picture.bits) for part in parts])
+    return cv2.transform(yuv, rgb_from_yuv(picture.colour.matrix, picture.colour.full_range))
+
+
 def crop_resized(picture: Planes | UInt8Array, crop_px: Region, size: int) -> UInt8Array:
     """(size, size, 3) uint8 R'G'B' of a square of a picture; grey where the square leaves it.
 

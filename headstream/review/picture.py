@@ -7,7 +7,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from headstream.colour import crop_resized, rgb_from_yuv, to_8_bits
+from headstream.colour import crop_resized, whole_resized
 from headstream.imagefile import image_bytes
 from headstream.tone import as_shown
 from headstream.types import Cutout, Frame, Region, UInt8Array
@@ -35,19 +35,11 @@ def pictures_of(cutout: Cutout, near_px: Region | None) -> tuple[bytes, bytes | 
 
 
 def _shrunk(frame: Frame) -> tuple[UInt8Array, float]:
-    """(h, w, 3) uint8 that fits, and its scale. Planes are brought down one by one, before they become RGB."""
+    """(h, w, 3) uint8 that fits, and its scale."""
     width, height = frame.size_px
     scale = min(_WHOLE_PX[0] / width, _WHOLE_PX[1] / height, 1.0)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    planes = frame.planes
-    if planes is None:
-        return np.ascontiguousarray(cv2.resize(frame.rgb, size, interpolation=cv2.INTER_AREA)), scale
-    parts = [
-        to_8_bits(cv2.resize(np.ascontiguousarray(plane), size, interpolation=cv2.INTER_AREA), planes.bits)
-        for plane in (planes.y, planes.u, planes.v)
-    ]
-    whole = cv2.transform(cv2.merge(parts), rgb_from_yuv(planes.colour.matrix, planes.colour.full_range))
-    return as_shown(whole, planes), scale
+    return as_shown(whole_resized(frame.picture, size), frame.picture), scale
 
 
 def _outlines(cutout: Cutout) -> list[Any]:

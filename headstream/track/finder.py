@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from headstream.colour import PAD, crop_resized
+from headstream.colour import PAD, crop_resized, whole_resized
 from headstream.straight import straightened
 from headstream.tone import as_shown
 from headstream.track.boxes import crop_square, height_of, is_far, overlap, top_part
@@ -16,7 +16,7 @@ from headstream.track.faces import MODEL_FILES, Face, FaceDetector, distinct
 from headstream.track.standing import standing
 from headstream.track.tiles import cut_by, steps
 from headstream.turned import turned, turned_box
-from headstream.types import Box, Frame, Planes, Region, UInt8Array
+from headstream.types import Box, Frame, Region, UInt8Array
 
 # The networks look at 192 and 128 px; what they are shown is a little finer, so that their own scaling has a choice.
 _SCAN_SIDE_PX = 384
@@ -219,15 +219,8 @@ def small_rgb(frame: Frame) -> tuple[UInt8Array, float]:
     width, height = frame.size_px
     scale = min(1.0, _SCAN_SIDE_PX / max(width, height))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    planes = frame.planes
-    if planes is None:
-        return cv2.resize(frame.rgb, size, interpolation=cv2.INTER_AREA), size[0] / width
-    if scale == 1.0:
-        return as_shown(frame.rgb, planes), 1.0
-    y = cv2.resize(planes.y, size, interpolation=cv2.INTER_AREA)
-    u, v = (cv2.resize(c, size, interpolation=cv2.INTER_AREA) for c in (planes.u, planes.v))
-    rgb = Frame(planes=Planes(y, u, v, planes.colour, planes.bits, 1, 1)).rgb
-    return as_shown(rgb, planes), size[0] / width
+    rgb = frame.rgb if scale == 1.0 else whole_resized(frame.picture, size)
+    return as_shown(rgb, frame.picture), size[0] / width
 
 
 def _score_at(box: Box, faces: list[Face]) -> float:
