@@ -78,7 +78,7 @@ class TrackMattes:
         side = max(2, round(half) * 2)
         crop_px = (left, top, left + side, top + side)
         network, place = self.segmenter, (frame.picture, crop_px)
-        (crop,), planes = looked_at(network, [place], ("head",), network.side, self._times, rolls_deg=[self._roll_deg])
+        (crop,), planes = looked_at(network, [place], ("head",), self._times, rolls_deg=[self._roll_deg])
         with self._times.stage("matte"):
             return self._matte.update(planes["head"][0], crop, crop_px, frame, roll_deg=self._roll_deg)
 

@@ -130,7 +130,7 @@ class BatchCutter(HeadCutter):
         parts = self._planes
         shown = [(where.picture, region) for where, (region, _) in places]
         rolls = [roll for _, (_, roll) in places]
-        crops, planes = looked_at(self._segmenter, shown, parts, self._side, self.times, len(new), rolls)
+        crops, planes = looked_at(self._segmenter, shown, parts, self.times, len(new), rolls)
         self.asked += len(places)
         for k, (where, view) in enumerate(places):
             answer = _Answer(crops[k], {part: planes[part][k] for part in parts})

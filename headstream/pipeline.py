@@ -38,8 +38,9 @@ Answers = tuple[UInt8Array, dict[Part, Float32Array]]
 @dataclass(frozen=True)
 class CutOptions:
     """What to cut. heads: "largest", "all" or a person's number (1, 2, ...).  part: one of ``PARTS`` that the network knows.
+    matte: how mattes are finished.  track: how heads are followed.
 
-    Raises UsageError for other values of these two.
+    Raises UsageError for other values of the first two.
     """
 
     heads: Heads = "largest"
@@ -96,7 +97,7 @@ class HeadCutter:
 
     def __init__(self, segmenter: Segmenter, finder: Finder, options: CutOptions | None = None) -> None:
         self.options = options or CutOptions()
-        self._segmenter, self._side = segmenter, side_of(segmenter)
+        self._segmenter = segmenter
         self._planes = self.options.planes_of(segmenter)
         self._tracker = Tracker(finder, self.options.track)
         self._mattes: dict[int, HeadMatte] = {}
@@ -261,7 +262,7 @@ class HeadCutter:
         said something of these heads before, in other crops of this frame."""
         places = [(frame.picture, head.crop_px) for head in heads]
         rolls = [head.roll_deg for head in heads]
-        return looked_at(self._segmenter, places, self._planes, self._side, self.times, rolls_deg=rolls)
+        return looked_at(self._segmenter, places, self._planes, self.times, rolls_deg=rolls)
 
     def _observe(
         self, people: tuple[Head, ...], evidence: dict[int, Evidence], *, once_more: bool = False
@@ -271,7 +272,8 @@ class HeadCutter:
 
     def _crops(self, frame: Frame, heads: list[Head]) -> UInt8Array:
         with self.times.stage("crop"):
-            return np.stack([crop_resized(frame.picture, head.crop_px, self._side) for head in heads])
+            side = side_of(self._segmenter)
+            return np.stack([crop_resized(frame.picture, head.crop_px, side) for head in heads])
 
     def _to_finish(
         self, alpha: Float32Array, crop: Any, head: Head, frame: Frame, hair: Float32Array | None

@@ -88,9 +88,9 @@ def test_the_network_sees_it_toned_and_the_matte_the_films_own_values(portrait: 
     hdr = as_hdr(rgb)
     place = (0, 0, 256, 256)
     segmenter = load_segmenter("lite", device="cpu")
-    plain = looked_at(segmenter, [(rgb, place)], ("head",), 256, StageTimes())[1]["head"][0]
-    crops, planes = looked_at(segmenter, [(hdr, place)], ("head",), 256, StageTimes())
-    untoned = looked_at(segmenter, [(crops[0], place)], ("head",), 256, StageTimes())[1]["head"][0]
+    plain = looked_at(segmenter, [(rgb, place)], ("head",), StageTimes())[1]["head"][0]
+    crops, planes = looked_at(segmenter, [(hdr, place)], ("head",), StageTimes())
+    untoned = looked_at(segmenter, [(crops[0], place)], ("head",), StageTimes())[1]["head"][0]
     assert np.array_equal(crops[0], Frame(planes=hdr).rgb)
     assert np.abs(planes["head"][0] - plain).mean() < 0.5 * np.abs(untoned - plain).mean()
 

@@ -49,7 +49,6 @@ def looked_at(
     segmenter: Segmenter,
     places: Sequence[Place],
     parts: Sequence[Part],
-    side: int,
     times: StageTimes,
     frames: int = 1,
     rolls_deg: Sequence[int] = (),
@@ -63,6 +62,7 @@ def looked_at(
         with times.stage("segment", frames):
             crops, alphas = segmenter.predict_places(places, parts)  # type: ignore[attr-defined]
         return crops, dict(zip(parts, alphas, strict=True))
+    side = side_of(segmenter)
     with times.stage("crop", frames):
         crops = seen = np.stack([crop_resized(picture, region, side) for picture, region in places])
         if hdr:
