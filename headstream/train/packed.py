@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 
 from headstream.errors import SourceError, UsageError
+from headstream.imagefile import image_bytes
 from headstream.sinks.partial import whole_file
 from headstream.train.picture import Picture, bounded, finished
 from headstream.train.truth import tells
@@ -37,12 +38,12 @@ def pack(data: DataSet, out: Path, *, side: int, progress: Callable[[int, int], 
         for number, name in enumerate(data.names, 1):
             picture = bounded(data.load(name), side)  # a packed set gives its own as large as they are
             boxes[name] = picture.face_px
-            file.writestr(f"{name}.jpg", _encoded(".jpg", picture.rgb, cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY))
+            file.writestr(f"{name}.jpg", image_bytes(picture.rgb, ".jpg", quality=_JPEG_QUALITY))
             for index, planes in enumerate(_threes(picture.target)):
-                file.writestr(f"{name}.{index}.png", _encoded(".png", planes))
+                file.writestr(f"{name}.{index}.png", image_bytes(planes, ".png"))
             if picture.known.min() < 255:
                 for index, planes in enumerate(_threes(picture.known)):
-                    file.writestr(f"{name}.known.{index}.png", _encoded(".png", planes))
+                    file.writestr(f"{name}.known.{index}.png", image_bytes(planes, ".png"))
             if progress is not None:
                 progress(number, len(data.names))
         told = [plane for plane in data.planes if tells(data, plane)]
@@ -98,12 +99,7 @@ def _threes(planes: UInt8Array) -> list[UInt8Array]:
     """(H, W, P) as pictures of three planes each, the last one filled up with nothing."""
     short = -planes.shape[2] % 3
     full = np.pad(planes, ((0, 0), (0, 0), (0, short)))
-    return [full[..., k : k + 3] for k in range(0, full.shape[2], 3)]
-
-
-def _encoded(kind: str, rgb: UInt8Array, *options: int) -> bytes:
-    _, data = cv2.imencode(kind, cv2.cvtColor(np.ascontiguousarray(rgb), cv2.COLOR_RGB2BGR), list(options))
-    return bytes(data)
+    return [np.ascontiguousarray(full[..., k : k + 3]) for k in range(0, full.shape[2], 3)]
 
 
 def _decoded(data: bytes) -> UInt8Array:
