@@ -57,7 +57,7 @@ def run_batch(job: BatchJob, progress: Callable[[BatchProgress], None] | None = 
         todo = [item for item in todo if not item.problem]
         if todo:
             storage.prepare()
-            run.go(todo, open_pool(job, len(todo), [item.input for item in todo]), job.workers or most_workers(job))
+            run.go(todo, open_pool(job, [item.input for item in todo]), job.workers or most_workers(job))
         else:
             storage.sweep_work()  # what a run has left that was killed at its very end
     except KeyboardInterrupt:
@@ -154,19 +154,19 @@ def _findable(name: str) -> str:
     return local_path(name) if not is_word and os.path.exists(os.path.expanduser(name)) else name
 
 
-def open_pool(job: BatchJob, items: int, paths: list[str]) -> Pool:
+def open_pool(job: BatchJob, inputs: list[str]) -> Pool:
     """The workers a job asks for, no more than there are inputs; ``grow`` it where films are split."""
     cores = cores_here()
-    workers = min(job.workers or cores, items)
+    workers = min(job.workers or cores, len(inputs))
     out = job.out if is_remote(job.out) else local_path(job.out)
-    setup = Setup(out, _findable(job.model), job.device, wait_s=job.wait_s)
-    in_memory = any(path.startswith("memory://") for path in [job.out, *paths])
+    setup = Setup(out, job.model, job.device, wait_s=job.wait_s)
+    in_memory = any(path.startswith("memory://") for path in [job.out, *inputs])
     if job.ray is not None:
         if in_memory:
             raise UsageError("memory:// is out of reach for a cluster; use a store that all its machines see")
         from headstream.batch.ray_pool import RayPool
 
-        return RayPool(setup, job.ray, workers=job.workers, items=items, gpus=job.gpus)
+        return RayPool(setup, job.ray, workers=job.workers, items=len(inputs), gpus=job.gpus)
     setup = replace(setup, threads=max(1, cores // workers))
     if in_memory:
         return InProcess(setup)
