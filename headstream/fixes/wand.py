@@ -107,7 +107,7 @@ def _full_size(
 ) -> tuple[UInt8Array, Any]:
     """The matte, guided by the picture's own edges, and where ``near`` is."""
     luma = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY).astype(np.float32) / np.float32(255)
-    a, b = guide_coefficients(after, luma, radius=2)
+    a, b = guide_coefficients(after, luma)
     lift, size = grid_from_region(region, square, _SIDE), (region[2] - region[0], region[3] - region[1])
     full = brought_up(a, lift, size) * region_luma(cutout.frame, region) + brought_up(b, lift, size)
     return cv2.convertScaleAbs(levels(full, 0.15, 0.85), alpha=255), brought_up(near, lift, size) > 0.5

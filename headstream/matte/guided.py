@@ -14,7 +14,7 @@ from headstream.types import Float32Array
 
 
 def guide_coefficients(
-    alpha: Float32Array, luma: Float32Array, *, radius: int = 3, epsilon: float = 2e-3
+    alpha: Float32Array, luma: Float32Array, *, radius: int = 2, epsilon: float = 2e-3
 ) -> tuple[Float32Array, Float32Array]:
     """The (S, S) coefficients a and b with alpha ~ a luma + b in each window of 2 ``radius`` + 1.
 

@@ -8,7 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from headstream.colour import LUMA_WEIGHTS, to_8_bits, yuv_from_rgb
+from headstream.colour import to_8_bits, yuv_from_rgb
 from headstream.matte.clean import largest_piece, without_holes
 from headstream.matte.grid import continued, over_region, visible_region
 from headstream.matte.guided import guide_coefficients
@@ -20,7 +20,7 @@ from headstream.matte.tint import Rgb, hair_luma, hair_share, tint_correction
 from headstream.matte.wall import Wall, find_wall, without_wall
 from headstream.regions import around, chroma_index, index_in, seen_from
 from headstream.tone import is_hdr
-from headstream.types import Float32Array, Frame, Matrix, Plane, Planes, Region, UInt8Array
+from headstream.types import LUMA_WEIGHTS, Float32Array, Frame, Matrix, Plane, Planes, Region, UInt8Array
 
 
 @dataclass(frozen=True)
@@ -28,15 +28,13 @@ class MatteOptions:
     """How mattes are finished.
 
     stability: 0..1, share of the moved last matte in the new one; 0 for single pictures.
-    guide_radius, guide_epsilon: see ``guide_coefficients``.  low, high: alpha that becomes 0 and 1.
+    low, high: alpha that becomes 0 and 1.
     spill: whether background colour is taken out of the soft edge.  hair_color: R'G'B' that hair becomes, or None.
     bare: whether a plain wall that shows between dark curls is taken out, of RGB frames: for single pictures, it is not steady.
     strands: whether single pictures get their hair strand by strand, see matte/strands.py.
     """
 
     stability: float = 0.7
-    guide_radius: int = 2
-    guide_epsilon: float = 2e-3
     low: float = 0.15
     high: float = 0.85
     spill: bool = True
@@ -155,7 +153,7 @@ class HeadMatte:
         self, alpha: Float32Array, luma: UInt8Array, region: Region, crop_px: Region, frame: Frame
     ) -> UInt8Array:
         options = self.options
-        a, b = guide_coefficients(alpha, _unit(luma), radius=options.guide_radius, epsilon=options.guide_epsilon)
+        a, b = guide_coefficients(alpha, _unit(luma))
         # From code values of luma to those of alpha in one step: so much less is done at full size.
         own, black, span = _own_luma(frame, region)
         most = 255 / (options.high - options.low)
