@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import lru_cache
-from typing import Any
 
 import cv2
 import numpy as np
@@ -13,7 +12,6 @@ from headstream.errors import UsageError
 from headstream.types import LUMA_WEIGHTS, Colour, Float32Array, Matrix, Plane, Planes, Region, UInt8Array
 
 PAD = 127  # grey beyond a picture's border: 0 to a network, like a convolution's own padding
-_Affine = np.ndarray[Any, np.dtype[np.float32]]
 
 
 def parse_colour(text: str, what: str) -> tuple[int, int, int]:
@@ -31,7 +29,7 @@ def parse_colour(text: str, what: str) -> tuple[int, int, int]:
 
 
 @lru_cache(maxsize=32)
-def rgb_from_yuv(matrix: Matrix, full_range: bool) -> _Affine:
+def rgb_from_yuv(matrix: Matrix, full_range: bool) -> Float32Array:
     """(3, 4) float32: R'G'B' (0..255) = M [Y, U, V, 1] at 8 bits. Source: ITU-R BT.601-7, 2.5; BT.709-6, 3; BT.2020-2."""
     kr, kb = LUMA_WEIGHTS[matrix]
     kg = 1 - kr - kb
@@ -48,7 +46,7 @@ def rgb_from_yuv(matrix: Matrix, full_range: bool) -> _Affine:
 
 
 @lru_cache(maxsize=32)
-def yuv_from_rgb(matrix: Matrix, full_range: bool) -> _Affine:
+def yuv_from_rgb(matrix: Matrix, full_range: bool) -> Float32Array:
     """(3, 4) float32: the inverse of ``rgb_from_yuv``."""
     forward = np.vstack([rgb_from_yuv(matrix, full_range).astype(np.float64), [0, 0, 0, 1]])
     return np.linalg.inv(forward)[:3].astype(np.float32)

@@ -16,6 +16,7 @@ import numpy as np
 
 UInt8Array = np.ndarray[Any, np.dtype[np.uint8]]
 Float32Array = np.ndarray[Any, np.dtype[np.float32]]
+Float64Array = np.ndarray[Any, np.dtype[np.float64]]
 Plane = np.ndarray[Any, np.dtype[Any]]  # uint8, or uint16 above 8 bits
 Box = tuple[float, float, float, float]
 Region = tuple[int, int, int, int]
@@ -270,7 +271,7 @@ class Head:
     roll_deg: int = 0
 
     @property
-    def crop_from_frame(self) -> np.ndarray[Any, np.dtype[np.float64]]:
+    def crop_from_frame(self) -> Float64Array:
         """(2, 3) affine: frame pixels (centres at .5) to the unit square of the crop."""
         x0, y0, x1, _ = self.crop_px
         scale = 1.0 / (x1 - x0)

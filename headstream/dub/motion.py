@@ -13,9 +13,10 @@ import cv2
 import numpy as np
 
 from headstream.colour import to_8_bits
-from headstream.types import Box, Frame, Region, UInt8Array
+from headstream.track.boxes import centre
+from headstream.types import Box, Float64Array, Frame, Region, UInt8Array
 
-Motion = np.ndarray[Any, np.dtype[np.float64]]  # (3, 3), frame pixels to frame pixels
+Motion = Float64Array  # (3, 3), frame pixels to frame pixels
 _SIDE_PX = 480  # longest side of the pictures compared: a face at its own size, as smaller ones bias the flow
 _REACH = 0.9  # half their side, in sides of the face box: a fast head must still be in it
 _POINTS, _MIN_POINTS = 100, 8
@@ -33,7 +34,7 @@ def face_motion(before: Frame, after: Frame, box: Box, box_after: Box) -> Motion
     followed = _followed(_luma(before, region), _luma(after, region), box, region)
     if followed is None:
         return seen
-    middle = np.array([(box[0] + box[2]) / 2, (box[1] + box[3]) / 2, 1.0])
+    middle = np.array([*centre(box), 1.0])
     stray = float(np.linalg.norm((followed @ middle - seen @ middle)[:2]))
     zoom = float(np.sqrt(abs(np.linalg.det(followed[:2, :2]))))
     if stray > _MAX_STRAY * (box[2] - box[0]) or not 1 / _MAX_ZOOM < zoom < _MAX_ZOOM:
@@ -43,15 +44,14 @@ def face_motion(before: Frame, after: Frame, box: Box, box_after: Box) -> Motion
 
 def _boxes_motion(box: Box, after: Box) -> Motion:
     scale = (after[2] - after[0]) / max(1e-6, box[2] - box[0])
-    old, new = (np.array([(b[0] + b[2]) / 2, (b[1] + b[3]) / 2]) for b in (box, after))
     motion = np.diag([scale, scale, 1.0])
-    motion[:2, 2] = new - scale * old
+    motion[:2, 2] = centre(after) - scale * centre(box)
     return motion
 
 
 def _around(box: Box, size_px: tuple[int, int]) -> Region:
     half = _REACH * max(box[2] - box[0], box[3] - box[1])
-    cx, cy = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+    cx, cy = centre(box)
     return (
         max(0, int(cx - half)), max(0, int(cy - half)),
         min(size_px[0], int(cx + half) + 1), min(size_px[1], int(cy + half) + 1),
@@ -73,7 +73,7 @@ def _followed(before: UInt8Array, after: UInt8Array, box: Box, region: Region) -
     scale = np.array([before.shape[1] / (region[2] - region[0]), before.shape[0] / (region[3] - region[1])])
     corner = np.array(region[:2], float)
     mask = np.zeros_like(before)
-    middle = (np.array([(box[0] + box[2]) / 2, (box[1] + box[3]) / 2]) - corner) * scale
+    middle = (centre(box) - corner) * scale
     half = np.array([0.5 * (box[2] - box[0]), 0.6 * (box[3] - box[1])]) * scale
     cv2.ellipse(mask, (round(middle[0]), round(middle[1])), (round(half[0]), round(half[1])), 0, 0, 360, 255, -1)
     corners = cv2.goodFeaturesToTrack(before, _POINTS, 0.01, 4, mask=mask)

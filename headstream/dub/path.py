@@ -6,16 +6,16 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
 from headstream.dub.trackfile import TrackedFrame, TrackedHead, TrackReader
 from headstream.errors import UsageError
+from headstream.types import Float64Array
 
 Stabilise = Literal["full", "position", "none"]
 STABILISE: tuple[Stabilise, ...] = ("full", "position", "none")
-_Affine = np.ndarray[Any, np.dtype[np.float64]]
 _BRIDGE_S = 1.0  # gaps in a head's track up to this long, within a shot, are bridged
 
 
@@ -28,7 +28,7 @@ class Square:
     roll_deg: float = 0.0
 
     @property
-    def frame_from_unit(self) -> _Affine:
+    def frame_from_unit(self) -> Float64Array:
         """(3, 3): the unit square of the clip to frame pixels, corners of pixels at whole numbers."""
         angle = np.radians(self.roll_deg)
         turn = self.side * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])

@@ -7,26 +7,26 @@ lag; a parabola follows turns that a mean would cut short. Shots are smoothed on
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-FloatArray = np.ndarray[Any, np.dtype[np.float64]]
+from headstream.types import Float64Array
 
 
-def smoothed(times_s: FloatArray, values: FloatArray, weights: FloatArray, at: int, width_s: float) -> FloatArray:
+def smoothed(
+    times_s: Float64Array, values: Float64Array, weights: Float64Array, at: int, width_s: float
+) -> Float64Array:
     """The smoothed value at index ``at``: (D,). times_s: (N,), rising.  values: (N, D).  weights: (N,), how much each is
     believed.  width_s: standard deviation of the kernel, seconds."""
     distance = (times_s - times_s[at]) / width_s
     kernel = np.exp(-0.5 * distance**2) * weights
     used = kernel > 1e-4
     if used.sum() < 4:
-        mean: FloatArray = np.average(values[used], axis=0, weights=kernel[used]) if used.any() else values[at]
+        mean: Float64Array = np.average(values[used], axis=0, weights=kernel[used]) if used.any() else values[at]
         return mean
     x, w, y = distance[used], kernel[used], values[used]
     # Weighted least squares for y = a + b x + c x^2; a is the value at x = 0. A touch of ridge on b and c keeps one-sided
     # neighbourhoods (the ends of a shot) from swinging.
     basis = np.stack([np.ones_like(x), x, x * x], axis=1)
     normal = basis.T @ (w[:, None] * basis) + np.diag([0.0, 1e-3, 1e-2]) * w.sum()
-    solved: FloatArray = np.linalg.solve(normal, basis.T @ (w[:, None] * y))
+    solved: Float64Array = np.linalg.solve(normal, basis.T @ (w[:, None] * y))
     return solved[0]

@@ -11,15 +11,14 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
 
 import numpy as np
 
 from headstream.dub.motion import Motion
 from headstream.dub.trackfile import TrackedFrame, TrackedHead
-from headstream.types import Head
+from headstream.track.boxes import centre
+from headstream.types import Float64Array, Head
 
-FloatArray = np.ndarray[Any, np.dtype[np.float64]]
 # Seconds: standard deviations of the kernels. Faces turn, and what a similarity cannot carry must be followed; the crop
 # around the head is to stand still on it, and changes as slowly as it can.
 _FACE_WIDTH_S, _CROP_WIDTH_S = 1.2, 2.5
@@ -41,15 +40,14 @@ class _Seen:
     head: Head
     stay: int
     carried: Motion
-    points: FloatArray
-    sizes: FloatArray
+    points: Float64Array
+    sizes: Float64Array
     belief: float
 
     @classmethod
     def of(cls, head: Head, stay: int, carried: Motion) -> _Seen:
         x0, y0, x1, y1 = head.box_px
-        boxes = [[(b[0] + b[2]) / 2, (b[1] + b[3]) / 2] for b in (head.box_px, head.crop_px)]
-        points = np.concatenate([head.landmarks_px, boxes]).astype(np.float64)
+        points = np.concatenate([head.landmarks_px, [centre(head.box_px), centre(head.crop_px)]]).astype(np.float64)
         sizes = np.array([x1 - x0, y1 - y0, head.crop_px[2] - head.crop_px[0]], np.float64)
         belief = head.score if head.unseen_frames == 0 else _GUESS * head.score
         return cls(head, stay, carried, points, sizes, belief)
@@ -142,20 +140,20 @@ class Smoother:
         )
 
 
-def _alike(points: FloatArray, near: FloatArray, face: float) -> FloatArray:
+def _alike(points: Float64Array, near: Float64Array, face: float) -> Float64Array:
     """(W,) 0..1: how much each frame's points (W, P, 2) look like those of the frames that are ``near``."""
     middle = np.average(points, axis=0, weights=near)
     far = np.sqrt(((points - middle) ** 2).sum(axis=2).mean(axis=1)) / max(face, 1.0)
-    alike: FloatArray = 1 / (1 + (far / _OTHER_SHAPE) ** 2)
+    alike: Float64Array = 1 / (1 + (far / _OTHER_SHAPE) ** 2)
     return alike
 
 
-def _kernel(times_s: FloatArray, width_s: float) -> FloatArray:
-    kernel: FloatArray = np.exp(-0.5 * (times_s / width_s) ** 2) + 1e-9
+def _kernel(times_s: Float64Array, width_s: float) -> Float64Array:
+    kernel: Float64Array = np.exp(-0.5 * (times_s / width_s) ** 2) + 1e-9
     return kernel
 
 
-def roll_deg(landmarks: FloatArray) -> float:
+def roll_deg(landmarks: Float64Array) -> float:
     """How far a head leans, degrees clockwise as seen, from the line of the eyes. landmarks: (6, 2)."""
     across = landmarks[1] - landmarks[0]  # from the person's right eye, on the left as seen, to the left one
     return float(np.degrees(np.arctan2(across[1], across[0])))

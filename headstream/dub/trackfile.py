@@ -13,13 +13,13 @@ from typing import Any, TextIO
 import numpy as np
 
 from headstream.errors import SourceError
+from headstream.types import Float64Array
 
 VERSION = 1
 _NO_LINE = (ValueError, KeyError, TypeError, ArithmeticError, RecursionError)  # what reading anything else comes to
 _FAR = 8  # longer sides of the film that a head's square may be away, or large
 _PLAIN = re.compile(r"-?[0-9]{1,40}([/.][0-9]{1,40})?")
 LANDMARKS = ("right eye", "left eye", "nose tip", "mouth", "right ear", "left ear")
-_Affine = np.ndarray[Any, np.dtype[np.float64]]
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class TrackedHead:
 
     id: int
     box: tuple[float, float, float, float]
-    landmarks: _Affine
+    landmarks: Float64Array
     centre: tuple[float, float]
     side: float
     roll_deg: float
@@ -41,13 +41,13 @@ class TrackedHead:
     seen: bool
 
     @property
-    def crop_from_frame(self) -> _Affine:
+    def crop_from_frame(self) -> Float64Array:
         """(2, 3): frame pixels to the unit square of the crop."""
         scale = 1 / self.side
         return np.array([[scale, 0, 0.5 - self.centre[0] * scale], [0, scale, 0.5 - self.centre[1] * scale]])
 
     @property
-    def frame_from_crop(self) -> _Affine:
+    def frame_from_crop(self) -> Float64Array:
         """(2, 3): the inverse."""
         half = self.side / 2
         return np.array([[self.side, 0, self.centre[0] - half], [0, self.side, self.centre[1] - half]])

@@ -8,27 +8,25 @@ stay smooth).
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import cv2
 import numpy as np
 
 from headstream.dub.path import Square
 from headstream.regions import even_region
-from headstream.types import Float32Array, Frame, Matrix, Plane, Planes, Region, UInt8Array
+from headstream.types import Float32Array, Float64Array, Frame, Matrix, Plane, Planes, Region, UInt8Array
 
-_Affine = np.ndarray[Any, np.dtype[np.float64]]
 _UNTOLD = 2
 _CODES: dict[Matrix, int] = {"bt709": 1, "bt601": 6, "bt2020": 9}  # ITU-T H.273
 Steps = tuple[int, int]  # chroma subsampling (w, h); (1, 1) for luma and RGB
 
 
-def _place_of_samples(steps: Steps) -> _Affine:
+def _place_of_samples(steps: Steps) -> Float64Array:
     """(3, 3): index of a sample of a plane to where it lies, in pixels of the picture."""
     return np.array([[steps[0], 0, 0.5], [0, steps[1], steps[1] / 2], [0, 0, 1]], float)
 
 
-def _scale(matrix: _Affine) -> float:
+def _scale(matrix: Float64Array) -> float:
     return float(np.sqrt(abs(np.linalg.det(matrix[:2, :2]))))
 
 
@@ -59,7 +57,7 @@ def clip_plane(plane: Plane, square: Square, size: int, steps: Steps, beyond: fl
     )
 
 
-def _window(plane: Plane, square: Square, steps: Steps, source_from_clip: _Affine) -> tuple[Plane, _Affine]:
+def _window(plane: Plane, square: Square, steps: Steps, source_from_clip: Float64Array) -> tuple[Plane, Float64Array]:
     """The part of a plane the square needs, with room for smoothing, and the matrix for that part."""
     x0, y0, x1, y1 = square.around()
     room = 0.1 * square.side + 8

@@ -20,9 +20,8 @@ from headstream.colour import PAD
 from headstream.track.framing import ROOM
 from headstream.train.disturb import Rng, backdrop_crop, camera, occlude
 from headstream.train.picture import BODY, HEAD, Picture, by_planes
-from headstream.types import UInt8Array
+from headstream.types import Float64Array, UInt8Array
 
-Matrix = np.ndarray[Any, np.dtype[np.float64]]
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
 
 
@@ -81,7 +80,7 @@ class Composer:
         return Sample(rgb, target, known)
 
     def _in_place(
-        self, picture: Picture, matrix: Matrix, rng: Rng, size: int
+        self, picture: Picture, matrix: Float64Array, rng: Rng, size: int
     ) -> tuple[UInt8Array, UInt8Array, UInt8Array, Mask]:
         """The picture as it is; what lies past its border is padding, or now and then its last rows drawn on."""
         target = warp(picture.target, matrix, size, 0)
@@ -95,7 +94,7 @@ class Composer:
         return warp(picture.rgb, matrix, size, PAD), target, known, inside < 128
 
     def _composite(
-        self, picture: Picture, matrix: Matrix, rng: Rng, size: int
+        self, picture: Picture, matrix: Float64Array, rng: Rng, size: int
     ) -> tuple[UInt8Array, UInt8Array, UInt8Array, Mask]:
         """The person before another background, with the picture's last row as the frame's lower border."""
         back = backdrop_crop(self._backdrop(rng), rng, size)
@@ -159,7 +158,7 @@ def head_extent(picture: Picture) -> tuple[float, float, float]:
     return cx, cy - 0.14 * face, 1.5 * face
 
 
-def framing(picture: Picture, rng: Rng, size: int) -> Matrix:
+def framing(picture: Picture, rng: Rng, size: int) -> Float64Array:
     """The (2, 3) affine from a picture to a crop of ``size``, mostly as the tracker frames a head, often not."""
     if rng.random() < 0.6:
         cx, cy, head = head_extent(picture)
@@ -179,7 +178,7 @@ def framing(picture: Picture, rng: Rng, size: int) -> Matrix:
     return np.hstack([linear, shift[:, None]])
 
 
-def warp(image: UInt8Array, matrix: Matrix, size: int, border: int | None) -> UInt8Array:
+def warp(image: UInt8Array, matrix: Float64Array, size: int, border: int | None) -> UInt8Array:
     """``image`` through ``matrix`` into (size, size), averaged where it shrinks so that nothing aliases.
 
     Past the border everything is ``border``, or the nearest pixel where that is None.
@@ -223,7 +222,7 @@ def with_body_below(picture: Picture, share: float = 0.7) -> Picture:
     return Picture(rgb, target, longer(picture.known), longer(picture.person), picture.face_px)
 
 
-def below_picture(matrix: Matrix, size: int, rows: int) -> Mask:
+def below_picture(matrix: Float64Array, size: int, rows: int) -> Mask:
     """(size, size) bool: crop pixels that lie under the picture's last row."""
     inverse = cv2.invertAffineTransform(matrix)
     ys, xs = np.ogrid[:size, :size]

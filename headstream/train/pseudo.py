@@ -15,10 +15,10 @@ import numpy as np
 from PIL import Image
 
 from headstream.colour import PAD
-from headstream.train.augment import Matrix, head_middle, warp
+from headstream.train.augment import head_middle, warp
 from headstream.train.data import DataSet
 from headstream.train.picture import Picture
-from headstream.types import Float32Array, UInt8Array
+from headstream.types import Float32Array, Float64Array, UInt8Array
 
 Predict = Callable[[UInt8Array], Float32Array]  # (N, S, S, 3) uint8 -> (N, S, S, 3) float32: head, hair, body
 ZOOMS = (1.75, 2.2, 2.8)  # crop sides in face boxes
@@ -67,7 +67,7 @@ def _unmirrored(alpha: Float32Array, count: int) -> Float32Array:
     return mean
 
 
-def _framed(picture: Picture, zoom: float, side: int) -> Matrix:
+def _framed(picture: Picture, zoom: float, side: int) -> Float64Array:
     cx, cy, face = head_middle(picture)
     scale = side / (face * zoom)
     return np.array([[scale, 0, side / 2 - scale * cx], [0, scale, side / 2 - scale * cy]])
