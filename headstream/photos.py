@@ -71,7 +71,8 @@ class PhotoResult:
         """All heads in one cut-out; without heads, an empty one."""
         if len(self.heads) == 1:
             return self.heads[0].cutout
-        layer = merged([_layer(stage.cutout) for stage in self.heads], self.frame)
+        cutouts = [stage.cutout for stage in self.heads]
+        layer = merged([Layer(cut.region_px, cut.region_alpha, cut.foreground) for cut in cutouts], self.frame)
         heads = tuple(stage.head for stage in self.heads)
         return Cutout(self.frame, heads, layer.region_px, layer.alpha, layer.foreground)
 
@@ -79,10 +80,6 @@ class PhotoResult:
 def _same_face(box: Box, cut: Box) -> bool:
     x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
     return overlap(box, cut) > 0.3 or (cut[0] < x < cut[2] and cut[1] < y < cut[3])
-
-
-def _layer(cutout: Cutout) -> Layer:
-    return Layer(cutout.region_px, cutout.region_alpha, cutout.foreground)
 
 
 @dataclass

@@ -106,5 +106,5 @@ def _parsed(raw: bytes, wanted: dict[str, Any]) -> tuple[Made, str] | None:
         told = json.loads(raw)
         found = Made(**told["made"]), str(told["thumbnail"])
         return found if all(told[key] == value for key, value in wanted.items()) else None
-    except (ValueError, TypeError, KeyError):
-        return None  # another version's
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None  # damaged, or another version's

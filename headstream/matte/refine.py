@@ -153,7 +153,7 @@ class HeadMatte:
         self, alpha: Float32Array, luma: UInt8Array, region: Region, crop_px: Region, frame: Frame
     ) -> UInt8Array:
         options = self.options
-        a, b = guide_coefficients(alpha, _unit(luma))
+        a, b = guide_coefficients(alpha, luma.astype(np.float32) * np.float32(1 / 255))
         # From code values of luma to those of alpha in one step: so much less is done at full size.
         own, black, span = _own_luma(frame, region)
         most = 255 / (options.high - options.low)
@@ -171,10 +171,6 @@ def _luma(rgb: UInt8Array, matrix: Matrix) -> UInt8Array:
     """(S, S) uint8 luma, 0..255, of R'G'B'."""
     kr, kb = LUMA_WEIGHTS[matrix]
     return cv2.transform(rgb, np.array([[kr, 1 - kr - kb, kb]], np.float32))
-
-
-def _unit(luma: UInt8Array) -> Float32Array:
-    return luma.astype(np.float32) * np.float32(1 / 255)
 
 
 def region_luma(frame: Frame, region: Region) -> Float32Array:

@@ -55,8 +55,10 @@ def _cached(cache: Path) -> dict[str, tuple[int, Box | None]]:
     known: dict[str, tuple[int, Box | None]] = {}
     try:
         for name, (size, box) in json.loads(cache.read_text(encoding="utf-8")).items():
-            known[name] = (int(size), None if box is None else (box[0], box[1], box[2], box[3]))
-    except (FileNotFoundError, ValueError, AttributeError, TypeError, IndexError):
+            if box is not None:
+                x0, y0, x1, y1 = map(float, box)
+            known[name] = (int(size), None if box is None else (x0, y0, x1, y1))
+    except (FileNotFoundError, ValueError, AttributeError, TypeError, OverflowError, RecursionError):
         return {}
     return known
 

@@ -287,7 +287,7 @@ class TestAgain:
         assert (out / "film.mkv").read_bytes() == (prepared.done / "film.mkv").read_bytes()
         assert not pieces_left(out)
 
-    @pytest.mark.parametrize("what", ["wish", "split", "film", "damage", "device", "version", "resume"])
+    @pytest.mark.parametrize("what", ["wish", "split", "film", "damage", "record", "device", "version", "resume"])
     def test_pieces_of_something_else_are_not_used(
         self,
         what: str,
@@ -307,6 +307,9 @@ class TestAgain:
             options["resume"] = False
         elif what == "film":
             (tmp_path / "film.mp4").write_bytes(brief_film.read_bytes() + b"more")
+        elif what == "record":
+            for file in (out / ".headstream" / "pieces").rglob("*.json"):
+                file.write_text("[" * 100_000)
         elif what == "device":
             for file in (out / ".headstream" / "pieces").rglob("*.json"):
                 told = json.loads(file.read_text())

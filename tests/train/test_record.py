@@ -804,8 +804,9 @@ class TestWhatGoesWrong:
         assert set(json.loads(cache.read_text())) == {"00", "01"}
         cache.write_text(json.dumps({"00": [size + 1, [1, 2, 3, 4]]}))  # another picture of that name
         assert find_faces(data, cache).get("00") != (1, 2, 3, 4)
-        for damaged in ('{"00": [1, 2', '{"00": [1, 2, 3, 4]}', "[]"):
-            cache.write_text(damaged)
+        damaged = ('{"00": [1, 2', '{"00": [1, 2, 3, 4]}', "[]", "[" * 100_000, '{"00": [Infinity, [1, 2, 3, 4]]}')
+        for text in (*damaged, *(f'{{"00": [{size}, {box}]}}' for box in ('{"x": 1}', "[1, 2, 3]", '"abcd"'))):
+            cache.write_text(text)
             assert find_faces(data, cache).get("00") != (1, 2, 3, 4)
 
     def test_faces_of_folders_of_like_names_are_kept_apart(
