@@ -9,7 +9,6 @@ full size is a pixel shuffle, which costs a quarter of a convolution at full siz
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -122,23 +121,16 @@ class Decoder(nn.Module):
         return self.head(x)
 
 
-@dataclass(frozen=True)
-class LiteSpec:
-    """What it takes to build a lite U-Net again from a checkpoint."""
-
-    encoder: str = "lite0"
-    decoder: tuple[int, ...] = (48, 32, 24, 16)
-    outputs: tuple[str, ...] = ("head", "hair", "body")
-
-
 class LiteUNet(nn.Module):
-    """Picture (N, 3, H, W) in -1..1 -> logits (N, outputs, H, W). H and W must be multiples of 32."""
+    """Picture (N, 3, H, W) in -1..1 -> logits (N, outputs, H, W). H and W must be multiples of 32.
 
-    def __init__(self, spec: LiteSpec | None = None) -> None:
+    encoder: one of ``ENCODERS``.  widths: channels of the decoder's four levels, from stride 16 to 2.
+    """
+
+    def __init__(self, outputs: int, encoder: str, widths: tuple[int, ...]) -> None:
         super().__init__()
-        self.spec = spec or LiteSpec()
-        self.encoder = EfficientNetLiteEncoder(self.spec.encoder)
-        self.decoder = Decoder(self.encoder.channels, self.spec.decoder, len(self.spec.outputs))
+        self.encoder = EfficientNetLiteEncoder(encoder)
+        self.decoder = Decoder(self.encoder.channels, widths, outputs)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.pixel_shuffle(self.decoder(self.encoder(x)), 2)

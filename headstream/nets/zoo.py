@@ -14,7 +14,7 @@ from headstream.errors import ModelError
 from headstream.nets.custom_cnn import CustomCNN
 from headstream.nets.deeplab import STRIDES, DeepLabV3
 from headstream.nets.head_unet import HeadUNet
-from headstream.nets.lite import ENCODERS, LiteSpec, LiteUNet
+from headstream.nets.lite import ENCODERS, LiteUNet
 
 LEVELS = 4  # of the lite decoder
 _HALF = ((127.5,) * 3, (127.5,) * 3)
@@ -73,13 +73,9 @@ class NetSpec:
             raise ModelError(f"what a checkpoint says of its network cannot be: {error}") from error
 
 
-def _lite(spec: NetSpec) -> nn.Module:
-    return LiteUNet(LiteSpec(spec.encoder, spec.decoder, spec.outputs))
-
-
 # name -> (builder, (mean, std) of 0..255 input, what sizes must be a multiple of)
 NETS: dict[str, tuple[Callable[[NetSpec], nn.Module], tuple[tuple[float, ...], tuple[float, ...]], int]] = {
-    "lite": (_lite, _HALF, 32),
+    "lite": (lambda spec: LiteUNet(len(spec.outputs), spec.encoder, spec.decoder), _HALF, 32),
     "unet34": (lambda spec: HeadUNet(len(spec.outputs)), _IMAGENET, 32),
     "deeplabv3": (lambda spec: DeepLabV3(len(spec.outputs), output_stride=spec.output_stride), _IMAGENET, 16),
     "custom-cnn": (lambda spec: CustomCNN(len(spec.outputs)), _HALF, 16),

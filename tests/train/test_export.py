@@ -17,7 +17,7 @@ torch = pytest.importorskip("torch")
 from headstream.cli import main  # noqa: E402
 from headstream.errors import ModelError  # noqa: E402
 from headstream.nets.checkpoint import load_averaged, load_checkpoint  # noqa: E402
-from headstream.nets.lite import EfficientNetLiteEncoder, LiteSpec, LiteUNet  # noqa: E402
+from headstream.nets.lite import EfficientNetLiteEncoder, LiteUNet  # noqa: E402
 from headstream.nets.zoo import NetSpec, as_called, build  # noqa: E402
 from headstream.segment.load import load_segmenter  # noqa: E402
 from headstream.segment.onnx import OnnxSegmenter  # noqa: E402
@@ -50,7 +50,7 @@ class TestNet:
 
     @pytest.mark.parametrize("side", [32, 64, 96])
     def test_full_size_in_full_size_out_and_every_weight_learns(self, side: int) -> None:
-        net = LiteUNet(LiteSpec(decoder=(16, 16, 8, 8)))
+        net = LiteUNet(3, "lite0", (16, 16, 8, 8))
         out = net(torch.randn(2, 3, side, side))
         assert out.shape == (2, 3, side, side)
         out.square().mean().backward()
