@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import logging
 from pathlib import Path
 from typing import Any
 
+from headstream.disk import rename
 from headstream.errors import UsageError
 from headstream.sinks.partial import whole_file
+
+log = logging.getLogger(__name__)
 
 
 class RunLog:
@@ -23,9 +27,16 @@ class RunLog:
 
     def add(self, row: dict[str, Any]) -> None:
         """One more row; its first column is the step. None is a value that is not known. Rows from that step on, of a run that
-        was taken up at an earlier one, give way to it."""
+        was taken up at an earlier one, give way to it. A log that a spreadsheet has written anew is set aside."""
         path = self._out / "log.csv"
-        rows = [*(before for before in _rows(path) if int(before["step"]) < row["step"]), row]
+        try:
+            before = _rows(path)
+        except (ValueError, KeyError, TypeError, csv.Error):
+            aside = path.with_name(f"log-until-{row['step']}.csv")
+            log.warning("%s is no log of a run any more: it is called %s now", path, aside.name)
+            rename(path, aside)
+            before = []
+        rows = [*(told for told in before if int(told["step"]) < row["step"]), row]
         with whole_file(path) as part, part.open("w", newline="", encoding="utf-8") as file:
             # A run that is gone on with may score what it did not score before.
             writer = csv.DictWriter(file, list(dict.fromkeys(column for each in rows for column in each)))
@@ -50,22 +61,26 @@ def _summary_writer() -> Any:
     return SummaryWriter
 
 
-def _rows(log: Path) -> list[dict[str, Any]]:
-    if not log.exists():
+def _rows(path: Path) -> list[dict[str, Any]]:
+    """Of numbers below their names; what else is there raises what reading it comes to."""
+    if not path.exists():
         return []
-    with log.open(newline="", encoding="utf-8") as file:
+    with path.open(newline="", encoding="utf-8-sig") as file:
         rows: list[dict[Any, Any]] = list(csv.DictReader(file))
-    for row in rows:  # earlier versions wrote fields that their header did not name
-        row.pop(None, None)
+    for row in rows:
+        row.pop(None, None)  # earlier versions wrote fields that their header did not name
+        int(row["step"])
+        for value in row.values():
+            float(value or 0)
     return rows
 
 
-def plot_curves(log: Path, out: Path) -> None:
-    """Draw loss and scores of ``log`` (CSV with a step column) against the step, one panel each, into a PNG."""
+def plot_curves(path: Path, out: Path) -> None:
+    """Draw loss and scores of a log (CSV with a step column) against the step, one panel each, into a PNG."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    rows = _rows(log)
+    rows = _rows(path)
     if not rows:
         return
     columns = [c for c in rows[0] if c and c != "step"]

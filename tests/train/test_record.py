@@ -539,6 +539,22 @@ class TestWhatGoesWrong:
         RunLog(tmp_path).add({"step": 3, "loss": 0.25})
         assert (tmp_path / "log.csv").read_text().split() == ["step,loss", "1,0.5", "2,0.4", "3,0.25"]
 
+    @pytest.mark.parametrize(
+        "text", [b"step;loss\r\n1;0,5\r\n", b'step,loss\n1,"0,5"\n', b"step,loss\n1.0,0.5\n", b"\0\xff", b"loss\n0.5\n"]
+    )
+    def test_a_log_that_a_spreadsheet_wrote_anew_is_set_aside(
+        self, tmp_path: Path, text: bytes, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        path = tmp_path / "log.csv"
+        path.write_bytes(text)
+        RunLog(tmp_path).add({"step": 2, "loss": 0.25})
+        assert path.read_text().split() == ["step,loss", "2,0.25"]
+        assert (tmp_path / "log-until-2.csv").read_bytes() == text
+        assert "it is called log-until-2.csv now" in caplog.text
+        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())  # as some of them mark UTF-8
+        RunLog(tmp_path).add({"step": 3, "loss": 0.125})
+        assert path.read_text().split() == ["step,loss", "2,0.25", "3,0.125"]
+
     def test_a_run_of_any_seed(self, sets: Path, config: Path) -> None:
         run = trainer(sets, config, seed=2**63 - 1, steps=1)
         run.run()
