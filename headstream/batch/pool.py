@@ -119,6 +119,8 @@ class LocalPool:
         try:
             while hand.pipe.poll():
                 said = hand.pipe.recv()
+                if isinstance(said, HeadstreamError):
+                    raise said
                 hand.used, self._stillborn = True, 0
                 if hand.item is None:
                     continue
@@ -208,9 +210,14 @@ def _serve(pipe: Connection, setup: Setup) -> None:
 
     try:
         _heed()
-        with unswallowed(_Stopped, _heed), Worker(setup) as worker:
-            while (item := pipe.recv()) is not None:
-                pipe.send(worker.cut(item, tell))
+        with unswallowed(_Stopped, _heed):
+            try:
+                with Worker(setup) as worker:
+                    while (item := pipe.recv()) is not None:
+                        pipe.send(worker.cut(item, tell))
+            except HeadstreamError as error:  # there is no room to work in
+                signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it ends of itself
+                pipe.send(error)
     except (EOFError, BrokenPipeError, ConnectionResetError, _Stopped):
         pass
 

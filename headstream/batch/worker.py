@@ -28,6 +28,7 @@ from headstream.photos import PhotoCutter
 from headstream.pieces import Indivisible, Piece, cut_piece, join_pieces, piece_file
 from headstream.segment.load import MOST_THREADS, load_segmenter
 from headstream.segment.registry import models_dir
+from headstream.sinks.partial import make_parents
 from headstream.timing import mean_of
 from headstream.track.finder import FaceFinder
 from headstream.video import Tools, check_job, cut_video_file
@@ -68,9 +69,9 @@ class Worker:
         done, 0..1."""
         outcome = Outcome(item.input, item.kind, item.place, "failed", tries=item.tries, identity=item.identity)
         started = time.monotonic()
-        self._empty()
         with ExitStack() as stack:
             try:
+                self._make_room()
                 self._do(item, self._fetched(item), outcome, progress)
                 if not outcome.plan and not outcome.made:
                     stack.enter_context(self._held())  # until it is written down, too
@@ -267,9 +268,13 @@ class Worker:
     def _patiently(self, action: Callable[[], _T]) -> _T:
         return patiently(action, self._setup.wait_s / 4)
 
+    def _make_room(self) -> None:
+        """A folder to make results in, with nothing in it. Raises SinkError."""
+        self._empty()
+        make_parents(self._folder / "x")
+
     def _empty(self) -> None:
         shutil.rmtree(self._folder, ignore_errors=True)
-        self._folder.mkdir(parents=True, exist_ok=True)
 
     def close(self) -> None:
         """Free the networks and remove the work folder. Safe to call again."""

@@ -700,6 +700,33 @@ class TestRefusals:
             run_batch(job(tmp_path / "in", out=tmp_path / "out"))
         assert "b.m" not in str(caught.value)
 
+    def test_no_room_for_a_folder_to_work_in_is_what_its_worker_says(
+        self, clip: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        (tmp_path / "out").touch()
+        (item,) = find_items([str(clip)], Wish(format="mkv"), str(tmp_path / "elsewhere"))
+        with (
+            pytest.raises(SinkError, match="out is a file, not a folder"),
+            pool.LocalPool(Setup(str(tmp_path / "out"), "default", "cpu"), 1) as workers,
+        ):
+            workers.submit(item)
+            while True:
+                workers.wait(10)
+        assert capfd.readouterr().err == ""
+
+    def test_no_room_for_the_folder_of_what_is_made_ends_it(
+        self, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def full(folder: Path, *arguments: Any, **more: Any) -> None:
+            raise OSError(errno.ENOSPC, "full", str(folder))
+
+        (item,) = find_items([str(clip)], Wish(format="mkv"), str(tmp_path / "out"))
+        with worker.Worker(Setup(str(tmp_path / "out"), "default", "cpu")) as one, monkeypatch.context() as patch:
+            patch.setattr(Path, "mkdir", full)
+            outcome = one.cut(item)
+        assert (outcome.state, outcome.fatal) == ("failed", SinkError)
+        assert "the disk is full" in outcome.reason
+
     def test_errors_that_go_round_in_a_circle_end(self) -> None:
         one, other = SinkError("one"), SinkError("other")
         one.__cause__, other.__cause__ = other, one
