@@ -81,10 +81,12 @@ class DirectCut:
             raise error
 
     def _finish(self) -> None:
-        try:
-            self._tee.close()
-        except BaseException as error:  # raised again where somebody can act on it
-            self._error = error
+        for sink in self.sinks:
+            try:
+                sink.close()
+            except BaseException as error:  # raised again where somebody can act on it
+                self._error = self._error or error
+                self.discard()  # what comes after it takes no earlier one's place either
 
     def stop(self) -> None:
         """``close`` finishes the outputs with what there is."""

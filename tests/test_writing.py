@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from headstream.errors import SourceError
+from headstream.errors import SinkError, SourceError
 from headstream.outputs import DirectCut
 from headstream.resume import work_folder
 from headstream.sinks.background import FixedPicture
+from headstream.sinks.clipfile import ClipFile
 from headstream.sinks.formats import output_format
 from headstream.sinks.video import VideoSink
 from headstream.types import Cutout, Planes
@@ -48,6 +50,23 @@ def test_an_error_of_an_output_leaves_none(tmp_path: Path, at: int) -> None:
     with pytest.raises(SourceError, match="part-way"):
         write_out(ten(), outputs(tmp_path, at), lambda cutout: None)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_where_an_output_cannot_be_finished_the_matte_that_was_there_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finish = ClipFile._finish
+
+    def full(file: ClipFile) -> None:
+        if file.path.name == "o.mp4":
+            raise OSError(errno.ENOSPC, "full")
+        finish(file)
+
+    monkeypatch.setattr(ClipFile, "_finish", full)
+    (tmp_path / "m.mkv").write_bytes(b"of before")
+    with pytest.raises(SinkError, match=r"o\.mp4: the disk is full"):
+        write_out(ten(), outputs(tmp_path), lambda cutout: None)
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == {"m.mkv": b"of before"}
 
 
 def test_ctrl_c_keeps_what_was_done(tmp_path: Path) -> None:
