@@ -38,16 +38,21 @@ def pack(data: DataSet, out: Path, *, side: int, progress: Callable[[int, int], 
         for number, name in enumerate(data.names, 1):
             picture = bounded(data.load(name), side)  # a packed set gives its own as large as they are
             boxes[name] = picture.face_px
-            file.writestr(f"{name}.jpg", image_bytes(picture.rgb, ".jpg", quality=_JPEG_QUALITY))
+            _put(file, f"{name}.jpg", image_bytes(picture.rgb, ".jpg", quality=_JPEG_QUALITY))
             for index, planes in enumerate(_threes(picture.target)):
-                file.writestr(f"{name}.{index}.png", image_bytes(planes, ".png"))
+                _put(file, f"{name}.{index}.png", image_bytes(planes, ".png"))
             if picture.known.min() < 255:
                 for index, planes in enumerate(_threes(picture.known)):
-                    file.writestr(f"{name}.known.{index}.png", image_bytes(planes, ".png"))
+                    _put(file, f"{name}.known.{index}.png", image_bytes(planes, ".png"))
             if progress is not None:
                 progress(number, len(data.names))
         told = [plane for plane in data.planes if tells(data, plane)]
-        file.writestr("index.json", json.dumps({"planes": data.planes, "told": told, "faces": boxes}))
+        _put(file, "index.json", json.dumps({"planes": data.planes, "told": told, "faces": boxes}).encode())
+
+
+def _put(file: zipfile.ZipFile, name: str, data: bytes) -> None:
+    """Without the time of day: a zip cannot tell that of a clock that stands before 1980."""
+    file.writestr(zipfile.ZipInfo(name), data)
 
 
 def packed_names(path: Path) -> list[str]:

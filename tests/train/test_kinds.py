@@ -302,6 +302,12 @@ class TestPacked:
         with pytest.raises(UsageError, match="packed without skin, nose"):
             DataSet("packed", tmp_path / "q.zip", planes=planes).load("a")
 
+    def test_the_clock_has_no_part_in_it(self, hq: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name, now_s in (("p.zip", 0), ("q.zip", 2**33)):  # of a machine whose clock nobody has set
+            monkeypatch.setattr("time.time", lambda now_s=now_s: now_s)
+            pack(DataSet("celebamask-hq", hq), tmp_path / name, side=SIDE)
+        assert (tmp_path / "p.zip").read_bytes() == (tmp_path / "q.zip").read_bytes()
+
     def test_as_large_as_asked_for(self, tmp_path: Path) -> None:
         folders(tmp_path / "s", "images")
         Image.new("RGB", (900, 450)).save(tmp_path / "s" / "images" / "a.png")
