@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import time
@@ -9,6 +10,8 @@ from pathlib import Path
 
 _PATIENCE_S = 2.0
 _AGAIN_S = 0.05
+# Of file systems that cannot be asked at all, as shared folders of virtual machines.
+_UNKNOWN = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
 
 
 def sync(path: Path) -> None:
@@ -19,8 +22,8 @@ def sync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDWR if sys.platform == "win32" else os.O_RDONLY)
     try:
         os.fsync(descriptor)
-    except OSError:
-        if not folder:  # some file systems of the network know it for files only
+    except OSError as error:
+        if not folder and error.errno not in _UNKNOWN:  # some file systems of the network know it for files only
             raise
     finally:
         os.close(descriptor)

@@ -1,8 +1,10 @@
-"""Names given while somebody else looks at the file, as on Windows."""
+"""Names given while somebody else looks at the file, as on Windows; and disks that know no fsync."""
 
 from __future__ import annotations
 
+import errno
 import os
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +46,21 @@ def test_a_file_somebody_looks_at_for_a_moment_gets_its_name(made: Path, monkeyp
     assert final.read_text() == "new"
     assert not made.exists()
     assert len(tried) == 4
+
+
+@pytest.mark.parametrize(("code", "kept"), [(errno.EINVAL, True), (errno.EIO, False)])
+def test_a_file_system_that_cannot_be_asked_for_what_is_on_the_disk_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, kept: bool
+) -> None:
+    def refused(descriptor: int) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "fsync", refused)
+    place = PartialFile(tmp_path / "final.mov")
+    place.path.write_text("film")
+    with nullcontext() if kept else pytest.raises(SinkError, match="cannot be written"):
+        place.keep()
+    assert [file.name for file in tmp_path.iterdir()] == ["final.mov"] * kept
 
 
 def test_what_stays_open_is_told_and_stays(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
