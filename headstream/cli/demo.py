@@ -29,7 +29,6 @@ def demo(
 
     check_folder(out)
     load_segmenter(model, device=device)  # before any work, for what is wrong there
-    out.mkdir(parents=True, exist_ok=True)
     portrait, clip, cut, page = (out / n for n in ("portrait.jpg", "portrait.mp4", "head.webm", "view.html"))
     with whole_file(portrait) as part:
         shutil.copyfile(PORTRAIT, part)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -750,6 +751,16 @@ class TestOthers:
     def test_a_demo_that_cannot_be_leaves_nothing(self, tmp_path: Path) -> None:
         assert run("demo", "--out", tmp_path / "d", "--model", "nope") == 2
         assert not (tmp_path / "d").exists()
+
+    def test_a_demo_whose_folder_can_have_no_such_name(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        def refused(folder: Path, *arguments: object, **more: object) -> None:
+            raise OSError(errno.EINVAL, "Invalid argument", str(folder))  # of Windows' disks
+
+        monkeypatch.setattr(Path, "mkdir", refused)
+        assert run("demo", "--out", tmp_path / "a?") == 1
+        assert capsys.readouterr().err == f"headstream: {tmp_path / 'a?'}: cannot be written: Invalid argument\n"
 
     def test_every_command_is_told_in_a_whole_sentence(self, capsys: pytest.CaptureFixture[str]) -> None:
         for group in ([], ["models"], ["bench"]):
