@@ -146,3 +146,9 @@ def process_lost(error: BaseException) -> bool:
 def worker_lost(error: BaseException) -> bool:
     """Whether an exception means that a process which makes samples is gone. Linux ends one where memory runs out."""
     return isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker")
+
+
+def no_shared_memory(error: BaseException) -> bool:
+    """Whether an exception means that there is no room to hand samples over in; torch tells it in words only."""
+    told = str(error)
+    return isinstance(error, RuntimeError) and ("shared memory" in told or "</torch_" in told)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+import traceback
 from collections.abc import Iterator
 from types import TracebackType
 from typing import Any
@@ -149,4 +150,9 @@ def batches(
         # A forked worker inherits OpenCV's and MediaPipe's locks but not their threads, and hangs.
         options = {"prefetch_factor": 4, "worker_init_fn": _one_thread, "multiprocessing_context": "spawn"}
     dataset = SampleDataset(config, data)
-    yield from DataLoader(dataset, batch_sampler=numbers, num_workers=config.workers, **options)
+    try:
+        yield from DataLoader(dataset, batch_sampler=numbers, num_workers=config.workers, **options)
+    except Exception as error:
+        # What went wrong holds the workers, and Python waits at its end for those it finds, which heed no signal.
+        traceback.clear_frames(error.__traceback__)
+        raise

@@ -20,7 +20,7 @@ from headstream.interrupts import held_interrupts, unheard_children
 from headstream.nets.zoo import NetSpec, as_called
 from headstream.sinks.partial import make_parents
 from headstream.train.config import TrainConfig
-from headstream.train.hardware import Hardware, out_of_memory, process_lost, worker_lost
+from headstream.train.hardware import Hardware, no_shared_memory, out_of_memory, process_lost, worker_lost
 from headstream.train.history import History
 from headstream.train.keeping import Keeper, RunState, name_validated
 from headstream.train.loader import batches
@@ -141,6 +141,8 @@ class Trainer:
         except SourceError as error:
             raise SourceError(f"{error}{self._saved()}") from error
         except (RuntimeError, MemoryError) as error:
+            if no_shared_memory(error):
+                raise ModelError(self._handover_advice()) from error
             if worker_lost(error):
                 raise ModelError(self._worker_advice()) from error
             if out_of_memory(error):
@@ -174,12 +176,20 @@ class Trainer:
 
     def _worker_advice(self) -> str:
         """It may be told in the middle of a step, as a signal is: that is not kept."""
-        self._saved()
-        goes_on = f"; the same command goes on from step {self.saved_step or 0}" if self.on.leads else ""
         return (
-            f"a process that makes samples was ended at step {self.step}, as the system does where memory runs out{goes_on}: "
-            f"set fewer workers than {self.config.workers}, or a smaller cache_mb"
+            f"a process that makes samples was ended at step {self.step}, as the system does where memory runs "
+            f"out{self._goes_on()}: set fewer workers than {self.config.workers}, or a smaller cache_mb"
         )
+
+    def _handover_advice(self) -> str:
+        return (
+            f"at step {self.step} there was no shared memory (on Linux, room in /dev/shm) to hand samples over "
+            f"in{self._goes_on()}: make it larger (docker run --shm-size 1g), or set workers = 0"
+        )
+
+    def _goes_on(self) -> str:
+        self._saved()
+        return f"; the same command goes on from step {self.saved_step or 0}" if self.on.leads else ""
 
     def _steps(self) -> Generator[Progress, None, None]:
         config = self.config

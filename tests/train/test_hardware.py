@@ -7,6 +7,7 @@ import errno
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,7 +19,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from headstream.errors import ModelError, UsageError  # noqa: E402
+from headstream.errors import ModelError, SourceError, UsageError  # noqa: E402
 from headstream.nets.checkpoint import load_checkpoint  # noqa: E402
 from headstream.nets.device import choose_device  # noqa: E402
 from headstream.train.config import TrainConfig, load_config  # noqa: E402
@@ -249,6 +250,39 @@ def test_a_worker_that_is_gone_while_it_is_waited_for(
     with pytest.raises(ModelError, match="goes on from step 0: set fewer"):
         waiting.run()
     assert load_checkpoint(waiting.out / "last.pt")["step"] == waiting.saved_step == 0
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        "unable to allocate shared memory(shm) for file </torch_7_42_0>: No space left on device (28)",
+        "DataLoader worker (pid 7) is killed by signal: Bus error. It is possible that dataloader's workers are out of shared "
+        "memory. Please try to raise your shared memory limit.",
+    ],
+)
+def test_no_room_to_hand_samples_over_is_saved_and_explained(
+    told: str, sets: Path, config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: Any, **more: Any) -> Iterator[Any]:
+        raise RuntimeError(told)
+        yield
+
+    monkeypatch.setattr("headstream.train.loop.batches", full)
+    run = trainer(sets, config)
+    with pytest.raises(ModelError, match=r"room in /dev/shm\) .* goes on from step 0: make it larger .* workers = 0"):
+        run.run()
+    assert run.saved_step == 0
+
+
+def test_a_picture_that_fails_on_the_way_leaves_no_process(sets: Path, config: Path, tmp_path: Path) -> None:
+    """Python would wait for it at its end, for ever."""
+    sets = Path(shutil.copytree(sets, tmp_path / "sets"))
+    run = trainer(sets, config, workers=1, steps=50, evaluate_every=100)
+    for picture in sets.glob("*/images/*"):
+        picture.write_bytes(b"damaged")
+    with pytest.raises(SourceError, match="at step 0 a picture failed"):
+        run.run()
+    assert not multiprocessing.active_children()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no such signal")
