@@ -102,8 +102,19 @@ def _explained(error: BaseException) -> tuple[int, str]:
         return 1, f"headstream: {error.filename or 'the output'}: {error.strerror}"
     if isinstance(error, FileNotFoundError) and str(error.strerror).startswith(_NO_ROOM_TO_WORK):
         return 1, f"headstream: {error.strerror}: are they full, or not to be written to? TMPDIR names another"
+    if isinstance(error, FileNotFoundError) and error.filename is None and _nowhere():
+        return 1, "headstream: the folder this was started in is gone: change to one that is there"
     where = "(HEADSTREAM_DEBUG=1 shows where)"
     return 1, f"headstream: internal error: {type(error).__name__}: {_one_line(error)} {where}"
+
+
+def _nowhere() -> bool:
+    """Whether the folder one is in has been removed, which relative names, and much else, cannot do without."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return True
+    return False
 
 
 def _check_filled(arguments: list[str]) -> None:

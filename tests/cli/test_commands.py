@@ -857,6 +857,19 @@ class TestOthers:
         finally:
             signal.signal(signal.SIGTERM, before)
 
+    @pytest.mark.skipif(sys.platform == "win32", reason="there it cannot be removed")
+    def test_a_folder_that_is_gone_from_below_one_is_told(
+        self, head_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        (tmp_path / "gone").mkdir()
+        monkeypatch.chdir(tmp_path / "gone")
+        (tmp_path / "gone").rmdir()
+        try:
+            assert run("video", head_clip, "--out", "o.mov") == 1
+        finally:
+            monkeypatch.undo()
+        assert capsys.readouterr().err.startswith("headstream: the folder this was started in is gone")
+
     def test_an_unforeseen_error_is_one_line(
         self, head_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
