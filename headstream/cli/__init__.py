@@ -35,6 +35,7 @@ _OF_THE_PLACE = {
     errno.ENAMETOOLONG,
 }
 
+_NO_MORE_THREADS = "can't start new thread"  # in Python's words
 _NO_ROOM_TO_WORK = "No usable temporary directory"  # in tempfile's words
 
 _NAMED_OR_NOT = {"--virtual-camera", "--microphone"}
@@ -104,6 +105,8 @@ def _explained(error: BaseException) -> tuple[int, str]:
         return 1, f"headstream: {error.strerror}: are they full, or not to be written to? TMPDIR names another"
     if isinstance(error, FileNotFoundError) and error.filename is None and _nowhere():
         return 1, "headstream: the folder this was started in is gone: change to one that is there"
+    if isinstance(error, RuntimeError) and str(error) == _NO_MORE_THREADS:
+        return 1, "headstream: the system allows no more threads here (ulimit -u, or the limit of a container)"
     where = "(HEADSTREAM_DEBUG=1 shows where)"
     return 1, f"headstream: internal error: {type(error).__name__}: {_one_line(error)} {where}"
 

@@ -870,6 +870,17 @@ class TestOthers:
             monkeypatch.undo()
         assert capsys.readouterr().err.startswith("headstream: the folder this was started in is gone")
 
+    def test_a_system_without_further_threads_is_told(
+        self, head_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        def refused(*arguments: object, **more: object) -> None:
+            raise RuntimeError("can't start new thread")
+
+        monkeypatch.setattr("threading._start_new_thread", refused)
+        assert run("video", head_clip, "--out", tmp_path / "o.mov") == 1
+        assert "headstream: the system allows no more threads here" in capsys.readouterr().err
+        assert list(tmp_path.iterdir()) == []
+
     def test_an_unforeseen_error_is_one_line(
         self, head_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
