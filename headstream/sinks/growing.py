@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -85,10 +86,13 @@ class GrowingFile:
         self._file.close()
 
     def give_up(self, whole_bytes: int) -> None:
-        """Leave the first bytes alone, unless it was finished."""
+        """Leave the first bytes alone, unless it was finished. A disk that lets nothing be changed any more leaves what is there,
+        which plays as any beginning does."""
         if not self._file.closed:
-            self._file.truncate(whole_bytes)
-            self._file.close()
+            with suppress(OSError):
+                self._file.truncate(whole_bytes)
+            with suppress(OSError):
+                self._file.close()
 
 
 class TakePlace(PartialFile):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 import shutil
 import sys
@@ -9,6 +11,7 @@ from collections import namedtuple
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import numpy as np
@@ -146,6 +149,29 @@ def test_where_the_end_finds_no_room_the_rest_is_kept(tmp_path: Path, suffix: st
     seen = len(frame_times(out))
     assert seen >= 30
     assert len(decoded(out, "rgb24")) == seen
+
+
+@pytest.mark.parametrize("suffix", FILMS)
+def test_on_a_disk_that_is_read_only_all_at_once_it_is_told_where_it_stays(
+    tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So Linux leaves one that fails; nothing can be cut off or named there."""
+
+    def refused(*arguments: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    sink = begun(tmp_path / f"o{suffix}", frames=60)
+    disk = sink._take._disk
+    assert disk is not None
+    monkeypatch.setattr(disk, "_put", refused)
+    monkeypatch.setattr(disk, "_file", SimpleNamespace(closed=False, truncate=refused, close=disk._file.close))
+    monkeypatch.setattr("headstream.sinks.growing.rename", refused)
+    left = tmp_path / f"o.recording{suffix}"
+    with pytest.raises(SinkError, match=rf"whole and stays in {re.escape(str(left))}: give it a name yourself"):
+        for index in range(60, 400):
+            sink.write(noise(index))
+    sink.close()
+    assert len(frame_times(left)) > 3
 
 
 @limited
