@@ -6,6 +6,7 @@ import errno
 import os
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 _PATIENCE_S = 2.0
@@ -44,3 +45,9 @@ def rename(path: Path, to: Path) -> None:
             if sys.platform != "win32" or time.monotonic() > until:
                 raise
         time.sleep(_AGAIN_S)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, if it is there and the disk lets it go: one that fails must not hide what had gone wrong before."""
+    with suppress(OSError):
+        path.unlink()

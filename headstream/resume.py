@@ -20,6 +20,7 @@ from typing import Any
 
 from headstream.capture.file import FileSource
 from headstream.capture.marks import TRAIL, Mark, Trail
+from headstream.disk import remove
 from headstream.errors import HeadstreamError, SinkError
 from headstream.journal import Journal, Segment, difference, read_journal
 from headstream.pipeline import HeadCutter
@@ -287,7 +288,7 @@ class LongCut:
 
     def _clear(self) -> None:
         """Remove what is kept."""
-        (self.folder / "journal.json").unlink(missing_ok=True)  # first: what is left without it is of no meaning
+        remove(self.folder / "journal.json")  # first: what is left without it is of no meaning
         shutil.rmtree(self.folder, ignore_errors=True)
         for sink in self.sinks:
             sink.wipe()

@@ -8,7 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from headstream.disk import rename
+from headstream.disk import remove, rename
 from headstream.errors import SinkError
 from headstream.sinks.clipfile import ClipFile, incomplete_name
 from headstream.sinks.encode import ClipInfo
@@ -61,7 +61,7 @@ class FilmSegments(SegmentSink):
     def _abort(self) -> None:
         if self._store is not None:
             self._store.drop()
-        self._place("next").unlink(missing_ok=True)
+        remove(self._place("next"))
 
     def holds(self, name: str, size: int) -> bool:
         """Whether a segment is there, of that many bytes."""
@@ -71,7 +71,7 @@ class FilmSegments(SegmentSink):
     def forget(self, names: Sequence[str]) -> None:
         """Remove segments."""
         for name in names:
-            self._place(name).unlink(missing_ok=True)
+            remove(self._place(name))
 
     def wipe(self) -> None:
         """All there is lies in ``folder``."""

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from headstream.disk import rename, sync
+from headstream.disk import remove, rename, sync
 from headstream.errors import SinkError, UsageError
 
 # /dev/stdout is a file where a shell has put one there.
@@ -60,7 +60,7 @@ class PartialFile:
     def discard(self) -> None:
         """Remove it."""
         if not self._kept:
-            self.path.unlink(missing_ok=True)
+            remove(self.path)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from headstream.disk import sync
+from headstream.disk import remove, sync
 from headstream.sinks.clipfile import incomplete_name, numbered, without_place
 from headstream.sinks.encode import ClipInfo
 from headstream.sinks.formats import OutputFormat, frames_from, names_frames, sequence_place
@@ -90,7 +90,7 @@ class PictureSegments(SegmentSink):
     def forget(self, names: Sequence[str]) -> None:
         """Remove segments."""
         for place in itertools.chain.from_iterable(map(self._places, names)):
-            place.unlink(missing_ok=True)
+            remove(place)
 
     def wipe(self) -> None:
         """Remove all there is."""

@@ -19,8 +19,9 @@ import pytest
 from headstream.cli import main
 from headstream.errors import SinkError, UsageError
 from headstream.lock import locked
-from headstream.resume import work_folder
+from headstream.resume import LongCut, work_folder
 from headstream.sinks.clipfile import incomplete_name
+from headstream.sinks.film_segments import FilmSegments
 from headstream.sinks.formats import output_format
 from headstream.sinks.growing import growing_name
 from headstream.sinks.partial import (
@@ -79,6 +80,22 @@ def test_a_file_is_whole_or_what_it_was(tmp_path: Path) -> None:
         part.write_text(str(1 / 0))
     assert [p.name for p in out.parent.iterdir()] == ["card.json"]
     assert out.read_text() == "first"
+
+
+def test_a_disk_that_fails_is_told_by_what_failed_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*arguments: object, **more: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    (tmp_path / "w").mkdir()
+    segments = FilmSegments(tmp_path / "o.mkv", output_format(tmp_path / "o.mkv"), clip(), tmp_path / "w")
+    monkeypatch.setattr(Path, "unlink", fails)
+    with pytest.raises(SinkError, match=r"o\.json: cannot be written"), whole_file(tmp_path / "o.json") as part:
+        part.touch()
+        fails()
+    segments.forget(["0000000-0000010"])
+    segments.close()
+    LongCut(tmp_path / "w", {}, [segments], every=10).close()
+    assert not (tmp_path / "w").exists()
 
 
 def test_what_a_muxer_refuses_is_no_want_of_permission(tmp_path: Path) -> None:
