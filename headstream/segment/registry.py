@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,9 @@ from headstream.errors import ModelError, UsageError
 # softer ones, which flicker less, for video. "lite" is the same in full precision: to start training from.
 DEFAULT_MODEL = "lite-photo-int8"
 DEFAULT_FAST_MODEL = "lite-int8"
+
+# Where a tensor's data are, in ONNX's protobuf: a key, and how long its value is that follows.
+_LOCATION = re.compile(rb"\n\x08location\x12([\x01-\x7f])")
 
 
 def models_dir() -> Path:
@@ -59,12 +63,15 @@ class ModelCard:
     details: dict[str, Any] = field(default_factory=dict)
 
     def mark(self, digest: Callable[[Path], str]) -> str:
-        """What other weights, or the same finished in another way, have another of. digest: tells it of a file that nobody
-        promised anything of."""
-        weights = self.sha256 or digest(self.file)
-        return (
-            hashlib.sha256(f"{weights} {sorted(self.finish.items())}".encode()).hexdigest() if self.finish else weights
-        )
+        """What other weights, or the same fed, read or finished in another way, have another of. digest: tells it of a file
+        that nobody promised anything of."""
+        told: list[object] = [self.sha256 or digest(self.file), *(digest(path) for path in _data_of(self.file))]
+        call = (self.mean, self.std, self.layout, self.activation)
+        if call != (None, None, "nhwc", "none"):  # else the file itself says how
+            told += [call, self.side, self.outputs]
+        if self.finish:
+            told.append(sorted(self.finish.items()))
+        return hashlib.sha256(" ".join(map(str, told)).encode()).hexdigest() if told[1:] else str(told[0])
 
     def check(self) -> None:
         """Raise ModelError unless the file is there and is the one the card describes, UsageError if it may not be read."""
@@ -79,6 +86,17 @@ class ModelCard:
             raise ModelError(
                 f"weights {self.file} are damaged: sha256 {found[:12]}..., card says {self.sha256[:12]}..."
             )
+
+
+def _data_of(network: Path) -> list[Path]:
+    """Files beside an .onnx file that hold its weights, as most exporters write large ones: it names them alone, and not what
+    is in them."""
+    if network.suffix != ".onnx" or not network.is_file():
+        return []
+    raw = network.read_bytes()
+    names = {raw[found.end() : found.end() + found[1][0]] for found in _LOCATION.finditer(raw)}
+    paths = sorted(network.parent / os.fsdecode(name) for name in names if b"\0" not in name)
+    return [path for path in paths if path.is_file()]
 
 
 def check_readable(path: Path) -> None:

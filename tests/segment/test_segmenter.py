@@ -537,6 +537,46 @@ def test_the_same_weights_finished_otherwise_are_others() -> None:
     assert replace(card, finish={}).mark(file_sha256) == card.sha256
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        SPREAD,
+        {"std": [2] * 3},
+        {"activation": "sigmoid"},
+        {"outputs": ["head", "background"]},
+        {"layout": "nhwc"},
+        {"side": 32},
+    ],
+)
+def test_the_same_weights_fed_or_read_otherwise_are_others(change: dict[str, object], tmp_path: Path) -> None:
+    """Whoever corrects a card after a look at the first results has the batch done again."""
+    path, marks = str(brightness_net(tmp_path, CARD)), set()
+    for card in (CARD, CARD, CARD | change):
+        (tmp_path / "b.json").write_text(json.dumps({"kind": "segmenter", "file": "b.onnx", "side": 16} | card))
+        marks.add(model_identity(path, fast=False))
+    assert len(marks) == 2
+
+
+@pytest.mark.parametrize("names", [{"location": "b.onnx.data"}, {"all_tensors_to_one_file": False}])
+@pytest.mark.parametrize("promised", [True, False])
+def test_weights_beside_the_file_are_weights(names: dict[str, Any], promised: bool, tmp_path: Path) -> None:
+    """As most exporters write large ones; the file itself is the same whatever is in them."""
+    library = pytest.importorskip("onnx")
+    path = brightness_net(tmp_path, CARD)
+    model = library.load(str(path))
+    library.save(model, str(path), save_as_external_data=True, size_threshold=0, **names)
+    if promised:
+        (tmp_path / "b.json").write_text(
+            json.dumps(read_card(tmp_path / "b.json").details | {"sha256": file_sha256(path)})
+        )
+    (data,) = (file for file in tmp_path.iterdir() if file.suffix not in {".onnx", ".json"})
+    before = model_identity(str(path), fast=False)
+    assert load_segmenter(path).predict(np.full((1, 16, 16, 3), 255, np.uint8)).min() > 0.9
+    assert model_identity(str(path), fast=False) == before
+    data.write_bytes(bytes(data.stat().st_size))
+    assert model_identity(str(path), fast=False) != before
+
+
 def test_photos_and_films_have_each_their_own_default() -> None:
     assert [find_model("default", fast=fast).name for fast in (False, True)] == [DEFAULT_MODEL, DEFAULT_FAST_MODEL]
     assert DEFAULT_MODEL != DEFAULT_FAST_MODEL
