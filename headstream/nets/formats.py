@@ -5,6 +5,7 @@ Safetensors and ONNX hold numbers only. A pickle is read where torch can do so w
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -77,7 +78,7 @@ def _planes(outputs: int, where: object) -> tuple[str, ...]:
 
 def _pixels(side: object, key: str, where: object) -> int:
     """The side of a network's input, as the setting ``key`` tells. Raises ModelError."""
-    if not isinstance(side, int) or side < 1:
+    if type(side) is not int or side < 1:
         raise ModelError(f"{where}: its {key} is {side!r}, expected pixels")
     return side
 
@@ -128,6 +129,16 @@ def _decoder_width(file: Path) -> int | None:
         return None
 
 
+def _check_config(name: str, file: Path) -> None:
+    """Raise ModelError for a configuration that is none: of a bare word diffusers asks the hub for another one."""
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return  # diffusers says so
+    if not isinstance(config, dict):
+        raise ModelError(f"model {name} does not load: its config.json is no JSON object")
+
+
 def _from_diffusers(name: str, folder: Path) -> Network:
     """diffusers' format, from a folder."""
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
@@ -138,6 +149,7 @@ def _from_diffusers(name: str, folder: Path) -> Network:
         from headstream.nets.diffusers_model import HeadSegmentationModel
     except ImportError as error:
         raise UsageError(f"model {name} needs diffusers: pip install 'headstream[torch]' ({error})") from error
+    _check_config(name, folder / "config.json")
     # strict: a weight that is missing must not be made up at random, which diffusers does with a warning.
     options: dict[str, Any] = {"use_safetensors": True, "low_cpu_mem_usage": False, "local_files_only": True}
     options["decoder_width"] = _decoder_width(folder / WEIGHTS)
@@ -155,4 +167,6 @@ def _from_diffusers(name: str, folder: Path) -> Network:
         raise ModelError(f"model {name} is not a head-segmentation U-Net: {', '.join(wrong[:3])} do not fit")
     names = _planes(model.config.out_channels, f"model {name}")
     side = _pixels(model.config.input_resolution, "input_resolution", f"model {name}")
-    return Network(folder.name, model.eval(), NetSpec("unet34", names), side, folder / WEIGHTS)
+    weights = folder / WEIGHTS
+    file = weights if weights.is_file() else folder  # where they are in several files
+    return Network(folder.name, model.eval(), NetSpec("unet34", names), side, file)

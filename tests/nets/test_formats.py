@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -208,12 +209,44 @@ def test_a_diffusers_folder_of_another_purpose_is_told(folder: Path, state: Stat
     for change, weights, words in (
         ({"out_channels": 3}, state | last, "has 3 outputs; expected head, or background and head"),
         ({"input_resolution": None}, state, "its input_resolution is None, expected pixels"),
+        ({"input_resolution": True}, state, "its input_resolution is True, expected pixels"),
         ({"input_resolution": 0}, state, "its input_resolution is 0, expected pixels"),
     ):
         (folder / "config.json").write_text(json.dumps(CONFIG | change))
         safetensors.save_file(weights, folder / "diffusion_pytorch_model.safetensors", metadata={"format": "pt"})
         with pytest.raises(ModelError, match=words):
             load_network(str(folder))
+
+
+@pytest.mark.parametrize("config", ['"owner/name"', "[1]", "5", "null"])
+def test_a_configuration_that_is_none_is_asked_of_nobody(
+    config: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a bare word diffusers asks the hub for the configuration of that name."""
+    asked: list[Any] = []
+
+    def refuse(*where: Any, **more: Any) -> None:
+        asked.append(where)
+        raise OSError("refused")
+
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    (folder / "config.json").write_text(config)
+    with pytest.raises(ModelError, match="does not load: its config.json is no JSON object"):
+        load_network(str(folder))
+    assert asked == []
+
+
+def test_weights_in_several_files_are_known_by_their_folder(folder: Path, state: State) -> None:
+    """So that a film that is resumed notices other ones."""
+    (folder / "diffusion_pytorch_model.safetensors").unlink()
+    where: dict[str, str] = {}
+    for number, names in enumerate((list(state)[:100], list(state)[100:]), 1):
+        file = f"diffusion_pytorch_model-{number:05d}-of-00002.safetensors"
+        safetensors.save_file({name: state[name] for name in names}, folder / file, metadata={"format": "pt"})
+        where |= dict.fromkeys(names, file)
+    index = {"metadata": {"total_size": 1}, "weight_map": where}
+    (folder / "diffusion_pytorch_model.safetensors.index.json").write_text(json.dumps(index))
+    assert load_network(str(folder)).file == folder
 
 
 class Bomb:
