@@ -76,7 +76,7 @@ def test_a_lost_node_costs_nothing(cluster: Any, clip: Path, long_clip: Path, ph
     assert [o.input for o in report.outcomes if o.state != "done"] == [str(tmp_path / "in" / "bad.mp4")]
     run_batch(BatchJob(job.inputs, str(tmp_path / "local"), wish, workers=1))
     assert results(out) == results(tmp_path / "local")
-    assert len(results(out)) == 6 * 4 + 2 * 80 + 3
+    assert len(results(out)) == 6 * 4 + 2 * 40 + 3
 
 
 @pytest.mark.slow
