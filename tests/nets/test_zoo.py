@@ -29,6 +29,15 @@ SPECS = [
 ]
 every_net = pytest.mark.parametrize("spec", SPECS, ids=lambda s: f"{s.net}-{s.output_stride}")
 
+# What they say of one picture at three places, with the weights of ``by_rule``.
+SAID = {
+    "lite-16": [2.614, -0.511, 3.126],
+    "custom-cnn-16": [-2.689, -2.513, -0.356],
+    "deeplabv3-16": [-23.845, -25.948, -23.643],
+    "deeplabv3-8": [-21.041, -23.676, -23.499],
+    "unet34-16": [3.127, 19.556, 2.069],
+}
+
 
 def test_all_networks_are_here() -> None:
     assert {spec.net for spec in SPECS} == set(NETS)
@@ -90,6 +99,32 @@ def test_saved_and_loaded_it_says_the_same(spec: NetSpec, tmp_path: Path) -> Non
     x = torch.randn(1, 3, 64, 64)
     with torch.no_grad():
         assert torch.equal(net(x), again(x))
+
+
+def by_rule(net: Any, x: Any) -> Any:
+    """The network with weights that are the same everywhere, and batch norms that are used to ``x``."""
+    with torch.no_grad():
+        for number, (name, value) in enumerate(net.named_parameters()):
+            noise = ((torch.arange(value.numel()) + 7919 * number) * 2654435761 % 65536 / 32768 - 1).view(value.shape)
+            value.copy_(1 + noise / 4 if value.dim() == 1 and name.endswith("weight") else noise)
+        for module in net.train().modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.momentum = None  # the mean of what it has seen, that is of x alone
+            elif isinstance(module, torch.nn.Dropout):
+                module.eval()
+        net(x)
+    return net.eval()
+
+
+@every_net
+def test_a_checkpoint_goes_on_saying_the_same(spec: NetSpec) -> None:
+    """Also where other layers would take the same weights."""
+    y, x = torch.meshgrid(torch.arange(128.0), torch.arange(128.0), indexing="ij")
+    pictures = torch.stack([torch.stack([torch.sin(x / (5 + k) + y / 9 + n) for k in range(3)]) for n in range(2)])
+    with torch.no_grad():
+        logits = by_rule(build(spec), pictures)(pictures)[1, -1]
+    found = [float(value) for value in (logits[20, 20], logits[81, 40], logits[127, 0])]
+    assert found == pytest.approx(SAID[f"{spec.net}-{spec.output_stride}"], abs=0.01)
 
 
 @every_net
