@@ -7,6 +7,7 @@ and an input that was lost is cut by whoever is free, rather than wait for its o
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import socket
 import tempfile
@@ -42,7 +43,12 @@ class RayPool:
         home = [os.environ.get(_HOME, "")] if address == "local" and self._owned else []
         share = gpus if gpus is not None else float(setup.device in ("cuda", "tensorrt"))
         device = "cpu" if setup.device == "auto" and not share else setup.device
-        self._most = max(1, workers or self._room(share))
+        room = self._room(share)
+        if not room and (address == "local" or workers is None):  # else it may grow; actors wait until it has
+            have = self._ray.cluster_resources()
+            self._leave()
+            raise UsageError(_no_room(address, share, have))
+        self._most = workers or room
         _Actor.here = self._ray.method(max_task_retries=-1)(_Actor.here)  # type: ignore[method-assign]
         actor = self._ray.remote(num_cpus=1, num_gpus=share, max_restarts=-1, max_task_retries=0)(_Actor)
         self._new = lambda: actor.remote(replace(setup, device=device, threads=1), *home)
@@ -68,7 +74,7 @@ class RayPool:
                 else:
                     self._ray.init(address=address, **quiet)
             except (OSError, RuntimeError, ValueError, self._ray.exceptions.RayError) as error:
-                raise UsageError(f"--ray {address}: no cluster answers there: {error}") from error
+                raise UsageError(f"--ray {address}: no cluster can be joined there: {error}") from error
         return True
 
     def grow(self, workers: int) -> None:
@@ -135,7 +141,12 @@ class RayPool:
             self._ray.wait(asked, num_returns=len(asked), timeout=_CLOSE_S) if asked else None
         for actor in self._actors:
             self._ray.kill(actor)
+        if self._awaited:  # their work folders are swept next, if they are gone by then
+            self._ray.wait(list(self._awaited), num_returns=len(self._awaited), timeout=_CLOSE_S)
         self._actors = []
+        self._leave()
+
+    def _leave(self) -> None:
         if self._owned:
             self._ray.shutdown()
         self._own_home.cleanup()
@@ -169,16 +180,38 @@ class _Actor:
 
 
 def _ray(address: str) -> Any:
-    """The package, told before it is imported to report nothing to anybody, and to stay on this machine where it may."""
+    """The package, told before it is imported to report nothing to anybody, to stay on this machine where it may, and to
+    leave stdout alone."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ["RAY_USAGE_STATS_REPORT_URL"] = "http://127.0.0.1:9/"  # even that it is switched off is a report
+    os.environ.setdefault(
+        "RAY_DEDUP_LOGS_SKIP_REGEX", "^"
+    )  # of what raylets say of a lost node, which it would print there
     if address == "local":
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # loopback addresses, on every system
+        if "RAY_AUTH_TOKEN_PATH" not in os.environ:
+            os.environ.setdefault("RAY_AUTH_TOKEN", _token())
     try:
         import ray
     except ImportError as error:
         raise UsageError("--ray needs Ray: pip install 'headstream[cluster]'") from error
     return ray
+
+
+def _token() -> str:
+    """The password of clusters that this process starts: the user's if there is one, else any. Ray would keep one it makes in
+    the home it is started with, which goes with the first cluster, and go by it in the next."""
+    try:
+        return (Path.home() / ".ray" / "auth_token").read_text(encoding="utf-8").strip() or secrets.token_hex()
+    except (OSError, ValueError, RuntimeError):
+        return secrets.token_hex()
+
+
+def _no_room(address: str, share: float, have: dict[str, float]) -> str:
+    wanted = f"1 CPU and {share:g} GPU" if share else "1 CPU"
+    there = f"{have.get('CPU', 0):g} CPUs and {have.get('GPU', 0):g} GPUs"
+    advice = "" if address == "local" else "; name the --workers it will have room for, and they are waited for"
+    return f"--ray {address}: no room for a worker, which takes {wanted}: there are {there}{advice}"
 
 
 def _check_answers(address: str) -> None:

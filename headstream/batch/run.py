@@ -34,6 +34,8 @@ def run_batch(job: BatchJob, progress: Callable[[BatchProgress], None] | None = 
     started = time.monotonic()
     if job.workers is not None and job.workers < 1:
         raise UsageError(f"--workers {job.workers}: expected at least 1")
+    if job.gpus is not None and not (0 <= job.gpus <= 1 or (job.gpus > 1 and job.gpus % 1 == 0)):
+        raise UsageError(f"--gpus {job.gpus:g}: expected a share of a GPU, 0 to 1, or a whole number of them")
     if not 0 <= job.split_s < math.inf:
         raise UsageError(f"--split {job.split_s:g}: expected a number of seconds, or 0 for films in one piece")
     items = _checked_items(job)
@@ -56,7 +58,6 @@ def run_batch(job: BatchJob, progress: Callable[[BatchProgress], None] | None = 
         run.refuse([item for item in todo if item.problem])
         todo = [item for item in todo if not item.problem]
         if todo:
-            storage.prepare()
             run.go(todo, open_pool(job, [item.input for item in todo]), job.workers or most_workers(job))
         else:
             storage.sweep_work()  # what a run has left that was killed at its very end

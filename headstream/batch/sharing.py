@@ -58,6 +58,7 @@ class Sharing:
         self.workers = pool.workers
         ended = False
         try:
+            self._storage.prepare()
             while self._todo or self._pieces or self._later or self._busy:
                 self._feed(pool)
                 for event in pool.wait(self._patience_s()):

@@ -8,7 +8,9 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -101,14 +103,47 @@ def test_a_film_in_pieces(cluster: Any, film: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_lost_node_is_not_told_on_stdout(cluster: Any, long_clip: Path, tmp_path: Path) -> None:
+    """Where one JSON object belongs. In a process of its own, that has not yet imported Ray."""
+    running, nodes = cluster
+    copies(long_clip, tmp_path / "in", *[f"long{k}.mp4" for k in range(6)])
+    command = [sys.executable, "-m", "headstream", "batch", str(tmp_path / "in"), "--out", str(tmp_path / "out")]
+    command += ["--format", "mkv", "--ray", running.address, "--json"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while process.poll() is None and not there(tmp_path / "out", ".mkv"):
+        time.sleep(0.05)
+    running.remove_node(nodes.pop(), allow_graceful=False)
+    out, err = process.communicate(timeout=200)
+    assert (process.returncode, len(err.splitlines())) == (0, 1), err
+    assert json.loads(out)["done"] == 6
+
+
+@pytest.mark.slow
+def test_what_is_broken_off_leaves_no_work(cluster: Any, long_clip: Path, tmp_path: Path) -> None:
+    """Actors end in their own time, and what they were at goes when they are gone."""
+    running, _ = cluster
+    copies(long_clip, tmp_path / "in", "a.mp4", "b.mp4", "c.mp4")
+    out = tmp_path / "out"
+
+    def stop(now: BatchProgress) -> None:
+        if now.done == 1 and there(out, ".part.mkv"):
+            raise KeyboardInterrupt
+
+    job = BatchJob((str(tmp_path / "in"),), str(out), Wish(format="mkv"), ray=running.address)
+    assert run_batch(job, stop).interrupted
+    assert sorted(path.name for path in (out / ".headstream").iterdir()) == ["results"]
+
+
+@pytest.mark.slow
 def test_on_this_machine_alone(ray: Any, clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     copies(clip, tmp_path / "in", "a.mp4", "b.mp4")
     command = ["batch", str(tmp_path / "in"), "--out", str(tmp_path / "out"), "--format", "mkv", "--ray", "local"]
-    assert main([*command, "--workers", "1", "--json"]) == 0
-    out, err = capsys.readouterr()
-    assert json.loads(out)["done"] == 2
-    assert len(err.splitlines()) == 1, err
-    assert not ray.is_initialized()
+    for _ in range(2):  # a cluster that is gone does not stand in the next one's way
+        assert main([*command, "--workers", "1", "--json", "--no-resume"]) == 0
+        out, err = capsys.readouterr()
+        assert json.loads(out)["done"] == 2
+        assert len(err.splitlines()) == 1, err
+        assert not ray.is_initialized()
     assert not (tmp_path / "out" / ".headstream" / "work").exists()
 
 
@@ -127,9 +162,40 @@ def test_on_this_machine_nothing_reaches_for_the_network(ray: Any, clip: Path, t
     assert [c for c in calls if not re.search(r'"(::ffff:)?127\.|"::1?"', c)] == []
 
 
+@pytest.mark.slow
+def test_a_cluster_that_can_never_cut_is_not_waited_for(
+    cluster: Any, ray: Any, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    job = BatchJob((str(clip),), str(out), Wish(format="mkv"), ray=cluster[0].address, gpus=0.5)
+    words = r"no room for a worker, which takes 1 CPU and 0\.5 GPU: there are 2 CPUs and 0 GPUs; name the --workers"
+    with pytest.raises(UsageError, match=words):
+        run_batch(job)
+    monkeypatch.setattr(ray, "__version__", "2.0.0")
+    with pytest.raises(UsageError, match=r"no cluster can be joined there: Version mismatch"):
+        run_batch(replace(job, gpus=None))
+    assert not ray.is_initialized()
+    assert not out.exists()
+
+
+@pytest.mark.slow
+def test_a_gpu_this_machine_has_not_is_not_waited_for(ray: Any, clip: Path, tmp_path: Path) -> None:
+    job = BatchJob((str(clip),), str(tmp_path / "out"), Wish(format="mkv"), ray="local", gpus=1000, workers=1)
+    with pytest.raises(UsageError, match="--ray local: no room for a worker, which takes 1 CPU and 1000 GPU"):
+        run_batch(job)
+    assert not ray.is_initialized()
+
+
+@pytest.mark.parametrize("gpus", [-1, 1.5, float("nan"), float("inf")])
+def test_shares_of_a_gpu_that_ray_has_not(gpus: float, clip: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="expected a share of a GPU, 0 to 1, or a whole number of them"):
+        run_batch(BatchJob((str(clip),), str(tmp_path / "out"), Wish(format="mkv"), ray="local", gpus=gpus))
+
+
 def test_nobody_at_the_address(ray: Any, clip: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--ray 127.0.0.1:1: no cluster answers there"):
         run_batch(BatchJob((str(clip),), str(tmp_path / "out"), Wish(format="mkv"), ray="127.0.0.1:1"))
+    assert not (tmp_path / "out").exists()
 
 
 def test_memory_is_out_of_other_machines_reach(clip: Path, tmp_path: Path) -> None:
