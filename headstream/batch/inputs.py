@@ -197,6 +197,10 @@ def _placed(found: list[Found]) -> list[Item]:
     for item in items:
         if PurePosixPath(item.place).parts[:1] == (OWN_FOLDER,):
             raise UsageError(f"{item.input}: the folder {OWN_FOLDER} is headstream's own")
+        if PurePosixPath(item.place).parts[:1] == ("..",):
+            raise UsageError(
+                f"{item.input}: has no place below --out; name it without a path around it (::), or unpack that"
+            )
         if PurePosixPath(item.place).parts[:1] == (LIST,):
             raise UsageError(
                 f"{item.input}: its result would lie in a folder {LIST}, as the list of results is called; rename it"

@@ -59,6 +59,8 @@ def file_system(url: str) -> tuple[Any, str]:
         raise UsageError(f"{url}: this kind of path needs another package: {advice}") from error
     except ValueError as error:
         raise UsageError(f"{url}: {error}") from error
+    except Exception as error:  # some connect at once, or open an archive, and have classes of their own
+        raise UsageError(f"{url}: cannot be reached: {' '.join(str(error).split()) or type(error).__name__}") from error
     return found, str(path)
 
 

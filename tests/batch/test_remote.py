@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -268,3 +269,33 @@ def _every_third_fails(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
 
     monkeypatch.setattr(Server, "__call__", answer)
     return asked
+
+
+@pytest.mark.parametrize("inside", ["a.mp4", "sub", "*.mp4", ""])
+def test_nothing_is_written_beside_the_output_folder(inside: str, clip: Path, photo: Path, tmp_path: Path) -> None:
+    """What lies in an archive has no place of its own; its results went to folders above."""
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as packed:
+        packed.write(clip, "a.mp4")
+        packed.write(photo, "sub/p.jpg")
+    with pytest.raises(UsageError, match="has no place below --out"):
+        run_batch(BatchJob((f"zip://{inside}::{tmp_path}/all.zip",), str(tmp_path / "a" / "b"), Wish(format="mkv")))
+    assert [path.name for path in tmp_path.iterdir()] == ["all.zip"]
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("ftp://127.0.0.1:9/a.mp4", "Connection refused"),
+        ("zip://a.mp4::/none.zip", "No such file"),
+        (f"zip://a.mp4::{__file__}", "not a zip file"),
+    ],
+)
+def test_what_cannot_even_be_opened_is_told(
+    url: str, words: str, clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for arguments in ([url, "--out", str(tmp_path / "out")], [str(clip), "--out", url]):
+        assert main(["batch", *arguments, "--format", "mkv"]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith(f"headstream: {url}: cannot be reached: ")
+        assert words in line
+    assert list(tmp_path.iterdir()) == []
