@@ -123,6 +123,12 @@ def test_a_diffusers_folder_of_another_width_than_its_resolution(folder: Path, s
     assert np.abs(segmenter.predict(big) - expected_alpha(state, big)).max() < 1e-3
 
 
+def test_a_configuration_that_tells_nothing_is_that_of_the_published_network(folder: Path) -> None:
+    (folder / "config.json").write_text("{}")
+    network = load_network(str(folder))
+    assert (network.side, network.spec.outputs) == (512, ("background", "head"))
+
+
 def test_a_bare_safetensors_file(folder: Path, state: State, picture: Any) -> None:
     network = load_network(str(folder / "diffusion_pytorch_model.safetensors"))
     assert network.side == 512
@@ -210,6 +216,7 @@ def test_a_diffusers_folder_of_another_purpose_is_told(folder: Path, state: Stat
         ({"out_channels": 3}, state | last, "has 3 outputs; expected head, or background and head"),
         ({"input_resolution": None}, state, "its input_resolution is None, expected pixels"),
         ({"input_resolution": True}, state, "its input_resolution is True, expected pixels"),
+        ({"encoder_depth": 4}, state, "in_channels 3 and encoder_depth 4 are not 3 and 5"),
         ({"input_resolution": 0}, state, "its input_resolution is 0, expected pixels"),
     ):
         (folder / "config.json").write_text(json.dumps(CONFIG | change))
