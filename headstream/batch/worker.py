@@ -84,7 +84,7 @@ class Worker:
                 self._failed(item, outcome, error)
                 outcome.former = not_made(item, outcome)
             finally:
-                self._empty()
+                shutil.rmtree(self._folder, ignore_errors=True)
             before = item.task.seconds if isinstance(item.task, Join) else 0.0
             outcome.seconds = round(before + time.monotonic() - started, 3)
             if not (outcome.plan or outcome.whole or isinstance(item.task, Piece)):  # else there is no result yet

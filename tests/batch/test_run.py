@@ -1072,3 +1072,15 @@ def test_what_may_pass_is_tried_again_ever_later_and_the_way_is_told(tmp_path: P
     assert fractions[-1] == 1
     assert [outcome.state for outcome in sharing.ordered(items)] == ["failed", "done", "failed"]
     assert [outcome.tries for outcome in sharing.ordered(items)] == [1, 1, 1]
+
+
+def test_a_work_folder_that_cannot_be_made_fails_the_input_alone(clip: Path, tmp_path: Path) -> None:
+    """As on a node whose mount is gone: on Ray it ended the whole batch."""
+    item = Item(0, str(clip), "video", "clip.mkv", Wish(format="mkv"))
+    with worker.Worker(Setup(str(tmp_path / "out"), "default", "cpu")) as hand:
+        own = hand._storage.work_folder()
+        own.rmdir()
+        own.write_text("in the way")
+        outcome = hand.cut(item)
+    assert (outcome.state, outcome.fatal) == ("failed", None)
+    assert str(own) in outcome.reason
