@@ -25,6 +25,8 @@ _PRIOR_FACE_PX = 320
 _WINDOWS = (0.3, 0.02)  # of the face: how far around colours are taken from, first and then
 _LARGEST_FACE_PX = 640  # larger ones are solved smaller and brought up: time and memory grow with the square
 _LOW, _HIGH = 0.1, 0.88  # what is solved for alpha that becomes 0 and 1: of what hardly shows, a haze is left
+_STRIP = 256  # rows at a time: photos are large
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32) * np.float32(1 / 255)
 _SURE, _GONE = 242, 13  # alpha of what is wholly head, and none
 
 
@@ -35,25 +37,38 @@ def with_strands(layer: Layer, hair: Float32Array, crop_px: Region, frame: Frame
     region = _grown(layer.region_px, int(2 * reach) + 8, frame.size_px)
     x0, y0, x1, y1 = region
     rgb = frame.rgb[y0:y1, x0:x1]
-    before = np.zeros(rgb.shape[:2], np.uint8)
-    before[index_in(layer.region_px, region)] = layer.alpha
+    alpha = np.zeros(rgb.shape[:2], np.uint8)
+    alpha[index_in(layer.region_px, region)] = layer.alpha
     zoom = min(1.0, _LARGEST_FACE_PX / face_px)
-    small_rgb, small, small_hair = (_zoomed(plane, zoom) for plane in (rgb, before, over_region(hair, crop_px, region)))
+    small_rgb, small, small_hair = (_zoomed(plane, zoom) for plane in (rgb, alpha, over_region(hair, crop_px, region)))
     open_px = _unknown(small, small_hair, max(2, round(reach * zoom)))
     if not open_px.any():
         return layer
     solved = _solved(small_rgb, small, open_px, _PRIOR * (_PRIOR_FACE_PX / (face_px * zoom)) ** 2)
-    alpha = before.copy()
-    if zoom < 1:
-        solved = _brought_up(solved, small_rgb, rgb)
-        open_px = cv2.resize(open_px.astype(np.uint8), alpha.shape[::-1], interpolation=cv2.INTER_NEAREST) > 0
-    np.copyto(alpha, np.rint(255 * solved).astype(np.uint8), where=open_px)
+    # Brought up are, instead of alpha, linear functions of the picture: they follow what only the larger one shows.
+    slope, level = _linear(solved, small_rgb) if zoom < 1 else (np.zeros_like(solved), solved)
+    fields = (open_px.astype(np.float32), slope, level, *_sides(small_rgb, solved, face_px * zoom))
     colours = own_colours(frame, region)
+    assert isinstance(colours, np.ndarray)
     if layer.foreground is not None:
-        whole = np.ones(layer.alpha.shape, bool)
-        put_colours(colours, layer.foreground, seen_from(layer.region_px, region), whole)
-    put_colours(colours, _own(rgb, alpha, face_px), (0, 0, x1 - x0, y1 - y0), open_px & (alpha < 255))
+        put_colours(colours, layer.foreground, seen_from(layer.region_px, region), np.ones(layer.alpha.shape, bool))
+    for top in range(0, y1 - y0, _STRIP):
+        rows = slice(top, min(top + _STRIP, y1 - y0))
+        opened, *there = (_raised(field, rows, alpha.shape) for field in fields)
+        where = opened > 0.5
+        alpha[rows][where], colours[rows][where] = _mixed(rgb[rows][where], *(field[where] for field in there))
     return Layer(region, within_own_alpha(alpha, frame, region), colours)
+
+
+def _mixed(
+    rgb: UInt8Array, slope: Float32Array, level: Float32Array, hair: Float32Array, behind: Float32Array
+) -> tuple[UInt8Array, UInt8Array]:
+    """Of pixels in a row: (N,) alpha, and (N, 3) the colours that make, with what is behind, those of the picture."""
+    own = rgb.astype(np.float32)
+    seen = np.clip(slope * (own @ _LUMA) + level, 0, 1)
+    share = seen[:, None]
+    own = hair + share * (own - share * hair - (1 - share) * behind)
+    return np.rint(255 * seen).astype(np.uint8), np.rint(np.clip(own, 0, 255)).astype(np.uint8)
 
 
 def _grown(region: Region, by: int, size_px: tuple[int, int]) -> Region:
@@ -89,26 +104,28 @@ def _solved(rgb: UInt8Array, alpha: UInt8Array, open_px: Any, prior: float) -> F
     return solved
 
 
-def _brought_up(solved: Float32Array, small_rgb: UInt8Array, rgb: UInt8Array) -> Float32Array:
-    """What was solved on a smaller picture at the size of ``rgb``, by the same linear functions."""
-    small_luma, luma = (
-        cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32) / 255 for picture in (small_rgb, rgb)
-    )
-    a, b = (
-        cv2.resize(plane, luma.shape[::-1]) for plane in guide_coefficients(solved, small_luma, radius=1, epsilon=1e-4)
-    )
-    return np.clip(a * luma + b, 0, 1)
+def _linear(solved: Float32Array, rgb: UInt8Array) -> tuple[Float32Array, Float32Array]:
+    """Alpha as a linear function of luma, 0..1, in each pixel."""
+    return guide_coefficients(solved, rgb.astype(np.float32) @ _LUMA, radius=1, epsilon=1e-4)
 
 
-def _own(rgb: UInt8Array, alpha: UInt8Array, face_px: float) -> UInt8Array:
-    """(h, w, 3) uint8: the colours without those of the background."""
-    seen = alpha[..., None].astype(np.float32) / 255
+def _sides(rgb: UInt8Array, alpha: Float32Array, face_px: float) -> tuple[Float32Array, Float32Array]:
+    """(h, w, 3) float32 each: the colours around each pixel of what is cut, and of what is behind it."""
     picture = rgb.astype(np.float32)
-    own = behind = picture
+    seen = alpha[..., None]
+    own = behind = hair = picture
     for window in _WINDOWS:
         size = (2 * int(window * face_px) + 1,) * 2
-        share = cv2.blur(seen, size)[..., None]
-        own = cv2.blur(own * seen, size) / (share + 1e-5)
+        share = cv2.blur(alpha, size)[..., None]
+        hair = cv2.blur(own * seen, size) / (share + 1e-5)
         behind = cv2.blur(behind * (1 - seen), size) / (1 - share + 1e-5)
-        own = np.clip(own + seen * (picture - seen * own - (1 - seen) * behind), 0, 255)
-    return np.rint(own).astype(np.uint8)
+        own = np.clip(hair + seen * (picture - seen * hair - (1 - seen) * behind), 0, 255)
+    return hair, behind
+
+
+def _raised(field: Float32Array, rows: slice, shape: tuple[int, ...]) -> Float32Array:
+    """Rows of a field at the size of a picture of ``shape``, bilinear."""
+    down, across = field.shape[0] / shape[0], field.shape[1] / shape[1]
+    from_pixel = np.array([[across, 0, across / 2 - 0.5], [0, down, (rows.start + 0.5) * down - 0.5]])
+    flags, size = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, (shape[1], rows.stop - rows.start)
+    return cv2.warpAffine(field, from_pixel, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
