@@ -86,12 +86,18 @@ def run_live(
     for the user when an output fails; the others go on, and when none is left of those there were, SinkError is raised.
     """
     shown: Cutout | None = None
-    with _closing(outputs, notice), closing(iter(cutter)) as cut:
-        for cutout, status in cut:
-            shown = cutter.controls.after(cutout, shown)
-            _write(shown, outputs, notice)
-            if not each(shown, status):
-                break
+    handed = 0, 0
+    try:
+        with _closing(outputs, notice), closing(iter(cutter)) as cut:
+            for cutout, status in cut:
+                shown = cutter.controls.after(cutout, shown)
+                with held_interrupts():
+                    _write(shown, outputs, notice)
+                    handed = status.frames, status.frames_with_head
+                if not each(shown, status):
+                    break
+    finally:  # a frame that was cut, but given to nobody any more, is in no output
+        cutter.status.frames, cutter.status.frames_with_head = handed
     return cutter.status
 
 

@@ -757,6 +757,45 @@ def test_ctrl_c_once_more_after_the_outputs_changes_nothing(
     assert out.exists()
 
 
+@pytest.mark.parametrize(("moment", "counted"), [("before a frame is handed over", 2), ("while it is handed over", 3)])
+def test_ctrl_c_counts_no_frame_that_no_output_has(
+    moment: str,
+    counted: int,
+    pictures: list[Planes],
+    finder: FaceFinder,
+    segmenter: CropSegmenter,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    came = itertools.count(1)
+
+    def third() -> None:
+        if next(came) == 3:
+            signal.raise_signal(signal.SIGINT)
+
+    class Interrupted(Output):
+        def write(self, cutout: Cutout) -> None:
+            if moment == "while it is handed over":
+                third()
+            super().write(cutout)
+
+    def after(controls: Controls, cutout: Cutout, last: Cutout | None) -> Cutout:
+        if moment == "before a frame is handed over":
+            third()
+        return cutout
+
+    monkeypatch.setattr(Controls, "after", after)
+    cutter = LiveCutter(SyntheticCamera(pictures, Fraction(20), 5.0), HeadCutter(segmenter, finder))
+    output = Interrupted("a", CountingSink())
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run_live(cutter, [output])
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert isinstance(output.sink, CountingSink)
+    assert output.sink.frames + output.dropped == cutter.status.frames == counted
+
+
 def test_bench_live_counts_what_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
     from headstream.bench import bench_live
 
