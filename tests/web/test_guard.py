@@ -259,12 +259,12 @@ def test_all_kinds_that_are_read_elsewhere_are_taken(start: Callable[..., Runnin
         assert studio.ask("POST", f"/api/files?name=a{kind.upper()}", b"x").status == 413, kind
 
 
-def test_size_and_number_are_limited(start: Callable[..., Running]) -> None:
+def test_size_and_number_are_limited(start: Callable[..., Running], monkeypatch: pytest.MonkeyPatch) -> None:
     studio = start(max_upload_mb=1)
     uploads = studio.app.state.studio.uploads
     assert studio.ask("POST", "/api/files?name=a.mp4", bytes(2 << 20)).status == 413
     assert list(uploads._folder.iterdir()) == []
-    uploads._max_files = 0
+    monkeypatch.setattr("headstream.web.uploads._MOST_FILES", 0)
     assert studio.ask("POST", "/api/files?name=a.mp4", b"x").status == 429
     assert studio.ask("POST", "/api/files?name=a.mp4&output=.exe", b"x").status in {400, 429}
     assert studio.ask("POST", "/api/files?name=a.mp4&settings=%7B%22x%22%3A1%7D", b"x").status == 400
@@ -314,9 +314,11 @@ def test_an_upload_that_stands_still_gives_its_place_back(studio: Running, monke
     assert not any(studio.app.state.studio.uploads._folder.iterdir())
 
 
-def test_an_upload_that_is_removed_is_stopped_and_keeps_its_place_until_then(studio: Running) -> None:
+def test_an_upload_that_is_removed_is_stopped_and_keeps_its_place_until_then(
+    studio: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
     uploads = studio.app.state.studio.uploads
-    uploads._max_files = 1
+    monkeypatch.setattr("headstream.web.uploads._MOST_FILES", 1)
     with socket.create_connection(("127.0.0.1", studio.port), timeout=30) as raw:
         raw.sendall(
             f"POST /api/files?name=a.mp4 HTTP/1.1\r\nHost: {studio.host}\r\nContent-Length: 9\r\n\r\nabc".encode()
