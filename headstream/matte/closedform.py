@@ -13,7 +13,9 @@ import numpy as np
 
 from headstream.types import Float32Array, UInt8Array
 
-_EPSILON = 1e-6  # variance of colours, 0..1 squared, under which a window counts as flat
+# Variance of colours, 0..1 squared, under which a window counts as flat: steps of one. With less, the squares of JPEG,
+# which are in most photos, count as edges, and show where dark hair lies before something dark.
+_EPSILON = 1e-5
 _MOST_STEPS = 300
 _ENOUGH = 1e-3  # of what was wrong at first
 _AT_ONCE = 1 << 15  # windows: in larger parts the processor's cache is no help
