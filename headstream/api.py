@@ -43,9 +43,8 @@ def cut_image(
 
     picture: (H, W, 3) or (H, W, 4) uint8 RGB(A) or (H, W) grey, a PIL image, a path, or a photo's bytes or binary file. OpenCV's
     are BGR: ``cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)``.  heads: "largest", "all" or a number from 1 on.
-    part: what the network knows, such as "hair".  hq: hair strand by strand, in some seconds more.
-    model: what ``load_segmenter`` takes, or what it gave; then ``device`` is
-    left alone; a loaded "default" is the one for photos.
+    part: what the network knows, such as "hair".  hq: hair strand by strand, in some seconds more.  model: what
+    ``load_segmenter`` takes, or what it gave; then ``device`` is left alone; a loaded "default" is the one for photos.
     The last network and the detectors are kept for the next call, which may come from any thread.
     Raises SourceError for a file that is no photo, UsageError for something else than a picture and for words that are
     not known, ModelError.

@@ -61,8 +61,8 @@ class CutOptions:
 
     def planes_of(self, segmenter: Segmenter) -> tuple[Part, ...]:
         """What the network is asked for: the head where it knows it, to tell who is there; what is cut; the hair where it
-        is coloured, or cut strand by strand. Raises
-        UsageError for what it does not know. One that does not tell what it knows is asked all."""
+        is coloured, or cut strand by strand. Raises UsageError for what it does not know. One that does not tell what it knows is
+        asked all."""
         known: tuple[str, ...] | None = getattr(segmenter, "parts", None)
         hair = self.matte.hair_color is not None or self.matte.strands
         wanted = (self.part, "hair") if hair else (self.part,)

@@ -184,9 +184,8 @@ def _ray(address: str) -> Any:
     leave stdout alone."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ["RAY_USAGE_STATS_REPORT_URL"] = "http://127.0.0.1:9/"  # even that it is switched off is a report
-    os.environ.setdefault(
-        "RAY_DEDUP_LOGS_SKIP_REGEX", "^"
-    )  # of what raylets say of a lost node, which it would print there
+    # Of what raylets say of a lost node, which it would print there.
+    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", "^")
     if address == "local":
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # loopback addresses, on every system
         if "RAY_AUTH_TOKEN_PATH" not in os.environ:

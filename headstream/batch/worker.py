@@ -270,11 +270,8 @@ class Worker:
 
     def _make_room(self) -> None:
         """A folder to make results in, with nothing in it. Raises SinkError."""
-        self._empty()
-        make_parents(self._folder / "x")
-
-    def _empty(self) -> None:
         shutil.rmtree(self._folder, ignore_errors=True)
+        make_parents(self._folder / "x")
 
     def close(self) -> None:
         """Free the networks and remove the work folder. Safe to call again."""
