@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import cv2
 import numpy as np
 import pytest
@@ -98,6 +100,18 @@ def test_alpha_follows_the_strands(side: int) -> None:
     after = with_strands(before, ALL_HAIR, crop_px, Frame(rgb), FACE * side / S)
     errors = [float(np.abs(laid_out(layer, side) - truth).mean()) for layer in (before, after)]
     assert errors[1] < 0.75 * errors[0]
+
+
+def test_large_photos_take_little_more_than_their_own_pixels() -> None:
+    """Of 100 megapixels, numbers for each would be more than there is memory."""
+    side = 10 * S
+    rgb = cv2.resize(head()[0], (side, side))
+    layer = seen(side)
+    tracemalloc.start()
+    with_strands(layer, ALL_HAIR, (0, 0, side, side), Frame(rgb), FACE * side / S)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 30 * side**2
 
 
 def test_strands_have_the_colour_of_hair() -> None:
