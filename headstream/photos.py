@@ -12,7 +12,7 @@ from functools import cached_property
 import numpy as np
 
 from headstream.colour import crop_resized
-from headstream.matte.refine import HeadMatte, Layer, merged
+from headstream.matte.refine import HeadMatte, Layer, merged, times_own_alpha
 from headstream.matte.strands import with_strands
 from headstream.pipeline import CutOptions
 from headstream.segment.places import predicted, side_of
@@ -151,10 +151,13 @@ class PhotoCutter:
         alpha = planes[self.options.part]
         with self.times.stage("matte", frames=0):
             matte = HeadMatte(replace(self.options.matte, bare=True), solid=self.options.part == "head")
-            layer = matte.update(alpha, crop, head.crop_px, frame, hair, head.roll_deg)
+            opaque = Frame(frame.rgb)  # what the photo itself shows through is no edge of hair
+            layer = matte.update(alpha, crop, head.crop_px, opaque, hair, head.roll_deg)
             if self.options.matte.strands:
                 x0, y0, x1, y1 = head.box_px
-                layer = with_strands(layer, planes["hair"], head.crop_px, frame, max(x1 - x0, y1 - y0))
+                layer = with_strands(layer, planes["hair"], head.crop_px, opaque, max(x1 - x0, y1 - y0))
+            if layer.alpha.size:
+                layer = replace(layer, alpha=times_own_alpha(layer.alpha, frame, layer.region_px))
         cutout = Cutout(frame, (head,), layer.region_px, layer.alpha, layer.foreground)
         return HeadStages(head, crop, alpha, cutout)
 

@@ -191,3 +191,10 @@ def test_hair_strand_by_strand(portrait: UInt8Array, tmp_path: Path) -> None:
     assert main(["batch", str(folder), "--out", str(batch), "--hq", "--workers", "1"]) == 0
     with Image.open(batch / "p" / "head_only.png") as written:
         assert np.array_equal(np.asarray(written), fine.rgba())
+
+
+def test_hair_strand_by_strand_of_what_shows_through(portrait: UInt8Array) -> None:
+    own = np.full(portrait.shape[:2], 255, np.uint8)
+    own[:, : portrait.shape[1] // 2] = 90
+    opaque, cut = (headstream.cut_image(picture, hq=True)[0] for picture in (portrait, np.dstack([portrait, own])))
+    assert np.abs(cut.alpha - opaque.alpha / 255 * own).max() < 1

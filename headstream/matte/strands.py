@@ -15,8 +15,8 @@ import numpy as np
 from headstream.matte.closedform import closed_form
 from headstream.matte.grid import over_region
 from headstream.matte.guided import guide_coefficients
-from headstream.matte.refine import Layer, own_colours, put_colours, within_own_alpha
-from headstream.regions import index_in, seen_from
+from headstream.matte.refine import Layer
+from headstream.regions import index_in
 from headstream.types import Float32Array, Frame, Region, UInt8Array
 
 _REACH = 0.03  # of the face: how far in and out from the edge alpha is solved for
@@ -31,8 +31,8 @@ _SURE, _GONE = 242, 13  # alpha of what is wholly head, and none
 
 
 def with_strands(layer: Layer, hair: Float32Array, crop_px: Region, frame: Frame, face_px: float) -> Layer:
-    """A head's layer with its hair's edge solved anew. hair: (S, S) float32, 0..1, over ``crop_px`` of ``frame``, which is RGB.
-    face_px: the longer side of the face box."""
+    """A head's layer with its hair's edge solved anew. hair: (S, S) float32, 0..1, over ``crop_px`` of ``frame``, which is RGB
+    and opaque. face_px: the longer side of the face box."""
     reach = _REACH * face_px
     region = _grown(layer.region_px, int(2 * reach) + 8, frame.size_px)
     x0, y0, x1, y1 = region
@@ -48,16 +48,15 @@ def with_strands(layer: Layer, hair: Float32Array, crop_px: Region, frame: Frame
     # Brought up are, instead of alpha, linear functions of the picture: they follow what only the larger one shows.
     slope, level = _linear(solved, small_rgb) if zoom < 1 else (np.zeros_like(solved), solved)
     fields = (open_px.astype(np.float32), slope, level, *_sides(small_rgb, solved, face_px * zoom))
-    colours = own_colours(frame, region)
-    assert isinstance(colours, np.ndarray)
-    if layer.foreground is not None:
-        put_colours(colours, layer.foreground, seen_from(layer.region_px, region), np.ones(layer.alpha.shape, bool))
+    colours = rgb.copy()
+    if isinstance(layer.foreground, np.ndarray):
+        colours[index_in(layer.region_px, region)] = layer.foreground
     for top in range(0, y1 - y0, _STRIP):
         rows = slice(top, min(top + _STRIP, y1 - y0))
         opened, *there = (_raised(field, rows, alpha.shape) for field in fields)
         where = opened > 0.5
         alpha[rows][where], colours[rows][where] = _mixed(rgb[rows][where], *(field[where] for field in there))
-    return Layer(region, within_own_alpha(alpha, frame, region), colours)
+    return Layer(region, alpha, colours)
 
 
 def _mixed(

@@ -157,11 +157,3 @@ def test_without_hair_or_matte_nothing_changes() -> None:
     assert with_strands(before, np.zeros((64, 64), np.float32), WHOLE, Frame(rgb), FACE) is before
     empty = Layer((0, 0, 0, 0), np.zeros((0, 0), np.uint8), None)
     assert with_strands(empty, ALL_HAIR, WHOLE, Frame(rgb), FACE) is empty
-
-
-def test_what_the_photo_itself_shows_through_stays_so() -> None:
-    rgb, _ = head()
-    own = np.full((S, S), 255, np.uint8)
-    own[:, : S // 2] = 90
-    layer = with_strands(seen(), ALL_HAIR, WHOLE, Frame(rgb, alpha=own), FACE)
-    assert (laid_out(layer)[:, : S // 2] <= 90 / 255).all()
