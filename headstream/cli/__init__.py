@@ -18,6 +18,7 @@ from types import FrameType
 
 from headstream.cli.console import StdoutError, emit_json, flush_stdout, mute_stdout, open_streams, say
 from headstream.errors import HeadstreamError, SourceError, UsageError
+from headstream.failures import causes
 from headstream.hangup import on_hangup, outliving_terminal
 from headstream.interrupts import ending_signals
 from headstream.libraries import remedy
@@ -83,6 +84,8 @@ def _run(given: list[str]) -> int:
 
 def _explained(error: BaseException) -> tuple[int, str]:
     """Exit status and message of what ended a command. Raises what nobody foresaw again, where HEADSTREAM_DEBUG is set."""
+    if any(isinstance(cause, RuntimeError) and str(cause) == _NO_MORE_THREADS for cause in causes(error)):
+        return 1, "headstream: the system allows no more threads here (ulimit -u, or the limit of a container)"
     if isinstance(error, HeadstreamError):
         return 2 if isinstance(error, (UsageError, SourceError)) else 1, f"headstream: {_one_line(error)}"
     if isinstance(error, (EndedByCtrlCError, KeyboardInterrupt)) or type(error).__name__ == "Abort":  # typer's
@@ -105,8 +108,6 @@ def _explained(error: BaseException) -> tuple[int, str]:
         return 1, f"headstream: {error.strerror}: are they full, or not to be written to? TMPDIR names another"
     if isinstance(error, FileNotFoundError) and error.filename is None and _nowhere():
         return 1, "headstream: the folder this was started in is gone: change to one that is there"
-    if isinstance(error, RuntimeError) and str(error) == _NO_MORE_THREADS:
-        return 1, "headstream: the system allows no more threads here (ulimit -u, or the limit of a container)"
     where = "(HEADSTREAM_DEBUG=1 shows where)"
     return 1, f"headstream: internal error: {type(error).__name__}: {_one_line(error)} {where}"
 

@@ -23,7 +23,7 @@ from headstream.capture.cameras import Camera
 from headstream.cli import _check_filled, main
 from headstream.cli.console import progress_bar
 from headstream.cli.live import StatusLine
-from headstream.errors import UsageError
+from headstream.errors import ModelError, UsageError
 from headstream.interrupts import held_interrupts
 from headstream.live import LiveStatus
 from headstream.liveoutputs import Output
@@ -876,10 +876,21 @@ class TestOthers:
         def refused(*arguments: object, **more: object) -> None:
             raise RuntimeError("can't start new thread")
 
-        monkeypatch.setattr("threading._start_new_thread", refused)
-        assert run("video", head_clip, "--out", tmp_path / "o.mov") == 1
-        assert "headstream: the system allows no more threads here" in capsys.readouterr().err
-        assert list(tmp_path.iterdir()) == []
+        def refused_to_a_detector(*arguments: object, **more: object) -> None:
+            try:
+                refused()
+            except RuntimeError as error:
+                raise ModelError(f"face detector does not load: {error}") from error
+
+        for place, fails in (
+            ("threading._start_new_thread", refused),
+            ("headstream.video.FaceFinder", refused_to_a_detector),
+        ):
+            with monkeypatch.context() as patch:
+                patch.setattr(place, fails)
+                assert run("video", head_clip, "--out", tmp_path / "o.mov") == 1
+            assert "headstream: the system allows no more threads here" in capsys.readouterr().err
+            assert list(tmp_path.iterdir()) == []
 
     def test_an_unforeseen_error_is_one_line(
         self, head_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
