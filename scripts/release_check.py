@@ -122,16 +122,18 @@ def segmented(place: Place, folder: Path, part: Any) -> Path:
 
 
 def faces(place: Place) -> dict[str, Any]:
-    """score_heads.py: the network alone, and the whole way through `headstream image`."""
+    """score_heads.py: the network alone, and the whole way through `headstream image`, without and with --hq."""
     folder = test_folder(place, "celebamask", "labels")
     alone = tool(
         place, "score_heads.py", "--pred", segmented(place, folder, "head"), "--labels", folder / "labels", "--json"
     )
-    out = folder / "image"
-    command = [sys.executable, "-m", "headstream", "image", str(folder / "images"), "--out", str(out)]
-    subprocess.run([*command, "--model", place.model], capture_output=True)
-    whole = tool(place, "score_heads.py", "--pred", out, "--labels", folder / "labels", "--json")
-    return {"segmenter": json.loads(alone.stdout), "image": json.loads(whole.stdout)}
+    result = {"segmenter": json.loads(alone.stdout)}
+    for name, options in (("image", []), ("image --hq", ["--hq"])):
+        command = [sys.executable, "-m", "headstream", "image", str(folder / "images"), "--out", str(folder / name)]
+        subprocess.run([*command, "--model", place.model, *options], capture_output=True)
+        whole = tool(place, "score_heads.py", "--pred", folder / name, "--labels", folder / "labels", "--json")
+        result[name] = json.loads(whole.stdout)
+    return result
 
 
 def leaning(place: Place) -> dict[str, Any]:

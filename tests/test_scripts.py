@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 import pytest
 
+import headstream
 from headstream.demo import PORTRAIT
 from headstream.errors import UsageError
 from headstream.segment.registry import models_dir
@@ -135,6 +136,26 @@ def test_who_watches_a_soak_goes_when_the_overlay_closes() -> None:
         wait_until(lambda: overlay._stage._watchers)
         overlay.close()
         assert watching.exception(timeout=30) is None
+
+
+@pytest.mark.slow
+def test_hair_is_scored_strand_by_strand(portrait: UInt8Array, tmp_path: Path) -> None:
+    portrait = np.ascontiguousarray(portrait[:300, 80:370])  # a tenth of it is hair
+    head, hair = headstream.cut_image(portrait)[0].alpha, headstream.cut_image(portrait, part="hair")[0].alpha
+    labels = np.where(hair > 127, 13, np.where(head > 127, 1, 0)).astype(np.uint8)
+    for folder in ("celebamask/images", "celebamask/labels", "fullbody/images"):
+        (tmp_path / folder).mkdir(parents=True)
+    cv2.imwrite(str(tmp_path / "celebamask/images/p.jpg"), cv2.cvtColor(portrait, cv2.COLOR_RGB2BGR))
+    cv2.imwrite(str(tmp_path / "celebamask/labels/p.png"), labels)
+    street = np.random.default_rng(1).integers(0, 255, (90, 60, 3)).astype(np.uint8)
+    cv2.imwrite(str(tmp_path / "fullbody/images/s.jpg"), cv2.resize(street, (600, 900)))
+    command = [sys.executable, str(SCRIPTS / "hair_strands.py"), "--data", str(tmp_path), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["pictures"] == 3
+    assert 0 < told["image --hq"]["gradient"] < told["image"]["gradient"] < 100
+    assert 0 < told["image --hq"]["error"] < 200
 
 
 def test_the_hard_pictures_go_on_one_sheet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
