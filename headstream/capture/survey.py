@@ -116,9 +116,9 @@ def survey(path: Path) -> Survey:
         try:
             for packet in packets_of(container):
                 clock.follow(packet)
-                if (
-                    packet.stream.index != stream.index or not packet.size
-                ):  # empty: the end; in AVI also a dropped frame
+                if packet.stream.index != stream.index:
+                    continue
+                if not packet.size:  # the end; in AVI also a frame that was dropped
                     continue
                 if packet.is_corrupt or packet.is_discard:
                     fault = fault or ("some packets are damaged" if packet.is_corrupt else "an edit list hides frames")

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from headstream.matte.closedform import closed_form
-from headstream.matte.grid import over_region
+from headstream.matte.grid import brought_up, over_region
 from headstream.matte.guided import guide_coefficients
 from headstream.matte.refine import Layer
 from headstream.regions import index_in
@@ -126,5 +126,4 @@ def _raised(field: Float32Array, rows: slice, shape: tuple[int, ...]) -> Float32
     """Rows of a field at the size of a picture of ``shape``, bilinear."""
     down, across = field.shape[0] / shape[0], field.shape[1] / shape[1]
     from_pixel = np.array([[across, 0, across / 2 - 0.5], [0, down, (rows.start + 0.5) * down - 0.5]])
-    flags, size = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, (shape[1], rows.stop - rows.start)
-    return cv2.warpAffine(field, from_pixel, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    return brought_up(field, from_pixel, (shape[1], rows.stop - rows.start), border=cv2.BORDER_REPLICATE)
