@@ -12,6 +12,8 @@ from headstream.errors import UsageError
 from headstream.types import LUMA_WEIGHTS, Colour, Float32Array, Matrix, Plane, Planes, Region, UInt8Array
 
 PAD = 127  # grey beyond a picture's border: 0 to a network, like a convolution's own padding
+# Luma of R'G'B', of pictures that do not tell their matrix. Source: ITU-R BT.601-7, 2.5.
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 def parse_colour(text: str, what: str) -> tuple[int, int, int]:

@@ -12,6 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from headstream.colour import LUMA
 from headstream.matte.closedform import closed_form
 from headstream.matte.grid import brought_up, over_region
 from headstream.matte.guided import guide_coefficients
@@ -26,7 +27,6 @@ _WINDOWS = (0.3, 0.02)  # of the face: how far around colours are taken from, fi
 _LARGEST_FACE_PX = 640  # larger ones are solved smaller and brought up: time and memory grow with the square
 _LOW, _HIGH = 0.1, 0.88  # what is solved for alpha that becomes 0 and 1: of what hardly shows, a haze is left
 _STRIP = 256  # rows at a time: photos are large
-_LUMA = np.array([0.299, 0.587, 0.114], np.float32) * np.float32(1 / 255)
 _SURE, _GONE = 242, 13  # alpha of what is wholly head, and none
 
 
@@ -64,7 +64,7 @@ def _mixed(
 ) -> tuple[UInt8Array, UInt8Array]:
     """Of pixels in a row: (N,) alpha, and (N, 3) the colours that make, with what is behind, those of the picture."""
     own = rgb.astype(np.float32)
-    seen = np.clip(slope * (own @ _LUMA) + level, 0, 1)
+    seen = np.clip(slope * _luma(own) + level, 0, 1)
     share = seen[:, None]
     own = hair + share * (own - share * hair - (1 - share) * behind)
     return np.rint(255 * seen).astype(np.uint8), np.rint(np.clip(own, 0, 255)).astype(np.uint8)
@@ -105,7 +105,12 @@ def _solved(rgb: UInt8Array, alpha: UInt8Array, open_px: Any, prior: float) -> F
 
 def _linear(solved: Float32Array, rgb: UInt8Array) -> tuple[Float32Array, Float32Array]:
     """Alpha as a linear function of luma, 0..1, in each pixel."""
-    return guide_coefficients(solved, rgb.astype(np.float32) @ _LUMA, radius=1, epsilon=1e-4)
+    return guide_coefficients(solved, _luma(rgb.astype(np.float32)), radius=1, epsilon=1e-4)
+
+
+def _luma(rgb: Float32Array) -> Float32Array:
+    luma: Float32Array = rgb @ LUMA
+    return luma / np.float32(255)
 
 
 def _sides(rgb: UInt8Array, alpha: Float32Array, face_px: float) -> tuple[Float32Array, Float32Array]:

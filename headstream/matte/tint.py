@@ -9,13 +9,13 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from headstream.colour import LUMA
 from headstream.types import Float32Array, UInt8Array
 
 Rgb = tuple[int, int, int]
 
 _LIFT = 0.55  # of the way from the hair's own brightness to the colour's: black hair must become lighter to show any
 _STRENGTH = 0.92  # the rest of its own colour is left, as dye leaves it
-_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 def hair_luma(rgb: UInt8Array, hair: Float32Array) -> float | None:
@@ -23,7 +23,7 @@ def hair_luma(rgb: UInt8Array, hair: Float32Array) -> float | None:
     sure = hair > 0.6
     if sure.sum() < 30:
         return None
-    return float((rgb[sure].astype(np.float32) @ _LUMA).mean())
+    return float((rgb[sure].astype(np.float32) @ LUMA).mean())
 
 
 def hair_share(hair: Float32Array, alpha: Float32Array) -> Float32Array:
@@ -43,8 +43,8 @@ def tint_correction(rgb: Float32Array, hair: Float32Array, colour: Rgb, luma: fl
     rgb: (S, S, 3) float32.  hair: (S, S) float32, 0..1.  luma: the hair's own, as of ``hair_luma``.
     """
     target = np.array(colour, np.float32)
-    bright = max(float(target @ _LUMA), 1.0)
-    shade = cv2.transform(rgb, _LUMA[None]) + np.float32(_LIFT * (bright - luma))
+    bright = max(float(target @ LUMA), 1.0)
+    shade = cv2.transform(rgb, LUMA[None]) + np.float32(_LIFT * (bright - luma))
     np.clip(shade, 0, 255, out=shade)
     dark = np.minimum(shade / bright, 1)[..., None] * target
     light = (np.maximum(shade - bright, 0) / max(255 - bright, 1.0))[..., None] * (255 - target)

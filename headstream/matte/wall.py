@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from headstream.colour import LUMA
 from headstream.matte.grid import brought_up, grid_from_region, ramp
 from headstream.types import Float32Array, Region, UInt8Array
 
@@ -22,7 +23,6 @@ _DARKER = (45.0, 90.0)  # luma, of 255, that hair is darker by, where it begins 
 _UNEVEN_HAIR, _UNEVEN_WALL = (0.4, 0.25), (0.25, 0.10)  # of the way between both: too uneven, and even enough
 _SEEN = (0.02, 0.08)  # share of the window that shows the side
 _NOISE, _MIXED = 0.06, 0.4  # of the way: still wall, and how much further it is all hair
-_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 # R'G'B' to luma and thrice the colour differences (ITU-R BT.601).
 _HUE = np.array([[0.299, 0.587, 0.114], [1.5, -1.256, -0.244], [-0.507, -0.993, 1.5]], np.float32)
 _STRIP = 256  # rows at a time: photos are large
@@ -59,7 +59,7 @@ def find_wall(rgb: UInt8Array, alpha: Float32Array) -> Wall | None:
     hair, hair_spread, hair_share = _side(colours, within, window)
     wall, wall_spread, wall_share = _side(colours, beside, window)
     to_hair = hair - wall
-    darker = -(to_hair @ _LUMA)
+    darker = -(to_hair @ LUMA)
     apart = np.sqrt((to_hair * to_hair).sum(axis=2)) + 1
     uneven = wall_spread / apart
     believed = ramp(darker, _DARKER) * ramp(hair_spread / apart, _UNEVEN_HAIR) * ramp(uneven, _UNEVEN_WALL)
