@@ -12,25 +12,39 @@ from headstream.capture.named import PHOTOS, VIDEOS, find_photos
 from headstream.capture.photo import Photo, read_photo
 from headstream.errors import HeadstreamError, SourceError, UsageError
 from headstream.failures import ends_all, in_words
+from headstream.headpicture import HeadPictures
 from headstream.photos import PhotoCutter, PhotoResult
 from headstream.pipeline import CutOptions
 from headstream.segment.load import load_segmenter
 from headstream.segment.registry import models_dir
+from headstream.sinks.background import parse_background
 from headstream.sinks.partial import check_named
-from headstream.sinks.photo import RESULT, check_folder, result_folder, save_png, stages_figure, write_photo
+from headstream.sinks.photo import (
+    RESULT,
+    check_folder,
+    picture_kinds,
+    result_folder,
+    save_picture,
+    stages_figure,
+    write_photo,
+)
 from headstream.timing import StageTimes
 from headstream.track.finder import FaceFinder
+from headstream.types import Region
 
 
 @dataclass(frozen=True)
 class PhotosJob:
     """What to cut and where to. inputs: photos, folders of photos, patterns.  out: a folder, in which each photo gets one of its
-    own; of a single photo also a .png, the head alone.  stages: also write a figure of all stages."""
+    own; of a single photo also a file, the head alone.  stages: also write a figure of all stages.  background, trim: as of
+    ``HeadPictures``."""
 
     inputs: tuple[str, ...]
     out: Path
     _: KW_ONLY
     stages: bool = False
+    background: str = "transparent"
+    trim: bool = False
     options: CutOptions = field(default_factory=CutOptions)
     model: str = "default"
     device: str = "auto"
@@ -38,11 +52,12 @@ class PhotosJob:
 
 @dataclass(frozen=True)
 class CutPhoto:
-    """A photo with heads, how many were cut, and the files that were written."""
+    """A photo with heads, how many were cut, the files that were written, and which part of it head_only shows."""
 
     path: Path
     heads: int
     outputs: tuple[Path, ...]
+    box_px: Region
 
 
 @dataclass
@@ -75,17 +90,19 @@ def cut_photos(job: PhotosJob, progress: Callable[[int, int], None] | None = Non
     progress: called with the number of photos that were tried, and how many there are. On KeyboardInterrupt what is done stays
     done, and the report says ``interrupted``. Raises UsageError, SinkError, ModelError before the first photo.
     """
-    alone = _names_a_file(job.out)
+    opaque = parse_background(job.background) != "transparent"
+    alone = _names_a_file(job.out, opaque=opaque)
     if not alone:
-        check_folder(job.out, ", or a .png")
+        check_folder(job.out, f", or a {_said(picture_kinds(opaque=opaque))}")
     photos, problems = find_photos(list(job.inputs), job.out)
     if alone:
         _check_alone(photos, job)
     report = PhotosReport(len(photos) + len(problems), failed=list(problems))
     started = time.monotonic()
+    pictures = HeadPictures(job.background, trim=job.trim)
     segmenter = load_segmenter(job.model, device=job.device)
     with FaceFinder(models_dir()) as finder:
-        run = _Run(job, PhotoCutter(segmenter, finder, job.options), report, alone=alone)
+        run = _Run(job, PhotoCutter(segmenter, finder, job.options), pictures, report, alone=alone)
         run.cut_all(photos, progress)
     report.seconds = time.monotonic() - started
     report.stages_ms = run.cutter.times.mean_ms()
@@ -93,16 +110,22 @@ def cut_photos(job: PhotosJob, progress: Callable[[int, int], None] | None = Non
     return report
 
 
-def write_cut(folder: Path, photo: Photo, result: PhotoResult, *, stages: bool, times: StageTimes) -> list[Path]:
-    """Write what was cut of a photo, which has heads, into a folder of its own, see ``write_photo``; returns the files.
+def write_cut(
+    folder: Path, photo: Photo, result: PhotoResult, pictures: HeadPictures, *, stages: bool, times: StageTimes
+) -> tuple[list[Path], Region]:
+    """Write what was cut of a photo, which has heads, into a folder of its own, see ``write_photo``; returns the files, and which
+    part of the photo head_only shows.
 
     stages: also a figure of all stages.  times: gets the stage "write". Raises SinkError.
     """
     cutout, heads = result.cutout, list(result.heads)
-    figure = stages_figure(photo.rgb, heads, result.searched_px, cutout) if stages else None
     crops = [stage.crop_alpha for stage in heads]
     with times.stage("write"):
-        return write_photo(folder, cutout, crops, icc=photo.icc, figure=figure)
+        head_only = pictures.of(photo, cutout)
+        shown = (photo.rgb, heads, result.searched_px, cutout.alpha, head_only.pixels)
+        figure = stages_figure(*shown) if stages else None
+        files = write_photo(folder, head_only.pixels, cutout.alpha, crops, icc=photo.icc, figure=figure)
+    return files, head_only.box_px
 
 
 def only_first(photo: Photo) -> str:
@@ -110,16 +133,24 @@ def only_first(photo: Photo) -> str:
     return f"holds {photo.pictures} pictures; only the first was looked at" if photo.pictures > 1 else ""
 
 
-def _names_a_file(out: Path) -> bool:
-    """Whether ``out`` is meant for one picture and not for a folder. Raises UsageError for one that has no transparency, or no
+def _names_a_file(out: Path, *, opaque: bool) -> bool:
+    """Whether ``out`` is meant for one picture and not for a folder. Raises UsageError for one that cannot be written, or has no
     name."""
     check_named(out, PHOTOS)
-    kind = out.suffix.lower()
-    if kind not in PHOTOS | VIDEOS or (out.exists() and (out.is_dir() or kind != ".png")):
+    kind, kinds = out.suffix.lower(), picture_kinds(opaque=opaque)
+    if kind not in PHOTOS | VIDEOS or out.is_dir() or (out.exists() and kind not in kinds):
         return False
-    if kind != ".png":
-        raise UsageError(f"--out {out}: a cut-out is a .png (RGBA); name one, or a folder for its masks, too")
+    if kind in picture_kinds(opaque=True) and kind not in kinds:
+        raise UsageError(f"--out {out}: has no transparency; name a {_said(kinds)}, or give a --background")
+    if kind not in kinds:
+        raise UsageError(f"--out {out}: a cut-out is a {_said(kinds)}; name one, or a folder for its masks, too")
+    if kind != ".png" and out.exists():  # --out *.jpg, and a shell has made names of it
+        raise UsageError(f"--out {out}: is there already, and may be somebody's photo; remove it, or name another")
     return True
+
+
+def _said(kinds: tuple[str, ...]) -> str:
+    return f"{', '.join(kinds[:-1])} or {kinds[-1]}"
 
 
 def _check_alone(photos: list[Path], job: PhotosJob) -> None:
@@ -136,8 +167,10 @@ def _check_alone(photos: list[Path], job: PhotosJob) -> None:
 class _Run:
     """A job on its way. alone: ``job.out`` is a file."""
 
-    def __init__(self, job: PhotosJob, cutter: PhotoCutter, report: PhotosReport, *, alone: bool) -> None:
-        self._job, self._report, self._alone = job, report, alone
+    def __init__(
+        self, job: PhotosJob, cutter: PhotoCutter, pictures: HeadPictures, report: PhotosReport, *, alone: bool
+    ) -> None:
+        self._job, self._pictures, self._report, self._alone = job, pictures, report, alone
         self.cutter = cutter
         self._taken: set[str] = set()
 
@@ -182,13 +215,13 @@ class _Run:
             self._note_why(path, result)
             return
         if self._alone:
-            cutout = result.cutout
             with times.stage("write"):
-                save_png(self._job.out, cutout.rgba(), photo.icc)
-            files = [self._job.out]
+                head_only = self._pictures.of(photo, result.cutout)
+                save_picture(self._job.out, head_only.pixels, photo.icc)
+            files, box = [self._job.out], head_only.box_px
         else:
-            files = write_cut(folder, photo, result, stages=self._job.stages, times=times)
-        self._report.done.append(CutPhoto(path, len(result.heads), tuple(files)))
+            files, box = write_cut(folder, photo, result, self._pictures, stages=self._job.stages, times=times)
+        self._report.done.append(CutPhoto(path, len(result.heads), tuple(files), box))
 
     def _note_why(self, path: Path, result: PhotoResult) -> None:
         """What there is in a photo of which no head was cut."""

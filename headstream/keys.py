@@ -11,7 +11,7 @@ from headstream.choice import Heads
 from headstream.errors import SinkError
 from headstream.live import LiveCutter
 from headstream.sinks.background import ShownBackground
-from headstream.sinks.photo import save_png
+from headstream.sinks.photo import save_picture
 from headstream.types import Cutout
 
 KEYS = "b background, m mirror, p pause, f freeze, s snapshot, n next head, q quit"
@@ -52,7 +52,7 @@ class Keys:
     def _snapshot(self, cutout: Cutout) -> None:
         path = _unused(time.strftime("headstream-%Y%m%d-%H%M%S"))
         try:
-            save_png(path, cutout.rgba())
+            save_picture(path, cutout.rgba())
         except SinkError as error:
             self._notice(str(error))
         else:

@@ -26,7 +26,7 @@ from headstream.pipeline import CutOptions
 from headstream.segment.load import load_segmenter
 from headstream.segment.registry import models_dir
 from headstream.sinks.partial import whole_file
-from headstream.sinks.photo import save_png
+from headstream.sinks.photo import save_picture
 from headstream.stream import cut_stream
 from headstream.track.finder import FaceFinder
 from headstream.track.terms import TrackOptions
@@ -134,7 +134,7 @@ def plot_track(source: Path, track: Path, out: Path, progress: Callable[[int, in
                 pictures.append(cv2.resize(drawn, size, interpolation=cv2.INTER_AREA))
             if progress is not None:
                 progress(picture.index + 1, film.frames_expected)
-    save_png(out, np.vstack(pictures))
+    save_picture(out, np.vstack(pictures))
 
 
 def _drawn(rgb: UInt8Array, shot: list[TrackedFrame], index: int) -> UInt8Array:

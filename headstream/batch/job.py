@@ -26,8 +26,8 @@ LIST = "results.jsonl"  # there, too: a line for each input of the last run
 
 @dataclass(frozen=True, kw_only=True)
 class Wish:
-    """What one input is cut into, in the words of the command line. format, background, codec, matte: of videos; matte is a
-    format, too, or None for none.  stages, hq: of photos."""
+    """What one input is cut into, in the words of the command line. format, codec, matte: of videos; matte is a format, too, or
+    None for none.  stages, hq, trim: of photos."""
 
     format: str = "mov"
     background: str = "transparent"
@@ -38,10 +38,11 @@ class Wish:
     hair_color: str | None = None
     stages: bool = False
     hq: bool = False
+    trim: bool = False
 
 
 # Words of a wish that are for one kind of input alone.
-WORDS_OF: dict[Kind, tuple[str, ...]] = {"video": ("format", "background", "codec", "matte"), "photo": ("stages", "hq")}
+WORDS_OF: dict[Kind, tuple[str, ...]] = {"video": ("format", "codec", "matte"), "photo": ("stages", "hq", "trim")}
 
 
 @dataclass(frozen=True)

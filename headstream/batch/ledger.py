@@ -21,7 +21,7 @@ _FIELDS = {field.name for field in fields(Outcome)} - NOT_WRITTEN
 _BLANK = Outcome("", "video", "", "done")  # what is in results is of these kinds
 _MADE: dict[str, object] = {"name": "", "files": 0, "bytes": 0}  # and in their outputs
 _NEW_FIELDS = {"length_s", "former"}  # which results of before do not have
-_NEW_WORDS = {"matte", "stages", "hq"}  # of wishes: those of before, which have none, wanted none
+_NEW_WORDS = {"matte", "stages", "hq", "trim"}  # of wishes: those of before, which have none, wanted none
 
 
 def result_name(place: str) -> str:
@@ -61,7 +61,9 @@ def with_identity(items: Sequence[Item], job: BatchJob) -> list[Item]:
         for word in _NEW_WORDS & set(wish):
             if not wish[word]:
                 del wish[word]
-        if item.kind == "video" and backgrounds[item.wish.background]:
+        if item.kind == "photo" and wish["background"] == "transparent":  # photos of before had no other
+            del wish["background"]
+        if backgrounds[item.wish.background]:
             wish["background_file"] = backgrounds[item.wish.background]
         split_s = job.split_s if item.kind == "video" else 0.0
         name = item.input.replace("\\", "/").rpartition("/")[2]

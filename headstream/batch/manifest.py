@@ -95,7 +95,7 @@ def _line(row: dict[str, Any], at: str, manifest: str, wish: Wish) -> Line:
                 f"{at}: column {name!r} is not known; known: {', '.join(COLUMNS)}; a name with _ before it is left alone"
                 + ("; columns are set apart by commas" if ";" in name or "\t" in name else "")
             )
-        if name in ("stages", "hq") and str(value).strip():
+        if name in ("stages", "hq", "trim") and str(value).strip():
             if (said := _SAID.get(str(value).strip().lower())) is None:
                 raise UsageError(f"{at}: {name} is {value!r}; expected yes or no")
             values[name] = said

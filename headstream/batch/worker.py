@@ -23,11 +23,13 @@ from headstream.batch.thumbnail import Thumbnail, thumbnail
 from headstream.capture.photo import read_photo
 from headstream.errors import HeadstreamError, SourceError, UsageError
 from headstream.failures import NoSuchNetworkError, ends_all, in_words
+from headstream.headpicture import HeadPictures
 from headstream.interrupts import held_interrupts
 from headstream.photos import PhotoCutter
 from headstream.pieces import Indivisible, Piece, cut_piece, join_pieces, piece_file
 from headstream.segment.load import MOST_THREADS, load_segmenter
 from headstream.segment.registry import models_dir
+from headstream.sinks.background import parse_background
 from headstream.sinks.partial import make_parents
 from headstream.timing import mean_of
 from headstream.track.finder import FaceFinder
@@ -44,6 +46,7 @@ def check_wish(wish: Wish, kind: Kind) -> None:
     if wish.matte is not None and wish.matte not in MATTE_FORMATS:
         raise UsageError(f"--matte {wish.matte}: expected the format of the mattes: {', '.join(MATTE_FORMATS)}")
     cut_options(wish.heads, wish.part, wish.hair_color, hq=wish.hq and kind == "photo")
+    parse_background(wish.background)
     if kind == "video":
         check_job(video_job(wish, Path("in"), Path("STEM")))
 
@@ -61,6 +64,7 @@ class Worker:
         self._stack = ExitStack()
         self._finder: FaceFinder | None = None
         self._tools: dict[Kind, Tools] = {}
+        self._pictures: tuple[tuple[str, bool], HeadPictures] | None = None
         if setup.threads is not None:
             cv2.setNumThreads(setup.threads)
 
@@ -202,8 +206,16 @@ class Worker:
         outcome.frames, outcome.frames_with_head = 1, int(bool(result.heads))
         outcome.stages_ms = cutter.times.mean_ms()
         if result.heads:
-            write_cut(self._folder / "out", photo, result, stages=item.wish.stages, times=cutter.times)
+            pictures = self._pictures_of(item.wish)
+            write_cut(self._folder / "out", photo, result, pictures, stages=item.wish.stages, times=cutter.times)
             outcome.thumbnail = thumbnail(result.cutout)
+
+    def _pictures_of(self, wish: Wish) -> HeadPictures:
+        """The last ones are kept: most photos of a batch have one background."""
+        wanted = (wish.background, wish.trim)
+        if self._pictures is None or self._pictures[0] != wanted:
+            self._pictures = wanted, HeadPictures(wish.background, trim=wish.trim)
+        return self._pictures[1]
 
     def _publish(self, item: Item, outcome: Outcome) -> None:
         """Move what was made to its place, and note it. Before that it is written down as what a failure leaves: where this is

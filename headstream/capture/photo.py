@@ -37,10 +37,10 @@ class Photo:
     pictures: int = 1
 
 
-def read_photo(path: Path) -> Photo:
+def read_photo(path: Path, *, least_px: int = _MIN_SIDE_PX) -> Photo:
     """Read a photo: JPEG, PNG, WebP, HEIC, AVIF, TIFF, BMP, GIF (its first picture); any mode, depth and rotation.
 
-    Raises SourceError saying what is wrong with the file.
+    least_px: a side, for what there is to be in it.  Raises SourceError saying what is wrong with the file.
     """
     from PIL import Image, UnidentifiedImageError
 
@@ -48,7 +48,7 @@ def read_photo(path: Path) -> Photo:
     _register_heif()
     try:
         with muted("PIL"), Image.open(path) as image:
-            _check_size(image.size, path)
+            _check_size(image.size, path, least_px)
             photo = photo_from_image(image, path)
         return replace(photo, pictures=pictures_in(path))
     except Image.DecompressionBombError as error:  # already while it opens it, from twice its limit on
@@ -127,6 +127,20 @@ def photo_from_image(image: Any, path: Path | None = None) -> Photo:
     return Photo(np.ascontiguousarray(np.asarray(image, np.uint8)), alpha, icc, path)
 
 
+def in_profile(rgb: UInt8Array, own: bytes | None, wanted: bytes | None) -> UInt8Array:
+    """(H, W, 3) uint8 colours of one ICC profile (None: sRGB) in another; a damaged one counts as sRGB."""
+    if own == wanted:
+        return rgb
+    from PIL import Image, ImageCms
+
+    before, after = (ImageCms.createProfile("sRGB") if icc is None else io.BytesIO(icc) for icc in (own, wanted))
+    try:
+        converted = ImageCms.profileToProfile(Image.fromarray(rgb), before, after, outputMode="RGB")
+    except (ImageCms.PyCMSError, OSError):
+        return rgb
+    return np.array(converted, np.uint8)
+
+
 def _upright(image: Any) -> Any:
     """As its EXIF says. Pillow's ``exif_transpose`` writes all EXIF anew, which fails where any tag of it is odd."""
     from PIL import Image
@@ -141,13 +155,11 @@ def _upright(image: Any) -> Any:
     return image if turn is None else image.transpose(turn)
 
 
-def _check_size(size: tuple[int, int], path: Path) -> None:
+def _check_size(size: tuple[int, int], path: Path, least_px: int) -> None:
     check_most(size, path)
     width, height = size
-    if min(width, height) < _MIN_SIDE_PX:
-        raise SourceError(
-            f"{path}: {width}x{height} is too small to hold a head; at least {_MIN_SIDE_PX}x{_MIN_SIDE_PX}"
-        )
+    if min(width, height) < least_px:
+        raise SourceError(f"{path}: {width}x{height} is too small to hold a head; at least {least_px}x{least_px}")
 
 
 def _to_srgb(image: Any, icc: bytes | None) -> Any:

@@ -13,6 +13,7 @@ import typer
 
 from headstream.cli.console import cut_result, emit_json, say
 from headstream.cli.options import (
+    BackgroundOption,
     CodecOption,
     DeviceOption,
     HairColorOption,
@@ -21,6 +22,7 @@ from headstream.cli.options import (
     JsonOption,
     ModelOption,
     PartOption,
+    TrimOption,
     completing,
 )
 
@@ -49,14 +51,7 @@ def batch(
             autocompletion=completing("mov", "webm", "mkv", "mp4", "png", "webp", "apng", "gif"),
         ),
     ] = "mov",
-    background: Annotated[
-        str,
-        typer.Option(
-            metavar="transparent|'#rrggbb'|blur|FILE",
-            help="What is behind the head in videos.",
-            autocompletion=completing("transparent", "blur"),
-        ),
-    ] = "transparent",
+    background: BackgroundOption = "transparent",
     codec: CodecOption = None,
     matte: Annotated[
         str | None,
@@ -71,6 +66,7 @@ def batch(
     part: PartOption = "head",
     hair_color: HairColorOption = None,
     hq: HqOption = False,
+    trim: TrimOption = False,
     model: ModelOption = "default",
     device: DeviceOption = "auto",
     workers: Annotated[int | None, typer.Option(metavar="N", help="Processes; usually one for each core.")] = None,
@@ -101,6 +97,7 @@ def batch(
         hair_color=hair_color,
         stages=stages,
         hq=hq,
+        trim=trim,
     )
     job = BatchJob(
         tuple(inputs),

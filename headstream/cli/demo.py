@@ -48,7 +48,7 @@ def demo(
         heads = cut_image(portrait, heads="largest", model=model, device=device)
     results = [portrait, clip, *report.outputs]
     if heads and not report.interrupted:
-        results += write_photo(out, heads[0], [])
+        results += write_photo(out, heads[0].rgba(), heads[0].alpha, [])
         with whole_file(page) as part:
             part.write_text(viewer_page(clip.name, cut.name, "head_only.png"), encoding="utf-8")
         results.append(page)

@@ -9,6 +9,7 @@ import typer
 
 from headstream.cli.console import cut_result, emit_json, network, progress_bar, say
 from headstream.cli.options import (
+    BackgroundOption,
     DeviceOption,
     HairColorOption,
     HeadsOption,
@@ -16,6 +17,7 @@ from headstream.cli.options import (
     JsonOption,
     ModelOption,
     PartOption,
+    TrimOption,
     whose,
 )
 from headstream.words import cut_options
@@ -29,7 +31,10 @@ def image(
     out: Annotated[
         Path,
         typer.Option(
-            "--out", "-o", help="A folder; each photo gets DIR/STEM/. Of one photo, also FILE.png: the head alone."
+            "--out",
+            "-o",
+            help="A folder; each photo gets DIR/STEM/. Of one photo, also FILE.png or .webp (.jpg with a background): the head "
+            "alone.",
         ),
     ],
     stages: Annotated[bool, typer.Option("--stages", help="Also write a figure of all stages.")] = False,
@@ -37,19 +42,30 @@ def image(
     part: PartOption = "head",
     hair_color: HairColorOption = None,
     hq: HqOption = False,
+    background: BackgroundOption = "transparent",
+    trim: TrimOption = False,
     model: ModelOption = "default",
     device: DeviceOption = "auto",
     json: JsonOption = False,
 ) -> int:
     """Cut the head out of photos.
 
-    Writes DIR/STEM/head_only.png (transparent), full_mask.png and head_mask_crop.png. A folder stands for all photos in
-    it and below.
+    Writes DIR/STEM/head_only.png (transparent, or before a --background), full_mask.png and head_mask_crop.png. A folder
+    stands for all photos in it and below.
     """
     from headstream.album import PhotosJob, cut_photos
 
     options = cut_options(heads, part, hair_color, hq=hq)
-    job = PhotosJob(tuple(inputs), out, stages=stages, options=options, model=model, device=device)
+    job = PhotosJob(
+        tuple(inputs),
+        out,
+        stages=stages,
+        background=background,
+        trim=trim,
+        options=options,
+        model=model,
+        device=device,
+    )
     with progress_bar("photos", unit="photos") as progress:
         report = cut_photos(job, progress)
     _tell(report, out, whose(heads))
@@ -76,7 +92,12 @@ def as_json(report: PhotosReport) -> dict[str, Any]:
         outputs=[file for photo in report.done for file in photo.outputs],
         inputs=report.total,
         done=[
-            {"input": str(photo.path), "heads": photo.heads, "outputs": [str(file) for file in photo.outputs]}
+            {
+                "input": str(photo.path),
+                "heads": photo.heads,
+                "outputs": [str(file) for file in photo.outputs],
+                "box_px": photo.box_px,
+            }
             for photo in report.done
         ],
         no_head=[str(path) for path in report.without_head],

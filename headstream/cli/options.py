@@ -118,6 +118,7 @@ HqOption = Annotated[
     bool,
     typer.Option("--hq", help="Photos: hair strand by strand, in some seconds more each."),
 ]
+TrimOption = Annotated[bool, typer.Option("--trim", help="Photos: head_only no larger than what there is of the head.")]
 
 
 def whose(heads: str) -> str:

@@ -159,29 +159,42 @@ class Checkerboard:
         """Nothing to free."""
 
 
+class OutOfFocus:
+    """Blurs what belongs to one picture, at an eighth of its size: that is all a blur holds. hidden: (H, W) uint8, 255 for what
+    is left out so that no halo of it remains."""
+
+    def __init__(self, hidden: UInt8Array) -> None:
+        height, width = hidden.shape
+        self._small = (max(2, width // 8), max(2, height // 8))
+        self._sigma = max(self._small) / 40
+        self._keep = 1 - cv2.resize(hidden, self._small, interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+        self._weight = self._soft(self._keep) + 1e-3
+        self._share = self._keep / max(1e-6, float(self._keep.sum()))
+
+    def blurred(self, plane: Any, size_px: tuple[int, int], bits: int = 8) -> Any:
+        """A plane of the picture, (h, w) of any size, as soft as the others and as large as asked."""
+        lean = cv2.resize(plane, self._small, interpolation=cv2.INTER_AREA).astype(np.float32)
+        mean = np.sum(lean * self._share)  # far from all that is shown
+        soft = (self._soft(lean * self._keep) + 1e-3 * mean) / self._weight
+        full = cv2.resize(soft, size_px, interpolation=cv2.INTER_LINEAR)
+        return np.clip(full + 0.5, 0, (1 << bits) - 1).astype(plane.dtype)
+
+    def _soft(self, lean: Any) -> Any:
+        return cv2.GaussianBlur(lean, (0, 0), self._sigma)
+
+
 class BlurredScene:
-    """The frame itself out of focus, the head left out so that no halo of it remains."""
+    """The frame itself out of focus, without the head."""
 
     def behind(self, cutout: Cutout) -> Planes:
-        """The blurred scene, at an eighth of the size: that is all a blur holds."""
+        """The blurred scene."""
         width, height = cutout.frame.size_px
-        small = (max(2, width // 8), max(2, height // 8))
         planes = cutout.frame.planes
         if planes is None:
             planes = planes_from_rgb(cutout.frame.rgb, RGB_AS_YUV, sub=(2, 2))
-        keep = 1 - cv2.resize(cutout.alpha, small, interpolation=cv2.INTER_AREA).astype(np.float32) / 255
-        sigma = max(small) / 40
-        weight = cv2.GaussianBlur(keep, (0, 0), sigma) + 1e-3
-        chroma_size = (-(-width // 2), -(-height // 2))
-        limit = (1 << planes.bits) - 1
-        blurred = []
-        for plane, size in ((planes.y, (width, height)), (planes.u, chroma_size), (planes.v, chroma_size)):
-            lean = cv2.resize(plane, small, interpolation=cv2.INTER_AREA).astype(np.float32)
-            mean = cv2.GaussianBlur(lean, (0, 0), sigma)
-            soft = (cv2.GaussianBlur(lean * keep, (0, 0), sigma) + 1e-3 * mean) / weight
-            full = cv2.resize(soft, size, interpolation=cv2.INTER_LINEAR)
-            blurred.append(np.clip(full + 0.5, 0, limit).astype(plane.dtype))
-        y, u, v = blurred
+        lens, chroma_size = OutOfFocus(cutout.alpha), (-(-width // 2), -(-height // 2))
+        y = lens.blurred(planes.y, (width, height), planes.bits)
+        u, v = (lens.blurred(plane, chroma_size, planes.bits) for plane in (planes.u, planes.v))
         return Planes(y, u, v, planes.colour, bits=planes.bits)
 
     def close(self) -> None:
@@ -262,17 +275,17 @@ def composite(cutout: Cutout, background: Background) -> Planes:
     own = at_bits(region_planes(cutout), back.bits)
     size = (x1 - x0, y1 - y0)
     y, u, v = back.y.copy(), back.u.copy(), back.v.copy()
-    _blend(y[y0:y1, x0:x1], own.y, cutout.region_alpha)
+    blend(y[y0:y1, x0:x1], own.y, cutout.region_alpha)
     height, width = cutout.region_alpha.shape
     padded = np.pad(cutout.region_alpha, ((0, height % 2), (0, width % 2)), mode="edge")
     lean = cv2.resize(padded, (padded.shape[1] // 2, padded.shape[0] // 2), interpolation=cv2.INTER_AREA)
     for target, plane in ((u, own.u), (v, own.v)):
         chroma = resample_chroma(plane, size, (own.sub_w, own.sub_h), (2, 2))
-        _blend(target[chroma_index(cutout.region_px, (2, 2))], chroma, lean)
+        blend(target[chroma_index(cutout.region_px, (2, 2))], chroma, lean)
     return Planes(y, u, v, back.colour, bits=back.bits)
 
 
-def _blend(target: Any, front: Any, alpha: UInt8Array) -> None:
+def blend(target: Any, front: Any, alpha: UInt8Array) -> None:
     """target += (front - target) alpha / 255, rounded; exact where alpha is 0 or 255."""
     weight = alpha.astype(np.int32)
     mixed = (target * (255 - weight) + front * weight + 127) // 255

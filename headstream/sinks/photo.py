@@ -11,11 +11,11 @@ import cv2
 import numpy as np
 
 from headstream.disk import rename
-from headstream.errors import UsageError
+from headstream.errors import SinkError, UsageError
 from headstream.letterbox import letterboxed
 from headstream.sinks.background import checkerboard
 from headstream.sinks.partial import check_writable, fitting, neighbour, sink_error, whole_file
-from headstream.types import Cutout, Float32Array, Region, UInt8Array
+from headstream.types import Float32Array, Region, UInt8Array
 
 RESULT = re.compile(r"(head_only|full_mask|head_mask_crop(_\d+)?|stages)\.png")
 
@@ -24,7 +24,8 @@ _TILE_PX = 360  # side of each stage in the figure
 
 def write_photo(
     folder: Path,
-    cutout: Cutout,
+    head_only: UInt8Array,
+    full_mask: UInt8Array,
     crops: list[Float32Array],
     *,
     icc: bytes | None = None,
@@ -32,14 +33,14 @@ def write_photo(
 ) -> list[Path]:
     """Write one photo's results into ``folder``, all or nothing, in place of an earlier run's; returns the files.
 
-    head_only.png: RGBA at the photo's size.  full_mask.png: 8-bit, same size.  head_mask_crop.png: the zoomed crop's
-    mask; with several heads head_mask_crop_2.png and so on.  stages.png: ``figure``.
+    head_only.png: (h, w, 4) or (h, w, 3), with the photo's profile.  full_mask.png: (H, W) at the photo's size.
+    head_mask_crop.png: the zoomed crop's mask; with several heads head_mask_crop_2.png and so on.  stages.png: ``figure``.
     """
     from PIL import Image
 
     check_writable(folder)
     part = neighbour(folder, fitting(".", folder.resolve().name, ".part"))
-    pictures: dict[str, UInt8Array] = {"head_only.png": cutout.rgba(), "full_mask.png": cutout.alpha}
+    pictures: dict[str, UInt8Array] = {"head_only.png": head_only, "full_mask.png": full_mask}
     for number, crop in enumerate(crops, 1):
         name = "head_mask_crop.png" if number == 1 else f"head_mask_crop_{number}.png"
         pictures[name] = (np.clip(crop, 0, 1) * 255 + 0.5).astype(np.uint8)
@@ -65,19 +66,41 @@ def write_photo(
     return [folder / name for name in pictures]
 
 
-def save_png(path: Path, rgba: UInt8Array, icc: bytes | None = None) -> None:
-    """Write one picture. Raises SinkError."""
+# Of what one picture is written as: Pillow's name, and how.
+_SAVED: dict[str, tuple[str, dict[str, Any]]] = {
+    ".png": ("PNG", {"compress_level": 4}),
+    ".webp": ("WEBP", {"lossless": True, "exact": True}),
+    ".jpg": ("JPEG", {"quality": 95, "subsampling": "4:4:4"}),
+    ".jpeg": ("JPEG", {"quality": 95, "subsampling": "4:4:4"}),
+}
+_MOST_PX = {"WEBP": 16383, "JPEG": 65535}  # a side
+
+
+def picture_kinds(*, opaque: bool) -> tuple[str, ...]:
+    """The endings of what ``save_picture`` writes: of all, or where it is not ``opaque``, of those that have transparency."""
+    return tuple(ending for ending, (kind, _) in _SAVED.items() if opaque or kind != "JPEG")
+
+
+def save_picture(path: Path, pixels: UInt8Array, icc: bytes | None = None) -> None:
+    """Write one picture, (h, w), (h, w, 3) or (h, w, 4) uint8, as the name's ending says. Raises SinkError."""
     from PIL import Image
 
+    kind, how = _SAVED[path.suffix.lower()]
+    if (longest := max(pixels.shape[:2])) > _MOST_PX.get(kind, longest):
+        raise SinkError(
+            f"{path}: {kind} pictures are at most {_MOST_PX[kind]} px a side, this one has {longest}; name a .png"
+        )
     with whole_file(path) as part:
-        Image.fromarray(rgba).save(part, "PNG", compress_level=4, icc_profile=icc)
+        Image.fromarray(pixels).save(part, kind, icc_profile=icc, **how)
 
 
-def stages_figure(rgb: UInt8Array, heads: list[Any], searched: Region, cutout: Cutout) -> UInt8Array:
+def stages_figure(
+    rgb: UInt8Array, heads: list[Any], searched: Region, full_mask: UInt8Array, head_only: UInt8Array
+) -> UInt8Array:
     """One picture of all stages: original, portrait, zoom, mask, full mask, result. (H, W, 3) uint8.
 
     heads: what ``PhotoResult.heads`` holds; the first is shown in the zoom.  searched: the part of the photo the faces
-    were found in.
+    were found in.  full_mask, head_only: as written.
     """
     first = heads[0]
     boxed = rgb.copy()
@@ -87,14 +110,14 @@ def stages_figure(rgb: UInt8Array, heads: list[Any], searched: Region, cutout: C
         _draw_box(boxed, stage.head.box_px, (90, 220, 120), thick)
     x0, y0, x1, y1 = searched
     grey = cv2.cvtColor((np.clip(first.crop_alpha, 0, 1) * 255).astype(np.uint8), cv2.COLOR_GRAY2RGB)
-    full = cv2.cvtColor(cutout.alpha, cv2.COLOR_GRAY2RGB)
+    full = cv2.cvtColor(full_mask, cv2.COLOR_GRAY2RGB)
     steps = [
         ("1 original: face and crop", boxed),
         ("2 portrait", rgb[y0:y1, x0:x1]),
         ("3 zoom", first.crop),
         ("4 mask of the zoom", grey),
         ("5 full mask", full),
-        ("6 result", on_checkerboard(cutout.rgba())),
+        ("6 result", on_checkerboard(head_only) if head_only.shape[2] == 4 else head_only),
     ]
     tiles = [
         _captioned(letterboxed(np.ascontiguousarray(picture), (_TILE_PX, _TILE_PX), 24), title)

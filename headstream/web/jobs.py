@@ -6,7 +6,7 @@ import queue
 import shutil
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,10 +17,9 @@ from headstream.pipeline import CutOptions
 from headstream.segment.crops import CropSegmenter
 from headstream.segment.load import load_segmenter
 from headstream.segment.registry import models_dir
-from headstream.sinks.photo import save_png
+from headstream.sinks.photo import save_picture
 from headstream.threads import JoinedThread
 from headstream.track.finder import FaceFinder
-from headstream.types import UInt8Array
 from headstream.video import Tools, VideoJob, cut_video_file
 
 State = Literal["uploading", "waiting", "running", "done", "failed"]
@@ -85,13 +84,13 @@ class _Loaded:
         self._networks: dict[bool, CropSegmenter] = {}
         self._finder: FaceFinder | None = None
 
-    def cut_photo(self, path: Path, options: CutOptions) -> UInt8Array:
-        """(H, W, 4) uint8: the photo's heads. Raises HeadstreamError; the next photo may go well."""
+    def cut_photo(self, path: Path, result: Path, options: CutOptions) -> None:
+        """Write a photo's heads. Raises HeadstreamError; the next photo may go well."""
         photo = read_photo(path)
         cut = PhotoCutter(self._network(fast=False), self._faces(), options).cut(photo.rgb, photo.alpha)
         if not cut.heads:
             raise HeadstreamError("no head was found")
-        return cut.cutout.rgba()
+        save_picture(result, cut.cutout.rgba(), photo.icc)
 
     def for_films(self) -> Tools:
         """What ``cut_video_file`` takes. Raises UsageError, ModelError."""
@@ -157,7 +156,7 @@ class Jobs:
 
     def _cut(self, upload: Upload, loaded: _Loaded) -> None:
         if upload.result.suffix == ".png":
-            save_png(upload.result, loaded.cut_photo(upload.source, upload.options))
+            loaded.cut_photo(upload.source, upload.result, upload.options)
             upload.done = upload.total = 1
             return
 
@@ -166,6 +165,7 @@ class Jobs:
             if upload.cancel.is_set():
                 raise _Cancelled
 
-        job = VideoJob(upload.source, upload.result, options=upload.options, model=self._model, segment_s=0)
+        options = replace(upload.options, matte=replace(upload.options.matte, strands=False))  # which photos alone have
+        job = VideoJob(upload.source, upload.result, options=options, model=self._model, segment_s=0)
         if not cut_video_file(job, progress, tools=loaded.for_films()).frames_with_head:
             raise HeadstreamError("no head was found in any frame")

@@ -22,7 +22,7 @@ class Settings:
 
     padding: side of the crop in head sides.  smoothing: share of the moved last matte in the new one.  feather: width of
     the soft edge in alpha.  threshold: alpha at its middle.  spill: whether the background's light is taken out of the
-    edge.  hair_color: "" or '#rrggbb'.
+    edge.  hair_color: "" or '#rrggbb'.  hq: of photos, hair strand by strand, in its own colour.
     """
 
     padding: float = 1.25
@@ -34,13 +34,18 @@ class Settings:
     heads: Heads = "largest"
     mirror: bool = False
     hair_color: str = ""
+    hq: bool = False
 
     def options(self) -> CutOptions:
-        """As the pipeline takes them."""
+        """As the pipeline takes them. Raises UsageError."""
+        if self.hq and self.hair_color:
+            raise UsageError("hair strand by strand keeps its own colour: take one of the two ticks away")
         half = self.feather / 2
         low, high = max(0.0, self.threshold - half), min(1.0, self.threshold + half)
         hair = parse_colour(self.hair_color, "hair_color") if self.hair_color else None
-        matte = MatteOptions(stability=self.smoothing, low=low, high=high, spill=self.spill, hair_color=hair)
+        matte = MatteOptions(
+            stability=self.smoothing, low=low, high=high, spill=self.spill, hair_color=hair, strands=self.hq
+        )
         return CutOptions(heads=self.heads, part=self.part, matte=matte, track=TrackOptions(room=self.padding))
 
 
@@ -74,7 +79,7 @@ def _checked(name: str, value: Any) -> Any:
         if good and low <= value <= high:  # never true of what is not finite
             return float(value)
         raise UsageError(f"{name} must be a number from {low} to {high}")
-    if name in {"spill", "mirror"}:
+    if name in {"spill", "mirror", "hq"}:
         good = isinstance(value, bool)
     elif name == "hair_color":
         good = isinstance(value, str) and re.fullmatch(r"(#[0-9a-fA-F]{6})?", value) is not None

@@ -217,7 +217,7 @@ class TestManifests:
             ("input,heads,heads\na.mp4,all,1\n", "column 'heads' is there twice"),
             ("input,out\na.mp4,x\nsub/b.mp4,X\n", "would both be written to x.mov"),
             ("input,heads\na.mp4,1\na.mp4,2\n", "named twice with different wishes .* an out of its own"),
-            ("input,background\np.jpg,blur\n", "is a photo; background is for videos"),
+            ("input,codec\np.jpg,vp9\n", "is a photo; codec is for videos"),
             ("input,matte\np.jpg,mov\n", "is a photo; matte is for videos"),
             ("input,stages\na.mp4,yes\n", "is a video; stages is for photos"),
             ("input,hq\na.mp4,yes\n", "is a video; hq is for photos"),

@@ -117,7 +117,7 @@ class TestImage:
         for arguments, told in (
             ((photo, twin, "--out", tmp_path / "a.png"), "is one file, and there are 2 photos"),
             ((photo, "--out", tmp_path / "a.png", "--stages"), "for --stages, name a folder"),
-            ((photo, "--out", tmp_path / "a.jpg"), "a cut-out is a .png"),
+            ((photo, "--out", tmp_path / "a.jpg"), "has no transparency; name a .png"),
             ((photo, "--out", tmp_path / "a.mp4"), "a cut-out is a .png"),
             ((twin, "--out", twin), "is the photo itself"),
         ):

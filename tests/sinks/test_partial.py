@@ -33,7 +33,7 @@ from headstream.sinks.partial import (
     sink_error,
     whole_file,
 )
-from headstream.sinks.photo import check_folder, save_png
+from headstream.sinks.photo import check_folder, save_picture
 from headstream.sinks.video import VideoSink
 from headstream.video import VideoJob, cut_video_file
 from tests.media import files_of_at_most, frame_times
@@ -163,7 +163,7 @@ class TestLinks:
     def test_all_that_is_one_file(self, tmp_path: Path, disk: Path) -> None:
         link = tmp_path / "link.png"
         link.symlink_to("disk/cut.png")
-        save_png(link, np.zeros((4, 4, 4), np.uint8))
+        save_picture(link, np.zeros((4, 4, 4), np.uint8))
         assert link.is_symlink()
         assert [file.name for file in disk.iterdir()] == ["cut.png"]
 
@@ -271,7 +271,7 @@ def test_names_as_long_as_names_can_be(plain_clip: Path, tmp_path: Path, name: s
 
 
 def test_a_photo_with_a_long_name(tmp_path: Path) -> None:
-    save_png(tmp_path / f"{'n' * 251}.png", np.zeros((4, 4, 4), np.uint8))
+    save_picture(tmp_path / f"{'n' * 251}.png", np.zeros((4, 4, 4), np.uint8))
     assert [len(file.name) for file in tmp_path.iterdir()] == [255]
 
 

@@ -153,10 +153,11 @@ def test_who_was_chosen_is_chosen_for_this_session_and_not_for_files(
     begin_camera(page)
     until(page, "document.querySelectorAll('#heads option').length === 3")
     page.select_option("#heads", "1")
+    page.check("#hq")
     page.set_input_files("#files", portrait_file)
     page.wait_for_selector("#list a[href]", timeout=60_000)
     (settings,) = parse_qs(urlsplit(asked[0]).query)["settings"]
-    assert json.loads(settings)["heads"] == "largest"
+    assert (json.loads(settings)["heads"], json.loads(settings)["hq"]) == ("largest", True)
     page.click("#start")
     assert page.input_value("#heads") == "largest"
     assert page.locator("#heads option").count() == 2

@@ -135,6 +135,7 @@ def test_controls_are_as_they_were_left_and_defaults_forget(studio: Running, ope
     page.fill("#wipe", "40")
     page.select_option("#size", "640x360")
     page.select_option("#output", ".mov")
+    page.check("#hq")
     page.reload()
     shown = """() => Object.fromEntries([...document.querySelectorAll('input:not([type=file]), select')]
       .map((e) => [e.id, e.type === 'checkbox' ? e.checked : e.value]))"""
@@ -146,7 +147,7 @@ def test_controls_are_as_they_were_left_and_defaults_forget(studio: Running, ope
         "0.3",
         "640x360",
     )
-    assert (left["mirror"], left["dye"], left["output"]) == (False, True, ".mov")
+    assert (left["mirror"], left["dye"], left["output"], left["hq"]) == (False, True, ".mov", True)
     assert (left["microphone"], left["wipe"]) == (False, "0")  # nobody is surprised by those
     assert page.inner_text("output[for=feather]") == "0.30"
     begin_camera(page)

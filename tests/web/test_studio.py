@@ -20,13 +20,15 @@ from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
+import headstream
 from headstream.capture.cameras import LiveTarget
 from headstream.capture.live import LiveSource
 from headstream.errors import SinkError, SourceError, UsageError
@@ -369,6 +371,7 @@ def test_an_empty_cut_travels_too() -> None:
         {"heads": "me"},
         {"part": "arm"},
         {"spill": 1},
+        {"hq": "yes"},
         {"x": 1},
         "settings",
         None,
@@ -387,6 +390,9 @@ def test_settings_reach_the_pipeline() -> None:
     assert options.heads == 3
     default = Settings().options()
     assert (round(default.matte.low, 3), round(default.matte.high, 3)) == (0.15, 0.85)
+    assert parse_settings({"hq": True}).options().matte.strands
+    with pytest.raises(UsageError, match="keeps its own colour"):
+        parse_settings({"hq": True, "hair_color": "#102030"}).options()
 
 
 # --- files ---
@@ -417,6 +423,20 @@ def test_a_photo_is_cut_and_fetched_and_removed(studio: Running, portrait_file: 
     assert studio.ask("DELETE", f"/api/files/{item['id']}").status == 204
     assert not folder.exists()
     assert studio.ask("GET", f"/api/files/{item['id']}/result").status == 404
+
+
+def test_a_photo_is_cut_strand_by_strand_where_that_is_wanted(studio: Running, portrait_file: Path) -> None:
+    """And a film beside it as ever."""
+    told = quote(json.dumps({"hq": True}))
+    sent = studio.ask("POST", f"/api/files?name=me.jpg&settings={told}", portrait_file.read_bytes())
+    item = finished(studio, sent.json["id"])
+    with Image.open(io.BytesIO(studio.ask("GET", f"/api/files/{item['id']}/result").body)) as picture:
+        fine = headstream.cut_image(portrait_file, heads="largest", hq=True)[0]
+        assert np.array_equal(np.asarray(picture), fine.rgba())
+    both = quote(json.dumps({"hq": True, "hair_color": "#102030"}))
+    refused = studio.ask("POST", f"/api/files?name=me.jpg&settings={both}", portrait_file.read_bytes())
+    assert refused.status == 400
+    assert "keeps its own colour" in refused.json["error"]
 
 
 def test_what_was_done_long_ago_goes_while_nobody_asks(
@@ -776,13 +796,19 @@ def test_a_page_may_show_itself_in_a_mirror(segmenter: CropSegmenter, face_jpeg:
     session.close()
 
 
-def test_a_photos_own_transparency_is_kept(segmenter: CropSegmenter, portrait: UInt8Array, tmp_path: Path) -> None:
+def test_a_photos_own_transparency_and_colours_are_kept(
+    segmenter: CropSegmenter, portrait: UInt8Array, tmp_path: Path
+) -> None:
     own = np.full(portrait.shape[:2], 255, np.uint8)
     own[:, :220] = 0
-    Image.fromarray(np.dstack([portrait, own])).save(tmp_path / "me.png")
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    Image.fromarray(np.dstack([portrait, own])).save(tmp_path / "me.png", icc_profile=profile)
     with _Loaded("default", "cpu") as loaded:
         loaded._networks[False] = segmenter
-        cut = loaded.cut_photo(tmp_path / "me.png", CutOptions())
+        loaded.cut_photo(tmp_path / "me.png", tmp_path / "cut.png", CutOptions())
+    written = Image.open(tmp_path / "cut.png")
+    cut = np.asarray(written)
+    assert written.info["icc_profile"] == profile
     assert not cut[:, :219, 3].any()
     assert cut[..., 3].any()
 

@@ -14,7 +14,8 @@ export function startFiles({ settings, say, introduced }) {
 
   function send(file) {
     const key = `file ${++count}`;
-    const query = new URLSearchParams({ name: file.name, output: $("output").value, settings: JSON.stringify(settings()) });
+    const asked = JSON.stringify({ ...settings(), hq: $("hq").checked });
+    const query = new URLSearchParams({ name: file.name, output: $("output").value, settings: asked });
     const request = new XMLHttpRequest();
     let cancelled = false;
     request.open("POST", `/api/files?${query}`);

@@ -2,7 +2,7 @@
 
 const KEY = "headstream controls";
 const KEPT = ["background", "colour", "part", "heads", "padding", "smoothing", "feather", "threshold", "spill", "dye", "hair", "mirror",
-  "source", "size", "output"];
+  "source", "size", "output", "hq"];
 const $ = (id) => document.getElementById(id);
 
 // Set the controls with these ids as they were left; of lists, only to what is in them.
