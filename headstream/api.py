@@ -17,9 +17,9 @@ from headstream.capture.numbered import parse_rate
 from headstream.capture.photo import photo_in, read_photo
 from headstream.choice import Heads
 from headstream.errors import UsageError
-from headstream.foresight import file_cutter
+from headstream.films.foresight import file_cutter
 from headstream.matte.refine import MatteOptions
-from headstream.photos import PhotoCutter
+from headstream.photos.cutter import PhotoCutter
 from headstream.pipeline import CutOptions, HeadCutter
 from headstream.segment.registry import models_dir
 from headstream.stream import cut_stream

@@ -15,16 +15,16 @@ import numpy as np
 from headstream.capture.file import FileSource
 from headstream.capture.photo import read_photo
 from headstream.capture.synthetic import SyntheticCamera, stamp_of
-from headstream.colour import planes_from_rgb
 from headstream.demo import PORTRAIT, moved
 from headstream.errors import UsageError
-from headstream.foresight import file_cutter
-from headstream.live import LiveCutter, LiveStatus
-from headstream.liveoutputs import Output, run_live
-from headstream.pace import Pace
+from headstream.films.foresight import file_cutter
+from headstream.live.cutting import LiveCutter, LiveStatus
+from headstream.live.outputs import Output, run_live
+from headstream.live.pace import Pace
 from headstream.pipeline import CutOptions, HeadCutter
 from headstream.segment.load import load_segmenter
 from headstream.segment.registry import models_dir
+from headstream.shared.colour import planes_from_rgb
 from headstream.sinks.memory import CountingSink
 from headstream.stream import cut_stream
 from headstream.track.finder import FaceFinder

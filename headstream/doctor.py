@@ -12,8 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from headstream.errors import HeadstreamError
-from headstream.libraries import remedy
 from headstream.segment.runtime import onnx_runtime
+from headstream.shared.libraries import remedy
 
 # By the names they are installed and imported by, those first that others need.
 _REQUIRED = {

@@ -11,10 +11,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from headstream.cores import cores_here
 from headstream.segment.crops import CropSegmenter
 from headstream.segment.load import load_segmenter, model_path
 from headstream.segment.registry import models_dir
+from headstream.shared.cores import cores_here
 from headstream.track.finder import FaceFinder
 
 _NETWORKS = 2  # one for photos, one for films

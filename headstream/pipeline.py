@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 
 from headstream.choice import Choice, Heads
-from headstream.colour import crop_resized
 from headstream.errors import UsageError
 from headstream.matte.neighbour import alone
 from headstream.matte.refine import HeadMatte, Layer, MatteOptions, merged
 from headstream.matte.temporal import MatteState
 from headstream.segment.places import looked_at, side_of
-from headstream.state import Packed, pack, unpack
+from headstream.shared.colour import crop_resized
+from headstream.shared.state import Packed, pack, unpack
 from headstream.timing import StageTimes
 from headstream.track import followed
 from headstream.track.evidence import cut_sides, evidence_of

@@ -10,9 +10,9 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 
-from headstream.channel import Channel, Policy, Producer
 from headstream.errors import SourceError
 from headstream.pipeline import Begun, HeadCutter
+from headstream.shared.channel import Channel, Policy, Producer
 from headstream.timing import StageTimes
 from headstream.types import Cutout, Frame, Source
 

@@ -178,7 +178,7 @@ class Frame:
     def rgb(self) -> UInt8Array:
         """(H, W, 3) uint8 R'G'B', read-only. Made from the planes at the first call."""
         if self._rgb is None:
-            from headstream.colour import rgb_from_planes
+            from headstream.shared.colour import rgb_from_planes
 
             assert self.planes is not None
             rgb = rgb_from_planes(self.planes)
@@ -320,7 +320,7 @@ class Cutout:
 
     def region_rgb(self) -> UInt8Array:
         """(h, w, 3) uint8: the region's colours, spill taken out."""
-        from headstream.colour import rgb_from_planes
+        from headstream.shared.colour import rgb_from_planes
 
         x0, y0, x1, y1 = self.region_px
         if x1 == x0 or y1 == y0:

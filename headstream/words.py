@@ -23,7 +23,7 @@ def parse_hair_color(text: str | None) -> tuple[int, int, int] | None:
     """What --hair-color means. Raises UsageError."""
     if text is None:
         return None
-    from headstream.colour import parse_colour
+    from headstream.shared.colour import parse_colour
 
     return parse_colour(text, "--hair-color")
 

@@ -23,7 +23,7 @@ import numpy as np
 from headstream.api import cut_image
 from headstream.cli.console import progress_bar, say
 from headstream.errors import UsageError
-from headstream.imagefile import read_image
+from headstream.shared.imagefile import read_image
 from headstream.types import Float32Array, UInt8Array
 
 HAIR, LAST_OF_HEAD = 13, 15  # of the label maps

@@ -16,11 +16,11 @@ import numpy as np
 from headstream.cli.console import progress_bar, say
 from headstream.errors import UsageError
 from headstream.evaluate.pictures import contact_sheet
-from headstream.imagefile import read_image, write_image
-from headstream.photos import PhotoCutter
+from headstream.photos.cutter import PhotoCutter
 from headstream.pipeline import CutOptions
 from headstream.segment.load import load_segmenter
 from headstream.segment.registry import models_dir
+from headstream.shared.imagefile import read_image, write_image
 from headstream.track.finder import FaceFinder
 from headstream.types import UInt8Array
 

@@ -25,13 +25,13 @@ import cv2
 import numpy as np
 
 from headstream.capture.file import FileSource
-from headstream.imagefile import read_image, write_image
+from headstream.films.video import VideoJob, cut_video_file
 from headstream.pipeline import CutOptions, HeadCutter
 from headstream.segment.load import load_segmenter
 from headstream.segment.registry import models_dir
+from headstream.shared.imagefile import read_image, write_image
 from headstream.stream import cut_stream
 from headstream.track.finder import FaceFinder
-from headstream.video import VideoJob, cut_video_file
 
 ROOT = Path(__file__).resolve().parent.parent
 ANIMALS = ("s22", "s23", "s30", "s31", "s32", "s36", "s38", "s39", "s40", "s41")

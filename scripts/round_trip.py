@@ -21,10 +21,10 @@ from typing import Any
 import numpy as np
 
 from headstream.cli.console import progress_bar, say
-from headstream.cropping import CropJob, crop_film
 from headstream.dub.trackfile import TrackReader
-from headstream.dubbing import PasteJob, paste_film
-from headstream.tracks import track_file
+from headstream.films.cropping import CropJob, crop_film
+from headstream.films.dubbing import PasteJob, paste_film
+from headstream.films.tracks import track_file
 
 
 def pictures(path: Path, pixels: str = "yuv444p") -> Any:
@@ -107,8 +107,8 @@ def round_trip(film: Path, work: Path, size: int, *, lossy: bool) -> dict[str, A
         head = main_head(track)
         crop_film(CropJob(film, track, clip, head=head, size=size, alpha=not lossy), progress)
         pasted = paste_film(PasteJob(film, track, clip, final, head=head), progress)
+    from headstream.films.video import VideoJob, cut_video_file
     from headstream.pipeline import CutOptions
-    from headstream.video import VideoJob, cut_video_file
 
     cut_video_file(VideoJob(film, work / "cut.mkv", matte=matte, options=CutOptions(heads="all")))
     before, after, alpha = pictures(film), pictures(final), pictures(matte, "gray")[:, 0]

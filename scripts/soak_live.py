@@ -26,8 +26,8 @@ from websockets.sync.client import connect
 from headstream.bench import swaying_portrait
 from headstream.capture.synthetic import SyntheticCamera
 from headstream.cli.options import parse_size
-from headstream.live import LiveCutter, LiveStatus
-from headstream.liveoutputs import Output, run_live
+from headstream.live.cutting import LiveCutter, LiveStatus
+from headstream.live.outputs import Output, run_live
 from headstream.pipeline import HeadCutter
 from headstream.segment.load import load_segmenter
 from headstream.segment.registry import models_dir

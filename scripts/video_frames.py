@@ -7,7 +7,7 @@ import argparse
 from pathlib import Path
 
 from headstream.capture.file import FileSource
-from headstream.imagefile import write_image
+from headstream.shared.imagefile import write_image
 
 
 def main() -> None:

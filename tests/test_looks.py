@@ -8,7 +8,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from headstream.photos import PhotoCutter
+from headstream.photos.cutter import PhotoCutter
 from headstream.pipeline import CutOptions, HeadCutter
 from headstream.segment.registry import models_dir
 from headstream.track.faces import Face

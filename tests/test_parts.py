@@ -12,9 +12,9 @@ import pytest
 
 from headstream.cli import main
 from headstream.errors import UsageError
-from headstream.foresight import BatchCutter
+from headstream.films.foresight import BatchCutter
 from headstream.matte.refine import MatteOptions
-from headstream.photos import PhotoCutter
+from headstream.photos.cutter import PhotoCutter
 from headstream.pipeline import CutOptions, HeadCutter
 from headstream.segment.crops import CropSegmenter
 from headstream.segment.load import load_segmenter
@@ -23,8 +23,8 @@ from headstream.track.finder import FaceFinder
 from headstream.train.picture import PLANE_CLASSES
 from headstream.types import Cutout, Frame, Part, UInt8Array
 from tests.conftest import moving_portrait
+from tests.films.test_foresight import cut_at_once
 from tests.media import alpha_of, frame_times, pattern
-from tests.test_foresight import cut_at_once
 
 onnx = pytest.importorskip("onnx")
 

@@ -16,13 +16,13 @@ import pytest
 import headstream
 from headstream.capture.file import FileSource
 from headstream.errors import SourceError, UsageError
+from headstream.films.video import VideoJob, check_job, cut_video_file
 from headstream.pipeline import CutOptions, HeadCutter
 from headstream.segment.crops import CropSegmenter
 from headstream.stream import cut_stream
 from headstream.track.faces import Face
 from headstream.track.finder import FaceFinder
 from headstream.types import Cutout, Float32Array, Frame, Part, Region, UInt8Array
-from headstream.video import VideoJob, check_job, cut_video_file
 from tests.conftest import moving_portrait
 from tests.media import alpha_of, frame_times, needs_ffmpeg, pattern, write_video
 from tests.test_looks import Filmed, Reds, painted

@@ -9,18 +9,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from headstream.channel import Policy
 from headstream.errors import ModelError, SourceError
-from headstream.foresight import BatchCutter
+from headstream.films.foresight import BatchCutter
 from headstream.matte.refine import HeadMatte
 from headstream.pipeline import CutOptions, HeadCutter
 from headstream.segment.crops import CropSegmenter
+from headstream.shared.channel import Policy
 from headstream.stream import cut_stream
 from headstream.track.finder import FaceFinder
 from headstream.types import Cutout, Float32Array, Frame, Part, UInt8Array
 from tests.conftest import moving_portrait
+from tests.films.test_foresight import told
 from tests.media import pattern
-from tests.test_foresight import told
 from tests.test_pipeline import ListSource, two_people
 
 pytestmark = pytest.mark.usefixtures("answers_kept")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from headstream.colour import planes_from_rgb
+from headstream.shared.colour import planes_from_rgb
 from headstream.types import Colour, Cutout, Frame, Head, Planes
 from tests.media import pattern
 

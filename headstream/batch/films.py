@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from headstream.batch.job import Item, Join, Outcome
 from headstream.batch.piecework import known_pieces
 from headstream.batch.places import Storage
-from headstream.pieces import Made, Piece
+from headstream.films.pieces import Made, Piece
 
 
 @dataclass

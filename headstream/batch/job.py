@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from headstream.errors import HeadstreamError
 
 if TYPE_CHECKING:
-    from headstream.pieces import Made, Piece
+    from headstream.films.pieces import Made, Piece
 
 Kind = Literal["video", "photo"]
 State = Literal["done", "no_head", "failed", "skipped"]

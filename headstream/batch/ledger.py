@@ -13,9 +13,9 @@ from typing import Any
 from headstream.batch.job import NOT_WRITTEN, OWN_FOLDER, WORDS_OF, BatchJob, Item, Outcome
 from headstream.batch.piecework import why_whole
 from headstream.batch.places import Storage, own_name
-from headstream.digest import file_sha256
 from headstream.errors import UsageError
 from headstream.segment.registry import find_model, is_shipped
+from headstream.shared.digest import file_sha256
 
 _FIELDS = {field.name for field in fields(Outcome)} - NOT_WRITTEN
 _BLANK = Outcome("", "video", "", "done")  # what is in results is of these kinds

@@ -17,9 +17,9 @@ from headstream.batch.patience import may_pass
 from headstream.batch.places import Storage, own_name
 from headstream.capture.survey import length_s
 from headstream.errors import HeadstreamError, SourceError
-from headstream.journal import versions
-from headstream.pieces import Indivisible, Made, Piece, check_divisible, piece_file, plan_pieces
-from headstream.videojob import VideoJob
+from headstream.films.journal import versions
+from headstream.films.pieces import Indivisible, Made, Piece, check_divisible, piece_file, plan_pieces
+from headstream.films.videojob import VideoJob
 from headstream.words import cut_options
 
 

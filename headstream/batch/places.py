@@ -14,8 +14,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
 from headstream.batch.job import OWN_FOLDER
-from headstream.disk import rename
 from headstream.errors import UsageError
+from headstream.shared.disk import rename
 from headstream.sinks.partial import make_parents, sink_error
 from headstream.sinks.photo import check_folder
 

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 from headstream.batch.job import Item, Outcome, Setup
 from headstream.errors import HeadstreamError
-from headstream.unswallowed import unswallowed
+from headstream.shared.unswallowed import unswallowed
 
 _TELL_EVERY_S = 0.5
 _STOP_S = 10.0  # for a worker to clean up after itself

@@ -20,8 +20,8 @@ from typing import Any
 
 from headstream.batch.job import Item, Outcome, Setup
 from headstream.batch.pool import Event
-from headstream.cores import cores_here
 from headstream.errors import HeadstreamError, UsageError
+from headstream.shared.cores import cores_here
 
 _HOME = "USERPROFILE" if os.name == "nt" else "HOME"
 _ANSWER_S = 10.0  # for a cluster to be reached

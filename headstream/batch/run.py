@@ -17,10 +17,10 @@ from headstream.batch.places import Storage, is_numbered, is_remote, local_path,
 from headstream.batch.pool import InProcess, LocalPool, Pool
 from headstream.batch.sharing import Sharing
 from headstream.batch.worker import check_wish
-from headstream.cores import cores_here
 from headstream.errors import UsageError
 from headstream.segment.load import pinned
 from headstream.segment.registry import find_model, is_shipped
+from headstream.shared.cores import cores_here
 from headstream.sinks.partial import check_file, is_page
 from headstream.sinks.photo import RESULT
 

@@ -7,7 +7,7 @@ import base64
 import cv2
 import numpy as np
 
-from headstream.imagefile import image_bytes
+from headstream.shared.imagefile import image_bytes
 from headstream.sinks.photo import on_checkerboard
 from headstream.types import Cutout
 

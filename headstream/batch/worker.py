@@ -13,7 +13,6 @@ from typing import Any, TypeVar
 
 import cv2
 
-from headstream.album import only_first, write_cut
 from headstream.batch.job import FORMATS, MATTE_FORMATS, Item, Join, Kind, Outcome, Setup, Wish
 from headstream.batch.ledger import not_made, write_result
 from headstream.batch.patience import may_pass, patiently
@@ -23,17 +22,18 @@ from headstream.batch.thumbnail import Thumbnail, thumbnail
 from headstream.capture.photo import read_photo
 from headstream.errors import HeadstreamError, SourceError, UsageError
 from headstream.failures import NoSuchNetworkError, ends_all, in_words
-from headstream.headpicture import HeadPictures
-from headstream.interrupts import held_interrupts
-from headstream.photos import PhotoCutter
-from headstream.pieces import Indivisible, Piece, cut_piece, join_pieces, piece_file
+from headstream.films.pieces import Indivisible, Piece, cut_piece, join_pieces, piece_file
+from headstream.films.video import Tools, check_job, cut_video_file
+from headstream.photos.album import only_first, write_cut
+from headstream.photos.cutter import PhotoCutter
+from headstream.photos.picture import HeadPictures
 from headstream.segment.load import MOST_THREADS, load_segmenter
 from headstream.segment.registry import models_dir
+from headstream.shared.interrupts import held_interrupts
 from headstream.sinks.background import parse_background
 from headstream.sinks.partial import make_parents
 from headstream.timing import mean_of
 from headstream.track.finder import FaceFinder
-from headstream.video import Tools, check_job, cut_video_file
 from headstream.words import cut_options
 
 _T = TypeVar("_T")

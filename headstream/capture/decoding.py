@@ -14,9 +14,9 @@ from typing import Any
 from headstream.capture.limits import is_too_large, limit
 from headstream.capture.numbered import damaged_picture
 from headstream.capture.opening import open_film, reason_of, tells_no_times, video_stream
-from headstream.continuity import Continuity
-from headstream.demuxing import packets_of
 from headstream.errors import SourceError
+from headstream.shared.continuity import Continuity
+from headstream.shared.demuxing import packets_of
 
 log = logging.getLogger(__name__)
 

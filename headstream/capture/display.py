@@ -6,7 +6,7 @@ import struct
 from fractions import Fraction
 from typing import Any
 
-from headstream.mastering import Mastering
+from headstream.shared.mastering import Mastering
 
 # libavutil's AVMasteringDisplayMetadata (red, green, blue and white, least and most luminance as fractions, and which of them are
 # there), and AVContentLightMetadata.

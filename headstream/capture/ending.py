@@ -11,8 +11,8 @@ from typing import Any
 from headstream.capture.decoding import Decoding
 from headstream.capture.numbered import picture_at
 from headstream.capture.opening import open_film
-from headstream.demuxing import packets_of
 from headstream.errors import SourceError
+from headstream.shared.demuxing import packets_of
 
 _MATROSKA, _FLASH = "matroska,webm", "flv"
 _TAG = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)")  # hours, minutes, seconds

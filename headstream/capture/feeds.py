@@ -21,9 +21,9 @@ import numpy as np
 from headstream.capture.file import FileSource
 from headstream.capture.opening import reason_of
 from headstream.capture.unpack import frame_from_video, orientation
-from headstream.demuxing import packets_of
 from headstream.errors import SourceError
-from headstream.sound import Listener, Sound, SteadyClock
+from headstream.shared.demuxing import packets_of
+from headstream.shared.sound import Listener, Sound, SteadyClock
 from headstream.types import Frame
 
 STALL_S = 2  # with nothing sent for this long (packets of a stream, pictures of a webcam), a source counts as lost

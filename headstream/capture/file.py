@@ -20,7 +20,7 @@ from headstream.capture.opening import beside_the_picture
 from headstream.capture.uniform import Uniform
 from headstream.capture.unpack import Orientation, kept_bits
 from headstream.errors import SourceError
-from headstream.tone import HDR_TRANSFERS
+from headstream.shared.tone import HDR_TRANSFERS
 from headstream.types import Frame
 
 log = logging.getLogger(__name__)

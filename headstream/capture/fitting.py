@@ -6,8 +6,8 @@ from dataclasses import replace
 from fractions import Fraction
 from functools import partial
 
-from headstream.colour import planes_from_rgb
-from headstream.letterbox import letterboxed
+from headstream.shared.colour import planes_from_rgb
+from headstream.shared.letterbox import letterboxed
 from headstream.types import Colour, Frame
 
 Pixels = tuple[Colour, int, tuple[int, int]]  # how Y, U and V are read, their bits, chroma subsampling (w, h)

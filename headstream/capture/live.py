@@ -15,7 +15,7 @@ from headstream.capture.cameras import LiveTarget
 from headstream.capture.feeds import CameraFeed, Feed, NetworkFeed, PacedFile, ScreenFeed
 from headstream.capture.fitting import fitted, pixels_of, read_alike
 from headstream.errors import SourceError
-from headstream.sound import Listener
+from headstream.shared.sound import Listener
 from headstream.types import Frame
 
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 8.0

@@ -19,8 +19,8 @@ from typing import Any, TypeVar
 
 from headstream.capture.cameras import called
 from headstream.errors import SourceError
-from headstream.sound import Listener, Sound, SteadyClock
-from headstream.threads import JoinedThread
+from headstream.shared.sound import Listener, Sound, SteadyClock
+from headstream.shared.threads import JoinedThread
 
 T = TypeVar("T")
 _LAYOUTS = ("mono", "stereo")

@@ -11,8 +11,8 @@ import numpy as np
 
 from headstream.capture.named import VIDEOS, check_file
 from headstream.errors import SourceError
-from headstream.imagefile import MOST_PIXELS, beyond_most, check_most
-from headstream.muted import muted
+from headstream.shared.imagefile import MOST_PIXELS, beyond_most, check_most
+from headstream.shared.muted import muted
 from headstream.types import UInt8Array
 
 _MIN_SIDE_PX = 16

@@ -12,9 +12,9 @@ import numpy as np
 
 from headstream.capture.ending import ends_early, lacks_its_end, promised_s
 from headstream.capture.opening import open_film, reason_of, tells_no_times, video_stream
-from headstream.continuity import Continuity
-from headstream.demuxing import packets_of
 from headstream.errors import SourceError
+from headstream.shared.continuity import Continuity
+from headstream.shared.demuxing import packets_of
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from typing import Any
 from headstream.capture.decoding import Decoding
 from headstream.capture.fitting import fitted, pixels_of, shaped_alike
 from headstream.capture.unpack import colour_of, frame_from_video, orientation
-from headstream.colour import planes_from_rgb
-from headstream.tone import HDR_TRANSFERS
+from headstream.shared.colour import planes_from_rgb
+from headstream.shared.tone import HDR_TRANSFERS
 from headstream.types import Colour, Frame
 
 

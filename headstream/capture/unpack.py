@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from headstream.colour import planes_from_rgb
-from headstream.tone import HDR_TRANSFERS
+from headstream.shared.colour import planes_from_rgb
+from headstream.shared.tone import HDR_TRANSFERS
 from headstream.types import Colour, Frame, Matrix, Plane, Planes, UInt8Array
 
 # ITU-T H.273 matrix code points. 2 (not told) is read as most players read it: BT.709 from 720 lines or 1280 columns on.

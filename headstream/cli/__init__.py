@@ -19,10 +19,10 @@ from types import FrameType
 from headstream.cli.console import StdoutError, emit_json, flush_stdout, mute_stdout, open_streams, say
 from headstream.errors import HeadstreamError, SourceError, UsageError
 from headstream.failures import causes
-from headstream.hangup import on_hangup, outliving_terminal
-from headstream.interrupts import ending_signals
-from headstream.libraries import remedy
-from headstream.unswallowed import unswallowed
+from headstream.shared.hangup import on_hangup, outliving_terminal
+from headstream.shared.interrupts import ending_signals
+from headstream.shared.libraries import remedy
+from headstream.shared.unswallowed import unswallowed
 
 # What a place to write to may answer, wherever that was not foreseen.
 _OF_THE_PLACE = {

@@ -12,7 +12,7 @@ from headstream.cli.options import CodecOption, DeviceOption, JsonOption, ModelO
 from headstream.words import one_of
 
 if TYPE_CHECKING:
-    from headstream.alongtrack import DubReport
+    from headstream.films.alongtrack import DubReport
 
 TrackOption = Annotated[
     Path, typer.Option("--track", readable=False, help="What `headstream track` wrote for this film.")
@@ -53,8 +53,8 @@ def crop(
     json: JsonOption = False,
 ) -> int:
     """Write a stabilised clip of one head. It has every frame of the film at its own time, and its sound."""
-    from headstream.cropping import CropJob, crop_film
     from headstream.dub.path import STABILISE
+    from headstream.films.cropping import CropJob, crop_film
 
     held = one_of("--stabilise", stabilise, STABILISE)
     job = CropJob(

@@ -22,10 +22,10 @@ def demo(
     from headstream.api import cut_image
     from headstream.cli.video import as_json
     from headstream.demo import PORTRAIT, make_clip, viewer_page
+    from headstream.films.video import VideoJob, cut_video_file
     from headstream.segment.load import load_segmenter
     from headstream.sinks.partial import whole_file
     from headstream.sinks.photo import check_folder, write_photo
-    from headstream.video import VideoJob, cut_video_file
 
     check_folder(out)
     load_segmenter(model, device=device)  # before any work, for what is wrong there

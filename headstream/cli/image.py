@@ -23,7 +23,7 @@ from headstream.cli.options import (
 from headstream.words import cut_options
 
 if TYPE_CHECKING:
-    from headstream.album import PhotosReport
+    from headstream.photos.album import PhotosReport
 
 
 def image(
@@ -53,7 +53,7 @@ def image(
     Writes DIR/STEM/head_only.png (transparent, or before a --background), full_mask.png and head_mask_crop.png. A folder
     stands for all photos in it and below.
     """
-    from headstream.album import PhotosJob, cut_photos
+    from headstream.photos.album import PhotosJob, cut_photos
 
     options = cut_options(heads, part, hair_color, hq=hq)
     job = PhotosJob(

@@ -27,8 +27,8 @@ from headstream.words import cut_options
 
 if TYPE_CHECKING:
     from headstream.capture.cameras import Camera
-    from headstream.live import LiveStatus
-    from headstream.liveoutputs import Output
+    from headstream.live.cutting import LiveStatus
+    from headstream.live.outputs import Output
 
 
 def live(
@@ -108,8 +108,8 @@ def live(
 ) -> int:
     """Cut the head out of a webcam or stream as it happens. Nothing leaves the machine."""
     from headstream.capture.cameras import list_cameras, parse_target
-    from headstream.keys import KEYS
-    from headstream.session import LiveJob, check_live_job, run_session
+    from headstream.live.keys import KEYS
+    from headstream.live.session import LiveJob, check_live_job, run_session
     from headstream.sinks.take import TakeSink
 
     if list_:
@@ -228,7 +228,7 @@ class StatusLine:
 
     def report(self, status: LiveStatus, outputs: list[Output]) -> None:
         """Show how it goes."""
-        from headstream.live import describe_line
+        from headstream.live.cutting import describe_line
 
         how, self._how = self._how, None
         if how is not None:

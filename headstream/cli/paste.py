@@ -57,7 +57,7 @@ def paste(
     """
     from headstream.dub.path import STABILISE
     from headstream.dub.regions import HEAD_REGIONS
-    from headstream.dubbing import PasteJob, paste_film
+    from headstream.films.dubbing import PasteJob, paste_film
 
     part = one_of("--region", region, HEAD_REGIONS)
     held = one_of("--stabilise", stabilise, STABILISE)

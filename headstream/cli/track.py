@@ -25,8 +25,8 @@ def track(
 ) -> int:
     """Write down every head in every frame. Number, face box, landmarks, crop and shots of a film, smoothed without lag."""
     from headstream.apart import check_apart, model_files
+    from headstream.films.tracks import plot_track, track_file
     from headstream.sinks.partial import check_file
-    from headstream.tracks import plot_track, track_file
 
     check_apart([source, *model_files(model)], [path for path in (out, plot) if path is not None])
     if out.suffix.lower() not in {".json", ".jsonl"}:

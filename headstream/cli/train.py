@@ -68,7 +68,7 @@ def train(
     Several GPUs: torchrun --nproc-per-node N -m headstream train ...
     """
     need_packages()
-    from headstream.lock import locked
+    from headstream.sinks.lock import locked
     from headstream.sinks.photo import check_folder
     from headstream.train.config import DEFAULT, load_config, only_present
     from headstream.train.hardware import hardware

@@ -25,8 +25,8 @@ from headstream.cli.options import (
 from headstream.words import cut_options
 
 if TYPE_CHECKING:
+    from headstream.films.videojob import VideoReport
     from headstream.review.collect import Review
-    from headstream.videojob import VideoReport
 
 
 def video(
@@ -77,7 +77,7 @@ def video(
     json: JsonOption = False,
 ) -> int:
     """Cut the head out of a video file. Every frame keeps its time; sound, subtitles and chapters come along."""
-    from headstream.video import VideoJob, cut_video_file
+    from headstream.films.video import VideoJob, cut_video_file
 
     options = cut_options(heads, part, hair_color)
     job = VideoJob(

@@ -19,10 +19,10 @@ from typing import Any
 import cv2
 import numpy as np
 
-from headstream.colour import at_bits, planes_from_rgb, resample_chroma
 from headstream.dub.path import Square
 from headstream.dub.warp import Steps, clip_frame, covered, put_back
-from headstream.regions import chroma_index
+from headstream.shared.colour import at_bits, planes_from_rgb, resample_chroma
+from headstream.shared.regions import chroma_index
 from headstream.types import Float32Array, Frame, Plane, Planes, Region
 
 # Levels of 255, low-passed: below the first a change is the codec's noise, above the second it is somebody's work.

@@ -12,7 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from headstream.colour import to_8_bits
+from headstream.shared.colour import to_8_bits
 from headstream.track.boxes import centre
 from headstream.types import Box, Float64Array, Frame, Region, UInt8Array
 

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from headstream.dub.trackfile import TrackedHead
-from headstream.regions import even_region
+from headstream.shared.regions import even_region
 from headstream.types import Float32Array, Region, UInt8Array
 
 HeadRegion = Literal["head", "face", "mouth"]

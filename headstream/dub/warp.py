@@ -1,6 +1,6 @@
 """A square of a frame as a picture of its own, and back: on the decoded planes, to a fraction of a pixel.
 
-Chroma is sited as ``headstream.colour`` has it: left in a row, half-way between rows. Where a warp makes the picture
+Chroma is sited as ``headstream.shared.colour`` has it: left in a row, half-way between rows. Where a warp makes the picture
 smaller it is smoothed first, by what the sampling would otherwise fold back (a Gaussian, so that a warp and its reverse
 stay smooth).
 """
@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from headstream.dub.path import Square
-from headstream.regions import even_region
+from headstream.shared.regions import even_region
 from headstream.types import Float32Array, Float64Array, Frame, Matrix, Plane, Planes, Region, UInt8Array
 
 _UNTOLD = 2

@@ -14,7 +14,7 @@ import numpy as np
 
 from headstream.errors import UsageError
 from headstream.evaluate.run import Evaluation, Matte, evaluate, matte_of, write_results
-from headstream.photos import PhotoCutter
+from headstream.photos.cutter import PhotoCutter
 from headstream.pipeline import CutOptions
 from headstream.segment.crops import CropSegmenter
 from headstream.segment.load import load_segmenter

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from headstream.colour import PAD
-from headstream.letterbox import letterboxed
+from headstream.shared.colour import PAD
+from headstream.shared.letterbox import letterboxed
 from headstream.types import UInt8Array
 
 _TINT = (40, 200, 120)

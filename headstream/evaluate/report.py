@@ -12,14 +12,14 @@ from typing import Any
 import cv2
 import numpy as np
 
-from headstream.colour import PAD
 from headstream.errors import UsageError
 from headstream.evaluate.charts import Series, chart
 from headstream.evaluate.metrics import calibration_curve, threshold_curve
 from headstream.evaluate.pictures import error_map, overlaid
 from headstream.evaluate.run import Evaluation, read_matte
-from headstream.imagefile import image_bytes
-from headstream.letterbox import letterboxed
+from headstream.shared.colour import PAD
+from headstream.shared.imagefile import image_bytes
+from headstream.shared.letterbox import letterboxed
 from headstream.sinks.partial import whole_file
 from headstream.train.data import DataSet
 from headstream.types import UInt8Array

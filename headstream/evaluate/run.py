@@ -22,7 +22,7 @@ from headstream.evaluate.metrics import (
     threshold_curve,
 )
 from headstream.evaluate.pictures import contact_sheet, error_map, overlaid
-from headstream.imagefile import image_bytes, read_image
+from headstream.shared.imagefile import image_bytes, read_image
 from headstream.sinks.partial import whole_file
 from headstream.train.data import DataSet
 from headstream.train.picture import BODY, Picture

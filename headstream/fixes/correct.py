@@ -13,7 +13,7 @@ from headstream.fixes.wand import clicked_piece
 from headstream.matte.patch import alpha_in, repainted
 from headstream.matte.refine import times_own_alpha, within_own_alpha
 from headstream.matte.trail import Trail, square_around
-from headstream.regions import around, even_region, index_in, laid_over, overlap_of
+from headstream.shared.regions import around, even_region, index_in, laid_over, overlap_of
 from headstream.types import Cutout, Float32Array, Head, Region, UInt8Array
 
 _CHANGED = 16  # steps of alpha, of 255: less is not what somebody meant to correct

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from headstream.errors import SourceError, UsageError
-from headstream.imagefile import decoded
+from headstream.shared.imagefile import decoded
 from headstream.types import UInt8Array
 
 _KEYS = {"time", "frame", "mask", "click", "head", "spread_s"}

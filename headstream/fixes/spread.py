@@ -15,9 +15,9 @@ from headstream.fixes.read import Film, Fix, read_mask
 from headstream.fixes.wand import spared
 from headstream.matte.motion import Motion
 from headstream.matte.trail import Trail
+from headstream.shared.window import through
 from headstream.track.cuts import another_shot, thumbnail
 from headstream.types import Cutout, Float32Array, Frame, Head, Region
-from headstream.window import through
 
 _HELD_BYTES = 512 << 20  # pictures held back for a correction that is still to come: 40 frames of 4K, 8 bits
 # Where packets tell no times, numbers are turned to times by the nominal rate: hold back from a little earlier.

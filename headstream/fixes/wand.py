@@ -11,13 +11,13 @@ from typing import Any
 import cv2
 import numpy as np
 
-from headstream.colour import crop_resized
 from headstream.fixes.read import Click
 from headstream.matte.grid import brought_up, grid_from_region
 from headstream.matte.guided import guide_coefficients, levels
 from headstream.matte.patch import alpha_in
 from headstream.matte.refine import region_luma, times_own_alpha
-from headstream.regions import even_region
+from headstream.shared.colour import crop_resized
+from headstream.shared.regions import even_region
 from headstream.types import Cutout, Float32Array, Head, Region, UInt8Array
 
 _SIDE = 256

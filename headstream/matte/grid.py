@@ -8,7 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from headstream.regions import even_region
+from headstream.shared.regions import even_region
 from headstream.types import Float32Array, Region
 
 _MARGIN = 2  # grid cells around everything visible, so that interpolation fades out inside

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from headstream.matte.refine import own_colours, put_colours
-from headstream.regions import around, index_in, laid_over, overlap_of, seen_from
+from headstream.shared.regions import around, index_in, laid_over, overlap_of, seen_from
 from headstream.types import Cutout, Region, UInt8Array
 
 

@@ -8,7 +8,6 @@ from typing import Any
 import cv2
 import numpy as np
 
-from headstream.colour import to_8_bits, yuv_from_rgb
 from headstream.matte.clean import largest_piece, without_holes
 from headstream.matte.grid import continued, over_region, visible_region
 from headstream.matte.guided import guide_coefficients
@@ -18,8 +17,9 @@ from headstream.matte.spill import spill_correction
 from headstream.matte.temporal import MatteState, Stabiliser
 from headstream.matte.tint import Rgb, hair_luma, hair_share, tint_correction
 from headstream.matte.wall import Wall, find_wall, without_wall
-from headstream.regions import around, chroma_index, index_in, seen_from
-from headstream.tone import is_hdr
+from headstream.shared.colour import to_8_bits, yuv_from_rgb
+from headstream.shared.regions import around, chroma_index, index_in, seen_from
+from headstream.shared.tone import is_hdr
 from headstream.types import LUMA_WEIGHTS, Float32Array, Frame, Matrix, Plane, Planes, Region, UInt8Array
 
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from headstream.colour import upsample_chroma, yuv_from_rgb
 from headstream.matte.grid import ramp
-from headstream.turned import quarters_of, turned
+from headstream.shared.colour import upsample_chroma, yuv_from_rgb
+from headstream.shared.turned import quarters_of, turned
 from headstream.types import Float32Array, Frame, Matrix, Plane, Planes, Region, UInt8Array
 
 _GRID = 64

@@ -12,12 +12,12 @@ from typing import Any
 import cv2
 import numpy as np
 
-from headstream.colour import LUMA
 from headstream.matte.closedform import closed_form
 from headstream.matte.grid import brought_up, over_region
 from headstream.matte.guided import guide_coefficients
 from headstream.matte.refine import Layer
-from headstream.regions import index_in
+from headstream.shared.colour import LUMA
+from headstream.shared.regions import index_in
 from headstream.types import Float32Array, Frame, Region, UInt8Array
 
 _REACH = 0.03  # of the face: how far in and out from the edge alpha is solved for

@@ -9,7 +9,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from headstream.colour import LUMA
+from headstream.shared.colour import LUMA
 from headstream.types import Float32Array, UInt8Array
 
 Rgb = tuple[int, int, int]

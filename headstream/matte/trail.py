@@ -9,10 +9,10 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from headstream.colour import crop_resized
 from headstream.matte.grid import brought_up, grid_from_region
 from headstream.matte.motion import Motion, Moved, index_grid
-from headstream.regions import even_region
+from headstream.shared.colour import crop_resized
+from headstream.shared.regions import even_region
 from headstream.types import Float32Array, Frame, Region, UInt8Array
 
 _SIDE = 256

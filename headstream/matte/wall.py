@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from headstream.colour import LUMA
 from headstream.matte.grid import brought_up, grid_from_region, ramp
+from headstream.shared.colour import LUMA
 from headstream.types import Float32Array, Region, UInt8Array
 
 _BAND = 0.04  # of the head's size: how far in from the outline it is all done; at twice that, nothing

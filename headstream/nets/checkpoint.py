@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from headstream.errors import ModelError
-from headstream.muted import muted
 from headstream.nets.zoo import NetSpec, build
+from headstream.shared.muted import muted
 
 
 def read_pickle(path: Path) -> dict[str, Any]:

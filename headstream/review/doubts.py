@@ -12,8 +12,8 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 
-from headstream.colour import to_8_bits
 from headstream.matte.motion import Motion, comparable, step_between
+from headstream.shared.colour import to_8_bits
 from headstream.track.cuts import another_shot, thumbnail
 from headstream.types import Cutout, Float32Array, Head, Part, Region, UInt8Array
 

@@ -7,9 +7,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from headstream.colour import crop_resized, whole_resized
-from headstream.imagefile import image_bytes
-from headstream.tone import as_shown
+from headstream.shared.colour import crop_resized, whole_resized
+from headstream.shared.imagefile import image_bytes
+from headstream.shared.tone import as_shown
 from headstream.types import Cutout, Frame, Region, UInt8Array
 
 _WHOLE_PX = (480, 320)  # the whole frame fits into this

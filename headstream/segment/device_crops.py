@@ -1,7 +1,7 @@
 """Crops made on the device the network runs on: the planes' parts go there in one copy, and are scaled and coloured there.
 
 Scaling a plane is a product of matrices, rows by plane by columns, which is what such devices do best. The matrices hold
-the weights of ``headstream.colour.crop_resized``, so the crops differ from its own by rounding only.
+the weights of ``headstream.shared.colour.crop_resized``, so the crops differ from its own by rounding only.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from headstream.colour import crop_parts, rgb_from_yuv
 from headstream.segment.places import Place
+from headstream.shared.colour import crop_parts, rgb_from_yuv
 from headstream.types import Float32Array, Planes
 
 _ALIGN = 16

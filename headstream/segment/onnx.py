@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from headstream.cores import cores_here
 from headstream.errors import ModelError, UsageError
-from headstream.muted import muted
 from headstream.segment.crops import CropSegmenter
 from headstream.segment.registry import ModelCard
 from headstream.segment.runtime import load_cuda, onnx_runtime
+from headstream.shared.cores import cores_here
+from headstream.shared.muted import muted
 from headstream.types import Float32Array, UInt8Array
 
 log = logging.getLogger(__name__)

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from headstream.colour import crop_resized
 from headstream.errors import ModelError
-from headstream.straight import leaning, straightened
+from headstream.shared.colour import crop_resized
+from headstream.shared.straight import leaning, straightened
+from headstream.shared.tone import as_shown, is_hdr
 from headstream.timing import StageTimes
-from headstream.tone import as_shown, is_hdr
 from headstream.types import Float32Array, Part, Planes, Region, Segmenter, UInt8Array
 
 _SIDE = 256  # of crops for those that do not tell

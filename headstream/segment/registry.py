@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from headstream.digest import file_sha256
 from headstream.errors import ModelError, UsageError
+from headstream.shared.digest import file_sha256
 
 # One file in 8 bits, finished in two ways (see ModelCard.finish): with firm edges that keep away from the neck for photos, with
 # softer ones, which flicker less, for video. "lite" is the same in full precision: to start training from.

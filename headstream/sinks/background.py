@@ -13,12 +13,12 @@ from typing import Any, Protocol
 import cv2
 import numpy as np
 
-from headstream.colour import at_bits, parse_colour, planes_from_rgb, resample_chroma
 from headstream.errors import UsageError
-from headstream.imagefile import read_image
-from headstream.regions import chroma_index
+from headstream.shared.colour import at_bits, parse_colour, planes_from_rgb, resample_chroma
+from headstream.shared.imagefile import read_image
+from headstream.shared.regions import chroma_index
+from headstream.shared.tone import as_filmed, as_shown
 from headstream.sinks.pack import RGB_AS_YUV, region_planes
-from headstream.tone import as_filmed, as_shown
 from headstream.types import Colour, Cutout, Planes, UInt8Array
 
 _CATCH_UP_S = 5

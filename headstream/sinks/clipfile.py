@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from headstream.errors import UsageError
-from headstream.mastering import Mastering
+from headstream.shared.mastering import Mastering
 from headstream.sinks import matroska, quicktime
 from headstream.sinks.encode import ClipInfo, What, tells_timecode
 from headstream.sinks.formats import OutputFormat, is_sequence, names_frames, sequence_place

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from headstream.errors import UsageError
-from headstream.mastering import Mastering
+from headstream.shared.mastering import Mastering
 from headstream.sinks.background import Background, composite
 from headstream.sinks.filters import Fields, Palette
 from headstream.sinks.formats import OutputFormat

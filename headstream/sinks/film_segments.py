@@ -8,8 +8,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from headstream.disk import remove, rename
 from headstream.errors import SinkError
+from headstream.shared.disk import remove, rename
 from headstream.sinks.clipfile import ClipFile, incomplete_name
 from headstream.sinks.encode import ClipInfo
 from headstream.sinks.formats import OutputFormat

@@ -9,8 +9,8 @@ from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from headstream.cores import cores_here
 from headstream.errors import UsageError
+from headstream.shared.cores import cores_here
 from headstream.sinks.partial import check_named
 
 Layout = Literal["planes", "prores", "rgba", "palette", "opaque"]

@@ -7,8 +7,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from headstream.disk import rename, sync
 from headstream.errors import SinkError
+from headstream.shared.disk import rename, sync
 from headstream.sinks.formats import frames_from, is_sequence, sequence_place
 from headstream.sinks.partial import PartialFile, PartialFolder, followed, neighbour, unnamed
 

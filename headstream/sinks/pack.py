@@ -10,8 +10,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from headstream.colour import at_bits, planes_from_rgb, resample_chroma, rgb_from_planes, to_limited
-from headstream.regions import chroma_index
+from headstream.shared.colour import at_bits, planes_from_rgb, resample_chroma, rgb_from_planes, to_limited
+from headstream.shared.regions import chroma_index
 from headstream.types import Colour, Cutout, Frame, Planes, UInt8Array
 
 # What an RGB source becomes where a codec wants Y'CbCr: BT.709, limited range, sRGB's own primaries and transfer.

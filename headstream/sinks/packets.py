@@ -15,8 +15,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from headstream.disk import sync
 from headstream.errors import SinkError
+from headstream.shared.disk import sync
 from headstream.sinks.formats import OutputFormat
 
 _MAGIC = b"headstream packets 2\n"

@@ -12,8 +12,8 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from headstream.disk import remove, rename, sync
 from headstream.errors import SinkError, UsageError
+from headstream.shared.disk import remove, rename, sync
 
 # /dev/stdout is a file where a shell has put one there.
 _STREAMS = {Path("/dev"), Path("/dev/fd"), Path("/proc/self/fd")}

@@ -10,9 +10,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from headstream.disk import rename
 from headstream.errors import SinkError, UsageError
-from headstream.letterbox import letterboxed
+from headstream.shared.disk import rename
+from headstream.shared.letterbox import letterboxed
 from headstream.sinks.background import checkerboard
 from headstream.sinks.partial import check_writable, fitting, neighbour, sink_error, whole_file
 from headstream.types import Float32Array, Region, UInt8Array

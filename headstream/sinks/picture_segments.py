@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from headstream.disk import remove, sync
+from headstream.shared.disk import remove, sync
 from headstream.sinks.clipfile import incomplete_name, numbered, without_place
 from headstream.sinks.encode import ClipInfo
 from headstream.sinks.formats import OutputFormat, frames_from, names_frames, sequence_place

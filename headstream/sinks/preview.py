@@ -9,8 +9,8 @@ from typing import Any
 
 import cv2
 
-from headstream.colour import rgb_from_planes
 from headstream.errors import SinkError
+from headstream.shared.colour import rgb_from_planes
 from headstream.sinks.background import Background, composite
 from headstream.types import Cutout, UInt8Array
 

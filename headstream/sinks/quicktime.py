@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from headstream.mastering import Mastering
+from headstream.shared.mastering import Mastering
 
 _HEAD = struct.Struct(">I4s")  # length and kind
 _TO_DESCRIPTIONS = (b"minf", b"stbl", b"stsd")

@@ -9,8 +9,8 @@ from contextlib import suppress
 from fractions import Fraction
 from typing import Any
 
+from headstream.shared.sound import Sound
 from headstream.sinks.routes import silence
-from headstream.sound import Sound
 
 # What editors and players of each container take, without loss where the picture has none.
 _CODECS = {"mov": "pcm_s16le", "mp4": "aac", "matroska": "flac", "webm": "libopus"}

@@ -11,8 +11,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from headstream.continuity import Continuity
-from headstream.demuxing import packets_of
+from headstream.shared.continuity import Continuity
+from headstream.shared.demuxing import packets_of
 from headstream.sinks.routes import Copy, Route, Sound, Text, UntoldError
 
 log = logging.getLogger(__name__)

@@ -16,6 +16,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from headstream.errors import SinkError, UsageError
+from headstream.shared.sound import Sound
 from headstream.sinks.background import Background
 from headstream.sinks.clipfile import ClipFile
 from headstream.sinks.encode import ClipInfo, What
@@ -24,7 +25,6 @@ from headstream.sinks.partial import sink_error
 from headstream.sinks.soundtrack import SoundTrack
 from headstream.sinks.takefile import TakeFile
 from headstream.sinks.video import VideoSink
-from headstream.sound import Sound
 from headstream.types import Cutout
 
 _IN_ORDER = (("bf", "0"),)  # fragments have no edit list, with which a film of B frames would begin at 0

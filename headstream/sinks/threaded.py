@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from headstream.channel import Channel, Policy
-from headstream.threads import JoinedThread
+from headstream.shared.channel import Channel, Policy
+from headstream.shared.threads import JoinedThread
 from headstream.types import Cutout, Sink
 
 

@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from headstream.colour import rgb_from_planes
 from headstream.errors import SinkError
+from headstream.shared.colour import rgb_from_planes
+from headstream.shared.threads import JoinedThread
 from headstream.sinks.background import Background, composite
-from headstream.threads import JoinedThread
 from headstream.types import Cutout, UInt8Array
 
 _NEUTRAL = 96  # grey, until the first picture comes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from headstream.colour import planes_from_rgb
+from headstream.shared.colour import planes_from_rgb
 from headstream.types import Colour, Float32Array, Frame
 
 # Mean steps, of 255, of luma and of both chromas together. Two heads in the middle of two rooms may be as light as one

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 import cv2
 import numpy as np
 
-from headstream.regions import around
+from headstream.shared.regions import around
 from headstream.track.boxes import overlap
 from headstream.track.terms import Evidence
 from headstream.types import Box, Float32Array, Head, Part, Region

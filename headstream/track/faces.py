@@ -23,11 +23,11 @@ from typing import Any, Literal
 import numpy as np
 
 from headstream.errors import ModelError
-from headstream.interrupts import held_interrupts
-from headstream.libraries import remedy
-from headstream.muted import native_stderr_muted
+from headstream.shared.interrupts import held_interrupts
+from headstream.shared.libraries import remedy
+from headstream.shared.muted import native_stderr_muted
+from headstream.shared.turned import quarters_of, turned_box, turned_points
 from headstream.track.boxes import overlap
-from headstream.turned import quarters_of, turned_box, turned_points
 from headstream.types import Box, UInt8Array
 
 Range = Literal["full", "short"]

@@ -8,14 +8,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from headstream.colour import PAD, crop_resized, whole_resized
-from headstream.straight import straightened
-from headstream.tone import as_shown
+from headstream.shared.colour import PAD, crop_resized, whole_resized
+from headstream.shared.straight import straightened
+from headstream.shared.tone import as_shown
+from headstream.shared.turned import turned, turned_box
 from headstream.track.boxes import crop_square, height_of, is_far, overlap, top_part
 from headstream.track.faces import MODEL_FILES, Face, FaceDetector, distinct
 from headstream.track.standing import standing
 from headstream.track.tiles import cut_by, steps
-from headstream.turned import turned, turned_box
 from headstream.types import Box, Frame, Region, UInt8Array
 
 # The networks look at 192 and 128 px; what they are shown is a little finer, so that their own scaling has a choice.

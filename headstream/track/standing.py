@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from headstream.shared.turned import turned, turned_box
 from headstream.track.boxes import overlap
 from headstream.track.faces import Face, FaceDetector
-from headstream.turned import turned, turned_box
 from headstream.types import Box, UInt8Array
 
 # A face that both detectors like better turned. Of 241 upright photos none is turned by mistake, of 175 turned ones whose face is

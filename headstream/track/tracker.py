@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from headstream.colour import crop_resized
-from headstream.straight import straightened
+from headstream.shared.colour import crop_resized
+from headstream.shared.straight import straightened
 from headstream.track.appearance import SIDE_PX, describe, likeness
 from headstream.track.associate import best_pairs, blended, is_part_of, is_rest_of, steady_crop
 from headstream.track.boxes import centre, crop_square, overlap

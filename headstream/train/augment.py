@@ -16,7 +16,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from headstream.colour import PAD
+from headstream.shared.colour import PAD
 from headstream.track.framing import ROOM
 from headstream.train.disturb import Rng, backdrop_crop, camera, occlude
 from headstream.train.picture import BODY, HEAD, Picture, by_planes

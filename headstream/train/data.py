@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from headstream.errors import UsageError
-from headstream.imagefile import read_image
+from headstream.shared.imagefile import read_image
 from headstream.train.picture import BASE_PLANES, HAIR, LARGEST_SIDE_PX, Picture, bounded, finished
 from headstream.train.truth import IMAGES, KINDS, TRUTH, body_classes, fit, has_parts
 from headstream.types import Box, UInt8Array

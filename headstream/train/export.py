@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from headstream.digest import file_sha256
 from headstream.nets.zoo import NetSpec, alpha_of, as_called
+from headstream.shared.digest import file_sha256
 from headstream.sinks.partial import whole_file
 from headstream.train.card import making_of
 from headstream.train.faster import make_faster

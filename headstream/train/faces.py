@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from headstream.errors import SourceError
-from headstream.imagefile import read_image
+from headstream.shared.imagefile import read_image
 from headstream.train.data import DataSet
 from headstream.types import Box
 

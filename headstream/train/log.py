@@ -8,8 +8,8 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from headstream.disk import rename
 from headstream.errors import UsageError
+from headstream.shared.disk import rename
 from headstream.sinks.partial import whole_file
 
 log = logging.getLogger(__name__)

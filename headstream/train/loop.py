@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from headstream.errors import ModelError, SourceError
-from headstream.interrupts import held_interrupts, unheard_children
 from headstream.nets.zoo import NetSpec, as_called
+from headstream.shared.interrupts import held_interrupts, unheard_children
 from headstream.sinks.partial import make_parents
 from headstream.train.config import TrainConfig
 from headstream.train.hardware import Hardware, no_shared_memory, out_of_memory, process_lost, worker_lost

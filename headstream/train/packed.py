@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 
 from headstream.errors import SourceError, UsageError
-from headstream.imagefile import image_bytes
+from headstream.shared.imagefile import image_bytes
 from headstream.sinks.partial import whole_file
 from headstream.train.picture import Picture, bounded, finished
 from headstream.train.truth import tells

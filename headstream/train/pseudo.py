@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from headstream.colour import PAD
+from headstream.shared.colour import PAD
 from headstream.train.augment import head_middle, warp
 from headstream.train.data import DataSet
 from headstream.train.picture import Picture

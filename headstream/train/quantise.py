@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from headstream.colour import crop_resized
 from headstream.nets.zoo import NETS, NetSpec
 from headstream.segment.runtime import onnx_runtime
+from headstream.shared.colour import crop_resized
 from headstream.sinks.partial import whole_file
 from headstream.train.augment import head_middle
 from headstream.train.data import DataSet

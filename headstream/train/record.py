@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 import headstream
-from headstream.digest import file_sha256
+from headstream.shared.digest import file_sha256
 from headstream.train.config import DataConfig, TrainConfig
 from headstream.train.data import DataSet
 from headstream.train.sets import OpenedData

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from headstream.errors import SourceError, UsageError
-from headstream.imagefile import read_image
+from headstream.shared.imagefile import read_image
 from headstream.train.picture import BASE_PLANES, CELEBA_PARTS, PLANE_CLASSES
 from headstream.types import Box, UInt8Array
 

@@ -16,11 +16,11 @@ import numpy as np
 from headstream.capture.cameras import LiveTarget
 from headstream.capture.live import LiveSource
 from headstream.errors import HeadstreamError
-from headstream.live import Controls, LiveCutter, LiveStatus
-from headstream.pace import Pace
+from headstream.live.cutting import Controls, LiveCutter, LiveStatus
+from headstream.live.pace import Pace
 from headstream.pipeline import HeadCutter
 from headstream.segment.crops import CropSegmenter
-from headstream.threads import JoinedThread
+from headstream.shared.threads import JoinedThread
 from headstream.track.finder import FaceFinder
 from headstream.types import Cutout, Frame, Head
 from headstream.web.heap import give_back

@@ -12,15 +12,15 @@ from typing import Any, Literal
 
 from headstream.capture.photo import read_photo
 from headstream.errors import HeadstreamError
-from headstream.photos import PhotoCutter
+from headstream.films.video import Tools, VideoJob, cut_video_file
+from headstream.photos.cutter import PhotoCutter
 from headstream.pipeline import CutOptions
 from headstream.segment.crops import CropSegmenter
 from headstream.segment.load import load_segmenter
 from headstream.segment.registry import models_dir
+from headstream.shared.threads import JoinedThread
 from headstream.sinks.photo import save_picture
-from headstream.threads import JoinedThread
 from headstream.track.finder import FaceFinder
-from headstream.video import Tools, VideoJob, cut_video_file
 
 State = Literal["uploading", "waiting", "running", "done", "failed"]
 

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from typing import Any
 
 from headstream.errors import SinkError
-from headstream.hangup import on_hangup
-from headstream.threads import JoinedThread
+from headstream.shared.hangup import on_hangup
+from headstream.shared.threads import JoinedThread
 from headstream.web.address import Address
 from headstream.web.guard import Guard
 from headstream.web.wire import MAX_MESSAGE

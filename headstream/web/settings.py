@@ -8,10 +8,10 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from headstream.choice import Heads
-from headstream.colour import parse_colour
 from headstream.errors import UsageError
 from headstream.matte.refine import MatteOptions
 from headstream.pipeline import CutOptions
+from headstream.shared.colour import parse_colour
 from headstream.track.terms import TrackOptions
 from headstream.types import Part
 

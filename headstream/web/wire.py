@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from headstream.errors import SourceError
-from headstream.imagefile import image_bytes
+from headstream.shared.imagefile import image_bytes
 from headstream.types import Cutout, Frame, UInt8Array
 
 HEADER = struct.Struct("<IHHHHHHI")

@@ -10,7 +10,7 @@ from headstream.batch.films import Films
 from headstream.batch.job import Item, Join, Outcome, Wish
 from headstream.batch.places import LocalStorage
 from headstream.capture.marks import Span
-from headstream.pieces import Made, Piece
+from headstream.films.pieces import Made, Piece
 
 SPAN = Span(0, 100, 0, 0)
 PLAN = (Piece(0, 50, SPAN, 1), Piece(50, 80, SPAN, 2), Piece(80, 100, SPAN, 3))

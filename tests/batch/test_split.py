@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from headstream import pieces
 from headstream.batch import piecework, worker
 from headstream.batch.job import OWN_FOLDER, BatchJob, BatchProgress, BatchReport, Item, Outcome, Wish
 from headstream.batch.patience import PassingSourceError
@@ -29,7 +28,8 @@ from headstream.batch.sharing import Sharing
 from headstream.capture.marks import Span
 from headstream.capture.survey import survey
 from headstream.errors import SourceError, UsageError
-from headstream.pieces import Indivisible, Made, Piece, plan_pieces
+from headstream.films import pieces
+from headstream.films.pieces import Indivisible, Made, Piece, plan_pieces
 from headstream.types import UInt8Array
 from tests.batch.conftest import (
     BRIEF,

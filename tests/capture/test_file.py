@@ -18,8 +18,8 @@ import pytest
 from headstream.capture.file import FileSource
 from headstream.capture.survey import survey
 from headstream.capture.unpack import Orientation, colour_of, frame_from_video, kept_bits
-from headstream.channel import Producer
 from headstream.errors import SourceError
+from headstream.shared.channel import Producer
 from headstream.sinks.pack import film_pixels
 from headstream.types import Colour, Frame
 from tests.conftest import seconds

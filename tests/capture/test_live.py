@@ -28,10 +28,10 @@ from headstream.capture.cameras import Camera, LiveTarget, list_cameras, parse_t
 from headstream.capture.feeds import CameraFeed, NetworkFeed, PacedFile, believable_rate
 from headstream.capture.live import LiveSource, open_feed
 from headstream.capture.synthetic import SyntheticCamera, stamp_of
-from headstream.channel import Producer
-from headstream.colour import planes_from_rgb
 from headstream.errors import SourceError, UsageError
-from headstream.sound import Sound
+from headstream.shared.channel import Producer
+from headstream.shared.colour import planes_from_rgb
+from headstream.shared.sound import Sound
 from headstream.types import Colour, Frame, UInt8Array
 from tests.media import needs_ffmpeg, pattern, write_video
 from tests.waiting import wait_until

@@ -17,7 +17,7 @@ import pytest
 
 from headstream.capture.microphone import Microphone, _Taken, list_microphones
 from headstream.errors import SourceError
-from headstream.sound import Sound
+from headstream.shared.sound import Sound
 from tests.portaudio import PortAudioError, TestPortAudio
 from tests.waiting import Gate, wait_until
 

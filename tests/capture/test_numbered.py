@@ -19,12 +19,12 @@ from headstream.capture import limits
 from headstream.capture.file import FileSource
 from headstream.capture.numbered import numbered_pictures, parse_rate
 from headstream.cli import main
-from headstream.cropping import CropJob, crop_film
-from headstream.dubbing import PasteJob, paste_film
 from headstream.errors import SourceError, UsageError
-from headstream.tracks import plot_track, track_file
+from headstream.films.cropping import CropJob, crop_film
+from headstream.films.dubbing import PasteJob, paste_film
+from headstream.films.tracks import plot_track, track_file
+from headstream.films.video import VideoJob, VideoReport, cut_video_file
 from headstream.types import UInt8Array
-from headstream.video import VideoJob, VideoReport, cut_video_file
 from tests.conftest import moving_portrait
 from tests.media import frame_times, pattern
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from headstream.capture.file import FileSource
-from headstream.colour import planes_from_rgb
+from headstream.shared.colour import planes_from_rgb
 from headstream.types import Colour, Frame, UInt8Array
 from tests.media import pattern, write_video
 

@@ -24,11 +24,11 @@ from headstream.cli import _check_filled, main
 from headstream.cli.console import progress_bar
 from headstream.cli.live import StatusLine
 from headstream.errors import ModelError, UsageError
-from headstream.interrupts import held_interrupts
-from headstream.live import LiveStatus
-from headstream.liveoutputs import Output
+from headstream.live.cutting import LiveStatus
+from headstream.live.outputs import Output
+from headstream.live.session import LiveJob
 from headstream.segment.registry import models_dir
-from headstream.session import LiveJob
+from headstream.shared.interrupts import held_interrupts
 from headstream.types import UInt8Array
 from tests.conftest import moving_portrait
 from tests.media import files_of_at_most, frame_times, heeds_ctrl_c, pattern, probe, video_stream, write_video
@@ -561,7 +561,7 @@ class TestLive:
             asked.append(job)
             return LiveStatus(), []
 
-        monkeypatch.setattr("headstream.session.run_session", run_session)
+        monkeypatch.setattr("headstream.live.session.run_session", run_session)
         assert run("live", "--camera", head_clip, *arguments) == 3
         assert (asked[0].virtual_camera, asked[0].virtual_camera_name, asked[0].preview) == (True, name, False)
 
@@ -825,7 +825,7 @@ class TestOthers:
             for _ in range(300):
                 time.sleep(0.1)
 
-        monkeypatch.setattr("headstream.video.cut_video_file", slow)
+        monkeypatch.setattr("headstream.films.video.cut_video_file", slow)
         assert run("video", head_clip, "--out", tmp_path / "o.mov") == 130
 
     @pytest.mark.skipif(os.name == "nt", reason="another signal stands for Windows' own")
@@ -841,7 +841,7 @@ class TestOthers:
             done.append("went on")
 
         monkeypatch.setattr(signal, "SIGBREAK", signal.SIGUSR1, raising=False)
-        monkeypatch.setattr("headstream.video.cut_video_file", finishing)
+        monkeypatch.setattr("headstream.films.video.cut_video_file", finishing)
         before = signal.signal(signal.SIGUSR1, signal.SIG_IGN)
         try:
             assert run("video", head_clip, "--out", tmp_path / "o.mov") == 130
@@ -884,7 +884,7 @@ class TestOthers:
 
         for place, fails in (
             ("threading._start_new_thread", refused),
-            ("headstream.video.FaceFinder", refused_to_a_detector),
+            ("headstream.films.video.FaceFinder", refused_to_a_detector),
         ):
             with monkeypatch.context() as patch:
                 patch.setattr(place, fails)
@@ -898,7 +898,7 @@ class TestOthers:
         def broken(*arguments: object) -> None:
             raise ZeroDivisionError("by\nzero")
 
-        monkeypatch.setattr("headstream.video.cut_video_file", broken)
+        monkeypatch.setattr("headstream.films.video.cut_video_file", broken)
         assert run("video", head_clip, "--out", tmp_path / "o.mov") == 1
         assert capsys.readouterr().err.startswith("headstream: internal error: ZeroDivisionError: by zero")
         monkeypatch.setenv("HEADSTREAM_DEBUG", "1")

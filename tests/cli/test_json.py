@@ -149,7 +149,7 @@ def test_an_interrupt_before_there_is_anything_to_tell(
     def interrupted(*arguments: object, **more: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("headstream.album.load_segmenter", interrupted)
+    monkeypatch.setattr("headstream.photos.album.load_segmenter", interrupted)
     assert main(["image", str(places["PHOTO"]), "--out", str(tmp_path), "--json"]) == 130
     out, err = capsys.readouterr()
     assert json.loads(out) == {"error": "interrupted", "exit": 130}
@@ -256,7 +256,7 @@ class TestPhotosThatFail:
                 raise KeyboardInterrupt
             return write_photo(place, *arguments, **more)
 
-        monkeypatch.setattr("headstream.album.write_photo", second)
+        monkeypatch.setattr("headstream.photos.album.write_photo", second)
         assert main(["image", str(folder), "--out", str(folder / "cut"), "--json"]) == 130
         out, err = capsys.readouterr()
         told = json.loads(out)
@@ -273,4 +273,4 @@ class TestPhotosThatFail:
                 raise errors.pop()
             return write_photo(*arguments, **more)
 
-        monkeypatch.setattr("headstream.album.write_photo", write)
+        monkeypatch.setattr("headstream.photos.album.write_photo", write)

@@ -16,25 +16,25 @@ import cv2
 import numpy as np
 import pytest
 
-from headstream.alongtrack import TrackMattes, check_sound, open_sinks, partly
 from headstream.capture.file import FileSource
 from headstream.cli import main
-from headstream.cropping import CropJob, crop_film
 from headstream.dub.blend import ColourShift, blended, like_film
 from headstream.dub.pairing import Length, Paired, pairing_rule
 from headstream.dub.path import Square, head_path
 from headstream.dub.regions import region_mask, tightened
 from headstream.dub.trackfile import TrackedFrame, TrackedHead, TrackReader
 from headstream.dub.warp import clip_frame, covered, put_back, region_of
-from headstream.dubbing import PasteJob, paste_film
 from headstream.errors import SinkError, SourceError, UsageError
-from headstream.lock import locked
-from headstream.regions import laid_over
+from headstream.films.alongtrack import TrackMattes, check_sound, open_sinks, partly
+from headstream.films.cropping import CropJob, crop_film
+from headstream.films.dubbing import PasteJob, paste_film
+from headstream.films.tracks import track_file
 from headstream.segment.crops import CropSegmenter
+from headstream.shared.regions import laid_over
+from headstream.shared.turned import turned
 from headstream.sinks.formats import output_format
+from headstream.sinks.lock import locked
 from headstream.timing import StageTimes
-from headstream.tracks import track_file
-from headstream.turned import turned
 from headstream.types import Colour, Cutout, Float32Array, Frame, Planes, UInt8Array
 from tests.conftest import moving_portrait
 from tests.media import decoded, frame_times, needs_ffmpeg, probe, sound_nobody_knows, tone, video_stream, write_video

@@ -17,8 +17,8 @@ from headstream.dub.smooth import smoothed
 from headstream.dub.steady import Smoother, roll_deg
 from headstream.dub.trackfile import TrackedFrame, TrackedHead, TrackHeader, TrackReader, TrackWriter
 from headstream.errors import SinkError, SourceError, UsageError
-from headstream.lock import locked
-from headstream.tracks import plot_track, track_file
+from headstream.films.tracks import plot_track, track_file
+from headstream.sinks.lock import locked
 from headstream.types import Head, UInt8Array
 from tests.media import write_video
 

@@ -15,13 +15,13 @@ import pytest
 from PIL import Image
 
 from headstream.cli import main
-from headstream.colour import planes_from_rgb
 from headstream.errors import SourceError, UsageError
 from headstream.fixes import spread
 from headstream.fixes.read import Click, Film, Fix, _seconds, read_fixes, read_mask
 from headstream.fixes.spread import Outcome, _Spreading, fade, reach, with_fixes
 from headstream.matte.patch import alpha_in, repainted
 from headstream.review.page import clock
+from headstream.shared.colour import planes_from_rgb
 from headstream.types import Colour, Cutout, Frame, Planes, Region, UInt8Array
 from tests.conftest import moving_portrait
 from tests.media import alpha_of, write_video

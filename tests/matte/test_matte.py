@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headstream.colour import crop_resized, planes_from_rgb, rgb_from_planes
 from headstream.matte.clean import largest_piece, without_holes
 from headstream.matte.grid import brought_up, continued, grid_from_region, over_region, visible_region
 from headstream.matte.guided import guide_coefficients, levels
 from headstream.matte.refine import HeadMatte, Layer, MatteOptions, merged
 from headstream.matte.spill import spill_correction
 from headstream.matte.temporal import MatteState, Stabiliser
-from headstream.regions import laid_over
+from headstream.shared.colour import crop_resized, planes_from_rgb, rgb_from_planes
+from headstream.shared.regions import laid_over
 from headstream.types import Colour, Float32Array, Frame, Planes, UInt8Array
 
 S = 64

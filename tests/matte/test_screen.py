@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from headstream.colour import planes_from_rgb
 from headstream.matte.refine import HeadMatte, MatteOptions
 from headstream.matte.screen import find_screen, keyed
-from headstream.turned import turned
+from headstream.shared.colour import planes_from_rgb
+from headstream.shared.turned import turned
 from headstream.types import Colour, Frame
 
 SIDE = 256

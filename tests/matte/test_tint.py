@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from headstream.colour import planes_from_rgb
 from headstream.errors import ModelError, UsageError
 from headstream.matte.refine import MatteOptions
 from headstream.matte.tint import hair_luma, hair_share, tint_correction
-from headstream.photos import PhotoCutter
+from headstream.photos.cutter import PhotoCutter
 from headstream.pipeline import CutOptions, HeadCutter
 from headstream.segment.crops import CropSegmenter
+from headstream.shared.colour import planes_from_rgb
 from headstream.track.finder import FaceFinder
 from headstream.types import Colour, Cutout, Frame, UInt8Array
 from headstream.words import parse_hair_color

@@ -6,10 +6,10 @@ import cv2
 import numpy as np
 import pytest
 
-from headstream.colour import planes_from_rgb
 from headstream.matte.motion import Motion
 from headstream.matte.trail import Trail, square_around
-from headstream.regions import even_region
+from headstream.shared.colour import planes_from_rgb
+from headstream.shared.regions import even_region
 from headstream.types import Colour, Frame, Region, UInt8Array
 from tests.scenes import SIZE, disc, frame_at, scene
 

@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
-from headstream.colour import planes_from_rgb
 from headstream.matte.refine import HeadMatte, Layer, MatteOptions
 from headstream.matte.wall import find_wall
+from headstream.shared.colour import planes_from_rgb
 from headstream.types import Colour, Float32Array, Frame, UInt8Array
 
 S = 256

@@ -204,9 +204,9 @@ import json
 from pathlib import Path
 from headstream.batch.job import BatchJob
 from headstream.batch.ledger import model_identity
-from headstream.outputs import _identity
+from headstream.films.outputs import _identity
 from headstream.segment.load import load_segmenter, pinned
-from headstream.video import VideoJob
+from headstream.films.video import VideoJob
 from headstream.demo import PORTRAIT
 job = VideoJob(Path(PORTRAIT), Path("o.mkv"))
 segmenter = load_segmenter({NAME!r}, device="cpu")

@@ -12,11 +12,11 @@ import pytest
 
 from headstream.cli import main
 from headstream.errors import SinkError, UsageError
+from headstream.films.video import VideoJob, check_job, cut_video_file
 from headstream.review.collect import Review, reviewed
 from headstream.review.doubts import Doubter, change, fill, glance, touched
 from headstream.review.page import clock, page, write_page
 from headstream.types import Cutout, Planes
-from headstream.video import VideoJob, check_job, cut_video_file
 from tests.scenes import SIZE, cutout_of, disc, frame_at, head_at, plain, scene
 
 
@@ -84,8 +84,8 @@ class TestDoubts:
         assert seen.alpha.mean() / 255 == pytest.approx(np.pi / 1.4**2 / 4, abs=0.02)
 
     def test_high_bit_depth_planes_look_alike(self) -> None:
-        from headstream.colour import planes_from_rgb
         from headstream.pipeline import Frame
+        from headstream.shared.colour import planes_from_rgb
         from headstream.types import Colour
 
         deep: Planes = planes_from_rgb(scene(), Colour(full_range=True), bits=10, sub=(2, 2))

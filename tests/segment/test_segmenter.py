@@ -21,7 +21,6 @@ import pytest
 from headstream import cut_image, doctor
 from headstream.apart import model_files
 from headstream.batch.ledger import model_identity
-from headstream.digest import file_sha256
 from headstream.errors import ModelError, UsageError
 from headstream.segment import onnx
 from headstream.segment.crops import CropSegmenter
@@ -35,6 +34,7 @@ from headstream.segment.registry import (
     shipped_models,
 )
 from headstream.segment.runtime import load_cuda
+from headstream.shared.digest import file_sha256
 from headstream.types import UInt8Array
 
 CROP = (83, 0, 371, 288)  # of the portrait: 2.4 face boxes

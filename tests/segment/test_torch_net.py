@@ -16,15 +16,15 @@ import pytest
 import torch
 
 from headstream.capture.photo import read_photo
-from headstream.colour import crop_resized, planes_from_rgb
 from headstream.demo import PORTRAIT
 from headstream.errors import ModelError
-from headstream.foresight import BatchCutter, file_cutter
+from headstream.films.foresight import BatchCutter, file_cutter
 from headstream.nets.formats import Network
 from headstream.nets.zoo import NetSpec, build
 from headstream.segment.device_crops import DeviceCrops, plan, scaling
 from headstream.segment.recorded import Net, Play, RecordedNet
 from headstream.segment.torch_net import TorchSegmenter
+from headstream.shared.colour import crop_resized, planes_from_rgb
 from headstream.stream import cut_stream
 from headstream.track.finder import FaceFinder
 from headstream.types import Colour, Planes, UInt8Array

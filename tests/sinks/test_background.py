@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from headstream.colour import planes_from_rgb
+from headstream.shared.colour import planes_from_rgb
 from headstream.sinks.background import BlurredScene
 from headstream.types import Colour, Cutout, Frame, UInt8Array
 

@@ -18,12 +18,13 @@ import pytest
 
 from headstream.cli import main
 from headstream.errors import SinkError, UsageError
-from headstream.lock import locked
-from headstream.resume import LongCut, work_folder
+from headstream.films.resume import LongCut, work_folder
+from headstream.films.video import VideoJob, cut_video_file
 from headstream.sinks.clipfile import incomplete_name
 from headstream.sinks.film_segments import FilmSegments
 from headstream.sinks.formats import output_format
 from headstream.sinks.growing import growing_name
+from headstream.sinks.lock import locked
 from headstream.sinks.partial import (
     PartialFile,
     PartialFolder,
@@ -35,7 +36,6 @@ from headstream.sinks.partial import (
 )
 from headstream.sinks.photo import check_folder, save_picture
 from headstream.sinks.video import VideoSink
-from headstream.video import VideoJob, cut_video_file
 from tests.media import files_of_at_most, frame_times
 from tests.sinks.test_video import clip, cutouts
 

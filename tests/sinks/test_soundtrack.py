@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 
 from headstream.errors import SinkError, UsageError
+from headstream.shared.sound import Sound
 from headstream.sinks.background import FixedPicture
 from headstream.sinks.encode import ClipInfo
 from headstream.sinks.formats import output_format
 from headstream.sinks.take import TakeSink
-from headstream.sound import Sound
 from headstream.types import Cutout, Frame
 from tests.media import frame_times, probe
 

@@ -18,13 +18,13 @@ import numpy as np
 import pytest
 
 from headstream.errors import SinkError, UsageError
-from headstream.lock import locked
+from headstream.live.takes import check_take
 from headstream.sinks.background import FixedPicture
 from headstream.sinks.encode import ClipInfo
 from headstream.sinks.formats import output_format
 from headstream.sinks.growing import GrowingFile
+from headstream.sinks.lock import locked
 from headstream.sinks.take import TakeSink
-from headstream.takes import check_take
 from headstream.types import Cutout, Frame
 from tests.media import decoded, files_of_at_most, frame_times, probe, video_stream
 

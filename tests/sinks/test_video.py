@@ -18,17 +18,17 @@ import pytest
 
 from headstream.capture.file import FileSource
 from headstream.capture.survey import survey
-from headstream.colour import planes_from_rgb, rgb_from_planes
 from headstream.errors import SinkError, SourceError, UsageError
-from headstream.outputs import clip_of, open_outputs
+from headstream.films.outputs import clip_of, open_outputs
+from headstream.films.video import VideoJob, cautions
 from headstream.segment.crops import CropSegmenter
+from headstream.shared.colour import planes_from_rgb, rgb_from_planes
 from headstream.sinks.background import FixedPicture, open_background, parse_background
 from headstream.sinks.formats import film_format, output_format
 from headstream.sinks.partial import neighbour
 from headstream.sinks.picture_segments import PictureSegments
 from headstream.sinks.video import ClipInfo, VideoSink
 from headstream.types import Colour, Cutout, Frame, Region, UInt8Array
-from headstream.video import VideoJob, cautions
 from tests.conftest import seconds
 from tests.media import (
     alpha_of,
@@ -88,7 +88,7 @@ def test_an_output_that_cannot_be_made_leaves_no_background_open(
         films.append(FileSource(path, **more))
         return films[-1]
 
-    monkeypatch.setattr("headstream.outputs.FileSource", opened)
+    monkeypatch.setattr("headstream.films.outputs.FileSource", opened)
     (tmp_path / "folder.mp4").mkdir()
     job = VideoJob(tmp_path / "gone.mp4", tmp_path / name, background=str(plain_clip), segment_s=segment_s)
     with FileSource(plain_clip) as source, pytest.raises(error, match=r"is a folder|gone\.mp4"):

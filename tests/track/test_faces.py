@@ -15,7 +15,7 @@ import os, signal, threading, time
 from concurrent.futures import thread
 import numpy as np
 from headstream.errors import ModelError
-from headstream.muted import native_stderr_muted
+from headstream.shared.muted import native_stderr_muted
 from headstream.segment.registry import models_dir
 from headstream.track import faces
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it, and hand that on

@@ -15,9 +15,9 @@ import cv2
 import numpy as np
 import pytest
 
-from headstream.colour import planes_from_rgb
 from headstream.errors import ModelError
 from headstream.segment.registry import models_dir
+from headstream.shared.colour import planes_from_rgb
 from headstream.track.boxes import crop_square, is_far, overlap
 from headstream.track.faces import MODEL_FILES, Face, FaceDetector
 from headstream.track.finder import FaceFinder, small_rgb

@@ -9,16 +9,16 @@ import cv2
 import numpy as np
 import pytest
 
-from headstream.photos import PhotoCutter
+from headstream.photos.cutter import PhotoCutter
 from headstream.pipeline import CutOptions, HeadCutter
 from headstream.segment.crops import CropSegmenter
-from headstream.straight import leaning, straightened
+from headstream.shared.straight import leaning, straightened
+from headstream.shared.turned import turned
 from headstream.track.boxes import crop_square
 from headstream.track.faces import Face
 from headstream.track.finder import FaceFinder
 from headstream.track.lying import Lying, roll_of
 from headstream.track.tracker import Tracker
-from headstream.turned import turned
 from headstream.types import Box, Float32Array, Frame, Region, UInt8Array
 from tests.conftest import moving_portrait
 

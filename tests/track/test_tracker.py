@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from headstream.state import pack, unpack
+from headstream.shared.state import pack, unpack
 from headstream.track.associate import best_pairs, steady_crop
 from headstream.track.boxes import overlap
 from headstream.track.faces import Face

@@ -10,7 +10,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from headstream.colour import PAD  # noqa: E402
+from headstream.shared.colour import PAD  # noqa: E402
 from headstream.train.augment import (  # noqa: E402
     Chances,
     Composer,

@@ -24,9 +24,9 @@ torch = pytest.importorskip("torch")
 from headstream.cli import main  # noqa: E402
 from headstream.cli.train import _run  # noqa: E402
 from headstream.errors import ModelError, SinkError, SourceError, UsageError  # noqa: E402
-from headstream.lock import locked  # noqa: E402
 from headstream.nets.checkpoint import load_checkpoint  # noqa: E402
 from headstream.nets.zoo import NETS  # noqa: E402
+from headstream.sinks.lock import locked  # noqa: E402
 from headstream.sinks.partial import whole_file  # noqa: E402
 from headstream.train.config import DEFAULT, load_config, only_present  # noqa: E402
 from headstream.train.data import DataSet  # noqa: E402

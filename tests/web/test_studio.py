@@ -32,7 +32,7 @@ import headstream
 from headstream.capture.cameras import LiveTarget
 from headstream.capture.live import LiveSource
 from headstream.errors import SinkError, SourceError, UsageError
-from headstream.pace import Pace
+from headstream.live.pace import Pace
 from headstream.pipeline import CutOptions
 from headstream.segment.crops import CropSegmenter
 from headstream.segment.load import load_segmenter
@@ -516,7 +516,7 @@ def test_networks_for_files_are_loaded_once_and_when_one_comes(
         return load_segmenter(*args, fast=fast, **kwargs)
 
     monkeypatch.setattr("headstream.web.jobs.load_segmenter", load)
-    monkeypatch.setattr("headstream.video.load_segmenter", load)
+    monkeypatch.setattr("headstream.films.video.load_segmenter", load)
     results = []
     for name, file in (("me.jpg", portrait_file), ("talk.mp4", head_clip)):
         for _ in range(2):

@@ -1,0 +1,1 @@
+"""Cutting what happens now, into outputs that cannot hold it up."""

@@ -1,0 +1,1 @@
+"""What is done with photos, one or many, for any caller."""

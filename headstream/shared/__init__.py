@@ -1,0 +1,1 @@
+"""What several rooms need: pure functions and small tools. Imports no room."""
