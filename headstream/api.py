@@ -22,6 +22,7 @@ from headstream.matte.refine import MatteOptions
 from headstream.photos.cutter import PhotoCutter
 from headstream.pipeline import CutOptions, HeadCutter
 from headstream.segment.registry import models_dir
+from headstream.shared.colour import parse_colour
 from headstream.stream import cut_stream
 from headstream.track.finder import FaceFinder
 from headstream.types import Cutout, Part, Segmenter, UInt8Array
@@ -35,6 +36,7 @@ def cut_image(
     *,
     heads: Heads = "all",
     part: Part = "head",
+    hair_color: str | None = None,
     hq: bool = False,
     model: Model = "default",
     device: str = "auto",
@@ -43,13 +45,14 @@ def cut_image(
 
     picture: (H, W, 3) or (H, W, 4) uint8 RGB(A) or (H, W) grey, a PIL image, a path, or a photo's bytes or binary file. OpenCV's
     are BGR: ``cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)``.  heads: "largest", "all" or a number from 1 on.
-    part: what the network knows, such as "hair".  hq: hair strand by strand, in some seconds more.  model: what
-    ``load_segmenter`` takes, or what it gave; then ``device`` is left alone; a loaded "default" is the one for photos.
+    part: what the network knows, such as "hair".  hair_color: '#rrggbb' to give the hair; shades stay.  hq: hair strand by
+    strand, in some seconds more, in its own colour.  model: what ``load_segmenter`` takes, or what it gave; then ``device`` is
+    left alone; a loaded "default" is the one for photos.
     The last network and the detectors are kept for the next call, which may come from any thread.
     Raises SourceError for a file that is no photo, UsageError for something else than a picture and for words that are
     not known, ModelError.
     """
-    options = CutOptions(heads=heads, part=part, matte=MatteOptions(strands=hq))
+    options = _options(heads, part, hair_color, hq=hq)
     rgb, alpha = _pixels(picture)
     segmenter = _network(model, device, fast=False)
     with kept.finder() as finder:
@@ -62,6 +65,7 @@ def cut_video(
     *,
     heads: Heads = "largest",
     part: Part = "head",
+    hair_color: str | None = None,
     model: Model = "default",
     device: str = "auto",
     rate: Fraction | float | None = None,
@@ -70,24 +74,37 @@ def cut_video(
     every frame, in order, in constant memory.
 
     The file and the weights are opened at the first step; stop early by closing the generator. The words are those of
-    ``cut_image``. rate: of pictures, a second; 25 where it is None. Raises UsageError for what is no path, ``heads``, ``part``
-    and ``rate`` at once; then UsageError, SourceError, ModelError.
+    ``cut_image``. rate: of pictures, a second; 25 where it is None. Raises UsageError for what is no path, ``heads``, ``part``,
+    ``hair_color`` and ``rate`` at once; then UsageError, SourceError, ModelError.
     """
     if not isinstance(path, (str, os.PathLike)):
         raise UsageError(f"a video is a path, got {type(path).__name__}")
     asked = None if rate is None else parse_rate(rate)
-    return _cut_video(path, CutOptions(heads=heads, part=part), model, device, asked)
+    return _cut_video(path, _options(heads, part, hair_color), model, device, asked)
 
 
 def head_cutter(
-    *, heads: Heads = "largest", part: Part = "head", model: Model = "default", device: str = "auto"
+    *,
+    heads: Heads = "largest",
+    part: Part = "head",
+    hair_color: str | None = None,
+    model: Model = "default",
+    device: str = "auto",
 ) -> HeadCutter:
     """For frames of your own, one at a time, as of a camera that you read: ``head_cutter().cut(Frame(rgb, pts=seconds))``.
 
     One for each clip or camera, for one thread at a time. The words are those of ``cut_video``. ``cut`` heeds the times: give
     each frame its own, in seconds. Raises UsageError, ModelError.
     """
-    return HeadCutter(_network(model, device, fast=True), FaceFinder(models_dir()), CutOptions(heads=heads, part=part))
+    options = _options(heads, part, hair_color)
+    return HeadCutter(_network(model, device, fast=True), FaceFinder(models_dir()), options)
+
+
+def _options(heads: Heads, part: Part, hair_color: str | None, *, hq: bool = False) -> CutOptions:
+    if hq and hair_color is not None:
+        raise UsageError("hq keeps the hair's own colour: leave out hq or hair_color")
+    dye = None if hair_color is None else parse_colour(hair_color, "hair_color")
+    return CutOptions(heads=heads, part=part, matte=MatteOptions(hair_color=dye, strands=hq))
 
 
 def _cut_video(

@@ -18,6 +18,7 @@ from PIL import Image
 
 import headstream
 from headstream import kept
+from headstream.cli import main
 from headstream.errors import ModelError, SourceError, UsageError
 from headstream.segment.crops import CropSegmenter
 from headstream.segment.registry import find_model
@@ -66,6 +67,8 @@ def copy(tmp_path: Path) -> Path:
         ({"heads": True}, "heads is True"),
         ({"heads": 1.5}, "heads is 1.5"),
         ({"heads": np.array([1, 2])}, "heads is array"),
+        ({"hair_color": "purple"}, "hair_color purple: a colour is written '#rrggbb'"),
+        ({"hair_color": (1, 2, 3)}, r"hair_color \(1, 2, 3\): a colour is written"),
         ({"model": 5}, "a name, a path or a segmenter, got int"),
         ({"model": "x" * 300}, "cannot be looked for: |is not known"),
         ({"model": "~nobody-of-that-name/x"}, "nothing can have such a name"),
@@ -77,6 +80,26 @@ def test_words_that_are_not_known(words: dict[str, Any], told: str, portrait: UI
         headstream.cut_image(portrait, **words)
     with pytest.raises(UsageError, match=told):
         next(headstream.cut_video(head_clip, **words))
+
+
+def test_hair_of_another_colour(portrait: UInt8Array, head_clip: Path, tmp_path: Path) -> None:
+    """As the command line gives it, in photos and films."""
+    Image.fromarray(portrait).save(tmp_path / "me.png")
+    asked = ["image", str(tmp_path / "me.png"), "--out", str(tmp_path / "o.png"), "--hair-color", "#8a2be2"]
+    assert main(asked) == 0
+    (dyed,) = headstream.cut_image(portrait, hair_color="#8a2be2")
+    with Image.open(tmp_path / "o.png") as written:
+        assert np.array_equal(np.asarray(written), dyed.rgba())
+    plain, purple = (next(headstream.cut_video(head_clip, hair_color=colour)) for colour in (None, "#8a2be2"))
+    assert np.array_equal(plain.alpha, purple.alpha)
+    other = (plain.rgba() != purple.rgba()).any(axis=2) & (plain.alpha == 255)
+    assert 0.05 < other.sum() / (plain.alpha == 255).sum() < 0.95
+    frame = headstream.Frame(plain.frame.rgb)
+    assert not np.array_equal(
+        headstream.head_cutter(hair_color="#8a2be2").cut(frame).rgba(), headstream.head_cutter().cut(frame).rgba()
+    )
+    with pytest.raises(UsageError, match="leave out hq or hair_color"):
+        headstream.cut_image(portrait, hair_color="#8a2be2", hq=True)
 
 
 def test_a_loan_may_end_while_a_network_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:

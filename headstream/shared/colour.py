@@ -18,7 +18,7 @@ LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 def parse_colour(text: str, what: str) -> tuple[int, int, int]:
     """(r, g, b) of '#rrggbb' or '#rgb'. Raises UsageError naming ``what`` was given it."""
-    digits = text[1:] if text.startswith("#") else ""
+    digits = text[1:] if isinstance(text, str) and text.startswith("#") else ""
     if len(digits) == 3:
         digits = "".join(c * 2 for c in digits)
     try:
