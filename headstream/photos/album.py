@@ -162,6 +162,9 @@ def _check_alone(photos: list[Path], job: PhotosJob) -> None:
         raise UsageError(f"--out {out} holds the head alone; for --stages, name a folder")
     if photos and out.exists() and out.samefile(photos[0]):
         raise UsageError(f"--out {out} is the photo itself; name another")
+    behind = Path(job.background)
+    if behind.is_file() and out.exists() and out.samefile(behind):
+        raise UsageError(f"--out {out} is the background itself; name another")
 
 
 class _Run:
@@ -203,8 +206,9 @@ class _Run:
 
     def _cut(self, path: Path) -> None:
         folder, times = result_folder(self._job.out, path, self._taken), self.cutter.times
-        if RESULT.fullmatch(path.name) and path.resolve().parent == folder.resolve():
-            raise SourceError(f"{path}: its result would replace it; choose another --out")
+        for read in (path, Path(self._job.background)):
+            if RESULT.fullmatch(read.name) and read.resolve().parent == folder.resolve():
+                raise SourceError(f"{read}: the result of {path} would replace it; choose another --out")
         with times.stage("decode"):
             photo = read_photo(path)
         result = self.cutter.cut(photo.rgb, photo.alpha)

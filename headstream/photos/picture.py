@@ -18,6 +18,9 @@ from headstream.sinks.background import OutOfFocus, blend, covering, parse_backg
 from headstream.types import Cutout, Region, UInt8Array
 
 
+_STRIP = 256  # rows that are mixed at a time: large photos would take gigabytes
+
+
 @dataclass(frozen=True)
 class HeadPicture:
     """pixels: (h, w, 4) uint8 straight RGBA, or (h, w, 3) where something is behind the head.  box_px: where in the photo."""
@@ -75,12 +78,16 @@ def _box(cutout: Cutout) -> Region:
 def _blurred(photo: Photo, cutout: Cutout) -> UInt8Array:
     """The photo out of focus, without the heads and without what it shows nothing of itself."""
     hidden = cutout.alpha if photo.alpha is None else np.maximum(cutout.alpha, 255 - photo.alpha)
-    lens, size_px = OutOfFocus(hidden), cutout.frame.size_px
-    blurred: UInt8Array = np.dstack([lens.blurred(photo.rgb[..., channel], size_px) for channel in range(3)])
+    lens, blurred = OutOfFocus(hidden), np.empty_like(photo.rgb)
+    for channel in range(3):
+        blurred[..., channel] = lens.blurred(photo.rgb[..., channel], cutout.frame.size_px)
     return blurred
 
 
 def _before(cutout: Cutout, behind: UInt8Array) -> UInt8Array:
     x0, y0, x1, y1 = cutout.region_px
-    blend(behind[y0:y1, x0:x1], cutout.region_rgb(), cutout.region_alpha[..., None])
+    region, front, alpha = behind[y0:y1, x0:x1], cutout.region_rgb(), cutout.region_alpha[..., None]
+    for row in range(0, y1 - y0, _STRIP):
+        rows = slice(row, row + _STRIP)
+        blend(region[rows], front[rows], alpha[rows])
     return behind

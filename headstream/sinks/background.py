@@ -177,7 +177,8 @@ class OutOfFocus:
         mean = np.sum(lean * self._share)  # far from all that is shown
         soft = (self._soft(lean * self._keep) + 1e-3 * mean) / self._weight
         full = cv2.resize(soft, size_px, interpolation=cv2.INTER_LINEAR)
-        return np.clip(full + 0.5, 0, (1 << bits) - 1).astype(plane.dtype)
+        full += 0.5
+        return np.clip(full, 0, (1 << bits) - 1, out=full).astype(plane.dtype)
 
     def _soft(self, lean: Any) -> Any:
         return cv2.GaussianBlur(lean, (0, 0), self._sigma)

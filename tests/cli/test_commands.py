@@ -120,6 +120,7 @@ class TestImage:
             ((photo, "--out", tmp_path / "a.jpg"), "has no transparency; name a .png"),
             ((photo, "--out", tmp_path / "a.mp4"), "a cut-out is a .png"),
             ((twin, "--out", twin), "is the photo itself"),
+            ((photo, "--out", twin, "--background", twin), "is the background itself"),
         ):
             assert run("image", *arguments) == 2
             assert told in capsys.readouterr().err
