@@ -17,7 +17,6 @@ from headstream.shared.tone import as_shown
 from headstream.sinks.background import OutOfFocus, blend, covering, parse_background
 from headstream.types import Cutout, Region, UInt8Array
 
-
 _STRIP = 256  # rows that are mixed at a time: large photos would take gigabytes
 
 
