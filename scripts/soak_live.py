@@ -31,7 +31,7 @@ from headstream.live.outputs import Output, run_live
 from headstream.pipeline import HeadCutter
 from headstream.segment.load import load_segmenter
 from headstream.segment.registry import models_dir
-from headstream.sinks.background import BlurredScene
+from headstream.sinks.behind import BlurredScene
 from headstream.sinks.vcam import VirtualCameraSink
 from headstream.track.finder import FaceFinder
 from headstream.types import Cutout

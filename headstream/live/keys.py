@@ -10,7 +10,7 @@ from pathlib import Path
 from headstream.choice import Heads
 from headstream.errors import SinkError
 from headstream.live.cutting import LiveCutter
-from headstream.sinks.background import ShownBackground
+from headstream.sinks.behind import ShownBackground
 from headstream.sinks.photo import save_picture
 from headstream.types import Cutout
 

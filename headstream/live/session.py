@@ -22,15 +22,8 @@ from headstream.live.takes import check_take
 from headstream.pipeline import CutOptions, HeadCutter
 from headstream.segment.load import load_segmenter
 from headstream.segment.registry import models_dir
-from headstream.sinks.background import (
-    Background,
-    Checkerboard,
-    ShownBackground,
-    SwitchedBackground,
-    handed_over,
-    open_background,
-    parse_background,
-)
+from headstream.sinks.background import handed_over, open_background, parse_background
+from headstream.sinks.behind import Background, Checkerboard, ShownBackground, SwitchedBackground
 from headstream.sinks.formats import CUTOUTS, OutputFormat, output_format
 from headstream.sinks.growing import growing_name
 from headstream.sinks.lock import locked

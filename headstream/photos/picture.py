@@ -14,7 +14,8 @@ from headstream.capture.named import PHOTOS
 from headstream.capture.photo import Photo, in_profile, read_photo
 from headstream.errors import SourceError
 from headstream.shared.tone import as_shown
-from headstream.sinks.background import OutOfFocus, blend, covering, parse_background
+from headstream.sinks.background import blend, parse_background
+from headstream.sinks.behind import OutOfFocus, covering
 from headstream.types import Cutout, Region, UInt8Array
 
 _STRIP = 256  # rows that are mixed at a time: large photos would take gigabytes

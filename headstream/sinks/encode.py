@@ -12,7 +12,8 @@ import numpy as np
 
 from headstream.errors import UsageError
 from headstream.shared.mastering import Mastering
-from headstream.sinks.background import Background, composite
+from headstream.sinks.background import composite
+from headstream.sinks.behind import Background
 from headstream.sinks.filters import Fields, Palette
 from headstream.sinks.formats import OutputFormat
 from headstream.sinks.pack import (

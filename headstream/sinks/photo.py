@@ -13,7 +13,7 @@ import numpy as np
 from headstream.errors import SinkError, UsageError
 from headstream.shared.disk import rename
 from headstream.shared.letterbox import letterboxed
-from headstream.sinks.background import checkerboard
+from headstream.sinks.behind import checkerboard
 from headstream.sinks.partial import check_writable, fitting, neighbour, sink_error, whole_file
 from headstream.types import Float32Array, Region, UInt8Array
 

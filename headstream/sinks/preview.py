@@ -11,7 +11,8 @@ import cv2
 
 from headstream.errors import SinkError
 from headstream.shared.colour import rgb_from_planes
-from headstream.sinks.background import Background, composite
+from headstream.sinks.background import composite
+from headstream.sinks.behind import Background
 from headstream.types import Cutout, UInt8Array
 
 _TITLE = "headstream"

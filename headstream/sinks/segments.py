@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from headstream.sinks.background import Background, VideoBackground
+from headstream.sinks.behind import Background, VideoBackground
 from headstream.sinks.encode import ClipInfo, Picture, PictureEncoder, What
 from headstream.sinks.formats import OutputFormat
 from headstream.sinks.partial import sink_error

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from headstream.errors import SinkError, UsageError
 from headstream.shared.sound import Sound
-from headstream.sinks.background import Background
+from headstream.sinks.behind import Background
 from headstream.sinks.clipfile import ClipFile
 from headstream.sinks.encode import ClipInfo, What
 from headstream.sinks.formats import OutputFormat

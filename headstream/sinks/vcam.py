@@ -20,7 +20,8 @@ import numpy as np
 from headstream.errors import SinkError
 from headstream.shared.colour import rgb_from_planes
 from headstream.shared.threads import JoinedThread
-from headstream.sinks.background import Background, composite
+from headstream.sinks.background import composite
+from headstream.sinks.behind import Background
 from headstream.types import Cutout, UInt8Array
 
 _NEUTRAL = 96  # grey, until the first picture comes

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 from pathlib import Path
 
-from headstream.sinks.background import Background
+from headstream.sinks.behind import Background
 from headstream.sinks.clipfile import ClipFile
 from headstream.sinks.encode import ClipInfo, PictureEncoder, What
 from headstream.sinks.formats import OutputFormat

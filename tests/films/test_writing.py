@@ -12,7 +12,7 @@ from headstream.errors import SinkError, SourceError
 from headstream.films.outputs import DirectCut
 from headstream.films.resume import work_folder
 from headstream.films.writing import write_out
-from headstream.sinks.background import FixedPicture
+from headstream.sinks.behind import FixedPicture
 from headstream.sinks.clipfile import ClipFile
 from headstream.sinks.formats import output_format
 from headstream.sinks.video import VideoSink

@@ -38,7 +38,7 @@ from headstream.live.session import LiveJob, _ignored, check_live_job, run_sessi
 from headstream.pipeline import CutOptions, HeadCutter
 from headstream.segment.crops import CropSegmenter
 from headstream.shared.colour import planes_from_rgb
-from headstream.sinks.background import ShownBackground, VideoBackground
+from headstream.sinks.behind import ShownBackground, VideoBackground
 from headstream.sinks.encode import ClipInfo
 from headstream.sinks.formats import output_format
 from headstream.sinks.lock import locked

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from headstream.shared.colour import planes_from_rgb
-from headstream.sinks.background import BlurredScene
+from headstream.sinks.behind import BlurredScene
 from headstream.types import Colour, Cutout, Frame, UInt8Array
 
 SIZE = (320, 240)

@@ -16,7 +16,7 @@ from headstream.capture.display import mastering_of
 from headstream.capture.file import FileSource
 from headstream.films.outputs import clip_of
 from headstream.shared.mastering import Mastering
-from headstream.sinks.background import FixedPicture
+from headstream.sinks.behind import FixedPicture
 from headstream.sinks.formats import film_format, output_format
 from headstream.sinks.video import VideoSink, What
 from headstream.types import Cutout

@@ -15,7 +15,7 @@ import pytest
 
 from headstream.errors import SinkError, UsageError
 from headstream.shared.sound import Sound
-from headstream.sinks.background import FixedPicture
+from headstream.sinks.behind import FixedPicture
 from headstream.sinks.encode import ClipInfo
 from headstream.sinks.formats import output_format
 from headstream.sinks.take import TakeSink

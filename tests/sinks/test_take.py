@@ -19,7 +19,7 @@ import pytest
 
 from headstream.errors import SinkError, UsageError
 from headstream.live.takes import check_take
-from headstream.sinks.background import FixedPicture
+from headstream.sinks.behind import FixedPicture
 from headstream.sinks.encode import ClipInfo
 from headstream.sinks.formats import output_format
 from headstream.sinks.growing import GrowingFile

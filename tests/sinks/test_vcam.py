@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from headstream.errors import SinkError
-from headstream.sinks.background import FixedPicture
+from headstream.sinks.behind import FixedPicture
 from headstream.sinks.vcam import ReturningCamera, VirtualCameraSink, advice, examine
 from headstream.types import Cutout, Frame
 from tests.waiting import wait_until

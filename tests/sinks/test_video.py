@@ -23,7 +23,8 @@ from headstream.films.outputs import clip_of, open_outputs
 from headstream.films.video import VideoJob, cautions
 from headstream.segment.crops import CropSegmenter
 from headstream.shared.colour import planes_from_rgb, rgb_from_planes
-from headstream.sinks.background import FixedPicture, open_background, parse_background
+from headstream.sinks.background import open_background, parse_background
+from headstream.sinks.behind import FixedPicture
 from headstream.sinks.formats import film_format, output_format
 from headstream.sinks.partial import neighbour
 from headstream.sinks.picture_segments import PictureSegments
