@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import struct
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from PIL import ImageCms
 
 from headstream.types import UInt8Array
 
@@ -47,6 +49,17 @@ def pattern(width: int, height: int, index: int) -> UInt8Array:
     x = 4 * index % max(1, width - 16)
     rgb[height // 2 : height // 2 + 16, x : x + 16] = 255
     return rgb
+
+
+def swapped_profile() -> bytes:
+    """An ICC profile like that of sRGB, in which what is called red is green, and the other way round."""
+    made: bytes = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    tags = range(132, 132 + 12 * struct.unpack(">I", made[128:132])[0], 12)
+    where = {made[at : at + 4]: slice(at + 4, at + 12) for at in tags}
+    red, green = where[b"rXYZ"], where[b"gXYZ"]
+    swapped = bytearray(made)
+    swapped[red], swapped[green] = made[green], made[red]
+    return bytes(swapped)
 
 
 @contextmanager

@@ -61,6 +61,12 @@ def read_photo(path: Path, *, least_px: int = _MIN_SIDE_PX) -> Photo:
         raise SourceError(f"{path}: damaged or cut off: {error}") from error
 
 
+def read_picture(path: Path) -> UInt8Array:
+    """(H, W, 3) uint8 sRGB of a picture of any size in a file. Raises SourceError."""
+    photo = read_photo(path, least_px=1)
+    return in_profile(photo.rgb, photo.icc, None)
+
+
 def photo_in(picture: Any) -> Photo:
     """The photo in an open binary file, or in a Pillow image, which may not have been read yet. Raises SourceError."""
     from PIL import Image, UnidentifiedImageError

@@ -7,10 +7,10 @@ import logging
 import shutil
 from collections.abc import Callable, Generator, Sequence
 from fractions import Fraction
-from functools import partial
 from pathlib import Path
 from typing import Any
 
+from headstream.backdrop import backdrop
 from headstream.capture.file import FileSource
 from headstream.films.journal import fingerprint, identity_of
 from headstream.films.resume import LongCut, Tally, work_folder
@@ -19,7 +19,7 @@ from headstream.fixes.read import Fix
 from headstream.pipeline import HeadCutter
 from headstream.segment.crops import CropSegmenter
 from headstream.shared.threads import JoinedThread
-from headstream.sinks.background import handed_over, open_background, parse_background
+from headstream.sinks.background import handed_over, parse_background
 from headstream.sinks.encode import tells_fields
 from headstream.sinks.film_segments import FilmSegments
 from headstream.sinks.formats import OutputFormat, frames_from, is_sequence, sequence_place
@@ -181,7 +181,7 @@ def open_outputs(
     threads: of the decoder of a film behind."""
     kind, matte_kind = kinds
     clip = clip_of(source)
-    background = open_background(parse_background(job.background), partial(FileSource, threads=threads))
+    background = backdrop(job.background, threads=threads)
     wanted: list[tuple[Path, OutputFormat, dict[str, Any]]] = [(job.out, kind, {"background": background})]
     if job.matte is not None and matte_kind is not None:
         wanted.append((job.matte, matte_kind, {"what": "matte"}))

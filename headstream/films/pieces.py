@@ -22,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
+from headstream.backdrop import backdrop
 from headstream.capture.file import FileSource
 from headstream.capture.marks import Span, checksum
 from headstream.capture.survey import survey
@@ -30,7 +31,7 @@ from headstream.films.foresight import file_cutter
 from headstream.films.lookahead import FRAMES, with_look_ahead
 from headstream.films.outputs import WHOLE_ONLY, clip_of
 from headstream.films.video import Tools, VideoJob, cautions, check_job
-from headstream.sinks.background import PICTURES, handed_over, open_background, parse_background
+from headstream.sinks.background import PICTURES, handed_over, parse_background
 from headstream.sinks.film_segments import FilmSegments
 from headstream.sinks.packets import DamagedError, suffix_for
 from headstream.sinks.threaded import ThreadedSink
@@ -264,5 +265,5 @@ def piece_file(job: VideoJob, piece: Piece, folder: Path) -> Path:
 def _segments(job: VideoJob, source: FileSource, folder: Path, threads: int | None = 1) -> FilmSegments:
     kind, _ = check_job(job)
     kind = kind.with_threads(threads if kind.codec in _SAME_BY_MANY else 1)
-    with handed_over(open_background(parse_background(job.background), FileSource)) as background:
+    with handed_over(backdrop(job.background)) as background:
         return FilmSegments(job.out, kind, clip_of(source), folder, background=background)

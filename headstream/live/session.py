@@ -9,8 +9,8 @@ from dataclasses import KW_ONLY, dataclass, field, replace
 from pathlib import Path
 
 from headstream.apart import check_apart, model_files
+from headstream.backdrop import backdrop
 from headstream.capture.cameras import LiveTarget
-from headstream.capture.file import FileSource
 from headstream.capture.live import LiveSource
 from headstream.capture.microphone import Microphone
 from headstream.errors import SinkError, SourceError, UsageError
@@ -22,7 +22,7 @@ from headstream.live.takes import check_take
 from headstream.pipeline import CutOptions, HeadCutter
 from headstream.segment.load import load_segmenter
 from headstream.segment.registry import models_dir
-from headstream.sinks.background import handed_over, open_background, parse_background
+from headstream.sinks.background import handed_over, parse_background
 from headstream.sinks.behind import Background, Checkerboard, ShownBackground, SwitchedBackground
 from headstream.sinks.formats import CUTOUTS, OutputFormat, output_format
 from headstream.sinks.growing import growing_name
@@ -218,8 +218,8 @@ def _window(background: Background) -> PreviewWindow:
 
 def _backgrounds(job: LiveJob, instead: Background, choice: ShownBackground) -> Background:
     """What was asked for, ``instead`` where that is transparency, and those the b key goes through."""
-    asked = open_background(parse_background(job.background), FileSource) or instead
-    others = [open_background(parse_background(text), FileSource) for text in _OTHERS]
+    asked = backdrop(job.background) or instead
+    others = [backdrop(text) for text in _OTHERS]
     return SwitchedBackground([asked, *(other for other in others if other is not None)], choice)
 
 
@@ -242,7 +242,7 @@ def _outputs(
             notice(f"overlay for an OBS browser source: {overlay.url}")
         if job.record is not None:
             kind, clip = _kind(job, job.record), ClipInfo(source.size_px, source.rate)
-            behind = open_background(parse_background(job.background), FileSource)
+            behind = backdrop(job.background)
             layout = None if sound is None else sound.layout
             with handed_over(behind):
                 take = TakeSink(
@@ -282,7 +282,7 @@ def _virtual_camera(
             return VirtualCameraSink(size_px, rate, background=None, device=name)
         except SinkError:
             pass  # drivers tell a format they refuse from other troubles in words of their own: that green works does tell
-    green = open_background(parse_background(_CHROMA_GREEN), FileSource)
+    green = backdrop(_CHROMA_GREEN)
     assert green is not None
     with handed_over(_backgrounds(job, green, choice)) as background:
         sink = VirtualCameraSink(size_px, rate, background=background, device=name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,13 +13,12 @@ import numpy as np
 
 from headstream.errors import UsageError
 from headstream.shared.colour import at_bits, parse_colour, resample_chroma
-from headstream.shared.imagefile import read_image
 from headstream.shared.regions import chroma_index
 from headstream.sinks.behind import Background, BlurredScene, FixedPicture, VideoBackground
 from headstream.sinks.pack import region_planes
 from headstream.types import Cutout, Planes, UInt8Array
 
-PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
+PICTURES = {".jpg", ".jpeg", ".jfif", ".png", ".webp", ".heic", ".heif", ".avif", ".bmp", ".tif", ".tiff"}
 
 
 def parse_background(text: str) -> str | tuple[int, int, int] | Path:
@@ -34,8 +33,11 @@ def parse_background(text: str) -> str | tuple[int, int, int] | Path:
     return path
 
 
-def open_background(wanted: str | tuple[int, int, int] | Path, open_frames: Any) -> Background | None:
-    """The background to composite on, or None for transparency. ``open_frames`` opens a video file as a Source."""
+def open_background(
+    wanted: str | tuple[int, int, int] | Path, open_frames: Any, read_picture: Callable[[Path], UInt8Array]
+) -> Background | None:
+    """The background to composite on, or None for transparency. ``open_frames`` opens a video file as a Source, and
+    ``read_picture`` reads a picture, (H, W, 3) uint8 sRGB."""
     if wanted == "transparent":
         return None
     if wanted == "blur":
@@ -44,7 +46,7 @@ def open_background(wanted: str | tuple[int, int, int] | Path, open_frames: Any)
         return FixedPicture(np.array([[wanted]], np.uint8))
     path = Path(wanted)
     if path.suffix.lower() in PICTURES:
-        return FixedPicture(read_image(path))
+        return FixedPicture(read_picture(path))
     return VideoBackground(path, open_frames)
 
 

@@ -614,7 +614,7 @@ def test_an_output_that_cannot_be_made_leaves_no_background_open(
         films.append(FileSource(path, **more))
         return films[-1]
 
-    monkeypatch.setattr("headstream.live.session.FileSource", opened)
+    monkeypatch.setattr("headstream.backdrop.FileSource", opened)
     for name in ("DISPLAY", "WAYLAND_DISPLAY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("sys.platform", "linux")

@@ -16,6 +16,7 @@ import av
 import numpy as np
 import pytest
 
+from headstream.backdrop import backdrop
 from headstream.capture.file import FileSource
 from headstream.capture.survey import survey
 from headstream.errors import SinkError, SourceError, UsageError
@@ -23,7 +24,7 @@ from headstream.films.outputs import clip_of, open_outputs
 from headstream.films.video import VideoJob, cautions
 from headstream.segment.crops import CropSegmenter
 from headstream.shared.colour import planes_from_rgb, rgb_from_planes
-from headstream.sinks.background import open_background, parse_background
+from headstream.sinks.background import parse_background
 from headstream.sinks.behind import FixedPicture
 from headstream.sinks.formats import film_format, output_format
 from headstream.sinks.partial import neighbour
@@ -89,7 +90,7 @@ def test_an_output_that_cannot_be_made_leaves_no_background_open(
         films.append(FileSource(path, **more))
         return films[-1]
 
-    monkeypatch.setattr("headstream.films.outputs.FileSource", opened)
+    monkeypatch.setattr("headstream.backdrop.FileSource", opened)
     (tmp_path / "folder.mp4").mkdir()
     job = VideoJob(tmp_path / "gone.mp4", tmp_path / name, background=str(plain_clip), segment_s=segment_s)
     with FileSource(plain_clip) as source, pytest.raises(error, match=r"is a folder|gone\.mp4"):
@@ -98,7 +99,7 @@ def test_an_output_that_cannot_be_made_leaves_no_background_open(
 
 
 def write(path: Path, items: Iterator[Cutout], info: ClipInfo, background: str | None = None, **more: Any) -> VideoSink:
-    behind = open_background(parse_background(background), FileSource) if background else None
+    behind = backdrop(background) if background else None
     codec = more.pop("codec", None)
     kind = output_format(path, codec=codec, transparent=behind is None and more.get("what") != "matte")
     with VideoSink(path, kind, info, background=behind, **more) as sink:
@@ -475,7 +476,7 @@ def test_mp4_over_a_background(tmp_path: Path, size: tuple[int, int], background
 def test_a_white_wall_behind_an_hdr_film_is_as_bright_as_paper(tmp_path: Path) -> None:
     """Code value 235 of PQ is 10,000 cd/m2."""
     pq = Colour("bt2020", False, 9, 9, 16)
-    background = open_background((255, 255, 255), None)
+    background = backdrop("#ffffff")
     assert background is not None
     frame = Frame(planes=planes_from_rgb(np.full((48, 64, 3), 90, np.uint8), pq, bits=10, sub=(2, 2)))
     behind = background.behind(Cutout(frame))
@@ -490,7 +491,7 @@ def test_a_white_wall_behind_an_hdr_film_is_as_bright_as_paper(tmp_path: Path) -
 def test_a_video_behind_is_converted_once_for_each_of_its_frames(tmp_path: Path) -> None:
     colours = [(200, 30, 30), (30, 200, 30)]
     pictures: list[UInt8Array] = [np.full((48, 64, 3), colour, np.uint8) for colour in (*colours, colours[0])]
-    behind = open_background(write_video(tmp_path / "b.mp4", pictures, rate=5), FileSource)
+    behind = backdrop(str(write_video(tmp_path / "b.mp4", pictures, rate=5)))
     assert behind is not None
     items = list(cutouts([40 * k for k in range(10)], **YUV420))
     shown = [behind.behind(item) for item in items]
@@ -507,7 +508,7 @@ def test_a_video_behind_is_converted_once_for_each_of_its_frames(tmp_path: Path)
 def test_a_video_behind_shows_every_frame_in_turn_and_begins_again(tmp_path: Path, count: int, first: int) -> None:
     pictures: list[UInt8Array] = [np.full((48, 64, 3), 60 * k, np.uint8) for k in range(count)]
     times = [200 * (k + first) for k in range(count)]
-    behind = open_background(write_video(tmp_path / "b.mkv", pictures, pts=times), FileSource)
+    behind = backdrop(str(write_video(tmp_path / "b.mkv", pictures, pts=times)))
     assert behind is not None
     items = cutouts([100 * k for k in range(20)], **YUV420)
     shown = [round(float(rgb_from_planes(behind.behind(item)).mean()) / 60) for item in items]
@@ -518,8 +519,8 @@ def test_a_video_behind_shows_every_frame_in_turn_and_begins_again(tmp_path: Pat
 @pytest.mark.parametrize("content", [b"", b"no picture"])
 def test_a_picture_behind_that_is_none(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "b.png").write_bytes(content)
-    with pytest.raises(SourceError, match="not a picture that can be read"):
-        open_background(tmp_path / "b.png", FileSource)
+    with pytest.raises(SourceError, match="not a photo headstream can read|is empty"):
+        backdrop(str(tmp_path / "b.png"))
 
 
 def test_the_matte_as_its_own_video(tmp_path: Path) -> None:
