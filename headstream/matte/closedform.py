@@ -29,8 +29,6 @@ def closed_form(rgb: UInt8Array, alpha: Float32Array, open_px: Any, prior: float
     """
     solved = alpha.copy()
     pixels, windows = _windows(open_px)
-    if not windows.size:
-        return solved
     misfits = _misfits(rgb.reshape(-1, 3)[pixels], windows)
     free = open_px.ravel()[pixels].astype(np.float32)
 

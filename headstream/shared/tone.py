@@ -43,8 +43,8 @@ def as_filmed(rgb: UInt8Array, colour: Colour) -> UInt8Array:
     light = np.power(np.arange(256, dtype=np.float32) / 255, np.float32(_GAMMA))[rgb]
     if colour.primaries_code == _BT2020:
         light = cv2.transform(light, np.linalg.inv(_709_FROM_2020))
-    filmed: UInt8Array = np.clip(np.searchsorted(_light(colour.transfer_code), light), 0, 255).astype(np.uint8)
-    return filmed
+    # No standard white is as bright as the last code value.
+    return np.searchsorted(_light(colour.transfer_code), light).astype(np.uint8)
 
 
 def _toned(rgb: UInt8Array, colour: Colour) -> UInt8Array:

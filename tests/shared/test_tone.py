@@ -75,6 +75,51 @@ def test_more_light_is_never_darker_and_black_stays_black() -> None:
         assert shown[-1].min() == 255
 
 
+def pq_of(light: Any) -> Any:
+    """ITU-R BT.2100-2, table 4: code values, 0..1, of light in cd/m2."""
+    y = (np.asarray(light) / 10000) ** 0.1593017578125
+    return ((0.8359375 + 18.8515625 * y) / (1 + 18.6875 * y)) ** 78.84375
+
+
+def test_below_highlights_a_code_value_is_what_a_standard_screen_has_for_its_light() -> None:
+    """Also in the dark, as nearly as can be seen: no bands."""
+    codes = np.arange(int(255 * pq_of(0.78 * 203)), dtype=np.uint8)
+    shown = as_shown(codes[None, :, None].repeat(3, axis=2), as_hdr(np.zeros((2, 2, 3), np.uint8)))[0, :, 1]
+    light = np.linspace(0, 203, 400000)
+    want = 255 * (np.interp(codes / 255, pq_of(light), light) / 203) ** (1 / 2.4)
+    assert (np.abs(shown - want) < np.where(want < 12, 6, 2)).all()
+
+
+def test_highlights_are_pressed_together_and_do_not_run_into_one() -> None:
+    codes = np.rint(255 * pq_of([150, 203, 300])).astype(np.uint8)
+    paper, white, light = as_shown(codes[None, :, None].repeat(3, axis=2), as_hdr(np.zeros((2, 2, 3), np.uint8)))[
+        0, :, 0
+    ]
+    assert paper + 5 < white < light < 256
+    assert white > 230
+
+
+@pytest.mark.parametrize("transfer", [PQ, HLG])
+@pytest.mark.parametrize("primaries", [1, 9])
+@pytest.mark.parametrize("seen", [True, False])
+def test_channels_are_mixed_only_where_primaries_are_others(transfer: int, primaries: int, seen: bool) -> None:
+    rgb = np.random.default_rng(3).integers(0, 150, (8, 8, 3), dtype=np.uint8)
+    hdr = as_hdr(rgb, transfer)
+    film = replace(hdr, colour=replace(hdr.colour, primaries_code=primaries))
+
+    def way(picture: UInt8Array) -> UInt8Array:
+        return as_shown(picture, film) if seen else as_filmed(picture, film.colour)
+
+    alone = np.dstack([way(rgb[..., [k] * 3])[..., k] for k in range(3)])
+    assert (np.abs(way(rgb).astype(int) - alone).max() > 8) == (primaries == 9)
+
+
+def test_a_channel_without_light_leaves_the_others_theirs() -> None:
+    red = np.array([[[140, 0, 0]]], np.uint8)
+    for transfer in (PQ, HLG):
+        assert as_shown(red, as_hdr(red, transfer))[0, 0, 0] > 100
+
+
 def test_a_standard_picture_is_the_very_same_array(portrait: UInt8Array) -> None:
     rgb = portrait
     assert as_shown(rgb, rgb) is rgb
