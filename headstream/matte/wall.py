@@ -134,6 +134,6 @@ def _open_to_the_outside(before: UInt8Array, lower: UInt8Array) -> np.ndarray[tu
     low = cv2.compare(small, _SURE, cv2.CMP_LT)
     _, labels = cv2.connectedComponents(low, connectivity=8)
     outside = np.unique(labels[(was < _GONE) & (low > 0)])
-    linked = np.isin(labels, outside[outside > 0]).astype(np.uint8)
+    linked = np.isin(labels, outside).astype(np.uint8)
     linked = cv2.dilate(linked, np.ones((3, 3), np.uint8))
     return cv2.resize(linked, (width, height), interpolation=cv2.INTER_NEAREST) > 0

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from headstream.matte.refine import HeadMatte, Layer, MatteOptions
-from headstream.matte.wall import find_wall
+from headstream.matte.wall import find_wall, without_wall
 from headstream.shared.colour import planes_from_rgb
 from headstream.types import Colour, Float32Array, Frame, UInt8Array
 
@@ -126,3 +126,85 @@ def test_nothing_becomes_more_opaque() -> None:
     rgb, _ = curly()
     plain, bare = (cut(Frame(rgb), rgb, bare=on) for on in (False, True))
     assert (bare.alpha <= plain.alpha).all()
+
+
+def alphas(rgb: UInt8Array, alpha: Float32Array) -> list[Float32Array]:
+    """(S, S) of what is cut without and with regard to the wall."""
+    out = []
+    for bare in (False, True):
+        layer = HeadMatte(MatteOptions(stability=0.0, bare=bare)).update(alpha, rgb, WHOLE, Frame(rgb))
+        x0, y0, x1, y1 = layer.region_px
+        whole = np.zeros((S, S), np.float32)
+        whole[y0:y1, x0:x1] = layer.alpha
+        out.append(whole)
+    return out
+
+
+def straight() -> UInt8Array:
+    """A head of straight dark hair, seen from behind, before the wall."""
+    share = np.zeros((S, S), np.float32)
+    cv2.circle(share, (S // 2, S // 2), 84, 1.0, -1)
+    share = cv2.GaussianBlur(share, (0, 0), 0.8)[..., None]
+    rgb = share * np.array(HAIR) + (1 - share) * np.array(WALL)
+    return np.clip(rgb + np.random.default_rng(1).normal(0, 2, (S, S, 1)), 0, 255).astype(np.uint8)
+
+
+def test_skin_at_the_outline_is_no_mixture_of_hair_and_wall() -> None:
+    """The rim of an ear, say. Its brightness alone is that of a mixture."""
+    rgb = straight()
+    cv2.ellipse(rgb, (S // 2, S // 2), (83, 83), 0, -30, 30, SKIN, 5)
+    plain, bare = alphas(rgb, seen())
+    rim = np.s_[S // 2 - 10 : S // 2 + 10, S // 2 + 81]
+    assert plain[rim].min() > 200
+    assert (bare[rim] == plain[rim]).all()
+
+
+def test_of_what_is_too_thin_to_show_its_own_colour_nothing_is_taken() -> None:
+    """A grey brim beside dark hair is no black one that the wall shows through."""
+    rgb, alpha = straight(), seen()
+    cv2.rectangle(rgb, (S // 2, S // 2 - 4), (S - 8, S // 2 + 3), (185, 185, 185), -1)
+    cv2.rectangle(alpha, (S // 2, S // 2 - 4), (S - 8, S // 2 + 3), 1.0, -1)
+    plain, bare = alphas(rgb, alpha)
+    brim = np.s_[S // 2 - 2 : S // 2 + 2, S - 20 : S - 10]
+    assert plain[brim].min() > 240
+    assert (bare[brim] == plain[brim]).all()
+
+
+def test_a_light_strand_along_the_outline_is_no_hole() -> None:
+    rgb = straight()
+    cv2.circle(rgb, (S // 2, S // 2), 77, WALL, 1)
+    _, bare = alphas(rgb, seen())
+    assert (bare[S // 2 + 70 : S // 2 + 80, S // 2] == 255).all()
+
+
+def test_what_reaches_in_from_the_outline_is_taken_out_no_deeper_than_curls_go() -> None:
+    """A pin as light as the wall, say."""
+    rgb, _ = curly()
+    cv2.line(rgb, (S // 2, S // 2 - 90), (S // 2, S // 2 - 52), WALL, 2)
+    plain, bare = alphas(rgb, seen())
+    pin = np.s_[:, S // 2]
+    assert (bare[pin][S // 2 - 82 : S // 2 - 80] < 0.7 * plain[pin][S // 2 - 82 : S // 2 - 80]).all()
+    assert (bare[pin][S // 2 - 66 : S // 2 - 52] == 255).all()
+
+
+def test_what_is_half_wall_gets_the_colour_of_the_hair() -> None:
+    """Black hair, too."""
+    for hair in (HAIR, (3, 2, 2)):
+        rgb, _ = curly(hair)
+        plain, bare = (cut(Frame(rgb), rgb, bare=on) for on in (False, True))
+        half = (bare.alpha > 40) & (bare.alpha < 200)
+        assert half.sum() > 200
+        before, after = (np.abs(np.asarray(layer.foreground)[half].astype(float) - hair) for layer in (plain, bare))
+        assert after.mean() < 0.4 * before.mean()
+        assert (np.asarray(bare.foreground) <= np.asarray(plain.foreground)).all()  # nor is any lighter
+
+
+def test_slivers_of_a_large_photo() -> None:
+    """Of a head that is almost wholly beyond the picture."""
+    rgb, _ = curly()
+    wall = find_wall(rgb, seen())
+    assert wall is not None
+    for shape, region in (((3000, 1), (600, 0, 601, 3000)), ((1, 3000), (0, 600, 3000, 601))):
+        alpha, own = np.full(shape, 200, np.uint8), np.full((*shape, 3), 120, np.uint8)
+        lower, _ = without_wall(alpha, own, own, (region, (0, 0, 3000, 3000)), wall)
+        assert lower.shape == shape
