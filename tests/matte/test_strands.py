@@ -159,6 +159,24 @@ def test_only_the_edge_of_hair_is_touched() -> None:
     assert not changed[S // 2 + 8 :].any()
 
 
+def test_elsewhere_colours_stay_those_of_the_layer() -> None:
+    """Which are without spill, or of another hair colour."""
+    rgb, _ = head()
+    before = seen()
+    own = np.random.default_rng(2).integers(0, 255, (*before.alpha.shape, 3), dtype=np.uint8)
+    hair = np.zeros((64, 64), np.float32)
+    hair[:32] = 1.0
+    given = own.copy()
+    layer = with_strands(Layer(before.region_px, before.alpha, given), hair, WHOLE, Frame(rgb), FACE)
+    (x0, y0, _, _), (left, top, right, bottom) = layer.region_px, before.region_px
+    assert isinstance(layer.foreground, np.ndarray)
+    within = layer.foreground[top - y0 : bottom - y0, left - x0 : right - x0]
+    height = bottom - top
+    assert (within[height // 2 + 8 :] == own[height // 2 + 8 :]).all()  # chin and neck
+    assert (within[height // 2 - 40 : height // 2, 80:160] == own[height // 2 - 40 : height // 2, 80:160]).all()
+    assert (given == own).all()
+
+
 def test_without_hair_or_matte_nothing_changes() -> None:
     rgb, _ = head()
     before = seen()

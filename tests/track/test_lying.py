@@ -12,12 +12,13 @@ import pytest
 from headstream.photos.cutter import PhotoCutter
 from headstream.pipeline import CutOptions, HeadCutter
 from headstream.segment.crops import CropSegmenter
+from headstream.shared.colour import PAD
 from headstream.shared.straight import leaning, straightened
 from headstream.shared.turned import turned
 from headstream.track.boxes import crop_square
 from headstream.track.faces import Face
 from headstream.track.finder import FaceFinder
-from headstream.track.lying import Lying, roll_of
+from headstream.track.lying import Lying, in_steps, roll_of
 from headstream.track.tracker import Tracker
 from headstream.types import Box, Float32Array, Frame, Region, UInt8Array
 from tests.conftest import moving_portrait
@@ -215,6 +216,9 @@ def test_how_far_a_face_leans() -> None:
     to_the_side = a_face(0).landmarks_px.copy()
     to_the_side[:2] = [(-1, 2), (1, -2)]  # the line of the eyes says nothing then
     assert abs(roll_of(to_the_side)) < 15
+    from_below = a_face(0).landmarks_px.copy()
+    from_below[3] = (2, 2)  # nor does the way to the mouth
+    assert abs(roll_of(from_below)) < 15
 
 
 def test_leaning_goes_in_steps_and_does_not_waver() -> None:
@@ -251,7 +255,43 @@ def test_a_crop_is_shown_upright_and_its_matte_leans_again(portrait: UInt8Array,
     assert leaning(alpha, 0) is alpha
 
 
-@pytest.mark.parametrize(("score", "leans", "doubted"), [(0.9, 0.0, False), (0.6, 0.0, True), (0.9, 70.0, True)])
+def test_a_head_that_lies_otherwise_now_begins_without_leaning() -> None:
+    lying = Lying(lean_deg=30)
+    lying.told(1)
+    assert lying.doubted(a_face(0))
+    assert lying.roll_deg == 30
+    lying.told(1)
+    assert lying.roll_deg == -90
+    for _ in range(2):
+        lying.told(0)
+    assert not lying.doubted(a_face(0))
+
+
+def test_around_the_top_of_the_circle_nothing_wavers() -> None:
+    assert in_steps(-178, 180) == 180
+    assert in_steps(172, -180) == -180
+    assert in_steps(160, -180) == 165
+
+
+def test_unsure_faces_say_nothing_of_how_far_they_lean() -> None:
+    lying = Lying()
+    lying.seen(a_face(60, 0.6))
+    assert lying.lean_deg == 0
+    lying.seen(a_face(60, 0.8))
+    assert lying.lean_deg == 60
+
+
+def test_what_was_not_in_a_crop_is_grey_and_what_the_network_did_not_see_goes_on() -> None:
+    for roll_deg in (-120, 30, 45):
+        upright = straightened(np.full((64, 64, 3), 250, np.uint8), roll_deg)
+        assert {*upright[[0, 0, -1, -1], [0, -1, 0, -1]].ravel()} == {PAD}
+        assert (leaning(np.ones((64, 64), np.float32), roll_deg) > 0.999).all()
+
+
+@pytest.mark.parametrize(
+    ("score", "leans", "doubted"),
+    [(0.9, 0.0, False), (0.8, 35.0, False), (0.7, 0.0, True), (0.9, 45.0, True), (0.9, -45.0, True)],
+)
 def test_what_is_doubted(score: float, leans: float, doubted: bool) -> None:
     face = a_face(leans, score)
     assert Lying().doubted(face) == doubted
