@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from typing import Any
 
 import cv2
 import numpy as np
@@ -107,6 +108,73 @@ def test_alpha_follows_the_strands(side: int, monkeypatch: pytest.MonkeyPatch) -
     after = with_strands(before, ALL_HAIR, crop_px, Frame(rgb), FACE * side / S)
     errors = [float(np.abs(laid_out(layer, side) - truth).mean()) for layer in (before, after)]
     assert errors[1] < 0.75 * errors[0]
+
+
+def test_larger_photos_show_what_their_own_pixels_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Strands are sharper than those that are solved for, and nothing is turned inside out where it overshoots."""
+    monkeypatch.setattr("headstream.matte.strands._LARGEST_FACE_PX", FACE)
+    errors = []
+    for side in (S, 2 * S):
+        rgb, truth = head(side)
+        alpha = laid_out(with_strands(seen(side), ALL_HAIR, (0, 0, side, side), Frame(rgb), FACE * side / S), side)
+        errors.append(float(np.abs(alpha - truth).mean()))
+        window = np.ones((5, 5), np.uint8)
+        assert alpha[cv2.erode(truth, window) == 1].min() > 0.5
+        assert alpha[cv2.dilate(truth, window) == 0].max() < 0.5
+    assert errors[1] < errors[0]
+
+
+@pytest.mark.parametrize(
+    ("part", "along"),
+    [
+        ((0, 100, S, S), np.s_[:6]),
+        ((100, 0, S, S), np.s_[:, :6]),
+        ((0, 0, S, 220), np.s_[-6:]),
+        ((0, 0, 220, S), np.s_[:, -6:]),
+    ],
+    ids=["top", "left", "bottom", "right"],
+)
+def test_a_head_that_the_photos_border_cuts_has_strands_up_to_it(part: Region, along: Any) -> None:
+    rgb, truth = head()
+    whole = seen()
+    x0, y0, x1, y1 = part
+    left, top, right, bottom = (
+        min(max(v, lo), hi) for v, lo, hi in zip(whole.region_px, (x0, y0) * 2, (x1, y1) * 2, strict=True)
+    )
+    alpha = (255 * laid_out(whole)[top:bottom, left:right]).astype(np.uint8)
+    before = Layer((left - x0, top - y0, right - x0, bottom - y0), alpha, None)
+    after = with_strands(before, ALL_HAIR, (-x0, -y0, S - x0, S - y0), Frame(rgb[y0:y1, x0:x1]), FACE)
+    left, top, right, bottom = after.region_px
+    assert min(left, top, x1 - x0 - right, y1 - y0 - bottom) >= 0
+    assert after.alpha.shape == (bottom - top, right - left)
+    own = truth[y0:y1, x0:x1]
+    errors = []
+    for layer in (before, after):
+        left, top, right, bottom = layer.region_px
+        shown = np.zeros(own.shape, np.float32)
+        shown[top:bottom, left:right] = layer.alpha / np.float32(255)
+        errors.append(np.abs(shown - own))
+    assert errors[1].mean() < 0.6 * errors[0].mean()
+    assert errors[1][along].mean() < 0.8 * errors[0][along].mean()
+
+
+def test_between_strands_no_haze_is_left() -> None:
+    rgb, truth = head()
+    before = seen()
+    alpha = laid_out(with_strands(before, ALL_HAIR, WHOLE, Frame(rgb), FACE))
+    solved = cv2.dilate((alpha != laid_out(before)).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    beside = solved & (cv2.dilate(truth, np.ones((9, 9), np.uint8)) == 0)
+    assert beside.sum() > 200
+    assert (alpha[beside] > 0).mean() < 0.1
+
+
+def test_hair_that_nothing_shows_through_keeps_its_very_pixels() -> None:
+    rgb, _ = head()
+    layer = with_strands(seen(), ALL_HAIR, WHOLE, Frame(rgb), FACE)
+    x0, y0, x1, y1 = layer.region_px
+    assert isinstance(layer.foreground, np.ndarray)
+    whole = layer.alpha == 255
+    assert np.abs(layer.foreground[whole].astype(int) - rgb[y0:y1, x0:x1][whole]).max() <= 1
 
 
 def test_large_photos_take_little_more_than_their_own_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
