@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headstream.shared.colour import (
+    LUMA,
     PAD,
     at_bits,
     crop_resized,
@@ -19,9 +20,10 @@ from headstream.shared.colour import (
     subsample_chroma,
     to_limited,
     upsample_chroma,
+    whole_resized,
     yuv_from_rgb,
 )
-from headstream.types import Colour, Matrix, Planes
+from headstream.types import LUMA_WEIGHTS, Colour, Matrix, Planes
 from tests.media import pattern
 
 MATRICES: list[Matrix] = ["bt601", "bt709", "bt2020"]
@@ -68,6 +70,34 @@ def test_chroma_ramps_keep_their_place() -> None:
     ramp = np.tile(np.arange(0, 200, 2, dtype=np.uint8), (20, 1))
     back = resample_chroma(subsample_chroma(ramp, 2, 2), (100, 20), (2, 2), (1, 1))
     assert np.abs(back[2:-2, 4:-4].astype(int) - ramp[2:-2, 4:-4]).max() <= 1
+
+
+def test_chroma_sits_left_in_a_row_and_half_way_between_rows() -> None:
+    """As in MPEG-2, H.264 and HEVC."""
+    columns, rows = np.meshgrid(np.arange(10), np.arange(8))
+    for sub_w, sub_h in ((2, 1), (2, 2), (1, 2)):
+        size = (10 * sub_w, 8 * sub_h)
+        x, y = np.meshgrid(np.arange(size[0]), np.arange(size[1]))
+        along, down = x / sub_w, (y - 0.5) / 2 if sub_h == 2 else y
+        for small, large in ((columns, along), (rows, down)):
+            up = upsample_chroma((20 * small).astype(np.uint8), size, sub_w, sub_h)
+            inner = np.s_[2:-2, 2:-2]
+            assert np.abs(up[inner].astype(float) - 20 * large[inner]).max() <= 0.51
+            low = subsample_chroma((20 * large).clip(0).astype(np.uint8), sub_w, sub_h)
+            assert np.abs(low[1:-1, 1:-1].astype(float) - 20 * small[1:-1, 1:-1]).max() <= 1
+
+
+def test_stripes_of_one_pixel_become_their_mean() -> None:
+    stripes = np.tile(np.array([0, 200], np.uint8), (16, 8))
+    assert np.abs(subsample_chroma(stripes, 2, 1)[:, 1:-1].astype(int) - 100).max() <= 1
+    rgb = np.repeat(stripes[..., None], 3, axis=2)
+    for picture in (rgb, planar(rgb, (1, 1)), planar(rgb, (1, 1), 10)):
+        assert np.abs(whole_resized(picture, (8, 8)).astype(int) - 100).max() <= 1
+
+
+def test_luma_of_pictures_without_a_matrix_is_that_of_bt601() -> None:
+    kr, kb = LUMA_WEIGHTS["bt601"]
+    assert np.allclose(LUMA, [kr, 1 - kr - kb, kb])
 
 
 def test_full_range_becomes_limited_without_shifting_colours() -> None:
