@@ -253,6 +253,23 @@ class TestHeadMatte:
         green = rgb_from_planes(layer.foreground)[edge].astype(int)
         assert (green[:, 0] - green[:, 1]).mean() > (rgb_from_planes(own)[edge].astype(int) @ [1, -1, 0]).mean() + 15
 
+    def test_without_spill_to_be_taken_out_all_colours_are_the_frames_own(self) -> None:
+        assert self.cut(Frame(soft_head()[0]), MatteOptions(stability=0.0, spill=False)).foreground is None
+
+    def test_how_light_hair_is_that_gets_another_colour_is_followed_slowly(self) -> None:
+        """Or one lamp that flickers makes it pump."""
+        head = disc(32, 32, 24)
+        matte = HeadMatte(MatteOptions(stability=0.0, hair_color=(138, 43, 226)))
+        lights = []
+        for grey in (60, 100):
+            rgb = np.full((S, S, 3), grey, np.uint8)
+            matte.update(head, rgb, (0, 0, S, S), Frame(rgb), head)
+            lights.append(matte.snapshot()[2])
+        first, second = lights
+        assert first is not None
+        assert second is not None
+        assert 0.02 * 40 < second - first < 0.3 * 40
+
     def test_ten_bits_stay_within_ten_bits(self) -> None:
         rgb = np.full((160, 200, 3), 255, np.uint8)
         planes = planes_from_rgb(rgb, Colour("bt709", True), bits=10)

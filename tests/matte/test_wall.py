@@ -109,6 +109,16 @@ def test_films_are_left_alone() -> None:
     assert (plain.alpha == bare.alpha).all()
 
 
+def test_dyed_hair_keeps_its_dye() -> None:
+    rgb, _ = curly()
+    layers = []
+    for bare in (False, True):
+        options = MatteOptions(stability=0.0, bare=bare, hair_color=(138, 43, 226))
+        layers.append(HeadMatte(options).update(seen(), rgb, WHOLE, Frame(rgb), seen()))
+    plain, other = (np.asarray(layer.foreground) for layer in layers)
+    assert np.array_equal(plain, other)
+
+
 def test_nothing_seen_is_no_wall() -> None:
     assert find_wall(np.full((S, S, 3), 200, np.uint8), np.zeros((S, S), np.float32)) is None
 
