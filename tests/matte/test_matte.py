@@ -18,7 +18,7 @@ from headstream.matte.spill import spill_correction
 from headstream.matte.temporal import MatteState, Stabiliser
 from headstream.shared.colour import crop_resized, planes_from_rgb, rgb_from_planes
 from headstream.shared.regions import laid_over
-from headstream.types import Colour, Float32Array, Frame, Planes, UInt8Array
+from headstream.types import Colour, Float32Array, Frame, Matrix, Planes, UInt8Array
 
 S = 64
 
@@ -249,9 +249,36 @@ class TestHeadMatte:
         solid = layer.alpha == 255
         assert solid.mean() > 0.3
         assert (layer.foreground.y[solid] == own.y[solid]).all()
+        assert (layer.foreground.u[solid[::2, ::2]] == own.u[solid[::2, ::2]]).all()
+        assert (layer.foreground.v[solid[::2, ::2]] == own.v[solid[::2, ::2]]).all()
+        assert (layer.foreground.u != own.u).sum() > 100
         edge = (layer.alpha > 40) & (layer.alpha < 200)
         green = rgb_from_planes(layer.foreground)[edge].astype(int)
         assert (green[:, 0] - green[:, 1]).mean() > (rgb_from_planes(own)[edge].astype(int) @ [1, -1, 0]).mean() + 15
+
+    @pytest.mark.parametrize("bits", [8, 10])
+    @pytest.mark.parametrize("matrix", ["bt601", "bt709", "bt2020"])
+    def test_a_film_of_any_range_and_matrix_is_cut_as_its_pictures_are(self, bits: int, matrix: Matrix) -> None:
+        rgb, _ = soft_head()
+        want = self.cut(Frame(rgb))
+        for full_range in (False, True):
+            layer = self.cut(Frame(planes=planes_from_rgb(rgb, Colour(matrix, full_range), bits=bits)))
+            assert layer.region_px == want.region_px
+            assert np.abs(layer.alpha.astype(int) - want.alpha).max() <= 12
+
+    @pytest.mark.parametrize("bits", [8, 10])
+    @pytest.mark.parametrize("matrix", ["bt601", "bt709", "bt2020"])
+    def test_as_much_spill_is_taken_out_of_any_film(
+        self, bits: int, matrix: Matrix, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("headstream.matte.refine.find_screen", lambda *_: None)
+        rgb, _ = soft_head()
+        want = self.cut(Frame(rgb))
+        edge = (want.alpha > 40) & (want.alpha < 200)
+        for full_range in (False, True):
+            colours = self.cut(Frame(planes=planes_from_rgb(rgb, Colour(matrix, full_range), bits=bits))).foreground
+            assert isinstance(colours, Planes)
+            assert np.abs(rgb_from_planes(colours)[edge].astype(int) - np.asarray(want.foreground)[edge]).mean() < 1.5
 
     def test_without_spill_to_be_taken_out_all_colours_are_the_frames_own(self) -> None:
         assert self.cut(Frame(soft_head()[0]), MatteOptions(stability=0.0, spill=False)).foreground is None
