@@ -245,7 +245,12 @@ def own_folder(parent: Path) -> Path:
 
 
 def _host() -> str:
-    return re.sub(r"\W", "-", socket.gethostname())
+    """Where a process' number means that very process: containers may share a machine's name, and each counts from 1."""
+    try:
+        counted = f"-{os.stat('/proc/self/ns/pid').st_ino}"
+    except OSError:  # not Linux
+        counted = ""
+    return re.sub(r"\W", "-", socket.gethostname()) + counted
 
 
 def _sweep(parent: Path) -> None:

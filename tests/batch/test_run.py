@@ -10,7 +10,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -40,6 +39,20 @@ from tests.batch.conftest import copies, kill, there
 from tests.media import alpha_of, decoded, frame_times, heeds_ctrl_c, pattern
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="signals")
+
+
+# What a container is to processes: numbers of its own, from 1.
+UNSHARE = ("unshare", "--user", "--map-root-user", "--pid", "--fork", "--mount-proc")
+CAN_UNSHARE = (
+    shutil.which("unshare") is not None and subprocess.run([*UNSHARE, "true"], capture_output=True).returncode == 0
+)
+
+
+def work_folder(out: Path, number: int) -> Path:
+    """Where a process of this machine makes what it puts into a batch's folder."""
+    own = LocalStorage(str(out)).work_folder()
+    own.rmdir()
+    return own.with_suffix(f".{number}")
 
 
 def job(*inputs: Path, out: Path, **options: Any) -> BatchJob:
@@ -289,7 +302,7 @@ class TestAgain:
     def test_dead_processes_leave_nothing_behind(self, clip: Path, tmp_path: Path) -> None:
         ended = subprocess.Popen([sys.executable, "-c", ""])
         ended.wait()
-        left = tmp_path / "out" / ".headstream" / "work" / f"{socket.gethostname()}.{ended.pid}" / "out.mkv"
+        left = work_folder(tmp_path / "out", ended.pid) / "out.mkv"
         copies(clip, left.parent, "out.mkv")
         run_batch(job(clip, out=tmp_path / "out"))
         assert not left.exists()
@@ -314,7 +327,9 @@ class TestAgain:
         asked = SimpleNamespace(WaitForSingleObject=lambda handle, ms: 258 if handle == 52 else 0, **windows)
         monkeypatch.setitem(sys.modules, "_winapi", asked)
         monkeypatch.setattr("sys.platform", "win32")
-        host = re.sub(r"\W", "-", socket.gethostname())
+        own = own_folder(tmp_path)
+        own.rmdir()
+        host = own.stem
         for number in (
             44,
             48,
@@ -325,6 +340,15 @@ class TestAgain:
         own = own_folder(tmp_path)
         assert {folder.name for folder in tmp_path.iterdir()} == {own.name, f"{host}.48", f"{host}.52"}
         assert sorted(closed) == [52, 56]
+
+    @pytest.mark.skipif(not CAN_UNSHARE, reason="needs namespaces of its own")
+    def test_containers_of_one_name_leave_one_another_alone(self, tmp_path: Path) -> None:
+        own = own_folder(tmp_path)
+        (own / "half.mkv").touch()
+        inside = f"from pathlib import Path; from headstream.batch.places import own_folder; own_folder(Path({str(tmp_path)!r}))"
+        subprocess.run([*UNSHARE, sys.executable, "-c", inside], check=True, timeout=60)
+        assert (own / "half.mkv").exists()  # nobody has its maker's number in there
+        assert len(list(tmp_path.iterdir())) == 2
 
 
 class TestDeath:
@@ -405,8 +429,7 @@ class TestDeath:
         run_batch(done)
         dead = subprocess.Popen([sys.executable, "-c", ""])
         dead.wait()
-        host = re.sub(r"\W", "-", socket.gethostname())
-        (tmp_path / "out" / ".headstream" / "work" / f"{host}.{dead.pid}" / "made").mkdir(parents=True)
+        (work_folder(tmp_path / "out", dead.pid) / "made").mkdir(parents=True)
         assert states(run_batch(done)) == {"a.mp4": "skipped"}
         assert not (tmp_path / "out" / ".headstream" / "work").exists()
 
