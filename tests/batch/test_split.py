@@ -11,7 +11,6 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +37,6 @@ from tests.batch.conftest import (
     BRIEF_SPLIT_S,
     FRAMES,
     RATE,
-    SHORT,
     copies,
     filmed,
     kill,
@@ -48,10 +46,10 @@ from tests.media import alpha_of, decoded, frame_times, heeds_ctrl_c, needs_ffmp
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="signals")
 
-OPEN = {"x264-params": "keyint=10:min-keyint=10:open-gop=1:bframes=3:b-adapt=0:scenecut=0", "crf": "18"}
-REFRESHED = {"x264-params": "intra-refresh=1:keyint=15:bframes=0:scenecut=0"}
+OPEN = {"x264-params": "keyint=8:min-keyint=8:open-gop=1:bframes=3:b-adapt=0:scenecut=0", "crf": "18"}
+REFRESHED = {"x264-params": "intra-refresh=1:keyint=8:bframes=0:scenecut=0"}
 SPLIT_S = 2.0
-BORDERS = (20, 40)  # the last 6 frames are no piece of their own
+BORDERS = tuple(begin for begin, _ in BRIEF_PIECES[1:])
 SHORT_RUN_UP_S = 1
 SEAM = 0.2  # of 255, on the mean of a frame; measured: 0.05
 
@@ -154,7 +152,7 @@ def sound(path: Path) -> list[tuple[str, str, str]]:
     return [(packet["pts_time"], packet.get("duration_time", ""), packet["data_hash"]) for packet in found]
 
 
-def near_borders(one: Path, other: Path, borders: tuple[int, int]) -> float:
+def near_borders(one: Path, other: Path, borders: tuple[int, ...]) -> float:
     """The largest mean difference of the alpha of two films in a frame, 0..255, from a second before each border to one after."""
     a, b = alpha_of(one).astype(np.int16), alpha_of(other).astype(np.int16)
     assert a.shape == b.shape
@@ -164,19 +162,18 @@ def near_borders(one: Path, other: Path, borders: tuple[int, int]) -> float:
 
 class TestTheFilm:
     @pytest.mark.parametrize(
-        ("name", "borders", "more"),
+        ("name", "more"),
         [
-            ("plain.mp4", BORDERS, {"options": SHORT, "sound": True}),
-            ("open.mkv", BORDERS, {"options": OPEN, "sound": True}),
-            ("uneven.mkv", BORDERS, {"options": SHORT, "pts": [100 * k + 31 * (k % 3) for k in range(FRAMES)]}),
-            ("late.ts", BORDERS, {"options": SHORT, "sound": True, "pts": [100 * k + 500 for k in range(FRAMES)]}),
-            ("refreshed.mp4", (30, 45), {"options": REFRESHED}),
+            ("plain.mp4", {"options": BRIEF, "sound": True}),
+            ("open.mkv", {"options": OPEN, "sound": True}),
+            ("uneven.mkv", {"options": BRIEF, "pts": [100 * k + 31 * (k % 3) for k in range(BRIEF_FRAMES)]}),
+            ("late.ts", {"options": BRIEF, "sound": True, "pts": [100 * k + 500 for k in range(BRIEF_FRAMES)]}),
+            ("refreshed.mp4", {"options": REFRESHED}),
         ],
     )
     def test_is_the_one_cut_whole(
         self,
         name: str,
-        borders: tuple[int, int],
         more: dict[str, Any],
         swinging: list[UInt8Array],
         tmp_path: Path,
@@ -184,20 +181,20 @@ class TestTheFilm:
         cut: list[tuple[int, int]],
     ) -> None:
         needs_ffmpeg()
-        source = filmed(tmp_path / name, swinging, **more)
-        one = only(run_batch(job(source, out=tmp_path / "pieces")))
-        assert (one.state, one.frames, one.frames_with_head) == ("done", FRAMES, FRAMES), one
-        assert cut == list(pairwise((0, *borders, FRAMES)))
+        source = filmed(tmp_path / name, swinging[:BRIEF_FRAMES], **more)
+        one = only(run_batch(brief(source, out=tmp_path / "pieces")))
+        assert (one.state, one.frames, one.frames_with_head) == ("done", BRIEF_FRAMES, BRIEF_FRAMES), one
+        assert cut == BRIEF_PIECES
         assert "put together from 3 pieces" in one.notes
-        other = only(run_batch(job(source, out=tmp_path / "whole", split_s=0)))
+        other = only(run_batch(brief(source, out=tmp_path / "whole", split_s=0)))
         assert [note for note in one.notes if "pieces" not in note] == other.notes
         made, wanted = (next((tmp_path / name).glob("*.mkv")) for name in ("pieces", "whole"))
         assert frame_times(made) == frame_times(wanted)
         assert sound(made) == sound(wanted)
         assert len(probe(made)["streams"]) == len(probe(wanted)["streams"]) == 1 + ("sound" in more)
-        assert near_borders(made, wanted, borders) < SEAM
+        assert near_borders(made, wanted, BORDERS) < SEAM
         assert one.thumbnail
-        assert one.length_s == pytest.approx(FRAMES / RATE, abs=0.2)
+        assert one.length_s == pytest.approx(BRIEF_FRAMES / RATE, abs=0.2)
         assert not pieces_left(tmp_path / "pieces")
 
     @pytest.mark.slow
@@ -211,34 +208,38 @@ class TestTheFilm:
             Wish(format="mkv", heads="all"),
         ],
     )
-    def test_in_every_format(self, wish: Wish, film: Path, tmp_path: Path, in_process: None) -> None:
-        one = only(run_batch(job(film, out=tmp_path / "pieces", wish=wish)))
+    def test_in_every_format(self, wish: Wish, brief_film: Path, tmp_path: Path, in_process: None) -> None:
+        one = only(run_batch(brief(brief_film, out=tmp_path / "pieces", wish=wish)))
         assert "put together from 3 pieces" in one.notes, one
         assert (one.device, one.model) == ("cpu", "lite-int8")
         assert {"decode", "track", "segment", "matte"} <= one.stages_ms.keys()
-        only(run_batch(job(film, out=tmp_path / "whole", wish=wish, split_s=0)))
+        only(run_batch(brief(brief_film, out=tmp_path / "whole", wish=wish, split_s=0)))
         made, wanted = (tmp_path / folder / f"film.{wish.format}" for folder in ("pieces", "whole"))
         assert frame_times(made) == frame_times(wanted)
         assert sound(made) == sound(wanted)
         pictures = [decoded(path, "gray") if wish.format == "mp4" else alpha_of(path) for path in (made, wanted)]
-        by_frame = np.abs(pictures[0].astype(np.int16) - pictures[1]).reshape(FRAMES, -1).mean(axis=1)
-        away = [k for k in range(FRAMES) if min(abs(k - border) for border in BORDERS) >= RATE // 2]
-        step = np.abs(np.diff(pictures[1].astype(np.int16), axis=0)).reshape(FRAMES - 1, -1).mean(axis=1)
+        by_frame = np.abs(pictures[0].astype(np.int16) - pictures[1]).reshape(BRIEF_FRAMES, -1).mean(axis=1)
+        away = [k for k in range(BRIEF_FRAMES) if min(abs(k - border) for border in BORDERS) >= RATE // 2]
+        step = np.abs(np.diff(pictures[1].astype(np.int16), axis=0)).reshape(BRIEF_FRAMES - 1, -1).mean(axis=1)
         assert (
             by_frame[away].max() < np.median(step) / 3
         )  # measured: 0 of 1.7; 0.1 of 1.7 (WebM); 1.3 of 5.6 (H.264, blur)
 
+    @pytest.mark.usefixtures("short_run_up")
     def test_one_is_done_before_the_next_is_begun(
-        self, film: Path, clip: Path, tmp_path: Path, in_process: None, cut: list[tuple[int, int]]
+        self, brief_film: Path, clip: Path, tmp_path: Path, in_process: None, cut: list[tuple[int, int]]
     ) -> None:
-        copies(film, tmp_path / "in", "a.mp4", "b.mp4")
+        copies(brief_film, tmp_path / "in", "a.mp4", "b.mp4")
         copies(clip, tmp_path / "in", "c.mp4")
-        report = run_batch(job(tmp_path / "in", out=tmp_path / "out"))
+        report = run_batch(brief(tmp_path / "in", out=tmp_path / "out"))
         assert [outcome.state for outcome in report.outcomes] == ["done"] * 3
-        assert cut == [(0, 20), (20, 40), (40, FRAMES)] * 2
+        assert cut == BRIEF_PIECES * 2
         assert (tmp_path / "out" / "a.mkv").read_bytes() == (tmp_path / "out" / "b.mkv").read_bytes()
 
-    def test_in_memory(self, film: Path, in_process: None, cut: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    @pytest.mark.usefixtures("short_run_up")
+    def test_in_memory(
+        self, brief_film: Path, in_process: None, cut: list[Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         fsspec = pytest.importorskip("fsspec")
         system = fsspec.filesystem("memory")
         fetched: list[str] = []
@@ -250,8 +251,8 @@ class TestTheFilm:
 
         monkeypatch.setattr(type(system), "get_file", noted)
         try:
-            system.pipe_file("/in/film.mp4", film.read_bytes())
-            wanted = BatchJob(("memory://in",), "memory://out", Wish(format="mkv"), split_s=SPLIT_S, wait_s=0.001)
+            system.pipe_file("/in/film.mp4", brief_film.read_bytes())
+            wanted = BatchJob(("memory://in",), "memory://out", Wish(format="mkv"), split_s=BRIEF_SPLIT_S, wait_s=0.001)
             assert only(run_batch(wanted)).state == "done"
             assert len(cut) == 3
             assert [name for name in fetched if name.endswith(".mp4")] == ["/in/film.mp4"]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.train.made import CONFIG, face
+from tests.train.made import face, settings_in
 
 
 @pytest.fixture(scope="session")
@@ -65,6 +65,4 @@ def sets(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
-    (tmp_path / "held.txt").write_text("04\n05\n")
-    (tmp_path / "c.toml").write_text(CONFIG.format(steps=8))
-    return tmp_path / "c.toml"
+    return settings_in(tmp_path)

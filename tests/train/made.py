@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 
@@ -55,3 +57,10 @@ folder = "bodies"
 weight = 0.5
 backdrops = true
 """
+
+
+def settings_in(folder: Path, steps: int = 8) -> Path:
+    """The file of them, beside the names that are validated on."""
+    (folder / "held.txt").write_text("04\n05\n")
+    (folder / "c.toml").write_text(CONFIG.format(steps=steps))
+    return folder / "c.toml"

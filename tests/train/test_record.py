@@ -41,11 +41,18 @@ from headstream.train.score import Score  # noqa: E402
 from headstream.train.sets import open_data  # noqa: E402
 from headstream.train.start import adamw, build_net  # noqa: E402
 from tests.media import files_of_at_most, heeds_ctrl_c  # noqa: E402
-from tests.train.made import face  # noqa: E402
+from tests.train.made import face, settings_in  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("no_curves")
 
-CNN: dict[str, Any] = {"net": "custom-cnn", "plane_weights": (), "steps": 2, "evaluate_every": 1}
+# Of crops as small as can be: what is kept of a run does not depend on them.
+CNN: dict[str, Any] = {
+    "net": "custom-cnn",
+    "plane_weights": (),
+    "steps": 2,
+    "evaluate_every": 1,
+    "sizes": ((0.0, 32),),
+}
 
 
 def trainer(root: Path, config: Path, out: str = "run", *, on: Hardware | None = None, **changes: Any) -> Trainer:
@@ -61,12 +68,34 @@ def heeded() -> Iterator[None]:
     signal.signal(signal.SIGINT, before)
 
 
+@pytest.fixture(scope="module")
+def finished(sets: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a short run that came to its end."""
+    run = trainer(sets, settings_in(tmp_path_factory.mktemp("finished")))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("headstream.train.log.plot_curves", lambda log, out: None)
+        run.run()
+    return run.out
+
+
 @pytest.fixture
-def done(sets: Path, config: Path) -> Trainer:
-    """A short run that came to its end."""
+def done(finished: Path, sets: Path, config: Path) -> Trainer:
+    """That run, as the same command finds it."""
+    shutil.copytree(finished, config.parent / "run")
     run = trainer(sets, config)
-    run.run()
+    assert run.resume()
     return run
+
+
+@pytest.fixture(scope="module")
+def log_of_two(sets: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The log of a run of which whatever the score is, it is better."""
+    run = trainer(sets, settings_in(tmp_path_factory.mktemp("whole")))
+    run.state.best = -1.0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("headstream.train.log.plot_curves", lambda log, out: None)
+        run.run()
+    return (run.out / "log.csv").read_text()
 
 
 class TestTakingUp:
@@ -357,8 +386,13 @@ class TestWithoutConfig:
         assert not (tmp_path / "o").exists()
 
     @pytest.mark.slow
-    def test_the_command(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_the_command(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         data, out = self.known(tmp_path / "data", "figaro/hair"), tmp_path / "run"
+        usual = tmp_path / "usual.toml"
+        usual.write_text("workers = 1\n" + DEFAULT.read_text())  # each loads torch
+        monkeypatch.setattr("headstream.train.config.DEFAULT", usual)
         command = [
             "train",
             "--net",
@@ -738,14 +772,12 @@ class TestWhatGoesWrong:
         sets: Path,
         config: Path,
         writes: int,
+        log_of_two: str,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         """Wherever that is, among the files of two evaluations: log, best and last."""
-        whole = trainer(sets, config, "whole")
-        whole.state.best = -1.0  # whatever the score is, it is better
-        whole.run()
         run, left = trainer(sets, config), iter(range(writes))
-        run.state.best = -1.0
+        run.state.best = -1.0  # whatever the score is, it is better
 
         def dying(function: Any) -> Any:
             def die(*arguments: Any) -> Any:
@@ -764,7 +796,7 @@ class TestWhatGoesWrong:
         again.state.best = -1.0
         again.resume()
         again.run()
-        assert (again.out / "log.csv").read_text() == (whole.out / "log.csv").read_text()
+        assert (again.out / "log.csv").read_text() == log_of_two
 
     def test_a_log_that_cannot_be_written_costs_no_step_and_no_row(
         self,
