@@ -33,7 +33,7 @@ def face(index: int) -> tuple[UInt8Array, UInt8Array]:
 CONFIG = """
 steps = {steps}
 batch = 4
-sizes = [[0.0, 64]]
+sizes = [[0.0, 32]]
 workers = 0
 imagenet = false
 warmup = 2

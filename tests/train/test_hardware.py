@@ -26,6 +26,7 @@ from headstream.train.config import TrainConfig, load_config  # noqa: E402
 from headstream.train.hardware import Hardware, _precision, hardware, out_of_memory  # noqa: E402
 from headstream.train.loop import Trainer  # noqa: E402
 from headstream.train.losses import below_loss, matte_loss  # noqa: E402
+from headstream.train.sets import open_data  # noqa: E402
 from headstream.train.start import rate_factor  # noqa: E402
 from tests.train.made import CONFIG  # noqa: E402
 
@@ -158,7 +159,7 @@ def test_running_out_of_memory_is_saved_and_explained(
         return whole(given, weights)
 
     monkeypatch.setattr(run, "_train_step", short)
-    with pytest.raises(ModelError, match=r"step 3 with batches of 4 at 64 px on cpu.*set accumulate = 2"):
+    with pytest.raises(ModelError, match=r"step 3 with batches of 4 at 32 px on cpu.*set accumulate = 2"):
         run.run()
     again = trainer(sets, config)
     assert again.resume()
@@ -177,7 +178,7 @@ def test_running_out_of_memory_is_saved_and_explained(
     monkeypatch.setattr(again, "_train_step", short)
     again.on = dataclasses.replace(again.on, rank=1)  # which saves nothing, and does not say so
     before = (again.out / "last.pt").read_bytes()
-    with pytest.raises(ModelError, match=r"step 3 with batches of 4 at 64 px on cpu: set accumulate = 2"):
+    with pytest.raises(ModelError, match=r"step 3 with batches of 4 at 32 px on cpu: set accumulate = 2"):
         again.run()
     assert (again.out / "last.pt").read_bytes() == before
 
@@ -363,7 +364,7 @@ def test_every_picture_counts_the_same_below_the_head() -> None:
 @pytest.mark.slow
 def test_two_processes_train_as_one(sets: Path, tmp_path: Path) -> None:
     """torchrun with gloo: batch statistics differ a little, the pictures seen and the files written do not."""
-    done = torchrun(sets, tmp_path, CONFIG.format(steps=4))
+    done = torchrun(sets, tmp_path, CONFIG.format(steps=4), looking=True)
     assert done.stderr.count("step 4/4") == 1
     state = torch.load(tmp_path / "run" / "last.pt", weights_only=True)
     assert state["step"] == 4
@@ -411,11 +412,19 @@ def test_where_the_second_process_ends_the_first_saves(sets: Path, tmp_path: Pat
 
 
 def torchrun(
-    root: Path, folder: Path, settings: str, *, program: Sequence[str] = ("-m", "headstream"), status: int = 0
+    root: Path,
+    folder: Path,
+    settings: str,
+    *,
+    program: Sequence[str] = ("-m", "headstream"),
+    status: int = 0,
+    looking: bool = False,
 ) -> subprocess.CompletedProcess[str]:
-    """A run of two processes, by gloo."""
+    """A run of two processes, by gloo. looking: each of them looks for the faces; else they were found before."""
     (folder / "held.txt").write_text("04\n05\n")
     (folder / "c.toml").write_text(settings)
+    if not looking:
+        open_data(load_config(folder / "c.toml"), root, folder, folder / "run")
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     command += [*program, "train", "--config", str(folder / "c.toml"), "--device", "cpu"]
     command += ["--data", str(root), "--out", str(folder / "run")]

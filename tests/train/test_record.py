@@ -45,14 +45,7 @@ from tests.train.made import face, settings_in  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("no_curves")
 
-# Of crops as small as can be: what is kept of a run does not depend on them.
-CNN: dict[str, Any] = {
-    "net": "custom-cnn",
-    "plane_weights": (),
-    "steps": 2,
-    "evaluate_every": 1,
-    "sizes": ((0.0, 32),),
-}
+CNN: dict[str, Any] = {"net": "custom-cnn", "plane_weights": (), "steps": 2, "evaluate_every": 1}
 
 
 def trainer(root: Path, config: Path, out: str = "run", *, on: Hardware | None = None, **changes: Any) -> Trainer:

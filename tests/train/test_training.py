@@ -98,7 +98,7 @@ class TestRun:
         (rgb, target, known) = next(iter(batches(settings, opened, first_step=6)))
         assert torch.equal(rgb, all_of_them[6][0])
         assert torch.equal(target, all_of_them[6][1])
-        assert rgb.shape == known.shape == (4, 3, 64, 64)
+        assert rgb.shape == known.shape == (4, 3, 32, 32)
 
     def test_processes_share_what_one_would_see(self, sets: Path, config: Path, tmp_path: Path) -> None:
         settings = dataclasses.replace(load_config(config), accumulate=2)
