@@ -137,9 +137,11 @@ def test_a_result_of_a_photo_that_is_itself_an_input(here: Path, capsys: pytest.
     assert main(["image", "head_only/head_only.png", "--out", "."]) == 2
     assert "would replace it" in capsys.readouterr().err
     Image.new("RGB", (64, 64)).save(here / "head_only.png")
+    Path("link.png").symlink_to("head_only/head_only.png")
     for command in ("image", "batch"):  # what is put behind the head is read, too
-        assert main([command, "head_only.png", "--out", ".", "--background", "head_only/head_only.png"]) == 2
-        assert "would replace" in capsys.readouterr().err
+        for name in ("head_only/head_only.png", "link.png"):
+            assert main([command, "head_only.png", "--out", ".", "--background", name]) == 2
+            assert "would replace" in capsys.readouterr().err
     assert (here / "head_only" / "head_only.png").read_bytes() == before[here / "head_only.png"]
 
 

@@ -207,7 +207,8 @@ class _Run:
     def _cut(self, path: Path) -> None:
         folder, times = result_folder(self._job.out, path, self._taken), self.cutter.times
         for read in (path, Path(self._job.background)):
-            if RESULT.fullmatch(read.name) and read.resolve().parent == folder.resolve():
+            true = Path(os.path.realpath(read))  # a link to an earlier result, too
+            if RESULT.fullmatch(true.name) and true.parent == folder.resolve():
                 raise SourceError(f"{read}: the result of {path} would replace it; choose another --out")
         with times.stage("decode"):
             photo = read_photo(path)
