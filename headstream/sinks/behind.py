@@ -126,7 +126,8 @@ class OutOfFocus:
         self._sigma = max(self._small) / 40
         self._keep = 1 - cv2.resize(hidden, self._small, interpolation=cv2.INTER_AREA).astype(np.float32) / 255
         self._weight = self._soft(self._keep) + 1e-3
-        self._share = self._keep / max(1e-6, float(self._keep.sum()))
+        shown = self._keep + 1e-6  # of a picture that is hidden altogether, all counts alike
+        self._share = shown / float(shown.sum())
 
     def blurred(self, plane: Any, size_px: tuple[int, int], bits: int = 8) -> Any:
         """A plane of the picture, (h, w) of any size, as soft as the others and as large as asked."""

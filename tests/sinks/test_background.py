@@ -28,6 +28,15 @@ def test_a_scene_out_of_focus_is_as_bright_as_it_was(bits: int) -> None:
         assert np.abs(plane.astype(int) - own).max() <= 1
 
 
+def test_behind_a_head_that_fills_the_picture_are_its_colours() -> None:
+    """And not the green that Y, U and V of nothing are."""
+    planes = planes_from_rgb(np.full((64, 96, 3), 180, np.uint8), Colour("bt709"), sub=(2, 2))
+    full = np.full((64, 96), 255, np.uint8)
+    behind = BlurredScene().behind(Cutout(Frame(planes=planes), (), (0, 0, 96, 64), full))
+    for plane, own in ((behind.y, planes.y), (behind.u, planes.u), (behind.v, planes.v)):
+        assert np.abs(plane.astype(int) - own).max() <= 1
+
+
 def test_no_halo_of_the_head_is_left_in_the_scene() -> None:
     bright: UInt8Array = np.full((SIZE[1], SIZE[0], 3), 40, np.uint8)
     bright[80:160, 120:200] = 230
