@@ -69,9 +69,11 @@ def _picture(path: Path) -> Photo:
 
 
 def _box(cutout: Cutout) -> Region:
-    """All that is not fully transparent."""
+    """All that is not fully transparent; where all of it is, the whole photo."""
     x0, y0, _, _ = cutout.region_px
     rows, columns = (np.flatnonzero(cutout.region_alpha.any(axis=axis)) for axis in (1, 0))
+    if not len(rows):  # a face is in it, but the photo's own transparency shows nothing of that
+        return (0, 0, *cutout.frame.size_px)
     return (x0 + int(columns[0]), y0 + int(rows[0]), x0 + int(columns[-1]) + 1, y0 + int(rows[-1]) + 1)
 
 

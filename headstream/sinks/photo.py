@@ -73,7 +73,7 @@ _SAVED: dict[str, tuple[str, dict[str, Any]]] = {
     ".jpg": ("JPEG", {"quality": 95, "subsampling": "4:4:4"}),
     ".jpeg": ("JPEG", {"quality": 95, "subsampling": "4:4:4"}),
 }
-_MOST_PX = {"WEBP": 16383, "JPEG": 65535}  # a side
+_MOST_PX = {"WEBP": 16383, "JPEG": 65500}  # a side; what libjpeg takes is less than the format
 
 
 def picture_kinds(*, opaque: bool) -> tuple[str, ...]:

@@ -12,8 +12,9 @@ from PIL import Image, ImageCms
 import headstream
 from headstream.capture.photo import Photo
 from headstream.cli import main
-from headstream.errors import SourceError, UsageError
+from headstream.errors import SinkError, SourceError, UsageError
 from headstream.photos.picture import HeadPictures
+from headstream.sinks.photo import save_picture
 from headstream.types import Cutout, Frame, UInt8Array
 from tests.media import pattern, swapped_profile, write_video
 
@@ -107,6 +108,24 @@ def test_trimmed_it_is_what_there_is_of_the_head(background: str) -> None:
     whole, trimmed = (HeadPictures(background, trim=trim).of(photo(), cut) for trim in (False, True))
     assert trimmed.box_px == (28, 16, 56, 40)
     assert np.array_equal(trimmed.pixels, whole.pixels[16:40, 28:56])
+
+
+@pytest.mark.parametrize("region", [REGION, (0, 0, 0, 0)])
+def test_a_head_of_which_the_photo_shows_nothing_is_trimmed_to_nothing_less_than_the_photo(
+    region: tuple[int, int, int, int],
+) -> None:
+    x0, y0, x1, y1 = region
+    cut = Cutout(Frame(photo().rgb), (), region, np.zeros((y1 - y0, x1 - x0), np.uint8))
+    made = HeadPictures(trim=True).of(photo(), cut)
+    assert made.box_px == (0, 0, *SIZE)
+    assert not made.pixels[..., 3].any()
+
+
+@pytest.mark.parametrize(("ending", "most"), [("webp", 16383), ("jpg", 65500)])
+def test_the_longest_sides_of_formats_are_told(ending: str, most: int, tmp_path: Path) -> None:
+    save_picture(tmp_path / f"a.{ending}", np.zeros((1, most, 3), np.uint8))
+    with pytest.raises(SinkError, match=rf"at most {most} px a side, this one has {most + 1}; name a \.png"):
+        save_picture(tmp_path / f"b.{ending}", np.zeros((1, most + 1, 3), np.uint8))
 
 
 def test_what_is_no_background_is_told(tmp_path: Path) -> None:
