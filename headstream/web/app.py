@@ -27,7 +27,7 @@ from headstream.web.settings import read_settings
 from headstream.web.sockets import overlay, own_camera, page_camera
 from headstream.web.stage import Stage
 from headstream.web.studio import Studio, studio_of
-from headstream.web.uploads import KINDS, Refused, Uploads
+from headstream.web.uploads import KINDS, Refused, Uploads, is_photo
 
 STATIC = Path(__file__).parent / "static"
 # Not asked of the system: on many a Windows the registry calls scripts text/plain, and browsers run no such module.
@@ -160,9 +160,10 @@ async def _receive(request: Request) -> Response:
     length = request.headers.get("content-length", "")
     size = int(length) if length.isdigit() else -1
     name, output = query.get("name", ""), query.get("output", ".webm")
+    options = settings.options(photo=is_photo(name))
     try:
         pieces, owner = request.stream(), _owner(request)
-        upload = await _uploads(request).receive(name, output, settings.options(), pieces, size, owner)
+        upload = await _uploads(request).receive(name, output, options, pieces, size, owner)
     except ClientDisconnect:
         return Response(status_code=499)
     return JSONResponse(upload.as_dict(), 201)

@@ -6,7 +6,7 @@ import queue
 import shutil
 import threading
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -165,7 +165,6 @@ class Jobs:
             if upload.cancel.is_set():
                 raise _Cancelled
 
-        options = replace(upload.options, matte=replace(upload.options.matte, strands=False))  # which photos alone have
-        job = VideoJob(upload.source, upload.result, options=options, model=self._model, segment_s=0)
+        job = VideoJob(upload.source, upload.result, options=upload.options, model=self._model, segment_s=0)
         if not cut_video_file(job, progress, tools=loaded.for_films()).frames_with_head:
             raise HeadstreamError("no head was found in any frame")

@@ -36,15 +36,16 @@ class Settings:
     hair_color: str = ""
     hq: bool = False
 
-    def options(self) -> CutOptions:
-        """As the pipeline takes them. Raises UsageError."""
-        if self.hq and self.hair_color:
+    def options(self, *, photo: bool = False) -> CutOptions:
+        """As the pipeline takes them, which knows of ``hq`` for photos alone. Raises UsageError."""
+        strands = self.hq and photo
+        if strands and self.hair_color:
             raise UsageError("hair strand by strand keeps its own colour: take one of the two ticks away")
         half = self.feather / 2
         low, high = max(0.0, self.threshold - half), min(1.0, self.threshold + half)
         hair = parse_colour(self.hair_color, "hair_color") if self.hair_color else None
         matte = MatteOptions(
-            stability=self.smoothing, low=low, high=high, spill=self.spill, hair_color=hair, strands=self.hq
+            stability=self.smoothing, low=low, high=high, spill=self.spill, hair_color=hair, strands=strands
         )
         return CutOptions(heads=self.heads, part=self.part, matte=matte, track=TrackOptions(room=self.padding))
 

@@ -107,7 +107,7 @@ class Uploads:
             raise Refused(429, f"there are {_MOST_FILES} files here already; remove some first, or come back later")
         id_ = secrets.token_urlsafe(12)
         folder = self._folder / id_
-        result = folder / ("result.png" if suffix in PHOTOS else f"result{output}")
+        result = folder / ("result.png" if is_photo(name) else f"result{output}")
         upload = Upload(id_, shown, folder, folder / f"source{suffix}", result, options)
         self._uploads[id_] = upload
         return upload
@@ -139,6 +139,11 @@ class Uploads:
             upload.cancel.set()
         self._jobs.close()
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def is_photo(name: str) -> bool:
+    """Whether a file of that name is cut as a photo; all others are films."""
+    return Path(_shown(name)).suffix.lower() in PHOTOS
 
 
 def _shown(name: str) -> str:

@@ -390,9 +390,10 @@ def test_settings_reach_the_pipeline() -> None:
     assert options.heads == 3
     default = Settings().options()
     assert (round(default.matte.low, 3), round(default.matte.high, 3)) == (0.15, 0.85)
-    assert parse_settings({"hq": True}).options().matte.strands
+    assert parse_settings({"hq": True}).options(photo=True).matte.strands
+    assert not parse_settings({"hq": True, "hair_color": "#102030"}).options().matte.strands
     with pytest.raises(UsageError, match="keeps its own colour"):
-        parse_settings({"hq": True, "hair_color": "#102030"}).options()
+        parse_settings({"hq": True, "hair_color": "#102030"}).options(photo=True)
 
 
 # --- files ---
@@ -425,7 +426,9 @@ def test_a_photo_is_cut_and_fetched_and_removed(studio: Running, portrait_file: 
     assert studio.ask("GET", f"/api/files/{item['id']}/result").status == 404
 
 
-def test_a_photo_is_cut_strand_by_strand_where_that_is_wanted(studio: Running, portrait_file: Path) -> None:
+def test_a_photo_is_cut_strand_by_strand_where_that_is_wanted(
+    studio: Running, portrait_file: Path, head_clip: Path
+) -> None:
     """And a film beside it as ever."""
     told = quote(json.dumps({"hq": True}))
     sent = studio.ask("POST", f"/api/files?name=me.jpg&settings={told}", portrait_file.read_bytes())
@@ -437,6 +440,8 @@ def test_a_photo_is_cut_strand_by_strand_where_that_is_wanted(studio: Running, p
     refused = studio.ask("POST", f"/api/files?name=me.jpg&settings={both}", portrait_file.read_bytes())
     assert refused.status == 400
     assert "keeps its own colour" in refused.json["error"]
+    film = studio.ask("POST", f"/api/files?name=me.mkv&output=.mkv&settings={both}", head_clip.read_bytes())
+    assert finished(studio, film.json["id"])["state"] == "done"
 
 
 def test_what_was_done_long_ago_goes_while_nobody_asks(
