@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
-from headstream.backdrop import backdrop
+from headstream.backdrop import backdrop, is_still
 from headstream.capture.file import FileSource
 from headstream.capture.marks import Span, checksum
 from headstream.capture.survey import survey
@@ -31,7 +31,7 @@ from headstream.films.foresight import file_cutter
 from headstream.films.lookahead import FRAMES, with_look_ahead
 from headstream.films.outputs import WHOLE_ONLY, clip_of
 from headstream.films.video import Tools, VideoJob, cautions, check_job
-from headstream.sinks.background import PICTURES, handed_over, parse_background
+from headstream.sinks.background import handed_over, parse_background
 from headstream.sinks.film_segments import FilmSegments
 from headstream.sinks.packets import DamagedError, suffix_for
 from headstream.sinks.threaded import ThreadedSink
@@ -99,7 +99,7 @@ def check_divisible(job: VideoJob) -> None:
     if isinstance(job.options.heads, int):
         raise Indivisible("people are numbered from the film's start")
     behind = parse_background(job.background)
-    if isinstance(behind, Path) and behind.suffix.lower() not in PICTURES:
+    if isinstance(behind, Path) and not is_still(behind):
         raise Indivisible("a video behind runs from the film's start")
 
 

@@ -1,9 +1,9 @@
-"""What a head is put on where the output has no transparency: a colour, the blurred scene, a picture, a video."""
+"""What --background asks for, and a head put on what is behind it, where the output has no transparency."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,9 @@ import numpy as np
 from headstream.errors import UsageError
 from headstream.shared.colour import at_bits, parse_colour, resample_chroma
 from headstream.shared.regions import chroma_index
-from headstream.sinks.behind import Background, BlurredScene, FixedPicture, VideoBackground
+from headstream.sinks.behind import Background
 from headstream.sinks.pack import region_planes
 from headstream.types import Cutout, Planes, UInt8Array
-
-PICTURES = {".jpg", ".jpeg", ".jfif", ".png", ".webp", ".heic", ".heif", ".avif", ".bmp", ".tif", ".tiff"}
 
 
 def parse_background(text: str) -> str | tuple[int, int, int] | Path:
@@ -31,23 +29,6 @@ def parse_background(text: str) -> str | tuple[int, int, int] | Path:
     if not os.path.isfile(path):
         raise UsageError(f"--background {text}: expected transparent, blur, '#rrggbb' or a picture or video file")
     return path
-
-
-def open_background(
-    wanted: str | tuple[int, int, int] | Path, open_frames: Any, read_picture: Callable[[Path], UInt8Array]
-) -> Background | None:
-    """The background to composite on, or None for transparency. ``open_frames`` opens a video file as a Source, and
-    ``read_picture`` reads a picture, (H, W, 3) uint8 sRGB."""
-    if wanted == "transparent":
-        return None
-    if wanted == "blur":
-        return BlurredScene()
-    if isinstance(wanted, tuple):
-        return FixedPicture(np.array([[wanted]], np.uint8))
-    path = Path(wanted)
-    if path.suffix.lower() in PICTURES:
-        return FixedPicture(read_picture(path))
-    return VideoBackground(path, open_frames)
 
 
 @contextmanager
