@@ -637,7 +637,7 @@ def test_a_video_behind_is_read_with_as_many_threads_as_the_film(
             opened.append(threads)
             super().__init__(path, threads=threads)
 
-    monkeypatch.setattr("headstream.films.outputs.FileSource", Watched)
+    monkeypatch.setattr("headstream.backdrop.FileSource", Watched)
     behind = write_video(tmp_path / "b.mp4", [pattern(64, 48, 3 * k) for k in range(3)])
     job = VideoJob(film, tmp_path / "o.mp4", background=str(behind), segment_s=0)
     cut_video_file(job, tools=Tools(segmenter, finder, threads=1))
