@@ -195,7 +195,7 @@ class Worker:
         outcome.thumbnail = task.thumbnail
 
     def _cut_photo(self, item: Item, source: Path, outcome: Outcome) -> None:
-        photo = read_photo(source)
+        pictures, photo = self._pictures_of(item.wish), read_photo(source)
         if note := only_first(photo):
             outcome.notes.append(note)
         options = cut_options(item.wish.heads, item.wish.part, item.wish.hair_color, hq=item.wish.hq)
@@ -206,7 +206,6 @@ class Worker:
         outcome.frames, outcome.frames_with_head = 1, int(bool(result.heads))
         outcome.stages_ms = cutter.times.mean_ms()
         if result.heads:
-            pictures = self._pictures_of(item.wish)
             write_cut(self._folder / "out", photo, result, pictures, stages=item.wish.stages, times=cutter.times)
             outcome.thumbnail = thumbnail(result.cutout)
 
